@@ -1,0 +1,39 @@
+# Two commands do everything: `make train` and `make test`. Each sets up .venv by itself (python3 3.11 or
+# newer and make are all that is assumed) and is quick the second time.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
+
+.PHONY: train test lint docs clean
+
+train: $(VENV)/.train
+	@$(BIN)/micrornn train $(ARGS)
+
+test: $(VENV)/.test
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.test
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+# The command reference and the README's picture are generated; a test compares them with what is committed.
+docs: $(VENV)/.train
+	@$(BIN)/python docs/generate.py
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "micrornn needs Python 3.11 or newer; this is `$(PYTHON) --version`. Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@echo "setting up $(VENV) (once)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "python3 -m venv failed (on Debian: apt-get install python3-venv)"; exit 1; }
+
+$(VENV)/.train: pyproject.toml | $(BIN)/python
+	@echo "installing micrornn and its four dependencies (once)"
+	@$(PIP) install -e . && touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/.train
+	@echo "installing the test tools (once)"
+	@$(PIP) install -e '.[test]' && touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,31 @@
+"""Text to windows of token ids, in constant memory. Needs nothing but NumPy.
+
+files    find, read_chunks, stdlib_sources        which files, and their text as a stream
+vocab    Vocab                                    characters or words to ids and back
+tokens   tokenize, Tokens, default_cache_dir      the corpus as one mapped array of ids
+text     split, Lanes, describe                   lanes side by side, windows of time steps
+
+    tokens = tokenize(find(["texts/"]), "char")
+    training, validation = split(len(tokens), val_fraction=0.1)
+    lanes = Lanes(tokens, training, batch_size=32, num_steps=64)
+    inputs, targets = lanes.window(0)  # each (num_steps, batch_size)
+"""
+
+from micrornn.data.files import find, read_chunks, stdlib_sources
+from micrornn.data.text import Lanes, describe, split
+from micrornn.data.tokens import Tokens, default_cache_dir, tokenize
+from micrornn.data.vocab import Kind, Vocab
+
+__all__ = [
+    "Kind",
+    "Lanes",
+    "Tokens",
+    "Vocab",
+    "default_cache_dir",
+    "describe",
+    "find",
+    "read_chunks",
+    "split",
+    "stdlib_sources",
+    "tokenize",
+]

@@ -1,0 +1,163 @@
+"""A corpus laid into lanes side by side and cut into windows of time steps.
+
+split      the corpus in two: training, and its last part for validation
+Lanes      batch_size lanes, windows of num_steps time steps
+describe   the numbers and tokens that a drawing of the lanes needs
+
+    lane 0   t h e _ c a | t _ s a t _ | o n
+    lane 1   _ t h e _ m | a t . _ A n | d _      batch_size = 3 lanes, lane_len = 14
+    lane 2   s o _ i t _ | w a s . T h | e _      num_steps = 6, num_windows = 2
+              window 0      window 1     left over
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from micrornn.data.vocab import Vocab
+from micrornn.errors import ConfigError, DataError
+
+# Of each lane so many windows are read at once that together they take about this much memory.
+BLOCK_BYTES = 4 << 20
+
+
+class Ids(Protocol):
+    """A long row of token ids: `Tokens` or a NumPy array."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, span: slice, /) -> np.ndarray: ...
+
+
+def split(num_tokens: int, val_fraction: float) -> tuple[slice, slice]:
+    """Return the training part and the validation part of a corpus; the latter is its last tokens."""
+    if not 0 <= val_fraction < 1:
+        raise ConfigError(f"--val-fraction is {val_fraction}, expected at least 0 and less than 1")
+    num_training = num_tokens - int(num_tokens * val_fraction)
+    return slice(0, num_training), slice(num_training, num_tokens)
+
+
+class Lanes:
+    """The tokens of `span` as `batch_size` lanes, cut into windows of `num_steps` time steps.
+
+    With n tokens, lane b is the piece of `lane_len = (n - 1) // batch_size` tokens that begins at token
+    `b * lane_len`. Window w is time steps `[w * num_steps, (w + 1) * num_steps)` of every lane, so window
+    w + 1 goes on, lane by lane, where window w ended: the state can be carried over. The target at each
+    time step is the next token of the corpus, which at the end of a lane is the first of the next lane.
+
+    num_windows         `lane_len // num_steps`, at least 1
+    tokens_per_update   `batch_size * num_steps`
+    left_over           tokens that no window reads as input; one of them at least is a target
+    """
+
+    def __init__(
+        self, tokens: Ids, span: slice, batch_size: int, num_steps: int, part: str = "training"
+    ) -> None:
+        for name, number in (("batch_size", batch_size), ("num_steps", num_steps)):
+            if number < 1:
+                raise ConfigError(f"{name} is {number}, expected at least 1")
+        start, stop, _ = span.indices(len(tokens))
+        num_tokens = max(stop - start, 0)
+        needed = batch_size * num_steps + 1
+        if num_tokens < needed:
+            raise DataError(
+                f"the {part} part has {num_tokens:,} tokens, but batch_size {batch_size:,} x num_steps "
+                f"{num_steps:,} + 1 = {needed:,} are needed\n"
+                f"  give more text, or change --val-fraction, --batch-size or --num-steps"
+            )
+        self.tokens = tokens
+        self.span = slice(start, stop)
+        self.num_tokens = num_tokens
+        self.batch_size = batch_size
+        self.num_steps = num_steps
+        self.lane_len = (num_tokens - 1) // batch_size
+        self.num_windows = self.lane_len // num_steps
+        self.tokens_per_update = batch_size * num_steps
+        self.left_over = num_tokens - self.num_windows * self.tokens_per_update
+        # A window touches as many far places of the corpus as there are lanes, which is slow one by one. So a
+        # block of windows is read lane by lane, and a window is one strided copy out of the block.
+        dtype = tokens[start : start + 1].dtype
+        windows = BLOCK_BYTES // (self.tokens_per_update * dtype.itemsize)
+        self._block_windows = min(max(windows, 1), self.num_windows)
+        self._block = np.empty((batch_size, self._block_windows * num_steps + 1), dtype)
+        self._held = range(0)  # the windows in the block
+
+    @classmethod
+    def validation(cls, tokens: Ids, span: slice, batch_size: int, num_steps: int) -> Lanes:
+        """Lay out a part that is read only to measure: with fewer lanes, then fewer steps, if it is short."""
+        start, stop, _ = span.indices(len(tokens))
+        num_inputs = stop - start - 1
+        if num_inputs < 1:
+            raise DataError(
+                f"the validation part has {max(stop - start, 0)} tokens, at least 2 are needed; "
+                "raise --val-fraction or give more text"
+            )
+        num_steps = min(num_steps, num_inputs)
+        batch_size = min(batch_size, num_inputs // max(num_steps, 1))
+        return cls(tokens, span, batch_size, num_steps, "validation")
+
+    def fill(self, w: int, inputs: np.ndarray, targets: np.ndarray) -> None:
+        """Write window `w` into two integer arrays `(num_steps, batch_size)`. Quick if they come in order."""
+        if not 0 <= w < self.num_windows:
+            raise IndexError(f"window {w} of {self.num_windows}")
+        if w not in self._held:
+            self._read_block(w)
+        t = (w - self._held.start) * self.num_steps
+        inputs[...] = self._block[:, t : t + self.num_steps].T
+        targets[...] = self._block[:, t + 1 : t + self.num_steps + 1].T
+
+    def _read_block(self, w: int) -> None:
+        """Read window `w` and those after it, with the one token more that the last targets need."""
+        held = range(w, min(w + self._block_windows, self.num_windows))
+        length = len(held) * self.num_steps + 1
+        self._held = range(0)  # until all of it is here: an interrupt may come in between
+        for b in range(self.batch_size):
+            start = self.span.start + b * self.lane_len + w * self.num_steps
+            self._block[b, :length] = self.tokens[start : start + length]
+        self._held = held
+
+    def window(self, w: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return inputs and targets of window `w`, each int32 `(num_steps, batch_size)`, C-contiguous."""
+        inputs = np.empty((self.num_steps, self.batch_size), np.int32)
+        targets = np.empty_like(inputs)
+        self.fill(w, inputs, targets)
+        return inputs, targets
+
+
+def describe(lanes: Lanes, vocab: Vocab, shown: int = 8) -> dict[str, Any]:
+    """Return how `lanes` lie, as plain data: all the numbers, and tokens for a drawing.
+
+    `lanes`: the first, second and last lane, each with its number, where it begins and ends in the corpus,
+    and its `first` and `last` tokens, `shown` of them. `windows`: the first, second and last window, each
+    with its number and the time steps `[start, stop)`.
+    """
+    shown = min(shown, lanes.lane_len)
+
+    def lane(b: int) -> dict[str, Any]:
+        start = lanes.span.start + b * lanes.lane_len
+        stop = start + lanes.lane_len
+        first, last = lanes.tokens[start : start + shown], lanes.tokens[stop - shown : stop]
+        return {
+            "lane": b,
+            "start": start,
+            "stop": stop,
+            "first": [vocab.tokens[i] for i in first],
+            "last": [vocab.tokens[i] for i in last],
+        }
+
+    def window(w: int) -> dict[str, int]:
+        return {"window": w, "start": w * lanes.num_steps, "stop": (w + 1) * lanes.num_steps}
+
+    return {
+        "num_tokens": lanes.num_tokens,
+        "batch_size": lanes.batch_size,
+        "lane_len": lanes.lane_len,
+        "num_steps": lanes.num_steps,
+        "num_windows": lanes.num_windows,
+        "tokens_per_update": lanes.tokens_per_update,
+        "left_over": lanes.left_over,
+        "lanes": [lane(b) for b in sorted({0, min(1, lanes.batch_size - 1), lanes.batch_size - 1})],
+        "windows": [window(w) for w in sorted({0, min(1, lanes.num_windows - 1), lanes.num_windows - 1})],
+    }

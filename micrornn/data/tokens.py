@@ -1,0 +1,242 @@
+"""A corpus as one long array of token ids, kept in a file and mapped into memory.
+
+tokenize            text files to Tokens: counted once, encoded once, found again the next time
+Tokens              the ids, their vocabulary and what is known about them
+default_cache_dir   where the token files lie
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from micrornn.data.files import read_chunks, shown
+from micrornn.data.vocab import Kind, Vocab
+from micrornn.errors import DataError
+
+# Part of the name of every token file: raise it when what is in the file, or how, changes.
+FORMAT = 1
+# Text is read in pieces that stay in the cache while they are counted and encoded; 8 MiB is half as fast.
+CHUNK_BYTES = 1 << 20
+# The pages of a mapped file that a process has touched count as its memory until it gives them back, and so
+# do their neighbours: Linux 6.18 was seen to map 1 MiB around one byte. So pages are given back each time
+# that this much may have come together.
+RESIDENT_BYTES = 64 << 20
+TOUCH_BYTES = 1 << 20
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class About:
+    """What stands beside a token file: `num_tokens`, their `dtype`, and the facts that `Tokens` offers."""
+
+    format: int
+    num_tokens: int
+    num_characters: int
+    dtype: str
+    entropy: float
+    fingerprint: str
+    vocab: dict[str, Any]
+
+
+class Tokens:
+    """The token ids of a corpus: `len(tokens)`, and `tokens[a:b]`, a read-only view of shape `(b - a,)`.
+
+    Reading a corpus slice by slice takes little memory, however long the corpus is.
+
+    vocab            what the ids mean
+    num_characters   in the text, for a loss per character where tokens are words
+    entropy          of the token frequencies, nats per token: the loss of a model that ignores all context
+    fingerprint      a hash of ids and vocabulary, hex: equal for equal text, wherever it lies
+    path             of the file that holds the ids
+    """
+
+    def __init__(self, path: Path, about: About) -> None:
+        self.path = path
+        self.vocab = Vocab.from_dict(about.vocab)
+        self.num_characters = about.num_characters
+        self.entropy = about.entropy
+        self.fingerprint = about.fingerprint
+        with open(path, "rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._ids = np.frombuffer(self._map, about.dtype)
+        self._touched = 0
+
+    def __len__(self) -> int:
+        return self._ids.size
+
+    def __getitem__(self, span: slice) -> np.ndarray:
+        ids = self._ids[span]
+        self._touched += ids.nbytes + TOUCH_BYTES
+        # Earlier slices stay valid: a page given back is fetched anew when it is next read, mostly from the
+        # system's file cache. Where there is no such call (Windows) the system takes pages back, but late.
+        if self._touched > RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+            self._touched = 0
+        return ids
+
+    def __repr__(self) -> str:
+        return f"Tokens({len(self):,} of {self.vocab!r}, {shown(self.path)})"
+
+
+def default_cache_dir() -> Path:
+    """Return $MICRORNN_CACHE, else $XDG_CACHE_HOME/micrornn, else ~/.cache/micrornn."""
+    if own := os.environ.get("MICRORNN_CACHE"):
+        return Path(own)
+    if shared := os.environ.get("XDG_CACHE_HOME"):
+        return Path(shared) / "micrornn"
+    return Path(os.path.expanduser("~"), ".cache", "micrornn")
+
+
+def tokenize(
+    paths: Sequence[Path],
+    kind: Kind,
+    cache_dir: Path | None = None,
+    max_size: int | None = None,
+    min_count: int = 1,
+    progress: Progress | None = None,
+) -> Tokens:
+    """Return the tokens of the text in `paths`, encoded now or by an earlier call.
+
+    The text is streamed twice: once to count, once to encode. `progress(done_bytes, total_bytes)` hears of
+    both, so its total is twice the size of the text; it is not called when a token file is found. `max_size`
+    and `min_count` limit the vocabulary, see `Vocab.build`. The token file lies in `cache_dir`, by default
+    `default_cache_dir()`, or, where that cannot be written, in a temporary folder until the process ends.
+    """
+    folder = default_cache_dir() if cache_dir is None else Path(cache_dir)
+    key, text_bytes = _identify(paths, kind, max_size, min_count)
+    found = _load(folder / f"{key}.tokens")
+    if found is not None:
+        return found
+
+    path = _writable(folder) / f"{key}.tokens"
+    done = 0
+
+    def on_read(num_bytes: int) -> None:
+        nonlocal done
+        done += num_bytes
+        if progress is not None:
+            progress(min(done, 2 * text_bytes), 2 * text_bytes)
+
+    num_characters = 0
+    changed = DataError("the text changed while it was read; try again when nothing writes to it")
+
+    def chunks() -> Iterator[str]:
+        nonlocal num_characters
+        num_characters = 0
+        for text in read_chunks(paths, CHUNK_BYTES, on_read):
+            num_characters += len(text)
+            yield text
+        if _identify(paths, kind, max_size, min_count)[0] != key:
+            raise changed
+
+    vocab = Vocab.build(chunks(), kind, max_size, min_count)
+    try:
+        counts, fingerprint = _encode(path, vocab, chunks())
+        about = About(
+            format=FORMAT,
+            num_tokens=int(counts.sum()),
+            num_characters=num_characters,
+            dtype=vocab.dtype.str,
+            entropy=_entropy(counts),
+            fingerprint=fingerprint,
+            vocab=vocab.to_dict(),
+        )
+        # Second, so that where there is a sidecar there is also what it tells of.
+        with _replacing(_sidecar(path)) as file:
+            file.write(json.dumps(asdict(about)).encode())
+        return Tokens(path, about)
+    except DataError:  # in a text that was good the first time
+        raise changed from None
+    except OSError as error:
+        raise DataError(
+            f"cannot write the token file {shown(path)}: {error.strerror or error}; it needs up to "
+            f"{text_bytes * vocab.dtype.itemsize / 1e6:,.0f} MB, set MICRORNN_CACHE to a folder with room"
+        ) from None
+
+
+def _encode(path: Path, vocab: Vocab, chunks: Iterator[str]) -> tuple[np.ndarray, str]:
+    """Write the ids of `chunks` to `path`. Return how often each id came, `(V,)`, and the fingerprint."""
+    counts = np.zeros(vocab.size, np.int64)
+    content = hashlib.blake2b(json.dumps(vocab.to_dict()).encode(), digest_size=16)
+    with _replacing(path) as file:
+        for ids in vocab.encode_chunks(chunks):
+            counts += np.bincount(ids, minlength=vocab.size)
+            content.update(ids)
+            file.write(ids)
+    return counts, content.hexdigest()
+
+
+def _identify(paths: Sequence[Path], kind: str, max_size: int | None, min_count: int) -> tuple[str, int]:
+    """Return the name that this text and these options go by, and the size of the text in bytes."""
+    files = []
+    for path in paths:
+        try:
+            about = os.stat(path)
+        except OSError as error:
+            raise DataError(f"cannot read {shown(path)}: {error.strerror}; has it been moved?") from None
+        files.append((os.path.abspath(path), about.st_size, about.st_mtime_ns))
+    identity = json.dumps([FORMAT, kind, max_size, min_count, files])
+    return hashlib.sha256(identity.encode()).hexdigest()[:32], sum(size for _, size, _ in files)
+
+
+def _load(path: Path) -> Tokens | None:
+    """Return the tokens at `path`, None where they are missing, cut short or not to be understood."""
+    try:
+        about = About(**json.loads(_sidecar(path).read_bytes()))
+        whole = about.num_tokens * np.dtype(about.dtype).itemsize
+        if about.format != FORMAT or path.stat().st_size != whole:
+            return None
+        return Tokens(path, about)
+    except (OSError, ValueError, TypeError, AttributeError, DataError):
+        return None
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _writable(folder: Path) -> Path:
+    """Return `folder`, made if need be, or a temporary folder if nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        return folder
+    except OSError:
+        fallback = tempfile.mkdtemp(prefix="micrornn-")
+        atexit.register(shutil.rmtree, fallback, ignore_errors=True)
+        return Path(fallback)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that takes the place of `path` when all of it is on the disk, and otherwise vanishes."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with open(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _entropy(counts: np.ndarray) -> float:
+    shares = counts[counts > 0] / counts.sum()
+    return float(shares @ np.log(1 / shares))

@@ -1,0 +1,93 @@
+"""Where arrays live and how many threads work on them.
+
+    available(device)       None if it can be used, else the reason why not
+    require(device)         raise DeviceError with that reason
+    of(array)               the device of an array
+    default_threads()       the cores that this process may use
+    Pool                    memory that is used again instead of being given back
+
+A device is named "cpu" or "cuda". "reference" names the plain NumPy kernels: the same memory as "cpu".
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+
+from micrornn.errors import DeviceError
+
+DEVICES = ("cpu", "cuda")
+
+
+def available(device: str) -> str | None:
+    """None if the device can be used on this machine, else one line that says why not."""
+    if device in ("cpu", "reference"):
+        return None
+    if device == "cuda":
+        return "micrornn has no CUDA kernels yet; use --device cpu"
+    return f"there is no device {device!r}; choose one of {', '.join(DEVICES)}"
+
+
+def require(device: str) -> str:
+    """The device's name, or DeviceError with the reason why it cannot be used."""
+    reason = available(device)
+    if reason:
+        raise DeviceError(f"device {device}: {reason}")
+    return device
+
+
+def of(array: Any) -> str:
+    """The device whose memory holds the array."""
+    return "cpu" if isinstance(array, np.ndarray) else "cuda"
+
+
+def default_threads() -> int:
+    """The number of cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _Block(np.ndarray):
+    """Bytes on loan from a pool: when the last array that looks at them is gone, they go back."""
+
+    pool: Pool
+    memory: np.ndarray
+
+    def __del__(self) -> None:
+        pool = getattr(self, "pool", None)
+        if pool is not None:
+            pool._free[self.memory.nbytes].append(self.memory)
+
+
+class Pool:
+    """Hands out arrays whose memory comes back by itself when they are dropped.
+
+    A fresh array of more than 128 kB is mapped by the operating system, page by page, at every update, and
+    unmapped again. An unrolled network asks for the same sizes at every update, so a pool finds each of them.
+    """
+
+    SMALL = 4096  # below this many bytes the allocator is quicker than a pool
+
+    def __init__(self) -> None:
+        self._free: defaultdict[int, list[np.ndarray]] = defaultdict(list)
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """An array whose numbers are undefined."""
+        dtype = np.dtype(dtype)
+        size = math.prod(shape) * dtype.itemsize
+        if size < self.SMALL:
+            return np.empty(shape, dtype)
+        free = self._free[size]
+        memory = free.pop() if free else np.empty(size, np.uint8)
+        block = memory.view(_Block)
+        block.pool, block.memory = self, memory
+        return np.ndarray(shape, dtype, buffer=block)
+
+    def clear(self) -> None:
+        """Give the memory that nobody uses back to the operating system."""
+        self._free.clear()

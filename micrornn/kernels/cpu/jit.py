@@ -1,0 +1,71 @@
+"""How every CPU kernel is compiled, in one place, each option with its reason.
+
+    kernel     compile a function with Numba; used for kernels and for their helpers alike
+    parallel   the same, with `prange` split over threads
+    VECTOR     bytes in the machine's vector register, TILE_ROWS what the product kernel fits into registers
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+from numba import config
+
+
+def cache_dir() -> Path:
+    """Where compiled kernels are kept: one folder per state of the sources, of Numba and of the processor.
+
+    Numba's own cache does not notice an edit in a helper of another file (numba#1833), and it has nowhere to
+    write when the package is installed read-only. A folder named by the hash of all kernel sources mends both.
+    """
+    state = hashlib.sha256(f"{numba.__version__} {llvm.get_host_cpu_name()}".encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        state.update(source.read_bytes())
+    home = os.environ.get("MICRORNN_CACHE") or Path(
+        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "micrornn"
+    )
+    return Path(home, "kernels", state.hexdigest()[:16])
+
+
+if not config.CACHE_DIR:  # NUMBA_CACHE_DIR, when set, is the user's choice
+    config.CACHE_DIR = str(cache_dir())
+
+_options: dict[str, Any] = {
+    "cache": True,  # compile once per machine, not once per process
+    "nogil": True,  # a kernel touches no Python object; Ctrl-C and progress threads stay alive
+    "error_model": "numpy",  # x / 0 is inf, not an exception; without it no division is vectorised
+    "fastmath": {"contract", "nsz", "arcp"},  # a*b+c may fuse; no reordering of sums, NaN and inf kept
+}
+
+
+def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """`numba.njit` with the options above."""
+    if function is None:
+        return partial(kernel, **options)
+    return numba.njit(**(_options | options))(function)
+
+
+parallel = partial(kernel, parallel=True)
+
+# Sums may be reordered only where this is asked for, so that they become vector sums.
+REORDER = {"contract", "nsz", "arcp", "reassoc"}
+
+
+def _vector_bytes() -> int:
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 64
+    return 32 if features.get("avx2") else 16  # 16: NEON, SSE2
+
+
+VECTOR = _vector_bytes()
+# Accumulators are rows x vectors: 12 x 2 of AVX-512's 32 registers, 6 x 2 of AVX2's 16, 6 x 4 of NEON's 32.
+TILE_ROWS = 12 if VECTOR == 64 else 6
+TILE_BYTES = 2 * VECTOR if VECTOR > 16 else 4 * VECTOR

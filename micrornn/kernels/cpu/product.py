@@ -1,0 +1,115 @@
+"""Matrix products: packing, the loop over tiles, and `matmul` on top of them.
+
+The order of loops is Goto's (K. Goto, R. van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008):
+a block of B is packed into panels that stay in the second-level cache, a panel in the first, a tile of C in
+registers (tile.py).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from micrornn.kernels.cpu.jit import TILE_BYTES, TILE_ROWS, kernel, parallel
+from micrornn.kernels.cpu.threads import bound, split, workspace
+from micrornn.kernels.cpu.tile import tile
+
+DEPTH = 256  # rows of a packed block: a panel of DEPTH rows fits the first-level cache
+BREADTH = 1024  # its columns: the block fits the second-level cache
+
+
+def panel_width(dtype: np.dtype) -> int:
+    """Columns of a packed panel."""
+    return TILE_BYTES // np.dtype(dtype).itemsize
+
+
+def packed_size(rows: int, columns: int, dtype: np.dtype) -> int:
+    """Numbers in a packed matrix: the last panel is filled up to the full width."""
+    width = panel_width(dtype)
+    return rows * ((columns + width - 1) // width) * width
+
+
+@kernel
+def pack(p, p_at, b, trans_b, k0, k1, n0, n1):
+    """Rows k0:k1 and columns n0:n1 of b (of its transpose if trans_b) into panels at p[p_at:]."""
+    width = TILE_BYTES // b.itemsize
+    for left in range(n0, n1, width):
+        right = min(left + width, n1)
+        for k in range(k0, k1):
+            if trans_b:
+                for n in range(left, right):
+                    p[p_at + n - left] = b[n, k]
+            else:
+                for n in range(left, right):
+                    p[p_at + n - left] = b[k, n]
+            for n in range(right, left + width):
+                p[p_at + n - left] = b.dtype.type(0)
+            p_at += width
+
+
+@kernel
+def multiply(c, c_at, c_row, rows, columns, a, a_at, a_row, a_col, p, p_at, count, add):
+    """C (+)= A P for packed panels P. Flat arrays; `*_at` is an offset, `*_row` and `*_col` are strides."""
+    width = TILE_BYTES // c.itemsize
+    tiles = (rows + TILE_ROWS - 1) // TILE_ROWS
+    for left in range(0, columns, width):
+        n = min(width, columns - left)
+        for t in range(tiles):
+            # tiles of 10 and 10 rows rather than 12 and 8: a low tile does not hide the latency of its sums
+            low = t * rows // tiles
+            m = (t + 1) * rows // tiles - low
+            tile(
+                m,
+                c, c_at + low * c_row + left, c_row, n,
+                a, a_at + low * a_row, a_row, a_col,
+                p, p_at + left * count, count, add,
+            )  # fmt: skip
+
+
+@kernel
+def _matmul_rows(out, a, b, trans_a, trans_b, accumulate, low, high, p, p_at):
+    """Rows low:high of the product; p[p_at:] has room for one packed block."""
+    columns, depth = out.shape[1], a.shape[0] if trans_a else a.shape[1]
+    a_row, a_col = (1, a.shape[1]) if trans_a else (a.shape[1], 1)
+    c, x = out.reshape(-1), a.reshape(-1)
+    if depth == 0 and not accumulate:
+        out[low:high] = 0
+    for n0 in range(0, columns, BREADTH):
+        n1 = min(n0 + BREADTH, columns)
+        for k0 in range(0, depth, DEPTH):
+            k1 = min(k0 + DEPTH, depth)
+            pack(p, p_at, b, trans_b, k0, k1, n0, n1)
+            multiply(
+                c, low * columns + n0, columns, high - low, n1 - n0,
+                x, low * a_row + k0 * a_col, a_row, a_col,
+                p, p_at, k1 - k0, 1 if accumulate or k0 > 0 else 0,
+            )  # fmt: skip
+
+
+@parallel
+def _matmul_parallel(out, a, b, trans_a, trans_b, accumulate, parts, p, block):
+    for part in prange(parts):
+        low, high = bound(part, parts, out.shape[0]), bound(part + 1, parts, out.shape[0])
+        _matmul_rows(out, a, b, trans_a, trans_b, accumulate, low, high, p, part * block)
+
+
+def matmul(out, a, b, trans_a=False, trans_b=False, accumulate=False):
+    """out (M, N) (+)= op(a) op(b), where op transposes if asked. The sum over k runs in the same order
+    whatever the number of threads, but for tiles of fewer than four rows."""
+    rows, columns = out.shape
+    depth = a.shape[0] if trans_a else a.shape[1]
+    parts = split((rows + TILE_ROWS - 1) // TILE_ROWS, rows * columns * depth)
+    block = packed_size(min(depth, DEPTH), min(columns, BREADTH), out.dtype)
+    p = workspace(parts * block, out.dtype)
+    if parts == 1:
+        _matmul_rows(out, a, b, trans_a, trans_b, accumulate, 0, rows, p, 0)
+    else:
+        _matmul_parallel(out, a, b, trans_a, trans_b, accumulate, parts, p, block)
+
+
+@kernel
+def add_bias(out, bias):
+    for r in range(out.shape[0]):
+        row = out[r]
+        for j in range(row.size):
+            row[j] += bias[j]

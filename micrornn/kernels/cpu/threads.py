@@ -1,0 +1,49 @@
+"""How work is split over the cores, and the scratch memory that kernels share.
+
+    set_threads(n)   how many threads kernels may use from now on
+    split(n, cost)   into how many parts n rows that cost so many multiplications are worth splitting
+    bound(p, ...)    the first row of part p: parts of whole tiles, as even as can be
+    workspace(...)   a flat scratch array that is made once and grows, one per Python thread
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+
+import numba
+import numpy as np
+
+from micrornn.kernels.cpu.jit import kernel
+
+_threads = 1
+_scratch = threading.local()
+
+# Below this many multiplications a part is done before another core has woken up (a parallel region: 2-5 us).
+WORTH_A_THREAD = 400_000
+
+
+def set_threads(n: int) -> None:
+    """Let kernels use n threads. With 1, no parallel region is ever entered."""
+    global _threads
+    _threads = max(1, min(n, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(_threads)
+
+
+def split(rows: int, cost: int) -> int:
+    """How many parts to cut `rows` rows into, that together cost `cost` multiplications."""
+    return max(1, min(_threads, rows, cost // WORTH_A_THREAD))
+
+
+@kernel
+def bound(part, parts, rows):
+    """The first of `rows` rows that belongs to `part`; `bound(parts, ...)` is `rows`."""
+    return part * rows // parts
+
+
+def workspace(shape: int | tuple[int, ...], dtype: np.dtype, name: str = "panels") -> np.ndarray:
+    """A scratch array of this shape, cut from one that is made once and grows; what it holds is undefined."""
+    arrays, key, size = _scratch.__dict__, (name, np.dtype(dtype).char), math.prod(np.atleast_1d(shape))
+    if key not in arrays or arrays[key].size < size:
+        arrays[key] = np.empty(size, dtype)
+    return arrays[key][:size].reshape(shape)
