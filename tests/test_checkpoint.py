@@ -87,7 +87,6 @@ DAMAGES = {
     "one byte other": (lambda data: data[:300] + bytes([data[300] ^ 1]) + data[301:], "match its checksum"),
     "no checksum": (lambda data: data[:22] + data[87:], "damaged:"),
     "version 12": (lambda data: data[:20] + b"12" + data[21:], "Upgrade"),
-    "text": (lambda data: b"hello", "not a micrornn checkpoint"),
     "npz alone": (lambda data: data[87:], "not a micrornn checkpoint"),
     "no npz": (lambda data: data[:22] + NOTHING + data[86:87], "not written by micrornn"),
 }

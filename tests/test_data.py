@@ -389,7 +389,7 @@ BAD: dict[str, tuple[Callable[[Path], object], type[MicrornnError], str]] = {
     "all rare": (
         lambda d: Vocab.build(["aab"], "char", None, 5),
         DataError,
-        r"'a', the most frequent, comes 2 times; lower min_count \(5\)",
+        r"'a', the most frequent, comes 2 times: lower min_count \(5\)",
     ),
     "unseen char": (
         lambda d: Vocab.build(["abc"], "char").encode("abé"),

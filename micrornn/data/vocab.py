@@ -78,7 +78,7 @@ class Vocab:
             seen = counts[ordinary[0]]
             change = f"lower min_count ({min_count:,})" if seen < min_count else f"raise max_size ({limit})"
             raise DataError(
-                f"no {_NAME[kind]} is left: {ordinary[0]!r}, the most frequent, comes {seen:,} times; {change}"
+                f"no {_NAME[kind]} left: {ordinary[0]!r}, the most frequent, comes {seen:,} times: {change}"
             )
         return cls(kind, sorted(special + kept) if kind == "char" else special + kept)
 

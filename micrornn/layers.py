@@ -1,0 +1,53 @@
+"""Layers without time: Linear, Embedding, Dropout."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from micrornn.errors import ConfigError
+from micrornn.ops import dropout, embedding, linear
+from micrornn.parameters import Initializer, Module, Parameter, normal, uniform
+from micrornn.recurrent import mix_key
+from micrornn.tape import Tensor
+
+
+class Linear(Module):
+    """y = x W^T + b. x (..., input_size) -> (..., output_size). Starts uniform in +-1/sqrt(input_size)."""
+
+    def __init__(self, input_size: int, output_size: int, *, seed: int = 0, dtype: type = np.float32,
+                 initializer: Initializer | None = None):  # fmt: skip
+        rng, start = np.random.default_rng(seed), initializer or uniform(input_size**-0.5)
+        self.weight = Parameter(start(rng, (output_size, input_size)), dtype)
+        self.bias = Parameter(uniform(input_size**-0.5)(rng, (output_size,)), dtype)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
+
+
+class Embedding(Module):
+    """A learned row for each of vocab_size symbols: ids (...) -> (..., size). Starts normal with deviation 1."""
+
+    def __init__(self, vocab_size: int, size: int, *, seed: int = 0, dtype: type = np.float32,
+                 initializer: Initializer | None = None):  # fmt: skip
+        rng, start = np.random.default_rng(seed), initializer or normal(1.0)
+        self.weight = Parameter(start(rng, (vocab_size, size)), dtype)
+
+    def __call__(self, ids: np.ndarray) -> Tensor:
+        return embedding(self.weight, ids=ids)
+
+
+class Dropout(Module):
+    """Zeroes each number with probability `rate` while training, and scales the rest by 1 / (1 - rate).
+
+    Set `key` anew for every update; the same key gives the same mask, on every device.
+    """
+
+    def __init__(self, rate: float, *, seed: int = 0):
+        if not 0 <= rate < 1:
+            raise ConfigError(f"dropout must lie in 0..1 (1 excluded), not {rate}")
+        self.rate, self.seed, self.key = rate, seed, 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if not self.rate or not self.training:
+            return x
+        return dropout(x, rate=self.rate, key=mix_key(self.seed, self.key))

@@ -1,0 +1,59 @@
+"""Which axis is which: broadcasting and its opposite, and axes brought into the order that a kernel wants."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from micrornn.errors import ShapeError
+from micrornn.kernels import Kernels
+
+
+def spread(k: Kernels, name: str, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both arrays in their common shape, by NumPy's rules of broadcasting."""
+    if a.shape == b.shape:
+        return a, b
+    try:
+        shape = np.broadcast_shapes(a.shape, b.shape)
+    except ValueError:
+        raise ShapeError(f"{name}: shapes {a.shape} and {b.shape} do not broadcast") from None
+    return k.contiguous(np.broadcast_to(a, shape)), k.contiguous(np.broadcast_to(b, shape))
+
+
+def fold(k: Kernels, dy: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The opposite of `spread`: sum a cotangent over the axes along which the input was repeated."""
+    for _ in range(dy.ndim - len(shape)):
+        dy = sum_axis(k, dy, 0)
+    for axis, size in enumerate(shape):
+        if size == 1 and dy.shape[axis] != 1:
+            dy = sum_axis(k, dy, axis, keepdims=True)
+    return dy
+
+
+def sum_axis(k: Kernels, x: np.ndarray, axis: int, keepdims: bool = False) -> np.ndarray:
+    """The sum along one axis."""
+    before, n, after = around(x.shape, axis)
+    out = k.empty((before, after), x.dtype)
+    k.sum(out, x.reshape(before, n, after), False)
+    rest = (1,) if keepdims else ()
+    return out.reshape(x.shape[:axis] + rest + x.shape[axis + 1 :])
+
+
+def around(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
+    """(outer, n, inner): the sizes before, of and behind an axis, as reductions see an array."""
+    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+
+
+def normal_axis(name: str, axis: int, ndim: int) -> int:
+    """A negative axis counts from the end."""
+    if not -ndim <= axis < ndim:
+        raise ShapeError(f"{name}: axis {axis} of an array with {ndim} axes")
+    return axis % ndim
+
+
+def normal_axes(name: str, axis: int | tuple[int, ...] | None, ndim: int) -> tuple[int, ...]:
+    """The axes meant by axis=None (all), a number, or several."""
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(sorted(normal_axis(name, a, ndim) for a in ((axis,) if isinstance(axis, int) else axis)))

@@ -1,0 +1,248 @@
+"""Arithmetic with broadcasting, activations, where, dropout. Each op: forward, then its VJP, with the formula."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from micrornn.errors import ShapeError
+from micrornn.kernels import Kernels
+from micrornn.ops.axes import fold, spread
+from micrornn.tape import Tensor, op
+
+
+@op
+def add(k, a, b):
+    """y = a + b;  da = dy, db = dy."""
+    x, z = spread(k, "add", a, b)
+    y = k.empty(x.shape, x.dtype)
+    k.add(y, x, z)
+    return y, (a.shape, b.shape)
+
+
+@add.vjp
+def _(k, shapes, dy, needs):
+    return [fold(k, dy, shape) if need else None for shape, need in zip(shapes, needs)]
+
+
+@op
+def sub(k, a, b):
+    """y = a - b;  da = dy, db = -dy."""
+    x, z = spread(k, "sub", a, b)
+    y = k.empty(x.shape, x.dtype)
+    k.sub(y, x, z)
+    return y, (a.shape, b.shape)
+
+
+@sub.vjp
+def _(k, shapes, dy, needs):
+    da, db = fold(k, dy, shapes[0]), None
+    if needs[1]:
+        db = k.empty(dy.shape, dy.dtype)
+        k.neg(db, dy)
+        db = fold(k, db, shapes[1])
+    return da, db
+
+
+def _product(k: Kernels, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    y = k.empty(a.shape, a.dtype)
+    k.mul(y, a, b)
+    return y
+
+
+@op
+def mul(k, a, b):
+    """y = a b;  da = dy b, db = dy a."""
+    x, z = spread(k, "mul", a, b)
+    return _product(k, x, z), (x, z, a.shape, b.shape)
+
+
+@mul.vjp
+def _(k, saved, dy, needs):
+    x, z, a_shape, b_shape = saved
+    da = fold(k, _product(k, dy, z), a_shape) if needs[0] else None
+    db = fold(k, _product(k, dy, x), b_shape) if needs[1] else None
+    return da, db
+
+
+@op
+def div(k, a, b):
+    """y = a / b;  da = dy / b, db = -dy y / b."""
+    x, z = spread(k, "div", a, b)
+    y = k.empty(x.shape, x.dtype)
+    k.div(y, x, z)
+    return y, (y, z, a.shape, b.shape)
+
+
+@div.vjp
+def _(k, saved, dy, needs):
+    y, z, a_shape, b_shape = saved
+    quotient = k.empty(dy.shape, dy.dtype)
+    k.div(quotient, dy, z)
+    da, db = fold(k, quotient, a_shape) if needs[0] else None, None
+    if needs[1]:
+        db = _product(k, quotient, y)
+        k.neg(db, db)
+        db = fold(k, db, b_shape)
+    return da, db
+
+
+@op
+def neg(k, x):
+    """y = -x;  dx = -dy."""
+    y = k.empty(x.shape, x.dtype)
+    k.neg(y, x)
+    return y, None
+
+
+@neg.vjp
+def _(k, saved, dy, needs):
+    dx = k.empty(dy.shape, dy.dtype)
+    k.neg(dx, dy)
+    return (dx,)
+
+
+@op
+def exp(k, x):
+    """y = e^x;  dx = dy y."""
+    y = k.empty(x.shape, x.dtype)
+    k.exp(y, x)
+    return y, y
+
+
+@exp.vjp
+def _(k, y, dy, needs):
+    return (_product(k, dy, y),)
+
+
+@op
+def log(k, x):
+    """y = ln x;  dx = dy / x."""
+    y = k.empty(x.shape, x.dtype)
+    k.log(y, x)
+    return y, x
+
+
+@log.vjp
+def _(k, x, dy, needs):
+    dx = k.empty(dy.shape, dy.dtype)
+    k.div(dx, dy, x)
+    return (dx,)
+
+
+@op
+def sqrt(k, x):
+    """y = sqrt(x);  dx = dy / 2y."""
+    y = k.empty(x.shape, x.dtype)
+    k.sqrt(y, x)
+    return y, y
+
+
+@sqrt.vjp
+def _(k, y, dy, needs):
+    dx = k.empty(dy.shape, dy.dtype)
+    k.div(dx, dy, y)
+    k.scale(dx, dx, 0.5)
+    return (dx,)
+
+
+@op
+def tanh(k, x):
+    """y = tanh x;  dx = dy (1 - y^2)."""
+    y = k.empty(x.shape, x.dtype)
+    k.tanh(y, x)
+    return y, y
+
+
+@tanh.vjp
+def _(k, y, dy, needs):
+    dx = k.empty(dy.shape, dy.dtype)
+    k.tanh_vjp(dx, dy, y)
+    return (dx,)
+
+
+@op
+def sigmoid(k, x):
+    """y = 1 / (1 + e^-x);  dx = dy y (1 - y)."""
+    y = k.empty(x.shape, x.dtype)
+    k.sigmoid(y, x)
+    return y, y
+
+
+@sigmoid.vjp
+def _(k, y, dy, needs):
+    dx = k.empty(dy.shape, dy.dtype)
+    k.sigmoid_vjp(dx, dy, y)
+    return (dx,)
+
+
+@op
+def relu(k, x):
+    """y = max(x, 0);  dx = dy where y > 0."""
+    y = k.empty(x.shape, x.dtype)
+    k.relu(y, x)
+    return y, y
+
+
+@relu.vjp
+def _(k, y, dy, needs):
+    dx = k.empty(dy.shape, dy.dtype)
+    k.relu_vjp(dx, dy, y)
+    return (dx,)
+
+
+@op
+def where(k, a, b, *, mask):
+    """y = a where mask, else b;  da = dy where mask, db = dy where not. mask (bool) broadcasts like a and b."""
+    mask = np.asarray(mask, bool)
+    try:
+        shape = np.broadcast_shapes(a.shape, b.shape, mask.shape)
+    except ValueError:
+        raise ShapeError(f"where: a {a.shape}, b {b.shape} and mask {mask.shape} do not broadcast") from None
+    x, z, m = (k.contiguous(np.broadcast_to(array, shape)) for array in (a, b, mask))
+    y = k.empty(shape, a.dtype)
+    k.where(y, m, x, z)
+    return y, (m, a.shape, b.shape)
+
+
+@where.vjp
+def _(k, saved, dy, needs):
+    mask, a_shape, b_shape = saved
+    zero, da, db = k.zeros(dy.shape, dy.dtype), k.empty(dy.shape, dy.dtype), k.empty(dy.shape, dy.dtype)
+    k.where(da, mask, dy, zero)
+    k.where(db, mask, zero, dy)
+    return fold(k, da, a_shape), fold(k, db, b_shape)
+
+
+@op
+def dropout(k, x, *, rate, key):
+    """y = x / (1 - rate), or 0 with probability rate;  dx = the same of dy (Srivastava et al. 2014).
+
+    The mask is a function of `key` (an integer) alone: it is drawn again on the way back, not kept.
+    """
+    y = k.empty(x.shape, x.dtype)
+    k.dropout(y, x, float(rate), np.uint64(key))
+    return y, (float(rate), np.uint64(key))
+
+
+@dropout.vjp
+def _(k, saved, dy, needs):
+    dx = k.empty(dy.shape, dy.dtype)
+    k.dropout(dx, dy, *saved)
+    return (dx,)
+
+
+@op
+def clip_message(k, x, *, limit):
+    """y = x;  dx = dy, each number limited to +-limit. Put between two time steps, it limits what is passed back."""
+    return x, limit
+
+
+@clip_message.vjp
+def _(k, limit, dy, needs):
+    dx = k.empty(dy.shape, dy.dtype)
+    k.clip(dx, dy, limit)
+    return (dx,)
+
+

@@ -1,0 +1,34 @@
+"""Rows of a table, looked up by integer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from micrornn.errors import ShapeError
+from micrornn.tape import op
+
+
+@op
+def embedding(k, table, *, ids):
+    """y = table[ids];  dtable = zeros with each row of dy added where it came from. table (V, D), ids integers of
+    any shape, y (*ids.shape, D)."""
+    ids = np.ascontiguousarray(ids, np.int32)
+    check_ids("embedding", ids, len(table))
+    flat = ids.reshape(-1)
+    y = k.empty((flat.size, table.shape[1]), table.dtype)
+    k.gather(y, table, flat)
+    return y.reshape(*ids.shape, table.shape[1]), (flat, table.shape)
+
+
+@embedding.vjp
+def _(k, saved, dy, needs):
+    ids, shape = saved
+    dtable = k.zeros(shape, dy.dtype)
+    k.scatter_add(dtable, ids, dy.reshape(ids.size, -1))
+    return (dtable,)
+
+
+def check_ids(name: str, ids: np.ndarray, size: int) -> None:
+    """Integers must name a row: a kernel does not look whether they do."""
+    if ids.size and (ids.min() < 0 or ids.max() >= size):
+        raise ShapeError(f"{name}: indices lie in {ids.min()}..{ids.max()}, wanted 0..{size - 1}")

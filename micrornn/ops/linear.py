@@ -1,0 +1,67 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from micrornn.errors import ShapeError
+from micrornn.ops.axes import sum_axis
+from micrornn.tape import op
+
+
+@op
+def matmul(k, a, b):
+    """y = a b;  da = dy b^T, db = a^T dy. a (..., M, K) with b (K, N), or with b (..., K, N) of the same batch."""
+    if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2] or (b.ndim > 2 and a.shape[:-2] != b.shape[:-2]):
+        raise ShapeError(
+            f"matmul: a {a.shape} and b {b.shape}; wanted (..., M, K) and (K, N), or the same batch in both"
+        )
+    y = k.empty((*a.shape[:-1], b.shape[-1]), a.dtype)
+    for one_y, one_a, one_b in zip(*_pages(b.ndim > 2, y, a, b)):
+        k.matmul(one_y, one_a, one_b)
+    return y, (a, b)
+
+
+def _pages(batched: bool, *arrays: np.ndarray) -> list[np.ndarray]:
+    """Each array as a stack of matrices: one tall one if b is shared, else one for each of the batch."""
+    return [x.reshape(-1, *x.shape[-2:]) if batched else x.reshape(1, -1, x.shape[-1]) for x in arrays]
+
+
+@matmul.vjp
+def _(k, saved, dy, needs):
+    a, b = saved
+    da = k.empty(a.shape, a.dtype) if needs[0] else None
+    db = k.empty(b.shape, b.dtype) if needs[1] else None
+    pages_y, pages_a, pages_b = _pages(b.ndim > 2, dy, a, b)
+    for i in range(len(pages_y)):
+        if da is not None:
+            k.matmul(_pages(b.ndim > 2, da)[0][i], pages_y[i], pages_b[i], trans_b=True)
+        if db is not None:
+            k.matmul(_pages(b.ndim > 2, db)[0][i], pages_a[i], pages_y[i], trans_a=True)
+    return da, db
+
+
+@op
+def linear(k, x, weight, bias):
+    """y = x W^T + b;  dx = dy W, dW = dy^T x, db = the sum of dy's rows. x (..., D), weight (N, D), bias (N,)."""
+    if x.shape[-1] != weight.shape[1] or bias.shape != weight.shape[:1]:
+        raise ShapeError(
+            f"linear: x {x.shape}, weight {weight.shape}, bias {bias.shape}; wanted (..., D), (N, D) and (N,)"
+        )
+    y = k.empty((*x.shape[:-1], len(weight)), x.dtype)
+    rows = y.reshape(-1, len(weight))
+    k.matmul(rows, x.reshape(-1, x.shape[-1]), weight, trans_b=True)
+    k.add_bias(rows, bias)
+    return y, (x, weight)
+
+
+@linear.vjp
+def _(k, saved, dy, needs):
+    x, weight = saved
+    rows, dx = dy.reshape(-1, dy.shape[-1]), None
+    if needs[0]:
+        dx = k.empty(x.shape, x.dtype)
+        k.matmul(dx.reshape(-1, x.shape[-1]), rows, weight)
+    dweight = k.empty(weight.shape, weight.dtype)
+    k.matmul(dweight, rows, x.reshape(-1, x.shape[-1]), trans_a=True)
+    return dx, dweight, sum_axis(k, rows, 0)

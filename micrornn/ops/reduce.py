@@ -1,0 +1,105 @@
+"""Sums, means and maxima along axes; softmax and its logarithm."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from micrornn.kernels import Kernels
+from micrornn.ops.axes import around, normal_axes, normal_axis, sum_axis
+from micrornn.tape import op
+
+
+def _sum(k: Kernels, x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    y = x
+    for axis in reversed(axes):
+        y = sum_axis(k, y, axis, keepdims)
+    return y
+
+
+def _unsum(k: Kernels, dy: np.ndarray, shape: tuple[int, ...], axes: tuple[int, ...]) -> np.ndarray:
+    """Repeat dy along the axes that were summed."""
+    kept = [1 if axis in axes else size for axis, size in enumerate(shape)]
+    return k.contiguous(np.broadcast_to(dy.reshape(kept), shape))
+
+
+@op
+def sum(k, x, *, axis=None, keepdims=False):
+    """y = sum of x along axis (an integer, several, or None for all);  dx = dy repeated."""
+    axes = normal_axes("sum", axis, x.ndim)
+    return _sum(k, x, axes, keepdims), (x.shape, axes)
+
+
+@sum.vjp
+def _(k, saved, dy, needs):
+    return (_unsum(k, dy, *saved),)
+
+
+@op
+def mean(k, x, *, axis=None, keepdims=False):
+    """y = sum of x / n along axis;  dx = dy / n repeated."""
+    axes = normal_axes("mean", axis, x.ndim)
+    n = math.prod(x.shape[axis] for axis in axes)
+    total, y = _sum(k, x, axes, keepdims), None
+    y = k.empty(total.shape, total.dtype)
+    k.scale(y, total, 1 / n)
+    return y, (x.shape, axes, n)
+
+
+@mean.vjp
+def _(k, saved, dy, needs):
+    shape, axes, n = saved
+    share = k.empty(dy.shape, dy.dtype)
+    k.scale(share, dy, 1 / n)
+    return (_unsum(k, share, shape, axes),)
+
+
+@op
+def max(k, x, *, axis=None, keepdims=False):
+    """y = the largest along axis (an integer, or None for all);  dx = dy where it stood (the first, if several)."""
+    axis = None if axis is None else normal_axis("max", axis, x.ndim)
+    sizes = (1, x.size, 1) if axis is None else around(x.shape, axis)
+    y, place = k.empty((sizes[0], sizes[2]), x.dtype), k.empty((sizes[0], sizes[2]), np.int32)
+    k.max(y, place, x.reshape(sizes))
+    kept = (1,) if keepdims else ()
+    shape = kept * x.ndim if axis is None else (*x.shape[:axis], *kept, *x.shape[axis + 1 :])
+    return y.reshape(shape), (place, sizes, x.shape)
+
+
+@max.vjp
+def _(k, saved, dy, needs):
+    place, sizes, shape = saved
+    dx = k.empty(sizes, dy.dtype)
+    k.max_vjp(dx, dy.reshape(place.shape), place)
+    return (dx.reshape(shape),)
+
+
+@op
+def softmax(k, x):
+    """y_i = e^x_i / sum_j e^x_j along the last axis;  dx = y (dy - sum_j dy_j y_j)."""
+    y = k.empty(x.shape, x.dtype)
+    k.softmax(y.reshape(-1, x.shape[-1]), x.reshape(-1, x.shape[-1]))
+    return y, y
+
+
+@softmax.vjp
+def _(k, y, dy, needs):
+    dx = k.empty(y.shape, y.dtype)
+    k.softmax_vjp(*(array.reshape(-1, y.shape[-1]) for array in (dx, dy, y)))
+    return (dx,)
+
+
+@op
+def log_softmax(k, x):
+    """y_i = x_i - ln sum_j e^x_j along the last axis;  dx = dy - e^y sum_j dy_j."""
+    y = k.empty(x.shape, x.dtype)
+    k.log_softmax(y.reshape(-1, x.shape[-1]), x.reshape(-1, x.shape[-1]))
+    return y, y
+
+
+@log_softmax.vjp
+def _(k, y, dy, needs):
+    dx = k.empty(y.shape, y.dtype)
+    k.log_softmax_vjp(*(array.reshape(-1, y.shape[-1]) for array in (dx, dy, y)))
+    return (dx,)

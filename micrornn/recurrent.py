@@ -1,0 +1,170 @@
+"""The recurrent layer: it owns time. It unrolls a cell, stamps each record with its time step, and stacks layers.
+
+One recurrence, three granularities, the same numbers:
+    primitive   every product and every activation is a record
+    cell        one fused record per time step
+    sequence    one record per layer, direction and window; the loop over time is inside the kernel
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from micrornn.cells import State, Weights, bias_with_forget, find_cell
+from micrornn.errors import ConfigError, ShapeError
+from micrornn.ops import clip_message, concatenate, dropout, reshape, stack, where
+from micrornn.parameters import Initializer, Module, Parameter, zeros
+from micrornn.tape import Tensor, stamp
+
+GRANULARITIES = ("primitive", "cell", "sequence")
+
+
+class Recurrent(Module):
+    """Layers of one cell over time-major sequences.
+
+    x (seq_len, batch_size, input_size) -> y (seq_len, batch_size, directions * hidden_size), and the last states:
+    h_n (num_layers * directions, batch_size, hidden_size), for the LSTM also c_n, in PyTorch's order.
+
+    cell               rnn, rnn_relu, lstm, gru
+    num_layers         each layer reads the outputs of the one below
+    bidirectional      a second set of weights walks from the last step to the first
+    dropout            rate between layers, while training
+    granularity        primitive, cell or sequence
+    learn_initial      h_0 (and c_0) are parameters, one row for all lanes, instead of zeros
+    forget_bias        None: as the other biases. A number: where bias_ih of an LSTM's forget gate starts
+    initializers       {"weight_ih": ..., "weight_hh": ..., "bias": ...} in the place of the cell's own
+    clip_message       limit of each number passed back from a time step to the one before it; 0: none
+
+    Parameters are named as in PyTorch: weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, ..._l0_reverse, ...
+    """
+
+    def __init__(self, cell: str, input_size: int, hidden_size: int, num_layers: int = 1,
+                 bidirectional: bool = False, dropout: float = 0.0, *, granularity: str = "sequence",
+                 learn_initial: bool = False, forget_bias: float | None = None,
+                 initializers: dict[str, Initializer] | None = None, clip_message: float = 0.0,
+                 seed: int = 0, dtype: type = np.float32):  # fmt: skip
+        if granularity not in GRANULARITIES:
+            raise ConfigError(f"there is no granularity {granularity!r}; choose one of {', '.join(GRANULARITIES)}")
+        if min(input_size, hidden_size, num_layers) < 1:
+            raise ConfigError(f"sizes must be 1 or more: {input_size=}, {hidden_size=}, {num_layers=}")
+        self.cell, self.granularity = find_cell(cell), granularity
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.directions = ("", "_reverse") if bidirectional else ("",)
+        self.dropout, self.clip_message, self.dropout_key, self.seed = dropout, clip_message, 0, seed
+        rng = np.random.default_rng(seed)
+        start_ih, start_hh, start_bias = self.cell.initializers(hidden_size)
+        chosen = {"weight_ih": start_ih, "weight_hh": start_hh, "bias": start_bias} | (initializers or {})
+        width = len(self.cell.gates) * hidden_size
+        self.weights: dict[str, Parameter] = {}
+        for layer in range(num_layers):
+            inputs = hidden_size * len(self.directions) if layer else input_size
+            for direction in self.directions:
+                at = f"_l{layer}{direction}"
+                bias_ih, bias_hh = (chosen["bias"](rng, (width,)) for _ in range(2))
+                if forget_bias is not None:
+                    bias_ih, bias_hh = (
+                        bias_with_forget(bias, self.cell, value)
+                        for bias, value in ((bias_ih, forget_bias), (bias_hh, 0.0))
+                    )
+                self.weights["weight_ih" + at] = Parameter(chosen["weight_ih"](rng, (width, inputs)), dtype)
+                self.weights["weight_hh" + at] = Parameter(chosen["weight_hh"](rng, (width, hidden_size)), dtype)
+                self.weights["bias_ih" + at] = Parameter(bias_ih, dtype)
+                self.weights["bias_hh" + at] = Parameter(bias_hh, dtype)
+        if learn_initial:
+            for state in self.cell.states:
+                rows = zeros(rng, (num_layers * len(self.directions), 1, hidden_size))
+                self.weights[state + "_0"] = Parameter(rows, dtype)
+
+    def initial(self, batch_size: int) -> State:
+        """The states a sequence starts from if none are given: zeros, or the learned ones."""
+        shape = (self.num_layers * len(self.directions), batch_size, self.hidden_size)
+        dtype = self.weights["weight_hh_l0"].dtype
+        blank = Tensor(np.zeros(shape, dtype))
+        return tuple(
+            self.weights[state + "_0"] + blank if state + "_0" in self.weights else blank
+            for state in self.cell.states
+        )
+
+    def __call__(self, x: Tensor, state: Sequence[Tensor] | None = None, mask: np.ndarray | None = None,
+                 lengths: Sequence[int] | None = None) -> tuple[Tensor, State]:  # fmt: skip
+        """Outputs of every step and the last states.
+
+        state     what `initial` gives: one tensor (layers * directions, B, H) for h, for the LSTM a second for c
+        mask      (seq_len, batch_size) bool. A masked step carries the state over; its gradient is exactly zero
+        lengths   how many first steps of each lane count: the usual mask, made here
+        """
+        self._check(x, state, mask)
+        if lengths is not None:
+            mask = np.arange(x.shape[0])[:, None] < np.asarray(lengths)[None, :]
+        states = [list(rows) for rows in (state if state is not None else self.initial(x.shape[1]))]
+        last: list[list[Tensor]] = [[] for _ in self.cell.states]
+        for layer in range(self.num_layers):
+            if layer and self.dropout and self.training:
+                x = dropout(x, rate=self.dropout, key=mix_key(self.seed, self.dropout_key, layer))
+            outputs = []
+            for n, direction in enumerate(self.directions):
+                at = f"_l{layer}{direction}"
+                weights = [self.weights[name + at] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+                first = tuple(rows[layer * len(self.directions) + n] for rows in states)
+                with stamp(scope=self.cell.name + at):
+                    y, end = self._run(x, first, weights, mask, bool(n))
+                outputs.append(y)
+                for rows, row in zip(last, end):
+                    rows.append(row)
+            x = concatenate(*outputs, axis=2) if len(outputs) > 1 else outputs[0]
+        return x, tuple(stack(*rows) for rows in last)
+
+    def _run(self, x: Tensor, state: State, weights: Weights, mask: np.ndarray | None,
+             reverse: bool) -> tuple[Tensor, State]:  # fmt: skip
+        """One layer in one direction."""
+        options = self.cell.options | {"clip": self.clip_message}
+        if self.granularity == "sequence":
+            y, *end = type(self.cell).fused(x, *state, *weights, mask=mask, reverse=reverse, **options)
+            return y, tuple(end)
+        inputs = list(x)
+        outputs: list[Tensor] = [x] * len(inputs)
+        for t in reversed(range(len(inputs))) if reverse else range(len(inputs)):
+            with stamp(t=t):
+                row = None if mask is None else mask[t : t + 1]
+                if self.granularity == "cell":
+                    one = stack(inputs[t])
+                    _, *end = type(self.cell).fused(one, *state, *weights, mask=row, reverse=reverse, **options)
+                    state = tuple(end)
+                else:
+                    if self.clip_message:
+                        state = tuple(clip_message(s, limit=self.clip_message) for s in state)
+                    new = self.cell.step(inputs[t], state, weights)
+                    keep = None if row is None else row[0][:, None]
+                    state = new if keep is None else tuple(where(n, s, mask=keep) for n, s in zip(new, state))
+                outputs[t] = state[0]
+        return stack(*outputs), state
+
+    def _check(self, x: Tensor, state: Sequence[Tensor] | None, mask: np.ndarray | None) -> None:
+        if x.ndim != 3 or x.shape[2] != self.input_size or 0 in x.shape:
+            raise ShapeError(
+                f"{self.cell.name}: x has shape {x.shape}, wanted (seq_len, batch_size, {self.input_size})"
+            )
+        shape = (self.num_layers * len(self.directions), x.shape[1], self.hidden_size)
+        if state is not None and [s.shape for s in state] != [shape] * len(self.cell.states):
+            raise ShapeError(
+                f"{self.cell.name}: states have shapes {[s.shape for s in state]}, wanted one of {shape} "
+                f"for each of {', '.join(self.cell.states)}"
+            )
+        if mask is not None and mask.shape != x.shape[:2]:
+            raise ShapeError(f"{self.cell.name}: mask {mask.shape}, wanted (seq_len, batch_size) = {x.shape[:2]}")
+
+
+def mix_key(*numbers: int) -> int:
+    """One 64-bit key of several integers; any change in them gives an unrelated key."""
+    return int(np.random.SeedSequence([number % 2**64 for number in numbers]).generate_state(1, np.uint64)[0])
+
+
+def last_valid(y: Tensor, lengths: Sequence[int]) -> Tensor:
+    """The output of each lane's last valid step: y (T, B, H) -> (B, H), row y[lengths[b] - 1, b]."""
+    seq_len, batch_size, size = y.shape
+    steps = np.asarray(lengths)
+    if steps.shape != (batch_size,) or steps.min() < 1 or steps.max() > seq_len:
+        raise ShapeError(f"last_valid: lengths {steps.tolist()}, wanted {batch_size} numbers in 1..{seq_len}")
+    return reshape(y, shape=(seq_len * batch_size, size))[(steps - 1) * batch_size + np.arange(batch_size)]
