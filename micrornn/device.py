@@ -83,7 +83,9 @@ class Pool:
         if size < self.SMALL:
             return np.empty(shape, dtype)
         free = self._free[size]
-        memory = free.pop() if free else np.empty(size, np.uint8)
+        # NumPy lets a view point past its block to the memory itself, unless that is of another type than the
+        # view: so the memory is a _Block too, one that belongs to no pool.
+        memory = free.pop() if free else np.empty(size, np.uint8).view(_Block)
         block = memory.view(_Block)
         block.pool, block.memory = self, memory
         return np.ndarray(shape, dtype, buffer=block)

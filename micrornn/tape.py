@@ -42,7 +42,7 @@ class Tensor:
         data = np.asarray(data, dtype)
         if data.dtype not in (np.float32, np.float64):
             data = data.astype(np.float32)
-        self.data: np.ndarray = np.ascontiguousarray(data) if data.ndim else data
+        self.data: np.ndarray = np.asarray(data, order="C")
         self.requires_grad = requires_grad
         self.grad: np.ndarray | None = None
         self.name = name
@@ -288,7 +288,7 @@ def _seed(output: Tensor, seed: Any) -> np.ndarray:
                 "pass seed=, an array of that shape"
             )
         return np.ones(output.shape, output.dtype)
-    seed = np.ascontiguousarray(seed, output.dtype)
+    seed = np.asarray(seed, output.dtype, order="C")
     if seed.shape != output.shape:
         raise ShapeError(f"seed has shape {seed.shape}, the output has {output.shape}; they must be equal")
     return seed

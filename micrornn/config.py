@@ -1,0 +1,148 @@
+"""Every setting of a training run, once: name, type, default, range, and the sentence that `--help` prints.
+
+The command line, the environment (MICRORNN_*), run.toml and a checkpoint all read this one table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from micrornn.errors import ConfigError
+
+CELL_NAMES = ("rnn", "rnn_relu", "lstm", "gru")
+MOST = 2**31 - 1  # no size of anything can sensibly be larger
+
+
+def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None,
+            choices: tuple[str, ...] = (), above: float | None = None, below: float | None = None) -> Any:  # fmt: skip
+    """A field: `low <= value <= high`, or `above < value < below`, or one of `choices`."""
+    meta = {"help": help, "low": low, "high": high, "choices": choices, "above": above, "below": below}
+    return field(default=default, metadata=meta)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings of one run. Raises ConfigError where one is out of its range."""
+
+    cell: str = setting("lstm", "The recurrent cell.", choices=CELL_NAMES)
+    num_layers: int = setting(1, "Recurrent layers, one above the other.", low=1, high=64)
+    hidden_size: int = setting(256, "Units in each layer.", low=1, high=65536)
+    embedding_size: int = setting(64, "Numbers that stand for one token.", low=1, high=65536)
+    bidirectional: bool = setting(False, "Read in both directions (not for a language model).")
+    dropout: float = setting(0.0, "Rate of dropout between layers and before the output.", low=0, below=1)
+    forget_bias: float = setting(1.0, "Where an LSTM's forget-gate bias starts.", low=-100, high=100)
+    granularity: str = setting(
+        "sequence", "How finely the tape records.", choices=("primitive", "cell", "sequence")
+    )
+    dtype: str = setting("float32", "Precision of all numbers.", choices=("float32", "float64"))
+
+    level: str = setting("char", "What a token is: a character or a word.", choices=("char", "word"))
+    vocab_size: int = setting(0, "Keep only so many of the most frequent tokens. 0: all.", low=0, high=MOST)
+    batch_size: int = setting(64, "Lanes: pieces of the text read side by side.", low=1, high=MOST)
+    num_steps: int = setting(
+        64, "Time steps unrolled per update: how far back the gradient can go.", low=1, high=MOST
+    )
+    state: str = setting(
+        "carried", "State at the start of a window: carried from the last, or fresh zeros.",
+        choices=("carried", "fresh"),
+    )  # fmt: skip
+    val_fraction: float = setting(0.05, "Part of the text held out for validation.", low=0, below=1)
+    val_every: int = setting(200, "Updates between validations (and checkpoints).", low=1, high=MOST)
+
+    optimizer: str = setting(
+        "adam", "sgd, momentum, adagrad, rmsprop, adam or adamw; options as in rmsprop:decay=0.9,eps=1e-6."
+    )
+    lr: float = setting(0.003, "Learning rate.", above=0, high=1e9)
+    schedule: str = setting(
+        "constant",
+        "Of the learning rate: constant, step:EVERY:FACTOR, exponential:EVERY:FACTOR, cosine[:FINAL], "
+        "warmup:UPDATES, or two joined by +.",
+    )
+    clip_norm: float = setting(1.0, "Limit of the gradient's norm. 0: none.", low=0)
+    clip_value: float = setting(0.0, "Limit of each number of the gradient. 0: none.", low=0)
+    clip_message: float = setting(
+        0.0, "Limit of each number of the message passed back from one time step to the one before. 0: none.", low=0
+    )
+    loss: str = setting(
+        "mean", "Loss averaged over time steps, or summed over them (always averaged over lanes).",
+        choices=("mean", "sum"),
+    )  # fmt: skip
+
+    num_updates: int = setting(0, "Stop after so many updates. 0: no limit.", low=0, high=MOST)
+    epochs: float = setting(0.0, "Stop after so many passes over the text. 0: no limit.", low=0, high=1e9)
+    max_minutes: float = setting(
+        0.0, "Stop after so many minutes. 0: no limit. With no limit of any kind: 1.25.", low=0, high=1e9
+    )
+    seed: int = setting(0, "Of the initial weights and of dropout.", low=0, high=2**63 - 1)
+    device: str = setting("cpu", "Where to compute.", choices=("cpu", "cuda"))
+    threads: int = setting(0, "Processor cores to use. 0: all.", low=0, high=4096)
+
+    def __post_init__(self) -> None:
+        for entry in dataclasses.fields(self):
+            object.__setattr__(self, entry.name, check(entry, getattr(self, entry.name)))
+
+    def limits(self) -> Config:
+        """The same, with a limit of time if there is no limit at all."""
+        if self.num_updates or self.epochs or self.max_minutes:
+            return self
+        return dataclasses.replace(self, max_minutes=1.25)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name -> value."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: str = "the configuration") -> Config:
+        """From names and values; ConfigError names what is unknown, and what may have been meant."""
+        known = {entry.name for entry in dataclasses.fields(cls)}
+        for name in values:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, 1)
+                hint = f"; did you mean {close[0]}?" if close else ""
+                raise ConfigError(f"{where} has no setting {name!r}{hint}")
+        return cls(**values)
+
+
+def check(entry: dataclasses.Field[Any], value: Any) -> Any:
+    """The value in the field's own type, or ConfigError that says what was got and what is allowed."""
+    flag, kind, meta = "--" + entry.name.replace("_", "-"), type(entry.default), entry.metadata
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{flag} must be {_article(kind)}, not {value!r}")
+    if meta["choices"] and value not in meta["choices"]:
+        raise ConfigError(f"{flag}: there is no {value!r}; choose one of {', '.join(meta['choices'])}")
+    if kind in (int, float):
+        fits = (
+            not math.isnan(value)
+            and (meta["low"] is None or value >= meta["low"])
+            and (meta["high"] is None or value <= meta["high"])
+            and (meta["above"] is None or value > meta["above"])
+            and (meta["below"] is None or value < meta["below"])
+        )
+        if not fits:
+            raise ConfigError(f"{flag} is {value}; it must be {allowed(entry)}")
+    return value
+
+
+def _article(kind: type) -> str:
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[kind]
+
+
+def allowed(entry: dataclasses.Field[Any]) -> str:
+    """The range of a number in words."""
+    meta, parts = entry.metadata, []
+    if meta["low"] is not None:
+        parts.append(f"{meta['low']} or more")
+    if meta["above"] is not None:
+        parts.append(f"above {meta['above']}")
+    if meta["below"] is not None:
+        parts.append(f"below {meta['below']}")
+    if meta["high"] is not None:
+        parts.append(f"at most {meta['high']:g}" if meta["high"] < 1e6 else f"at most {meta['high']:.3g}")
+    return ", ".join(parts)

@@ -1,0 +1,144 @@
+"""Optimizers over one flat buffer, clipping, learning-rate schedules.
+
+    Optimizer(flat, "adam:beta2=0.99")      one pass over all parameters per update
+    OPTIMIZERS                              sgd, momentum, adagrad, rmsprop, adam, adamw, with their options
+    global_norm(flat)                       Euclidean norm of the whole gradient
+    Schedule("warmup:100+cosine")           what the learning rate is multiplied by at an update
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from micrornn import kernels
+from micrornn.errors import ConfigError
+from micrornn.parameters import Flat
+
+# name -> (kernel, arrays of state, options with their defaults)
+OPTIMIZERS: dict[str, tuple[str, tuple[str, ...], dict[str, float]]] = {
+    "sgd": ("sgd", (), {}),
+    "momentum": ("momentum", ("v",), {"mu": 0.9}),
+    "adagrad": ("adagrad", ("s",), {"eps": 1e-10}),
+    "rmsprop": ("rmsprop", ("s",), {"decay": 0.95, "eps": 1e-8}),
+    "adam": ("adam", ("m", "v"), {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}),
+    "adamw": ("adam", ("m", "v"), {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01}),
+}
+
+
+def parse_optimizer(text: str) -> tuple[str, dict[str, float]]:
+    """`name` or `name:option=number,...` -> (name, all its options). ConfigError names what there is."""
+    name, _, rest = text.partition(":")
+    if name not in OPTIMIZERS:
+        raise ConfigError(f"there is no optimizer {name!r}; choose one of {', '.join(OPTIMIZERS)}")
+    options = dict(OPTIMIZERS[name][2])
+    for part in filter(None, rest.split(",")):
+        key, _, value = part.partition("=")
+        if key not in options:
+            known = ", ".join(options) or "none"
+            raise ConfigError(f"optimizer {name} has no option {key!r}; it has: {known}")
+        options[key] = _number(value, f"optimizer {name}: {key}")
+    return name, options
+
+
+def _number(text: str, what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ConfigError(f"{what} must be a number, not {text!r}")
+    return value
+
+
+class Optimizer:
+    """Updates all parameters of a flat buffer in one pass. The equations are on the reference page.
+
+    text     name and options, e.g. "rmsprop:decay=0.95"
+    state    name -> array (n,) like the flat buffer: what the optimizer remembers
+    updates  how many have been made
+    """
+
+    def __init__(self, flat: Flat, text: str):
+        self.flat = flat
+        self.name, self.options = parse_optimizer(text)
+        kernel, names, _ = OPTIMIZERS[self.name]
+        self.kernel = getattr(kernels.of(flat.data), kernel)
+        self.state = {name: np.zeros_like(flat.data) for name in names}
+        self.updates = 0
+
+    def update(self, lr: float, scale: float = 1.0, limit: float = math.inf) -> None:
+        """One update with the gradient clip(grad * scale, +-limit): `scale` comes from clipping by norm."""
+        self.updates += 1
+        options = dict(self.options)
+        if self.name in ("adam", "adamw"):
+            options["shrink"] = 1 - lr * options.pop("weight_decay", 0.0)
+            options["step"] = self.updates
+        self.kernel(
+            self.flat.data, self.flat.grad, *self.state.values(), lr, *options.values(), scale, limit
+        )
+
+
+def global_norm(flat: Flat) -> float:
+    """The Euclidean norm of the gradient of all parameters together."""
+    square = np.empty(1, np.float64)
+    kernels.of(flat.grad).sum_of_squares(square, flat.grad)
+    return math.sqrt(square[0])
+
+
+def clip_scale(norm: float, clip_norm: float) -> float:
+    """What to multiply the gradient by so that its norm is at most clip_norm (0: no limit) (Pascanu et al. 2013)."""
+    return min(1.0, clip_norm / (norm + 1e-6)) if clip_norm > 0 else 1.0
+
+
+# A schedule is a product of parts, each a function (update, num_updates or None, numbers) -> factor.
+_Part = Callable[[int, "int | None", list[float]], float]
+
+
+def _cosine(update: int, total: int | None, numbers: list[float]) -> float:
+    low = numbers[0]
+    return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, update / (total or 1))))
+
+
+# name -> (part, the numbers it takes, None where one must be given)
+SCHEDULES: dict[str, tuple[_Part, dict[str, float | None]]] = {
+    "constant": (lambda update, total, numbers: 1.0, {}),
+    "step": (lambda update, total, n: n[1] ** (update // n[0]), {"every": None, "factor": 0.5}),
+    "exponential": (lambda update, total, n: n[1] ** (update / n[0]), {"every": None, "factor": 0.5}),
+    "cosine": (_cosine, {"final": 0.0}),
+    "warmup": (lambda update, total, n: min(1.0, (update + 1) / n[0]), {"updates": None}),
+}
+
+
+class Schedule:
+    """factor(update) of the learning rate, update counted from 0.
+
+    constant                1
+    step:EVERY:FACTOR       FACTOR ^ floor(update / EVERY)
+    exponential:EVERY:FACTOR  FACTOR ^ (update / EVERY)
+    cosine[:FINAL]          from 1 down to FINAL at the last update, along half a cosine (Loshchilov, Hutter 2017)
+    warmup:UPDATES          up from 1/UPDATES to 1; joined to another by +, as in warmup:100+cosine
+    """
+
+    def __init__(self, text: str, num_updates: int | None = None):
+        self.text, self.num_updates = text, num_updates
+        self.parts: list[tuple[_Part, list[float]]] = []
+        for part in text.split("+"):
+            name, *given = part.split(":")
+            if name not in SCHEDULES:
+                raise ConfigError(f"there is no schedule {name!r}; choose one of {', '.join(SCHEDULES)}")
+            function, wanted = SCHEDULES[name]
+            numbers = [_number(value, f"schedule {name}") for value in given]
+            defaults = list(wanted.values())
+            if len(numbers) > len(wanted) or None in defaults[len(numbers) :]:
+                raise ConfigError(f"schedule {part!r}: write {':'.join([name, *map(str.upper, wanted)])}")
+            if name in ("step", "exponential", "warmup") and numbers[0] <= 0:
+                raise ConfigError(f"schedule {part!r}: the number of updates must be above 0")
+            if name == "cosine" and not num_updates:
+                raise ConfigError("schedule cosine needs to know its end: give --num-updates or --epochs")
+            self.parts.append((function, numbers + [n for n in defaults[len(numbers) :] if n is not None]))
+
+    def __call__(self, update: int) -> float:
+        return math.prod(function(update, self.num_updates, numbers) for function, numbers in self.parts)
