@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from micrornn import kernels
-from micrornn.errors import ShapeError
+from micrornn.errors import ConfigError, ShapeError
 
 OPS: dict[str, Op] = {}
 
@@ -128,6 +128,9 @@ class Op:
         if first is None:
             first = Tensor(inputs[0])
         tensors = tuple(x if isinstance(x, Tensor) else Tensor(x, dtype=first.dtype) for x in inputs)
+        if any(x.data.dtype != first.data.dtype for x in tensors):  # a kernel would misread the bytes of one
+            kinds = ", ".join(str(x.dtype) for x in tensors)
+            raise ConfigError(f"{self.name}: inputs must have the same precision, not {kinds}")
         table = kernels.of(first.data)
         result, saved = self.forward(table, *[x.data for x in tensors], **options)
         needs = tuple(x.requires_grad for x in tensors)

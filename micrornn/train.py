@@ -3,6 +3,7 @@
     Training(config, tokens)    model, optimizer, schedule, place in the data; all that a checkpoint holds
     .update()                   one window forward and backward, one optimizer step -> Report
     .validate()                 mean loss over the held-out part; touches nothing that training uses
+    load_run(path)              a trained model, from a run folder or a checkpoint
     run(training, folder)       update after update, validating, checkpointing, until a limit is reached
 """
 
@@ -11,21 +12,23 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from micrornn import device
 from micrornn.bptt import Windows
-from micrornn.checkpoint import RunFolder
+from micrornn.checkpoint import RunFolder, StrPath, load
 from micrornn.config import Config
 from micrornn.data import Lanes, Tokens, Vocab, split
 from micrornn.errors import CheckpointError, DivergedError
+from micrornn.evaluate import window_losses
 from micrornn.ops import cross_entropy
 from micrornn.optim import Optimizer, Schedule, clip_scale, global_norm
-from micrornn.tape import Tape, no_tape
+from micrornn.tape import Tape
 from micrornn.tasks.text import LanguageModel
 
 CHECKPOINT_SECONDS = 30.0
@@ -107,20 +110,17 @@ class Training:
         size = self.lanes.tokens_per_update
         return Report(self.updates, self.updates * size, self.seconds, value, None, lr, norm, size / took)
 
-    def validate(self) -> float | None:
+    def validate(self, stopped: Callable[[], bool] = lambda: False) -> float | None:
         """Mean loss in nats per token over the held-out part, its state carried from window to window from the
-        start; None if nothing is held out."""
+        start; None if nothing is held out, or if `stopped()` meanwhile."""
         if self.val_lanes is None:
             return None
-        windows = Windows(self.val_lanes, self.model.rnn)
         self.model.train(False)
         total = 0.0
-        with no_tape():
-            for _ in range(self.val_lanes.num_windows):
-                inputs, targets, state = windows.next()
-                logits, last = self.model(inputs, state)
-                windows.carry(last)
-                total += cross_entropy(logits, targets=targets).item()
+        for loss in window_losses(self.model, self.val_lanes):
+            if stopped():
+                return None
+            total += loss
         return total / self.val_lanes.num_windows
 
     def snapshot(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -196,33 +196,52 @@ def load_model(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> tup
     return model, vocab
 
 
-def run(training: Training, folder: RunFolder | None = None) -> Iterator[Report]:
-    """Update until a limit is reached; a report each. Validates every `val_every` updates and at the end.
+def load_run(path: StrPath, which: str = "best") -> tuple[LanguageModel, Vocab, dict[str, Any]]:
+    """(model, vocabulary, the checkpoint's meta) of a run folder or of a checkpoint file.
 
-    With a folder, metrics go there line by line, and a checkpoint at every validation, every half minute, at the
-    end, and when the loop is left early (Ctrl-C). When the loss is no longer finite, the last checkpoint stays.
+    Of a folder it is best.ckpt if there is one, else last.ckpt; with which="last" it is always last.ckpt.
+    meta["path"] is the file that was read.
     """
-    config = training.config
+    file = Path(path)
+    if file.is_dir():
+        folder = RunFolder.open(file)
+        file = folder.best if which == "best" and folder.best.is_file() else folder.last
+        if not file.is_file():
+            raise CheckpointError(f"{path}: this run has no checkpoint yet. Train it first.")
+    arrays, meta = load(file)
+    return *load_model(arrays, meta), meta | {"path": str(file)}
+
+
+def run(training: Training, folder: RunFolder | None = None,
+        stopped: Callable[[], bool] = lambda: False) -> Iterator[Report]:  # fmt: skip
+    """Update until a limit is reached or `stopped()`; a report each. Validates every `val_every` updates and at
+    the end.
+
+    With a folder, metrics go there line by line, and a checkpoint at every validation, every half minute, and when
+    the loop ends or is left. A DivergedError leaves the last checkpoint as it is.
+    """
     saved_at, saved_update = time.monotonic(), training.updates
     if folder is not None and not folder.has_checkpoint:
         _save(training, folder, best=False)  # a run killed from here on resumes from something
     try:
-        while not training.done():
+        while not (training.done() or stopped()):
             report = training.update()
-            best = False
-            if training.updates % config.val_every == 0 or training.done():
-                report = dataclasses.replace(report, val_loss=training.validate())
-                training.history.append(report.to_dict())
+            whole, best = training.updates % training.config.val_every == 0 or training.done(), False
+            if whole:
+                report = dataclasses.replace(report, val_loss=training.validate(stopped))
                 if report.val_loss is not None:
+                    training.history.append(report.to_dict())
                     best = training.best_val_loss is None or report.val_loss < training.best_val_loss
                     training.best_val_loss = report.val_loss if best else training.best_val_loss
             if folder is not None:
                 folder.append_metrics(report.to_dict())
-                due = time.monotonic() - saved_at >= CHECKPOINT_SECONDS
-                if training.updates % config.val_every == 0 or training.done() or due:
+                if whole or time.monotonic() - saved_at >= CHECKPOINT_SECONDS:
                     _save(training, folder, best)
                     saved_at, saved_update = time.monotonic(), training.updates
             yield report
+    except DivergedError:
+        saved_update = training.updates  # what led to it is not worth keeping
+        raise
     finally:
         if folder is not None and training.updates != saved_update:
             _save(training, folder, best=False)

@@ -21,11 +21,14 @@ from micrornn.errors import DataError
 
 CHUNK_BYTES = 8 << 20
 
-# Folders of the standard library that are no typical code: tests, tables of code points, manual pages, and
-# whatever was installed beside it.
+# What lies in the standard library's folder and is no typical code: tests, manual pages, tables of code points,
+# names and build settings, what was installed beside it; and packages that many systems leave out, so that the
+# text is much the same on every machine.
 _LEFT_OUT = frozenset(
-    ["test", "tests", "idle_test", "encodings", "pydoc_data", "site-packages", "dist-packages", "__pycache__"]
+    "test tests idle_test pydoc_data encodings site-packages dist-packages __pycache__ "
+    "distutils ensurepip idlelib lib2to3 tkinter turtledemo".split()
 )
+_TABLES = ("_sysconfigdata", "locale.py", "entities.py", "cp65001.py", "turtle.py")
 
 
 def find(patterns: Sequence[str | Path]) -> list[Path]:
@@ -154,11 +157,14 @@ def _read_file(path: Path, chunk_bytes: int, on_read: Callable[[int], None] | No
 def stdlib_sources() -> list[Path]:
     """Return the standard library's own .py files on this machine, in a fixed shuffled order.
 
-    Tests, tables and installed packages are left out, and so are files that are not plain UTF-8.
+    Tests, tables and installed packages are left out, and so is the odd file that is not plain ASCII: the
+    vocabulary stays at a hundred characters.
     """
     folder = Path(sysconfig.get_path("stdlib"))
     sources = [
-        path for path in _files_below(folder, _LEFT_OUT) if path.suffix == ".py" and _is_plain_utf8(path)
+        path
+        for path in _files_below(folder, _LEFT_OUT)
+        if path.suffix == ".py" and not path.name.startswith(_TABLES) and _is_plain_ascii(path)
     ]
     if not sources:
         raise DataError(f"no Python sources in {shown(folder)}; name a text file of your own")
@@ -172,13 +178,12 @@ def stdlib_sources() -> list[Path]:
     return sorted(sources, key=shuffled)
 
 
-def _is_plain_utf8(path: Path) -> bool:
+def _is_plain_ascii(path: Path) -> bool:
     try:
         data = path.read_bytes()
-        data.decode("utf-8")
-    except (OSError, UnicodeDecodeError):
+    except OSError:
         return False
-    return b"\0" not in data
+    return data.isascii() and b"\0" not in data
 
 
 def shown(path: Path) -> str:

@@ -2,6 +2,7 @@
 
     for_device(name)    the table of kernels of a device: "cpu", "cuda", or "reference" (plain NumPy)
     of(array)           the table for the device that holds the array
+    set_threads(n)      how many cores the kernels may use
     use(name)           a block in which another table does the work
     NAMES               what every table holds
 
@@ -82,6 +83,13 @@ def for_device(name: str) -> Kernels:
 
     cpu.set_threads(device.default_threads())
     return Kernels(name, cpu)
+
+
+def set_threads(n: int) -> None:
+    """How many processor cores the kernels may use."""
+    from micrornn.kernels import cpu
+
+    cpu.set_threads(n)
 
 
 _instead: str | None = None

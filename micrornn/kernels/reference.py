@@ -245,8 +245,8 @@ def rnn_sequence(h, gates, weight_hh, bias_ih, bias_hh, mask, reverse, relu):
 def rnn_sequence_vjp(dgates, dh, gates, weight_hh, mask, reverse, clip, relu):
     for t, prev, cur in _rows(len(gates), reverse)[::-1]:
         counts = _counts(mask, t, gates[t])
-        slope = gates[t] > 0 if relu else 1 - gates[t] ** 2
-        dgates[t] = np.where(counts, dh[cur] * slope, 0)
+        da = np.where(gates[t] > 0, dh[cur], 0) if relu else dh[cur] * (1 - gates[t] ** 2)
+        dgates[t] = np.where(counts, da, 0)
         _pass_back(dh, prev, dgates[t] @ weight_hh + np.where(counts, 0, dh[cur]), clip)
 
 

@@ -12,7 +12,7 @@ from micrornn.tape import op
 def embedding(k, table, *, ids):
     """y = table[ids];  dtable = zeros with each row of dy added where it came from. table (V, D), ids integers of
     any shape, y (*ids.shape, D)."""
-    ids = np.ascontiguousarray(ids, np.int32)
+    ids = np.asarray(ids, np.int32, order="C")
     check_ids("embedding", ids, len(table))
     flat = ids.reshape(-1)
     y = k.empty((flat.size, table.shape[1]), table.dtype)

@@ -44,7 +44,7 @@ def _(k, saved, dy, needs):
 @op
 def linear(k, x, weight, bias):
     """y = x W^T + b;  dx = dy W, dW = dy^T x, db = the sum of dy's rows. x (..., D), weight (N, D), bias (N,)."""
-    if x.shape[-1] != weight.shape[1] or bias.shape != weight.shape[:1]:
+    if not x.ndim or weight.shape[1:] != x.shape[-1:] or bias.shape != weight.shape[:1]:
         raise ShapeError(
             f"linear: x {x.shape}, weight {weight.shape}, bias {bias.shape}; wanted (..., D), (N, D) and (N,)"
         )

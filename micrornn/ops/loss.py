@@ -37,7 +37,7 @@ def cross_entropy(k, logits, *, targets, mask=None):
 
     logits (..., V), targets integers (...), mask bool (...): False does not count. In nats.
     """
-    targets = np.ascontiguousarray(targets, np.int32)
+    targets = np.asarray(targets, np.int32, order="C")
     if targets.shape != logits.shape[:-1]:
         raise ShapeError(f"cross_entropy: targets {targets.shape} for logits {logits.shape}; wanted {logits.shape[:-1]}")
     size = logits.shape[-1]
@@ -62,7 +62,7 @@ def _(k, saved, dy, needs):
 @op
 def binary_cross_entropy(k, logits, *, targets, mask=None):
     """y = mean of -t ln s(x) - (1 - t) ln(1 - s(x)), s the sigmoid;  dx = dy w (s(x) - t). Targets in 0..1, nats."""
-    targets = np.ascontiguousarray(targets, logits.dtype)
+    targets = np.asarray(targets, logits.dtype, order="C")
     if targets.shape != logits.shape:
         raise ShapeError(f"binary_cross_entropy: targets {targets.shape}, logits {logits.shape}; must be equal")
     losses = k.empty(logits.shape, logits.dtype)
@@ -83,7 +83,7 @@ def _(k, saved, dy, needs):
 @op
 def mean_squared_error(k, x, *, targets, mask=None):
     """y = mean of (x - target)^2;  dx = 2 dy w (x - target)."""
-    targets = np.ascontiguousarray(targets, x.dtype)
+    targets = np.asarray(targets, x.dtype, order="C")
     if targets.shape != x.shape:
         raise ShapeError(f"mean_squared_error: targets {targets.shape}, x {x.shape}; must be equal")
     off, squares = k.empty(x.shape, x.dtype), k.empty(x.shape, x.dtype)

@@ -27,10 +27,11 @@ NO_MASK = np.ones((0, 0), bool)
 
 
 def _prepare(k: Kernels, name: str, gates: int, x: np.ndarray, states: list[np.ndarray], weight_ih: np.ndarray,
-             weight_hh: np.ndarray, mask: Any, reverse: bool) -> tuple[np.ndarray, list[np.ndarray], dict[str, Any]]:  # fmt: skip
+             weight_hh: np.ndarray, biases: tuple[np.ndarray, ...], mask: Any,
+             reverse: bool) -> tuple[np.ndarray, list[np.ndarray], dict[str, Any]]:  # fmt: skip
     """(gates with W_ih x in them, states with the initial ones in place, what to save)."""
-    size = weight_hh.shape[1]
-    if x.ndim != 3 or weight_ih.shape != (gates * size, x.shape[2]) or len(weight_hh) != gates * size:
+    size = weight_hh.shape[-1]
+    if x.ndim != 3 or weight_ih.shape != (gates * size, x.shape[2]) or weight_hh.shape != (gates * size, size):
         raise ShapeError(
             f"{name}: x {x.shape}, weight_ih {weight_ih.shape}, weight_hh {weight_hh.shape}; "
             f"wanted (T, B, D), ({gates}H, D), ({gates}H, H)"
@@ -39,6 +40,9 @@ def _prepare(k: Kernels, name: str, gates: int, x: np.ndarray, states: list[np.n
     for state in states:
         if state.shape != (batch_size, size):
             raise ShapeError(f"{name}: initial state {state.shape}, wanted (B, H) = ({batch_size}, {size})")
+    for bias in biases:
+        if bias.shape != (gates * size,):
+            raise ShapeError(f"{name}: bias {bias.shape}, wanted ({gates}H,) = ({gates * size},)")
     if mask is None:
         mask = NO_MASK
     elif np.shape(mask) != (seq_len, batch_size):
@@ -90,7 +94,7 @@ def _weight_gradients(k: Kernels, saved: dict[str, Any], dgates: np.ndarray, dhi
 @op
 def rnn(k, x, h_0, weight_ih, weight_hh, bias_ih, bias_hh, *, mask=None, reverse=False, clip=0.0, relu=False):
     """h_t = tanh(W_ih x_t + b_ih + W_hh h_prev + b_hh), or relu. G = 1."""
-    gates, (h,), saved = _prepare(k, "rnn", 1, x, [h_0], weight_ih, weight_hh, mask, reverse)
+    gates, (h,), saved = _prepare(k, "rnn", 1, x, [h_0], weight_ih, weight_hh, (bias_ih, bias_hh), mask, reverse)
     k.rnn_sequence(h, gates, weight_hh, bias_ih, bias_hh, saved["mask"], reverse, relu)
     outputs, _, last = _ends(h, reverse)
     return (outputs, last), saved | {"h": h, "gates": gates, "clip": clip, "relu": relu}
@@ -111,7 +115,7 @@ def _(k, saved, dys, needs):
 @op
 def lstm(k, x, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, *, mask=None, reverse=False, clip=0.0):
     """c_t = f c_prev + i g,  h_t = o tanh(c_t). G = 4, in the order i f g o."""
-    gates, (h, c), saved = _prepare(k, "lstm", 4, x, [h_0, c_0], weight_ih, weight_hh, mask, reverse)
+    gates, (h, c), saved = _prepare(k, "lstm", 4, x, [h_0, c_0], weight_ih, weight_hh, (bias_ih, bias_hh), mask, reverse)
     k.lstm_sequence(h, c, gates, weight_hh, bias_ih, bias_hh, saved["mask"], reverse)
     outputs, _, last = _ends(h, reverse)
     return (outputs, last, _ends(c, reverse)[2]), saved | {"h": h, "c": c, "gates": gates, "clip": clip}
@@ -132,7 +136,7 @@ def _(k, saved, dys, needs):
 @op
 def gru(k, x, h_0, weight_ih, weight_hh, bias_ih, bias_hh, *, mask=None, reverse=False, clip=0.0):
     """n = tanh(W_in x + b_in + r (W_hn h_prev + b_hn)),  h_t = (1 - z) n + z h_prev. G = 3, in the order r z n."""
-    gates, (h,), saved = _prepare(k, "gru", 3, x, [h_0], weight_ih, weight_hh, mask, reverse)
+    gates, (h,), saved = _prepare(k, "gru", 3, x, [h_0], weight_ih, weight_hh, (bias_ih, bias_hh), mask, reverse)
     hidden = k.empty(gates.shape, gates.dtype)
     k.gru_sequence(h, gates, hidden, weight_hh, bias_ih, bias_hh, saved["mask"], reverse)
     outputs, _, last = _ends(h, reverse)

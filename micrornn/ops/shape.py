@@ -60,7 +60,7 @@ def _join(k: Kernels, pieces: list[np.ndarray], axis: int) -> np.ndarray:
 def concatenate(k, *pieces, axis=0):
     """y = the pieces end to end along an axis;  each piece's cotangent is its part of dy."""
     axis = normal_axis("concatenate", axis, pieces[0].ndim)
-    shapes = {piece.shape[:axis] + piece.shape[axis + 1 :] for piece in pieces}
+    shapes = {(piece.ndim, piece.shape[:axis] + piece.shape[axis + 1 :]) for piece in pieces}
     if len(shapes) > 1:
         raise ShapeError(f"concatenate: shapes {[p.shape for p in pieces]} differ off axis {axis}")
     return _join(k, list(pieces), axis), ([piece.shape[axis] for piece in pieces], axis)
@@ -94,8 +94,8 @@ def stack(k, *pieces):
     if len({piece.shape for piece in pieces}) != 1:
         raise ShapeError(f"stack: shapes {sorted({p.shape for p in pieces})} must all be equal")
     y = k.empty((len(pieces), *pieces[0].shape), pieces[0].dtype)
-    for row, piece in zip(y, pieces):
-        row[...] = piece
+    for i, piece in enumerate(pieces):
+        y[i, ...] = piece
     return y, None
 
 
@@ -115,9 +115,9 @@ def unstack(k, x):
 def _(k, saved, dys, needs):
     shape, dtype = saved
     dx = k.zeros(shape, dtype)
-    for row, dy in zip(dx, dys if isinstance(dys, tuple) else (dys,)):
+    for i, dy in enumerate(dys if isinstance(dys, tuple) else (dys,)):
         if dy is not None:
-            row[...] = dy
+            dx[i, ...] = dy
     return (dx,)
 
 
@@ -135,6 +135,8 @@ def getitem(k, x, *, index):
         y = k.empty((ids.size, x[0].size), x.dtype)
         k.gather(y, x.reshape(len(x), -1), ids)
         return y.reshape(*index.shape, *x.shape[1:]), (ids, x.shape)
+    if isinstance(index, tuple) and any(isinstance(part, (list, np.ndarray)) for part in index):
+        raise ShapeError("getitem: an index array must stand alone, for the first axis; in a tuple it cannot")
     try:
         return k.contiguous(np.asarray(x[index])), (index, x.shape)
     except IndexError as error:

@@ -85,8 +85,9 @@ def sample(model: LanguageModel, vocab: Vocab, *, length: int, prompt: str = "",
 def _draw(logits: np.ndarray, temperature: float, top_k: int, rng: np.random.Generator) -> int:
     if temperature == 0:
         return int(logits.argmax())
-    scaled = logits.astype(np.float64) / temperature
+    scaled = logits.astype(np.float64) - logits.max()  # first, so that no temperature makes inf - inf of them
     if 0 < top_k < scaled.size:
         scaled[np.argpartition(scaled, -top_k)[:-top_k]] = -np.inf
-    weights = np.exp(scaled - scaled.max()).cumsum()
+    with np.errstate(over="ignore"):
+        weights = np.exp(scaled / temperature).cumsum()
     return min(int(np.searchsorted(weights, rng.random() * weights[-1], side="right")), scaled.size - 1)

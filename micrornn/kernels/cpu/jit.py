@@ -16,6 +16,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numba
+import numpy as np
 from numba import config
 
 
@@ -34,6 +35,10 @@ def cache_dir() -> Path:
     return Path(home, "kernels", state.hexdigest()[:16])
 
 
+# Threads that wait for work in a loop eat the time that the last busy one needs when the machine has other work:
+# a parallel kernel became ten times slower on two cores of which one was taken. After some microseconds, sleep.
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+
 if not config.CACHE_DIR:  # NUMBA_CACHE_DIR, when set, is the user's choice
     config.CACHE_DIR = str(cache_dir())
 
@@ -49,6 +54,8 @@ def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """`numba.njit` with the options above."""
     if function is None:
         return partial(kernel, **options)
+    if config.DISABLE_JIT:  # compiled code wraps around and divides by zero in silence; so must the plain one
+        return np.errstate(all="ignore")(function)
     return numba.njit(**(_options | options))(function)
 
 

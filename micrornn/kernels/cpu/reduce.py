@@ -36,12 +36,12 @@ def sum(out, x, accumulate):
 
 @kernel
 def max(out, where, x):
-    """x (outer, n, inner) -> the largest along n, and its (first) place, (outer, inner) each."""
+    """x (outer, n, inner) -> the largest along n, and its (first) place, (outer, inner) each. NaN is the largest."""
     for o in range(x.shape[0]):
         for j in range(x.shape[2]):
             best = 0
             for k in range(1, x.shape[1]):
-                if x[o, k, j] > x[o, best, j]:
+                if x[o, k, j] > x[o, best, j] or (x[o, k, j] != x[o, k, j] and x[o, best, j] == x[o, best, j]):
                     best = k
             out[o, j] = x[o, best, j]
             where[o, j] = best
@@ -97,9 +97,9 @@ def softmax_vjp(dx, dy, y):
 def log_softmax(out, x):
     for r in range(x.shape[0]):
         most = _largest(x[r])
-        shift = most + math.log(_exp_into(out[r], x[r], most))
+        shift = math.log(_exp_into(out[r], x[r], most))
         for j in range(x.shape[1]):
-            out[r, j] = x[r, j] - shift
+            out[r, j] = (x[r, j] - most) - shift  # not x - (most + shift): that rounds at the size of most
 
 
 @kernel
@@ -119,7 +119,7 @@ def cross_entropy(loss, probabilities, logits, targets):
         total = _exp_into(probabilities[r], logits[r], most)
         for j in range(logits.shape[1]):
             probabilities[r, j] /= total
-        loss[r] = math.log(total) + most - logits[r, targets[r]]
+        loss[r] = math.log(total) - (logits[r, targets[r]] - most)  # in this order: see log_softmax
 
 
 @kernel

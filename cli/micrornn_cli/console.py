@@ -1,0 +1,26 @@
+"""Where things are printed: results on stdout, progress on stderr; and how numbers are written for people."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+out = Console(highlight=False, soft_wrap=False)
+err = Console(stderr=True, highlight=False)
+
+
+def count(n: float) -> str:
+    """12,345 up to a hundred thousand, then 1.2 M, 3.4 G."""
+    for size, unit in ((1e9, " G"), (1e6, " M")):
+        if n >= size:
+            return f"{n / size:.{1 if n < 100 * size else 0}f}{unit}"
+    return f"{n:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """4.2 s, 1:05 min, 2:03 h."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60) if seconds >= 3600 else int(seconds // 60)
+    if seconds >= 3600:
+        return f"{minutes // 60}:{minutes % 60:02d} h"
+    return f"{minutes}:{int(seconds % 60):02d} min"

@@ -1,0 +1,95 @@
+"""The drawing everybody asks for: how batch_size and num_steps lay a text into lanes and windows."""
+
+from __future__ import annotations
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from micrornn.data import Lanes, Vocab
+
+_SHOWN = {"\n": "⏎", "\t": "→", " ": " ", "\r": "␍"}
+TINTS = ("cyan", "green", "magenta")
+
+
+def draw(lanes: Lanes, vocab: Vocab, width: int) -> Text:
+    """Lanes as rows, windows as columns, with the text that really stands there."""
+    label = len(f"lane {lanes.batch_size:,}") + 2
+    windows = _few(lanes.num_windows)
+    gaps = 1 if windows[-1] > len(windows) - 1 else 0
+    cell = max(14, min(lanes.num_steps, (min(width, 200) - label - 1 - 4 * gaps) // len(windows) - 1))
+    if vocab.kind == "word":
+        cell = max(14, (min(width, 200) - label - 1 - 4 * gaps) // len(windows) - 1)
+
+    def row(left: str, ends: str, cells: list[str], middle: str, styles: bool = False) -> Text:
+        line = Text(f"{left:<{label}}")
+        for n, (w, text) in enumerate(zip(windows, cells)):
+            if gaps and n == len(windows) - 1:
+                line.append(ends[1] + middle)
+            line.append(ends[0] if n == 0 else ends[1])
+            line.append(text[:cell].ljust(cell), TINTS[n % 3] if styles else "")
+        return line.append(ends[2] + "\n")
+
+    out = Text()
+    names = [f"window {w + 1:,}" for w in windows]
+    out.append(row("", "   ", names, "   "))
+    out.append(row("", "┌┬┐", ["─" * cell] * len(windows), "───"))
+    shown = _few(lanes.batch_size)
+    for n, b in enumerate(shown):
+        if n and b > shown[n - 1] + 1:
+            out.append(row("    ⋮", "│││", ["⋮".center(cell)] * len(windows), " ⋮ "))
+        cells = [_cell(lanes, vocab, b, w, cell) for w in windows]
+        out.append(row(f"lane {b + 1:,}", "│││", cells, " … ", styles=True))
+    out.append(row("", "└┴┘", ["─" * cell] * len(windows), "───"))
+    updates = [f"↑ update {w + 1:,}" for w in windows]
+    out.append(row("", "   ", updates, "   "))
+    return out
+
+
+def facts(lanes: Lanes, vocab: Vocab, carried: bool = True) -> Table:
+    """The same in words: what batch_size and num_steps did to this text."""
+    unit = "characters" if vocab.kind == "char" else "words"
+    b, t = lanes.batch_size, lanes.num_steps
+    start = "the state (h, c) that its lane ended the window before with" if carried else "zeros"
+    table = Table.grid(padding=(0, 1))
+    for style, justify in (("bold", "left"), ("bold yellow", "right"), ("", "left")):
+        table.add_column(style=style, justify=justify, no_wrap=not justify == "left" or style == "bold")
+    table.add_row(
+        "batch_size", f"{b:,}",
+        f"lanes: the text is cut into {b:,} pieces of {lanes.lane_len:,} {unit}, read side by side",
+    )  # fmt: skip
+    table.add_row(
+        "num_steps", f"{t:,}",
+        f"time steps: a window is {t:,} {unit} wide, and the gradient goes back to its left edge, no further",
+    )  # fmt: skip
+    table.add_row(
+        "one update", f"{lanes.tokens_per_update:,}",
+        f"{unit} = {b:,} lanes x {t:,} time steps: one column of the drawing; each window starts from {start}",
+    )  # fmt: skip
+    table.add_row(
+        "one epoch", f"{lanes.num_windows:,}",
+        f"updates: every window once ({lanes.left_over:,} {unit} at the ends of the lanes are left over)",
+    )  # fmt: skip
+    return table
+
+
+def _few(n: int) -> list[int]:
+    """The first two and the last of n."""
+    return sorted({0, min(1, n - 1), n - 1})
+
+
+def _cell(lanes: Lanes, vocab: Vocab, b: int, w: int, width: int) -> str:
+    """What lane b reads in window w; cut in its middle if it is too long."""
+    start = lanes.span.start + b * lanes.lane_len + w * lanes.num_steps
+    take = min(lanes.num_steps, width + 1)
+    head = _visible(vocab, lanes.tokens[start : start + take])
+    if len(head) <= width and take == lanes.num_steps:
+        return head
+    stop = start + lanes.num_steps
+    tail = _visible(vocab, lanes.tokens[stop - min(take, 6) : stop])[-6:]
+    return head[: width - len(tail) - 1] + "…" + tail
+
+
+def _visible(vocab: Vocab, ids: np.ndarray) -> str:
+    text = vocab.decode(ids)
+    return "".join(_SHOWN.get(ch, ch if ch.isprintable() and ch.isascii() else "·") for ch in text)

@@ -1,0 +1,95 @@
+"""`micrornn eval`: how well a trained model predicts a text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+
+@click.command(name="eval", short_help="Loss of a trained model on a text.")
+@click.argument("run")
+@click.argument("files", nargs=-1)
+@click.option("--batch-size", type=click.IntRange(1), help="Lanes: pieces of the text read side by side, each from a "
+              "fresh state. 1 reads it from beginning to end.  [as in training]")  # fmt: skip
+@click.option("--num-steps", type=click.IntRange(1), help="Time steps per window; the state is carried from window "
+              "to window, so this changes speed and memory only.  [as in training]")  # fmt: skip
+@click.option("--best/--last", default=True, show_default=True,
+              help="Of a run folder: its best checkpoint (by validation), or its last.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+def eval(run: str, files: tuple[str, ...], batch_size: int | None, num_steps: int | None, best: bool,
+         as_json: bool) -> None:  # fmt: skip
+    """Loss, bits per character or perplexity of a trained model on a text.
+
+    RUN is a run folder, or a checkpoint file. FILES are UTF-8 text files, folders or globs; without any, it is the
+    part of its own text that the run held out for validation.
+
+    \b
+    Examples:
+      micrornn eval runs/2026-11-20-120000-lstm
+      micrornn eval runs/... other-book.txt --batch-size 1
+      micrornn eval runs/... --last --json
+    """
+    import json
+
+    from micrornn import data
+    from micrornn.evaluate import encode_files, evaluate, own_validation
+    from micrornn.train import load_run
+    from micrornn_cli.waiting import compiling, progress
+
+    model, vocab, meta = load_run(run, "best" if best else "last")
+    batch_size, num_steps = batch_size or model.config.batch_size, num_steps or model.config.num_steps
+    if files:
+        ids: data.text.Ids = encode_files(data.find(files), vocab)
+        span = slice(0, len(ids))
+    else:
+        with progress("reading the text", as_json) as tell:
+            ids, span = own_validation(meta, tell)
+    with compiling(as_json), progress("evaluating", as_json) as tell:
+        score = evaluate(model, ids, span, batch_size, num_steps, tell)
+    found: dict[str, Any] = {
+        "run": run, "checkpoint": meta["path"], "files": list(files), "updates": meta["updates"],
+        "level": vocab.kind, "loss": score.loss,
+    }  # fmt: skip
+    if vocab.kind == "char":
+        found["bits_per_character"] = score.bits
+    else:
+        found["perplexity"] = score.perplexity
+    found |= {"tokens": score.tokens, "predicted": score.predicted}
+    if vocab.unknown is not None:
+        found["unknown"] = int((ids[span] == vocab.unknown).sum())
+    found |= {"batch_size": score.batch_size, "num_steps": score.num_steps}
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        _show(found)
+
+
+def _show(found: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from micrornn_cli.console import out
+
+    one, many = ("character", "characters") if found["level"] == "char" else ("word", "words")
+    files, unknown = found["files"], found.get("unknown")
+    named = ", ".join(files[:3]) + (f" and {len(files) - 3:,} more" if len(files) > 3 else "")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("model", f"{found['checkpoint']}, after {found['updates']:,} updates")
+    table.add_row("text", (named or "what the run held out") + f": {found['tokens']:,} {many}")
+    if unknown:
+        share = 100 * unknown / found["tokens"]
+        table.add_row("", f"{unknown:,} of them ({share:.2g} %) are not in the vocabulary and count as one {one}")
+    measure = (
+        f"[bold green]{found['bits_per_character']:.4f}[/] bits per character"
+        if one == "character"
+        else f"perplexity [bold green]{found['perplexity']:.2f}[/]"
+    )
+    table.add_row("loss", f"{found['loss']:.4f} nats per {one} = {measure}")
+    table.add_row(
+        "read in",
+        f"{found['batch_size']:,} lanes, windows of {found['num_steps']:,} time steps, state carried over; "
+        f"{found['predicted']:,} {many} predicted",
+    )
+    out.print(table)

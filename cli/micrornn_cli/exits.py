@@ -1,0 +1,36 @@
+"""Exit codes, all in one place, and which mistake gets which."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from micrornn import errors
+
+
+class Exit(IntEnum):
+    """What a shell sees in `$?`."""
+
+    OK = 0
+    FAILED = 1  # a check did not hold (gradcheck)
+    USAGE = 2  # a flag, size or name that makes no sense
+    DATA = 3  # text that is missing, empty, undecodable or too short
+    CHECKPOINT = 4  # a checkpoint or run folder that cannot be read, written or matched
+    DEVICE = 5  # a device that is not there
+    DIVERGED = 6  # the loss became NaN or infinite
+    MISSING = 7  # an extra that is not installed
+    INTERRUPTED = 130  # Ctrl-C; the run can be resumed
+
+
+CODES: dict[type[errors.MicrornnError], Exit] = {
+    errors.ConfigError: Exit.USAGE,
+    errors.ShapeError: Exit.USAGE,
+    errors.DataError: Exit.DATA,
+    errors.CheckpointError: Exit.CHECKPOINT,
+    errors.DeviceError: Exit.DEVICE,
+    errors.DivergedError: Exit.DIVERGED,
+}
+
+
+def code_of(error: errors.MicrornnError) -> Exit:
+    """The exit code of an error."""
+    return next((code for kind, code in CODES.items() if isinstance(error, kind)), Exit.FAILED)

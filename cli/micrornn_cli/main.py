@@ -1,0 +1,76 @@
+"""The `micrornn` command: finds a subcommand, runs it, and turns a user's mistake into one line and an exit code.
+
+Each command lives in a module of its own that is imported when it is run, so that `micrornn --help` imports
+neither numba nor numpy.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from micrornn.errors import MicrornnError
+from micrornn_cli.exits import Exit, code_of
+
+# name -> its line in `micrornn --help`; the command is the function of that name in micrornn_cli/NAME.py
+COMMANDS = {
+    "train": "Train a recurrent network on text; with no arguments, on Python's own sources.",
+    "sample": "Let a trained model write.",
+    "eval": "Loss, bits per character and perplexity of a trained model on a text.",
+    "gradcheck": "Are the gradients right? Analytic against numeric, to ten decimals.",
+    "tape": "Print the tape of a three-step network: every op, value and gradient.",
+    "info": "What is here: versions, processor, threads, devices, caches.",
+}
+
+
+class Commands(click.Group):
+    """A group whose commands are imported only when they are needed."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return getattr(importlib.import_module(f"micrornn_cli.{name}"), name)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="micrornn")
+def cli() -> None:
+    """Train small recurrent networks, and see how far back the gradient goes.
+
+    \b
+    Example:
+      micrornn train                 learn Python's own sources, then write some
+      micrornn train book.txt        learn a text of yours
+      micrornn sample runs/NAME      let the trained model write
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> Any:
+    """The entry point. Errors go to stderr in one or two lines; the exit codes are in exits.py."""
+    try:
+        code = cli.main(arguments, standalone_mode=False)
+    except click.exceptions.Abort:
+        code = Exit.INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = Exit.INTERRUPTED
+    except MicrornnError as error:
+        click.echo(f"Error: {error}", err=True)
+        code = code_of(error)
+    except BrokenPipeError:  # `micrornn sample ... | head`: nobody reads on, and that is fine
+        sys.stderr.close()
+        code = Exit.OK
+    sys.exit(int(code or 0))

@@ -1,0 +1,83 @@
+"""The flags of a training run, made from the table in micrornn/config.py, and the order in which settings win.
+
+    run.toml (--config)  <  environment (MICRORNN_HIDDEN_SIZE=...)  <  flags
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from micrornn.config import Config, allowed, check
+from micrornn.errors import ConfigError
+
+
+class _Setting(click.ParamType):
+    """Text into the type of one setting, in its range: the mistake is told as Config tells it."""
+
+    def __init__(self, entry: dataclasses.Field[Any]):
+        self.entry = entry
+        self.kind = type(entry.default)
+        self.name = {int: "integer", float: "number", str: "text"}[self.kind]
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        if isinstance(value, str) and self.kind is not str:
+            try:
+                value = self.kind(value)
+            except ValueError:
+                pass  # check() says what is wrong with it
+        try:
+            return check(self.entry, value)
+        except ConfigError as error:
+            raise click.UsageError(str(error), context) from None
+
+
+def settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: a flag for each setting. A flag that was not given is None."""
+    for entry in reversed(dataclasses.fields(Config)):
+        flag, help = "--" + entry.name.replace("_", "-"), entry.metadata["help"]
+        variable = "MICRORNN_" + entry.name.upper()
+        if isinstance(entry.default, bool):
+            option = click.option(f"{flag}/--no-{flag[2:]}", default=None, envvar=variable, help=help)
+        else:
+            choices = entry.metadata["choices"]
+            shown = "|".join(choices) if choices else ("TEXT" if isinstance(entry.default, str) else "N")
+            if isinstance(entry.default, float):
+                shown = "X"
+            option = click.option(
+                flag, type=_Setting(entry), metavar=shown, default=None, envvar=variable,
+                help=f"{help}  [{entry.default}{_range(entry)}]",
+            )  # fmt: skip
+        command = option(command)
+    return command
+
+
+def _range(entry: dataclasses.Field[Any]) -> str:
+    """The range worth showing: not that a size may be at most two thousand million."""
+    words = allowed(entry)
+    return "" if not words or "2.15e+09" in words or "1e+09" in words or "9.22" in words else f"; {words}"
+
+
+def read_config(path: str | None, extra: tuple[str, ...]) -> dict[str, Any]:
+    """The settings in a TOML file; `extra` names what may stand there beside the settings."""
+    if path is None:
+        return {}
+    try:
+        values = tomllib.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--config {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path} is not TOML: {error}") from None
+    beside = {name: values.pop(name) for name in extra if name in values}
+    Config.from_dict(values, f"--config {path}")  # what is wrong in the file is told with the file's name
+    return values | beside
+
+
+def resolve(given: dict[str, Any], from_file: dict[str, Any], where: str) -> Config:
+    """Flags and environment (`given`, None where absent) over the file over the defaults."""
+    return Config.from_dict(from_file | {k: v for k, v in given.items() if v is not None}, where)

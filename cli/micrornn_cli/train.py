@@ -1,0 +1,237 @@
+"""`micrornn train`: say what is about to happen, do it, show it, and tell where it lies."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from micrornn_cli.exits import Exit
+from micrornn_cli.options import read_config, resolve, settings
+
+TASKS = ("text",)
+LIMITS = ("num_updates", "epochs", "max_minutes")
+
+
+@click.command(short_help="Train a recurrent network on text.")
+@click.argument("files", nargs=-1, metavar="[text] [FILES]...")
+@settings
+@click.option("--out", metavar="FOLDER", envvar="MICRORNN_OUT", help="Where the run goes.  [runs/TIME-CELL]")
+@click.option("--resume", metavar="RUN", help="Go on with this run, exactly where it stopped.")
+@click.option("--config", "config_file", metavar="FILE", help="Settings from a TOML file, such as a run's config.toml.")
+@click.option("--json", "as_json", is_flag=True, help="On stdout: every update and the result as JSON lines.")
+def train(files: tuple[str, ...], out: str | None, resume: str | None, config_file: str | None,
+          as_json: bool, **given: Any) -> None:  # fmt: skip
+    """Train a recurrent network to predict the next character (or word) of a text.
+
+    FILES are UTF-8 text files, folders or globs; without any, the Python standard library's own sources.
+    Settings come from --config, from the environment (MICRORNN_HIDDEN_SIZE=64) and from flags, each stronger than
+    the one before. Metrics and checkpoints go into the run's folder. Ctrl-C stops after the update at hand.
+
+    \b
+    Examples:
+      micrornn train
+      micrornn train book.txt --cell gru --hidden-size 128 --max-minutes 5
+      micrornn train text 'notes/**/*.md' --level word --num-steps 32
+      micrornn train --resume runs/2026-11-20-120000-lstm --num-updates 5000
+    """
+    job = _Job(resume, as_json) if resume else None
+    if job is None:
+        from_file = read_config(config_file, extra=("task", "files", "out"))
+        if files and files[0] in TASKS and not os.path.exists(files[0]):
+            files = files[1:]
+        files = files or tuple(from_file.pop("files", ()))
+        out = out or from_file.pop("out", None)
+        from_file.pop("task", None), from_file.pop("files", None), from_file.pop("out", None)
+        config = resolve(given, from_file, "the settings")
+        job = _Job.new(config, files, out, as_json)
+    else:
+        if files or config_file or out:
+            raise click.UsageError("--resume goes on with a run's own text and settings; give no FILES, --config or --out")
+        job.change_limits(given)
+    job.go()
+
+
+class _Job:
+    """One run from the first line on the screen to the last."""
+
+    def __init__(self, resume: str | None, as_json: bool):
+        from micrornn.checkpoint import RunFolder
+        from micrornn.config import Config
+
+        self.as_json, self.out = as_json, None
+        self.folder = None
+        if resume is not None:
+            self.folder = RunFolder.open(resume)
+            values = dict(self.folder.config)
+            values.pop("task", None)
+            self.files = tuple(values.pop("files", ()))
+            self.config = Config.from_dict(values, f"{resume}/config.toml")
+
+    @classmethod
+    def new(cls, config: Any, files: tuple[str, ...], out: str | None, as_json: bool) -> _Job:
+        job = cls(None, as_json)
+        job.config, job.out = config.limits(), out
+        # a run must be resumable from any folder
+        job.files = tuple(os.path.abspath(os.path.expanduser(file)) for file in files)
+        return job
+
+    def change_limits(self, given: dict[str, Any]) -> None:
+        """A resumed run may go on for longer; everything else stays, or it would be another run."""
+        from dataclasses import replace
+
+        from micrornn.errors import ConfigError
+
+        changed = {name: value for name, value in given.items() if value is not None}
+        for name, value in changed.items():
+            if name not in LIMITS and value != getattr(self.config, name):
+                raise ConfigError(
+                    f"--resume: --{name.replace('_', '-')} was {getattr(self.config, name)} and cannot become {value}; "
+                    f"only {', '.join('--' + limit.replace('_', '-') for limit in LIMITS)} may change"
+                )
+        limits = {name: value for name, value in changed.items() if name in LIMITS}
+        if limits:
+            self.config = replace(self.config, **({name: type(getattr(self.config, name))(0) for name in LIMITS} | limits))
+
+    def go(self) -> None:
+        from micrornn import data, device, kernels
+        from micrornn.checkpoint import RunFolder, default_run_path
+        from micrornn.train import Training
+
+        device.require(self.config.device)
+        paths = data.find(self.files) if self.files else data.stdlib_sources()
+        with _reading() as progress:
+            tokens = data.tokenize(
+                paths, self.config.level, max_size=self.config.vocab_size or None, progress=progress
+            )
+        kernels.set_threads(self.config.threads or device.default_threads())
+        training = Training(self.config, tokens)
+        resumed = self.folder is not None
+        if self.folder is None:
+            settings = self.config.to_dict() | {"task": "text", "files": list(self.files)}
+            self.folder = RunFolder.create(self.out or default_run_path(self.config.cell), settings)
+        else:
+            snapshot = self.folder.load_last()
+            if snapshot is not None:
+                training.restore(*snapshot)
+            self.folder.truncate_metrics(training.updates)
+        try:
+            self._announce(training, len(paths), resumed)
+            stopped = self._run(training)
+        finally:
+            self.folder.close()
+        self._finish(training, stopped)
+
+    def _announce(self, training: Any, num_files: int, resumed: bool) -> None:
+        if self.as_json:
+            return
+        from micrornn_cli.screen import announce
+
+        announce(training, num_files, bool(self.files), str(self.folder.path) if resumed else None)
+
+    def _run(self, training: Any) -> bool:
+        """Train; True if it was stopped by Ctrl-C or a termination signal."""
+        from micrornn.train import run
+        from micrornn_cli.progress import Live
+
+        started = time.perf_counter()
+        with _graceful() as stopped, _compiling(quiet=self.as_json), Live(training, quiet=self.as_json) as live:
+            for report in run(training, self.folder, stopped):
+                if self.as_json:
+                    _print_json(report.to_dict())
+                if report.update == 1 and not self.as_json:
+                    live.bar.console.print(f"first update after {time.perf_counter() - started:.1f} s", style="dim")
+                live.show(report)
+            return stopped()
+
+    def _finish(self, training: Any, stopped: bool) -> None:
+        where = str(self.folder.path)
+        again = f"micrornn train --resume {shlex.quote(where)}"
+        if self.as_json:
+            _print_json(
+                {"run": where, "updates": training.updates, "seconds": training.seconds, "stopped": stopped,
+                 "best_val_loss": training.best_val_loss}
+            )  # fmt: skip
+        else:
+            from micrornn_cli.screen import conclude
+
+            conclude(training, where, again, stopped)
+        if stopped:
+            raise SystemExit(int(Exit.INTERRUPTED))
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    import json
+
+    click.echo(json.dumps(value))
+
+
+@contextmanager
+def _graceful() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM end the run after the update at hand, so that its checkpoint is whole; a second Ctrl-C
+    ends it at once."""
+    asked = False
+
+    def ask(number: int, frame: Any) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _reading() -> Iterator[Callable[[int, int], None]]:
+    """Progress over a long text; nothing for a short one."""
+    from micrornn_cli.console import count, err
+
+    started, shown = time.monotonic(), 0.0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if now - started > 1 and now - shown > (0.2 if err.is_terminal else 10):
+            end = "\r" if err.is_terminal else "\n"
+            err.print(f"reading the text: {100 * done / max(1, total):.0f} % of {count(total / 2)} bytes", end=end)
+            shown = now
+
+    yield progress
+
+
+@contextmanager
+def _compiling(quiet: bool) -> Iterator[None]:
+    """Say what Numba compiles while it does: the first run on a machine waits for it."""
+    from numba.core import event
+
+    from micrornn_cli.console import err
+
+    names: list[str] = []
+
+    class Listener(event.Listener):
+        def on_start(self, happening: Any) -> None:
+            names.append(happening.data["dispatcher"].py_func.__module__.rsplit(".", 1)[-1])
+            if len(names) == 1:
+                err.print("compiling the kernels for this processor (once per machine):", end=" ")
+            if len(names) == 1 or names[-1] not in names[:-1]:
+                err.print(names[-1], end=" ")
+
+        def on_end(self, happening: Any) -> None:
+            pass
+
+    if quiet:
+        yield
+        return
+    with event.install_listener("numba:compile", Listener()):
+        yield

@@ -1,0 +1,66 @@
+"""What is said on stderr while something takes its time: compiling, reading, going through windows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+PATIENCE = 1.0  # seconds that need no explanation
+PLAIN_SECONDS = 10.0  # between two lines where there is no terminal to write over the last one
+
+
+@contextmanager
+def compiling(quiet: bool = False) -> Iterator[None]:
+    """Say what Numba compiles while it does: the first run on a machine waits for it."""
+    if quiet:
+        yield
+        return
+    from numba.core import event
+
+    from micrornn_cli.console import err
+
+    said: list[str] = []
+
+    class Listener(event.Listener):
+        def on_start(self, happening: Any) -> None:
+            name = happening.data["dispatcher"].py_func.__module__.rsplit(".", 1)[-1]
+            if not said:
+                err.print("compiling the kernels for this processor (once per machine):", end="")
+            if name not in said:
+                err.print(f" {name}", end="")
+                said.append(name)
+
+        def on_end(self, happening: Any) -> None:
+            pass
+
+    try:
+        with event.install_listener("numba:compile", Listener()):
+            yield
+    finally:
+        if said:
+            err.print()
+
+
+@contextmanager
+def progress(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A callback (done, total) that shows how far it is, once that takes longer than a moment."""
+    from micrornn_cli.console import err
+
+    started, shown, width = time.monotonic(), 0.0, 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal shown, width
+        now = time.monotonic()
+        if quiet or now - started < PATIENCE or now - shown < (0.2 if err.is_terminal else PLAIN_SECONDS):
+            return
+        line = f"{what}: {100 * done / max(1, total):.0f} %"
+        err.print(line, end="\r" if err.is_terminal else "\n")
+        shown, width = now, len(line)
+
+    try:
+        yield tell
+    finally:
+        if width and err.is_terminal:
+            err.print(" " * width, end="\r")

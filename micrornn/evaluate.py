@@ -1,0 +1,126 @@
+"""How well does a trained model predict a text?
+
+    window_losses(model, lanes)    the mean loss of each window in turn, the state carried from one to the next
+    encode_files(paths, vocab)     the ids of text files in a vocabulary that already is
+    own_validation(meta)           the part of its own text that a run held out
+    evaluate(model, ids, ...)      all of it in one number -> Score
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from micrornn.bptt import Windows
+from micrornn.checkpoint import RunFolder
+from micrornn.config import Config
+from micrornn.data import Lanes, Vocab, find, read_chunks, split, stdlib_sources, tokenize
+from micrornn.data.text import Ids
+from micrornn.errors import CheckpointError, ConfigError, DataError
+from micrornn.ops import cross_entropy
+from micrornn.tape import no_tape
+from micrornn.tasks.text import LanguageModel
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a model is worth on a text.
+
+    loss          nats per token, averaged over all that were predicted
+    predicted     how many tokens those are: whole windows only, so a few at the end of each lane are not
+    tokens        how many the text has
+    batch_size, num_steps   how it was read: so many lanes, windows of so many time steps
+    """
+
+    loss: float
+    predicted: int
+    tokens: int
+    batch_size: int
+    num_steps: int
+
+    @property
+    def bits(self) -> float:
+        """Bits per token."""
+        return self.loss / math.log(2)
+
+    @property
+    def perplexity(self) -> float:
+        """e to the loss: between so many equally likely tokens the model wavers."""
+        return math.exp(self.loss) if self.loss < 700 else math.inf
+
+
+def window_losses(model: LanguageModel, lanes: Lanes) -> Iterator[float]:
+    """The mean loss in nats per token of each window in turn, the state carried over from the one before."""
+    windows = Windows(lanes, model.rnn)
+    for _ in range(lanes.num_windows):
+        with no_tape():  # not around the loop: whoever reads on may record in between
+            inputs, targets, state = windows.next()
+            logits, last = model(inputs, state)
+            windows.carry(last)
+            loss = cross_entropy(logits, targets=targets).item()
+        yield loss
+
+
+def evaluate(model: LanguageModel, ids: Ids, span: slice, batch_size: int, num_steps: int,
+             progress: Progress | None = None) -> Score:  # fmt: skip
+    """The mean loss over `span` of the ids. With fewer lanes, then fewer time steps, if that is short.
+
+    progress(done, total)    called after each window with the number of windows
+    """
+    start, stop, _ = span.indices(len(ids))
+    if stop - start < 2:
+        raise DataError(f"the text has {max(stop - start, 0)} tokens, wanted 2 or more: the first predicts the second")
+    model.train(False)
+    lanes = Lanes.validation(ids, span, batch_size, num_steps)
+    total = 0.0
+    for done, loss in enumerate(window_losses(model, lanes), 1):
+        total += loss
+        if progress is not None:
+            progress(done, lanes.num_windows)
+    predicted = lanes.num_windows * lanes.tokens_per_update
+    return Score(total / lanes.num_windows, predicted, stop - start, lanes.batch_size, lanes.num_steps)
+
+
+def encode_files(paths: Sequence[Path], vocab: Vocab) -> np.ndarray:
+    """The ids of the text in the files, one after the other. DataError names the file and the symbol that the
+    vocabulary lacks."""
+    pieces = []
+    for path in paths:
+        try:
+            pieces += list(vocab.encode_chunks(read_chunks([path])))
+        except DataError as error:
+            told = str(error)
+            raise DataError(told if str(path) in told else f"{path}: {told}") from None
+    return np.concatenate(pieces)
+
+
+def own_validation(meta: Mapping[str, Any], progress: Progress | None = None) -> tuple[Ids, slice]:
+    """(ids, the part held out) of the text that a run learns from, found through its config.toml.
+
+    meta    as `load_run` gives it
+    """
+    config, folder = Config.from_dict(meta["config"], "the checkpoint"), Path(meta["path"]).parent
+    if not config.val_fraction:
+        raise ConfigError("this run held nothing out (--val-fraction 0); name FILES to evaluate on")
+    try:
+        patterns = RunFolder.open(folder).config.get("files", [])
+    except CheckpointError:
+        raise CheckpointError(
+            f"{meta['path']}: there is no config.toml beside it that says what text it learned from.\n"
+            "Name FILES to evaluate on."
+        ) from None
+    paths = find(patterns) if patterns else stdlib_sources()
+    tokens = tokenize(paths, config.level, max_size=config.vocab_size or None, progress=progress)  # type: ignore[arg-type]
+    if tokens.fingerprint != meta.get("text"):
+        raise DataError(
+            "the text of this run has changed since, so its validation part is not what was held out; "
+            "name FILES to evaluate on"
+        )
+    return tokens, split(len(tokens), config.val_fraction)[1]

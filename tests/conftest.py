@@ -1,0 +1,47 @@
+"""What several test files share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+# Numba fixes the most threads it will ever use at its import. A machine with one core must run the parallel
+# kernels too: slowly, but it must.
+os.environ.setdefault("NUMBA_NUM_THREADS", str(max(2, os.cpu_count() or 1)))
+
+import numpy as np
+import pytest
+
+from micrornn import device, kernels
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture
+def golden() -> Callable[[str], dict[str, np.ndarray]]:
+    """The arrays of a golden file by name."""
+
+    def load(name: str) -> dict[str, np.ndarray]:
+        with np.load(GOLDEN / f"{name}.npz", allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    return load
+
+
+@pytest.fixture
+def set_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Sets the number of threads, for work of any size: at test sizes none would be worth a thread."""
+    kernels.for_device("cpu")
+    from micrornn.kernels.cpu import set_threads, threads
+
+    monkeypatch.setattr(threads, "WORTH_A_THREAD", 1)
+    yield set_threads
+    set_threads(device.default_threads())
+
+
+@pytest.fixture(params=["cpu", "reference"])
+def table(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The test runs once on each table of kernels."""
+    with kernels.use(request.param):
+        yield request.param

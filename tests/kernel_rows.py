@@ -1,0 +1,231 @@
+"""One row per kernel: random arguments for it, at sizes that fit no vector, no tile and no block.
+
+    ROWS                            what test_kernels.py goes through
+    compare(name, arguments, tol)   a CPU kernel against the plain NumPy page
+
+`python tests/kernel_rows.py plain` is a sweep in a process of its own whose environment has switched the
+compiler off (NUMBA_DISABLE_JIT); with `checked` instead of `plain`, bounds checks on (NUMBA_BOUNDSCHECK).
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from micrornn.kernels import NAMES, cpu, reference
+from micrornn.kernels.cpu import product, tile
+from micrornn.kernels.cpu.jit import kernel
+
+SIZES = (1, 13, 33, 77)
+TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
+
+
+class Draw:
+    """Random arguments for one kernel, in one precision and around one size n."""
+
+    def __init__(self, dtype: type, n: int):
+        self.rng, self.dtype, self.n = np.random.default_rng(n), dtype, n
+
+    def normal(self, *shape: int, std: float = 1) -> np.ndarray:
+        return self.rng.normal(0, std, shape).astype(self.dtype)
+
+    def between(self, low: float, high: float, *shape: int) -> np.ndarray:
+        return self.rng.uniform(low, high, shape).astype(self.dtype)
+
+    def out(self, *shape: int, dtype: Any = None) -> np.ndarray:
+        """For results: a number that the kernel does not write stays NaN (or -1), and shows."""
+        dtype = np.dtype(dtype or self.dtype)
+        return np.full(shape, np.nan if dtype.kind == "f" else -1, dtype)
+
+    def ids(self, count: int, below: int) -> np.ndarray:
+        return self.rng.integers(0, below, count).astype(np.int32)
+
+    def some(self, *shape: int) -> np.ndarray:
+        return self.rng.random(shape) < 0.7
+
+
+Row = Callable[[Draw], list[list[Any]]]  # -> the arguments of some calls
+
+
+def flat(inputs: int, *rest: Any, low: float = -3.0, high: float = 3.0) -> Row:
+    """A kernel of so many inputs of one shape, each number for itself."""
+    return lambda d: [[d.out(3, d.n)] + [d.between(low, high, 3, d.n) for _ in range(inputs)] + list(rest)]
+
+
+def products(d: Draw) -> list[list[Any]]:
+    m, k, n = d.n, 7, 13
+    return [
+        [d.normal(m, n), d.normal(*((k, m) if ta else (m, k))), d.normal(*((n, k) if tb else (k, n))),
+         ta, tb, add]
+        for ta, tb, add in itertools.product((False, True), repeat=3)
+    ]  # fmt: skip
+
+
+def shapes_and_masks(d: Draw) -> list[tuple[int, int, int, np.ndarray, bool]]:
+    """(seq_len, batch_size, hidden_size, mask, reverse) in all ways: many units, many lanes."""
+    return [
+        (*shape, d.some(*shape[:2]) if masked else np.ones((0, 0), bool), reverse)
+        for shape in ((3, 5, d.n), (2, d.n, 7))
+        for masked, reverse in itertools.product((True, False), repeat=2)
+    ]
+
+
+def forward(gates: int, states: int, hidden: bool = False, *rest: Any) -> Row:
+    """States are unknown but for the row that the first time step reads."""
+
+    def row(d: Draw) -> list[list[Any]]:
+        calls = []
+        for T, B, H, mask, reverse in shapes_and_masks(d):
+            rows = [d.out(T + 1, B, H) for _ in range(states)]
+            for state in rows:
+                state[-1 if reverse else 0] = d.normal(B, H)
+            extra = [d.out(T, B, gates * H)] if hidden else []
+            weights = [d.normal(gates * H, H, std=0.5), d.normal(gates * H), d.normal(gates * H)]
+            calls.append([*rows, d.normal(T, B, gates * H), *extra, *weights, mask, reverse, *rest])
+        return calls
+
+    return row
+
+
+def backward(gates: int, make: Callable[[Draw, int, int, int], list[np.ndarray]], *rest: Any) -> Row:
+    """`make` draws all that comes before the weights; the limit of the message is off and on."""
+    return lambda d: [
+        [*make(d, T, B, H), d.normal(gates * H, H, std=0.5), mask, reverse, clip, *rest]
+        for (T, B, H, mask, reverse), clip in itertools.product(shapes_and_masks(d), (0.0, 0.1))
+    ]
+
+
+def optimizer(states: int, *options: float) -> Row:
+    return lambda d: [
+        [d.normal(d.n), d.normal(d.n), *(d.between(0, 1, d.n) for _ in range(states)), 0.05, *options,
+         *clipping]
+        for clipping in ((1.0, np.inf), (0.7, 0.4))  # scale, limit
+    ]  # fmt: skip
+
+
+def both(first: Row, second: Row) -> Row:
+    return lambda d: first(d) + second(d)
+
+
+ROWS: dict[str, Row] = {
+    "fill": lambda d: [[d.out(3, d.n), 0.7]],
+    "add": flat(2),
+    "sub": flat(2),
+    "mul": flat(2),
+    "div": flat(2, low=0.5),
+    "neg": flat(1),
+    "scale": flat(1, 0.3),
+    "accumulate": lambda d: [[d.normal(3, d.n), d.normal(3, d.n)]],
+    "clip": flat(1, 0.5),
+    "exp": both(flat(1), flat(1, low=-80, high=-60)),
+    "log": flat(1, low=0.01),
+    "sqrt": flat(1, low=0.01),
+    "sigmoid": both(flat(1), flat(1, low=-50, high=50)),
+    "sigmoid_vjp": flat(2),
+    "tanh": both(flat(1), flat(1, low=-20, high=20)),
+    "tanh_vjp": flat(2),
+    "relu": flat(1),
+    "relu_vjp": flat(2),
+    "where": lambda d: [[d.out(3, d.n), d.some(3, d.n), d.normal(3, d.n), d.normal(3, d.n)]],
+    "dropout": flat(1, 0.3, np.uint64(2**63 + 7)),
+    "binary_cross_entropy": flat(2, low=-40, high=40),
+    "binary_cross_entropy_vjp": flat(3),
+    "matmul": products,
+    "add_bias": lambda d: [[d.normal(5, d.n), d.normal(d.n)]],
+    "sum": lambda d: [
+        [d.normal(3, inner), d.normal(3, n, inner), add]
+        for n, inner in ((d.n, 1), (d.n, 5), (5, d.n), (300, 1))
+        for add in (False, True)
+    ],
+    "max": lambda d: [[d.out(3, 5), d.out(3, 5, dtype=np.int32), d.normal(3, d.n, 5)]],
+    "max_vjp": lambda d: [[d.out(3, d.n, 5), d.normal(3, 5), d.ids(15, d.n).reshape(3, 5)]],
+    "sum_of_squares": lambda d: [[d.out(1, dtype=np.float64), d.normal(d.n, d.n)]],
+    "softmax": flat(1, low=-80, high=80),
+    "softmax_vjp": flat(2),
+    "log_softmax": both(flat(1, low=-80, high=80), flat(1, low=4999, high=5001)),
+    "log_softmax_vjp": flat(2, low=-3, high=0),
+    "cross_entropy": lambda d: [
+        [d.out(7), d.out(7, d.n), logits, d.ids(7, d.n)]
+        for logits in (d.normal(7, d.n, std=30), d.normal(7, d.n) + d.dtype(5000))
+    ],
+    "cross_entropy_vjp": lambda d: [[d.out(7, d.n), d.normal(7), d.normal(7, d.n), d.ids(7, d.n)]],
+    "gather": lambda d: [[d.out(d.n, 7), d.normal(5, 7), d.ids(d.n, 5)]],
+    "scatter_add": lambda d: [[d.normal(5, 7), d.ids(d.n, 5), d.normal(d.n, 7)]],
+    "rnn_sequence": both(forward(1, 1, False, False), forward(1, 1, False, True)),
+    "rnn_sequence_vjp": both(*(
+        backward(1, lambda d, *s: [d.out(*s), d.normal(s[0] + 1, *s[1:]), d.between(-1, 1, *s)], relu)
+        for relu in (False, True)
+    )),
+    "lstm_sequence": forward(4, 2),
+    "lstm_sequence_vjp": backward(4, lambda d, T, B, H: [
+        d.out(T, B, 4 * H), d.normal(T + 1, B, H), d.normal(T + 1, B, H), d.between(-1, 1, T, B, 4 * H),
+        d.normal(T + 1, B, H),
+    ]),
+    "gru_sequence": forward(3, 1, True),
+    "gru_sequence_vjp": backward(3, lambda d, T, B, H: [
+        d.out(T, B, 3 * H), d.out(T, B, 3 * H), d.normal(T + 1, B, H), d.between(-1, 1, T, B, 3 * H),
+        d.normal(T, B, 3 * H), d.normal(T + 1, B, H),
+    ]),
+    "sgd": optimizer(0),
+    "momentum": optimizer(1, 0.9),
+    "adagrad": optimizer(1, 1e-10),
+    "rmsprop": optimizer(1, 0.95, 1e-8),
+    "adam": both(optimizer(2, 0.9, 0.999, 1e-8, 1.0, 1), optimizer(2, 0.9, 0.99, 1e-8, 0.99, 20)),
+}  # fmt: skip
+
+
+def compare(name: str, arguments: list[Any], tolerance: float) -> None:
+    """The kernel on a copy of the arguments, the plain telling on a copy in float64: then all arrays must be
+    equal, inputs as well, and NaN stand in the same places."""
+    got = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
+    wanted = [
+        a.astype(np.float64) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else np.copy(a)[()]
+        for a in arguments
+    ]  # fmt: skip
+    getattr(cpu, name)(*got)
+    getattr(reference, name)(*wanted)
+    for place, (ours, plain) in enumerate(zip(got, wanted)):
+        if isinstance(ours, np.ndarray):
+            scale = max(1.0, float(np.abs(plain[np.isfinite(plain)]).max(initial=0)))
+            np.testing.assert_allclose(
+                ours, plain, rtol=tolerance, atol=tolerance * scale, err_msg=f"{name}, argument {place}"
+            )
+
+
+def sweep(name: str, dtype: type, sizes: tuple[int, ...]) -> None:
+    for n in sizes:
+        for arguments in ROWS[name](Draw(dtype, n)):
+            compare(name, arguments, TOLERANCE[dtype])
+
+
+# The kernels that compute an index: products with their packing, sequences, reductions, gather and scatter.
+INDEXED = (
+    "matmul", "lstm_sequence", "lstm_sequence_vjp", "gru_sequence", "gru_sequence_vjp", "rnn_sequence",
+    "rnn_sequence_vjp", "sum", "max", "cross_entropy", "cross_entropy_vjp", "gather", "scatter_add",
+)  # fmt: skip
+
+
+def main(mode: str) -> None:
+    cpu.set_threads(1)
+    if mode == "plain":
+        assert not hasattr(product.pack, "py_func"), "the compiler is on"
+        for name in NAMES:
+            sweep(name, np.float64, (3,))
+    else:
+        product.tile = kernel(tile.plain_tile)  # the other one reads and writes through bare pointers
+        try:
+            cpu.gather(np.zeros((1, 2)), np.zeros((3, 2)), np.array([3], np.int32))
+        except IndexError:
+            for name in INDEXED:
+                sweep(name, np.float64, (1, 13, 33))
+        else:
+            raise AssertionError("the checks are off")
+    print("all well")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,331 @@
+"""Each op: its gradient against numeric differences on every table of kernels, its numbers against plain NumPy
+and PyTorch, its refusal of shapes that do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from micrornn import kernels, ops
+from micrornn.errors import ConfigError, ShapeError
+from micrornn.gradcheck import gradcheck
+from micrornn.tape import OPS, Tape, Tensor
+
+Shape = tuple[int, ...]
+
+
+class Row(NamedTuple):
+    """Cases of one op: the shapes of its inputs, one tuple for each case, and all its options in each.
+
+    draw    how the inputs are drawn
+    plain   the same in plain NumPy, where that is obvious
+    """
+
+    shapes: Sequence[tuple[Shape, ...]]
+    options: Sequence[dict[str, Any]] = ({},)
+    draw: Callable[[np.random.Generator, Shape], np.ndarray] = lambda rng, shape: rng.normal(size=shape)
+    plain: Callable[..., Any] | None = None
+
+
+def positive(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    return rng.uniform(0.5, 2, shape)
+
+
+def small(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """Large weights bend the function so much that the numeric derivative is the worse one of the two."""
+    return rng.uniform(-0.5, 0.5, shape)
+
+
+def apart(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """No two numbers, and none and zero, closer than a difference quotient reaches."""
+    numbers = (
+        np.arange(1, np.prod(shape, dtype=int) + 1) * 0.1 * rng.choice([-1, 1], np.prod(shape, dtype=int))
+    )
+    return rng.permutation(numbers).reshape(shape)
+
+
+def sequence(gates: int, states: int, *shape: int) -> tuple[Shape, ...]:
+    """The inputs of a recurrent op: x, states, weights, biases."""
+    T, B, D, H = shape
+    return ((T, B, D), *[(B, H)] * states, (gates * H, D), (gates * H, H), (gates * H,), (gates * H,))
+
+
+ONE = [((),), ((1,),), ((3, 13),), ((2, 1, 7),)]
+TWO = [
+    ((), ()), ((3, 13), (3, 13)), ((3, 4), (4,)), ((4,), (3, 4)), ((3, 1), (1, 4)), ((2, 3, 4), (3, 1)),
+    ((2, 3), ()), ((1,), (2, 3)), ((1, 3, 1), (2, 1, 1)),
+]  # fmt: skip
+LAST = [((7,),), ((3, 13),), ((2, 3, 1),), ((2, 3, 5),)]
+REDUCED = [{"axis": axis, "keepdims": keep} for axis in (None, 0, -1) for keep in (False, True)]
+TARGETS = np.arange(12).reshape(3, 4)
+EMPTY = np.zeros(0, int)
+MASK = np.array([[True, False, True, True], [False, False, True, True], [True, True, False, True]])
+RECURRENT = [{"mask": mask, "reverse": way} for mask in (None, MASK[:, :3]) for way in (False, True)]
+
+
+ROWS: dict[str, list[Row]] = {
+    "add": [Row(TWO, plain=np.add)],
+    "sub": [Row(TWO, plain=np.subtract)],
+    "mul": [Row(TWO, plain=np.multiply)],
+    "div": [Row(TWO, draw=positive, plain=np.divide)],
+    "neg": [Row(ONE, plain=np.negative)],
+    "exp": [Row(ONE, plain=np.exp)],
+    "log": [Row(ONE, draw=positive, plain=np.log)],
+    "sqrt": [Row(ONE, draw=positive, plain=np.sqrt)],
+    "tanh": [Row(ONE, plain=np.tanh)],
+    "sigmoid": [Row(ONE, plain=lambda x: 1 / (1 + np.exp(-x)))],
+    "relu": [Row(ONE, draw=apart, plain=lambda x: np.maximum(x, 0))],
+    "where": [
+        Row([((3, 4), (3, 4)), ((4,), (3, 1)), ((), (3, 4)), ((2, 3, 4), (4,))], [{"mask": MASK}],
+            plain=lambda a, b, mask: np.where(mask, a, b)),
+        Row([((3, 4), (3, 4)), ((4,), (3, 1))], [{"mask": MASK[:, :1]}, {"mask": True}, {"mask": MASK[0]}],
+            plain=lambda a, b, mask: np.where(mask, a, b) + 0 * (a + b)),
+    ],
+    "dropout": [Row(ONE, [{"rate": 0.4, "key": 5}]),
+                Row(ONE, [{"rate": 0, "key": 5}], plain=lambda x, rate, key: x)],
+    "clip_message": [Row(ONE, [{"limit": 9.0}], plain=lambda x, limit: x)],  # when it clips: a test of its own
+    "matmul": [Row([((1, 1), (1, 1)), ((3, 4), (4, 5)), ((2, 3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)),
+                    ((2, 1, 3, 4), (2, 1, 4, 2)), ((13, 7), (7, 1))], plain=np.matmul)],
+    "linear": [Row([((4,), (5, 4), (5,)), ((3, 4), (5, 4), (5,)), ((2, 3, 4), (1, 4), (1,))],
+                   plain=lambda x, w, b: x @ w.T + b)],
+    "reshape": [Row([((3, 4),), ((12,),)], [{"shape": (2, 6)}, {"shape": (2, -1, 3)}], plain=np.reshape),
+                Row([((),)], [{"shape": (1, 1)}], plain=np.reshape)],
+    "transpose": [Row(ONE, plain=lambda x, axes=None: np.transpose(x, axes)),
+                  Row([((2, 3, 4),)], [{"axes": (1, 2, 0)}, {"axes": (0, 2, 1)}], plain=np.transpose)],
+    "concatenate": [
+        Row([((3, 4),), ((3, 4), (2, 4)), ((1, 2), (1, 2), (5, 2))], [{"axis": 0}, {"axis": -2}],
+            plain=lambda *x, axis: np.concatenate(x, axis)),
+        Row([((3, 2), (3, 1)), ((2, 3, 2), (2, 3, 5))], [{"axis": -1}],
+            plain=lambda *x, axis: np.concatenate(x, axis)),
+    ],
+    "split": [Row([((6, 2),)], [{"sizes": [1, 2, 3]}, {"sizes": [6]}, {"sizes": [5, 0, 1], "axis": -2}],
+                  plain=lambda x, sizes, axis=0: np.split(x, np.cumsum(sizes)[:-1], axis)),
+              Row([((2, 5),)], [{"sizes": (4, 1), "axis": 1}, {"sizes": (2, 3), "axis": -1}],
+                  plain=lambda x, sizes, axis: np.split(x, np.cumsum(sizes)[:-1], axis))],
+    "stack": [Row([((3, 2),), ((),) * 3, ((3, 2),) * 4], plain=lambda *x: np.stack(x))],
+    "unstack": [Row([((1, 3),), ((4,),), ((3, 2, 2),)], plain=list)],
+    "getitem": [
+        Row([((5, 3),)], [{"index": i} for i in (2, -1, slice(1, 4), np.s_[::-2], (2, 1), (..., 0), None)],
+            plain=lambda x, index: x[index]),
+        Row([((5, 3),), ((5,),)], [{"index": i} for i in ([0, 0, -1], np.array([[1, 1], [4, -5]]), EMPTY)],
+            plain=lambda x, index: x[index]),
+    ],
+    "sum": [Row([((3, 13),), ((2, 1, 5),)], REDUCED, plain=np.sum), Row([((),)], plain=np.sum),
+            Row([((2, 3, 4),)], [{"axis": (0, -1)}, {"axis": (1, 2), "keepdims": True}], plain=np.sum)],
+    "mean": [Row([((3, 13),), ((2, 1, 5),)], REDUCED, plain=np.mean), Row([((),)], plain=np.mean),
+             Row([((2, 3, 4),)], [{"axis": (0, -1)}, {"axis": (1, 2), "keepdims": True}], plain=np.mean)],
+    "max": [Row([((3, 13),), ((2, 1, 5),)], REDUCED, apart, np.max)],
+    "softmax": [Row(LAST, plain=lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True))],
+    "log_softmax": [Row(LAST, plain=lambda x: x - np.log(np.exp(x).sum(-1, keepdims=True)))],
+    "cross_entropy": [Row([((3, 4, 7),)], [{"targets": TARGETS % 7, "mask": m} for m in (None, MASK)]),
+                      Row([((5,),)], [{"targets": 2}])],
+    "binary_cross_entropy": [Row([((3, 4),)], [{"targets": TARGETS / 11, "mask": m} for m in (None, MASK)]),
+                             Row([((),)], [{"targets": 1}])],
+    "mean_squared_error": [
+        Row([((3, 4),)], [{"targets": TARGETS}], plain=lambda x, targets: np.mean((x - targets) ** 2)),
+        Row([((3, 4),)], [{"targets": TARGETS, "mask": MASK}],
+            plain=lambda x, targets, mask: np.mean((x - targets)[mask] ** 2)),
+        Row([((),)], [{"targets": 2.0}], plain=lambda x, targets: (x - targets) ** 2),
+    ],
+    "embedding": [Row([((5, 3),)], [{"ids": i} for i in (2, [0, 4, 0], [[1, 1], [1, 2]])],
+                      plain=lambda table, ids: table[np.array(ids)])],
+    "rnn": [Row([sequence(1, 1, 3, 3, 2, 5), sequence(1, 1, 3, 3, 1, 1)], RECURRENT, small)],
+    "lstm": [Row([sequence(4, 2, 3, 3, 2, 5), sequence(4, 2, 3, 3, 1, 1)], RECURRENT, small)],
+    "gru": [Row([sequence(3, 1, 3, 3, 2, 5), sequence(3, 1, 3, 3, 1, 1)], RECURRENT, small)],
+}  # fmt: skip
+
+
+def calls(name: str) -> list[tuple[list[Tensor], dict[str, Any], Row]]:
+    rng = np.random.default_rng(len(name))
+    return [
+        ([Tensor(row.draw(rng, s), True, f"input {i}") for i, s in enumerate(shapes)], options, row)
+        for row in ROWS[name]
+        for shapes in row.shapes
+        for options in row.options
+    ]
+
+
+def test_every_op_has_a_row() -> None:
+    assert set(ROWS) == set(OPS), "an op without a row in ROWS above, or a row without an op"
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_gradient_is_the_numeric_one(name: str, table: str) -> None:
+    """Of all outputs together, and of the last alone: then no cotangent arrives at the others."""
+    op = OPS[name]
+    for tensors, options, _ in calls(name):
+
+        def every(tensors=tensors, options=options) -> Tensor:
+            y = op(*tensors, **options)
+            return (
+                ops.concatenate(*[ops.reshape(part, shape=(-1,)) for part in y])
+                if isinstance(y, tuple)
+                else y
+            )
+
+        def last(tensors=tensors, options=options) -> Tensor:
+            return op(*tensors, **options)[-1]
+
+        for function in (every, last) if isinstance(op(*tensors, **options), tuple) else (every,):
+            if function().data.size:
+                for check in gradcheck(function, tensors):
+                    assert check.error < 1e-10, (tensors, options, check)
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if any(row.plain for row in ROWS[name])])
+def test_numbers_are_those_of_numpy(name: str, table: str) -> None:
+    for tensors, options, row in calls(name):
+        if row.plain:
+            y, plain = OPS[name](*tensors, **options), row.plain(*(x.data for x in tensors), **options)
+            for ours, theirs in (
+                zip(y, plain, strict=True) if isinstance(y, tuple) else [(y, np.asarray(plain))]
+            ):
+                assert ours.shape == theirs.shape and ours.dtype == np.float64
+                np.testing.assert_allclose(ours.data, theirs, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_float32_stays_float32(name: str) -> None:
+    for tensors, options, _ in calls(name)[:3]:
+        for tensor in tensors:
+            tensor.data = tensor.data.astype(np.float32)
+        with Tape() as tape:
+            y = OPS[name](*tensors, **options)
+        outputs = y if isinstance(y, tuple) else (y,)
+        cotangents = tape.cotangents(tensors, outputs, [np.ones(part.shape) for part in outputs])
+        assert {part.dtype for part in outputs} | {g.dtype for g in cotangents if g is not None} == {
+            np.dtype("f4")
+        }
+        assert all(g is None or g.shape == x.shape for g, x in zip(cotangents, tensors))
+
+
+GOLDEN = {  # name in the file -> (op, inputs with a gradient, options)
+    "cross_entropy": (ops.cross_entropy, ["logits"], ["targets", "mask"]),
+    "softmax": (ops.softmax, ["x"], []),
+    "log_softmax": (ops.log_softmax, ["x"], []),
+    "binary_cross_entropy_with_logits": (ops.binary_cross_entropy, ["logits"], ["targets"]),
+    "mse": (lambda x, y: ops.mean((x - y) * (x - y)), ["input", "target"], []),
+    "cosine_similarity": (ops.cosine_similarity, ["a", "b"], []),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_numbers_are_those_of_pytorch(name: str, table: str, golden: Callable) -> None:
+    op, inputs, options = GOLDEN[name]
+    z = {
+        key.removeprefix(name + "."): value
+        for key, value in golden("ops").items()
+        if key.startswith(name + ".")
+    }
+    tensors = [Tensor(z[x], True) for x in inputs]
+    with Tape() as tape:
+        y = op(*tensors, **{option: z[option] for option in options})
+    tape.backward(y, z.get("dout"))
+    np.testing.assert_allclose(y.data, z["out"], rtol=1e-10, atol=1e-10)
+    for x, tensor in zip(inputs, tensors):
+        np.testing.assert_allclose(tensor.grad, z["grad_" + x], rtol=1e-10, atol=1e-10)
+
+
+def test_golden_mean_squared_error_is_the_op(golden: Callable) -> None:
+    z = golden("ops")
+    x = Tensor(z["mse.input"], True)
+    with Tape() as tape:
+        y = ops.mean_squared_error(x, targets=z["mse.target"])
+    tape.backward(y)
+    np.testing.assert_allclose(y.data, z["mse.out"], atol=1e-10)
+    np.testing.assert_allclose(x.grad, z["mse.grad_input"], atol=1e-10)
+
+
+def test_clip_message_limits_what_goes_back_and_nothing_else(table: str) -> None:
+    x = Tensor([-3.0, 0.5, 7.0], True)
+    with Tape() as tape:
+        y = ops.clip_message(x, limit=2.0)
+    assert y.data.tolist() == [-3, 0.5, 7]
+    assert tape.cotangents([x], [y], [[5.0, -1.5, -9.0]])[0].tolist() == [2, -1.5, -2]
+
+
+def test_operators_are_the_ops() -> None:
+    x, y = np.array([[1, 2], [3, 5]], np.float32), np.array([[2, 4], [0.5, 1]], np.float32)
+    a, b = Tensor(x), Tensor(y)
+    for ours, plain in [
+        (a + b, x + y), (a - b, x - y), (a * b, x * y), (a / b, x / y), (a @ b, x @ y), (-a, -x), (a[1], x[1]),
+        (2 + a, 2 + x), (2 - a, 2 - x), (2 * a, 2 * x), (2 / a, 2 / x), (a + 1, x + 1), (a / 2, x / 2),
+    ]:  # fmt: skip
+        assert (ours.data == plain).all() and ours.dtype == np.float32
+    assert [row.data.tolist() for row in a] == x.tolist() and len(a) == 2
+
+
+def blank(*shapes: Shape) -> list[Tensor]:
+    return [Tensor(np.zeros(shape)) for shape in shapes]
+
+
+def wrong(gates: int, states: int, place: int, shape: Shape) -> list[Tensor]:
+    """The inputs of a recurrent op, one of them of a wrong shape."""
+    shapes = list(sequence(gates, states, 2, 3, 4, 5))
+    shapes[place] = shape
+    return blank(*shapes)
+
+
+MISTAKES: list[tuple[str, list[Tensor], dict[str, Any], list[str]]] = [  # op, inputs, options, what is named
+    *[(name, blank((2, 3), (4, 3)), {}, [name, "(2, 3)", "(4, 3)"]) for name in ("add", "sub", "mul", "div")],
+    ("where", blank((2, 3), (2, 3)), {"mask": np.ones((3, 2))}, ["(2, 3)", "(3, 2)"]),
+    ("matmul", blank((2, 3), (4, 3)), {}, ["(2, 3)", "(4, 3)", "(K, N)"]),
+    ("matmul", blank((2, 3), (3,)), {}, ["(2, 3)", "(3,)"]),
+    ("matmul", blank((2, 3, 4), (3, 4, 5)), {}, ["(2, 3, 4)", "(3, 4, 5)", "batch"]),
+    ("linear", blank((2, 3), (5, 4), (5,)), {}, ["(2, 3)", "(5, 4)", "(5,)", "(N, D)"]),
+    ("linear", blank((2, 4), (5, 4), (4,)), {}, ["(2, 4)", "(5, 4)", "(4,)"]),
+    ("linear", blank((2, 4), (4,), (4,)), {}, ["(2, 4)", "(4,)"]),
+    ("reshape", blank((3, 4)), {"shape": (5, 2)}, ["(3, 4)", "(5, 2)", "12"]),
+    ("transpose", blank((3, 4)), {"axes": (0, 0)}, ["(3, 4)", "(0, 0)"]),
+    ("concatenate", blank((3, 4), (3, 5)), {"axis": 0}, ["(3, 4)", "(3, 5)", "axis 0"]),
+    ("concatenate", blank((3, 4), (3,)), {"axis": 1}, ["(3, 4)", "(3,)", "axis 1"]),
+    ("concatenate", blank((3, 4)), {"axis": 2}, ["axis 2", "2 axes"]),
+    ("split", blank((3, 4)), {"sizes": [1, 1]}, ["[1, 1]", "(3, 4)", "axis 0"]),
+    ("stack", blank((3, 4), (4, 3)), {}, ["(3, 4)", "(4, 3)"]),
+    ("getitem", blank((3, 4)), {"index": 3}, ["(3, 4)", "3"]),
+    ("getitem", blank((3, 4)), {"index": [0, 3]}, ["0..3", "axis of 3"]),
+    ("getitem", blank((3, 4)), {"index": np.ones(3, bool)}, ["bool", "where"]),
+    ("getitem", blank((3, 4)), {"index": ([0, 0], [1, 1])}, ["getitem", "array"]),
+    ("sum", blank((3, 4)), {"axis": 2}, ["sum", "axis 2", "2 axes"]),
+    ("max", blank((3, 4)), {"axis": -3}, ["max", "axis -3", "2 axes"]),
+    ("cross_entropy", blank((3, 4)), {"targets": [0, 1]}, ["(2,)", "(3, 4)", "(3,)"]),
+    ("cross_entropy", blank((2, 4)), {"targets": [0, 4]}, ["0..4", "0..3"]),
+    ("cross_entropy", blank((2, 4)), {"targets": [0, 3], "mask": [True]}, ["(1,)", "(2,)"]),
+    ("binary_cross_entropy", blank((3, 4)), {"targets": np.ones((4, 3))}, ["(3, 4)", "(4, 3)"]),
+    ("mean_squared_error", blank((3, 4)), {"targets": np.ones(4)}, ["(3, 4)", "(4,)"]),
+    ("embedding", blank((5, 2)), {"ids": [-1]}, ["-1..-1", "0..4"]),
+    ("rnn", wrong(1, 1, 0, (2, 3, 9)), {}, ["rnn", "(2, 3, 9)", "(5, 4)", "(T, B, D)"]),
+    ("gru", wrong(3, 1, 3, (12, 5)), {}, ["gru", "(12, 5)", "(3H, H)"]),
+    ("gru", wrong(3, 1, 4, (12,)), {}, ["gru", "(12,)", "(15,)"]),
+    ("lstm", wrong(4, 2, 2, (3, 4)), {}, ["lstm", "(3, 4)", "(3, 5)"]),
+    ("lstm", wrong(4, 2, 6, (5,)), {}, ["lstm", "(5,)", "(20,)"]),
+    ("lstm", wrong(4, 2, 0, (2, 3, 4)), {"mask": MASK}, ["(3, 4)", "(2, 3)"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name, inputs, options, named", MISTAKES, ids=[f"{m[0]}-{m[3][0]}" for m in MISTAKES]
+)
+def test_shapes_that_do_not_fit_are_named(
+    name: str, inputs: list[Tensor], options: dict[str, Any], named: list[str]
+) -> None:
+    with pytest.raises(ShapeError) as caught:
+        OPS[name](*inputs, **options)
+    message = str(caught.value)
+    assert all(word in message for word in named), message
+    assert len(message.splitlines()) <= 2
+
+
+def test_the_reference_table_is_really_used() -> None:
+    with kernels.use("reference"):
+        assert kernels.of(np.zeros(1)).device == "reference"
+    assert kernels.of(np.zeros(1)).device == "cpu"
+
+
+def test_mixed_precisions_are_refused() -> None:
+    """A product of float32 and float64 would read the bytes of one as the other."""
+    with pytest.raises(ConfigError, match=r"linear.*float32, float64, float64"):
+        ops.linear(Tensor(np.ones((2, 3), np.float32)), *blank((4, 3), (4,)))
