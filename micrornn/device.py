@@ -4,6 +4,7 @@
     require(device)         raise DeviceError with that reason
     of(array)               the device of an array
     default_threads()       the cores that this process may use
+    memory()                bytes of memory in this machine
     Pool                    memory that is used again instead of being given back
 
 A device is named "cpu" or "cuda". "reference" names the plain NumPy kernels: the same memory as "cpu".
@@ -50,6 +51,14 @@ def default_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def memory() -> int:
+    """Bytes of memory in this machine; 0 where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0
 
 
 class _Block(np.ndarray):

@@ -1,0 +1,5 @@
+"""`python -m micrornn_cli` is `micrornn`."""
+
+from micrornn_cli.main import main
+
+main()
