@@ -6,8 +6,42 @@ from numba import prange
 
 from micrornn.kernels.cpu.jit import kernel, parallel
 from micrornn.kernels.cpu.maths import sigmoid, tanh
-from micrornn.kernels.cpu.recurrent import clip_message, hold_back, pack_part, plan, times
+from micrornn.kernels.cpu.recurrent import carry_back, clip_message, copy, hold_back, pack_part, plan, times
 from micrornn.kernels.cpu.threads import bound, workspace
+
+
+@kernel
+def _step(row, from_h, bias_ih, bias_hh, h_prev, h_cur):
+    """One lane, one time step: from both sides' pre-activations to gates and h_t."""
+    size = h_cur.size
+    for j in range(3 * size):
+        from_h[j] += bias_hh[j]
+    r, z, n = row[:size], row[size : 2 * size], row[2 * size :]
+    hr, hz, hn = from_h[:size], from_h[size : 2 * size], from_h[2 * size :]
+    b_r, b_z, b_n = bias_ih[:size], bias_ih[size : 2 * size], bias_ih[2 * size :]
+    for j in range(size):
+        r[j] = sigmoid(r[j] + b_r[j] + hr[j])
+        z[j] = sigmoid(z[j] + b_z[j] + hz[j])
+        n[j] = tanh(n[j] + b_n[j] + r[j] * hn[j])
+        h_cur[j] = n[j] + z[j] * (h_prev[j] - n[j])
+
+
+@kernel
+def _step_back(drow, dfrom_h, row, hn, h_prev, dh_cur, dh_prev):
+    """One lane, one time step: from dh_t to both sides' cotangents, and what z passes straight to dh_prev."""
+    size = dh_cur.size
+    r, z, n = row[:size], row[size : 2 * size], row[2 * size :]
+    dr, dz, dn = drow[:size], drow[size : 2 * size], drow[2 * size :]
+    hr, hz, dhn = dfrom_h[:size], dfrom_h[size : 2 * size], dfrom_h[2 * size :]
+    for j in range(size):
+        dn[j] = dh_cur[j] * (1 - z[j]) * (1 - n[j] * n[j])
+        dz[j] = dh_cur[j] * (h_prev[j] - n[j]) * z[j] * (1 - z[j])
+        dr[j] = dn[j] * hn[j] * r[j] * (1 - r[j])
+        dh_prev[j] += dh_cur[j] * z[j]
+    for j in range(size):  # a loop of its own: with these too, the one above is no vector code any more
+        hr[j] = dr[j]
+        hz[j] = dz[j]
+        dhn[j] = dn[j] * r[j]
 
 
 @kernel
@@ -18,23 +52,9 @@ def _forward(h, gates, hidden, bias_ih, bias_hh, mask, reverse, low, high, p):
         prev, cur = (t + 1, t) if reverse else (t, t + 1)
         times(hidden, t, 3 * size, h, prev, p, low, high, 0)
         for b in range(low, high):
-            row, from_h = gates[t, b], hidden[t, b]
-            for j in range(3 * size):
-                from_h[j] += bias_hh[j]
-            for j in range(3 * size):
-                row[j] += bias_ih[j]
-            for j in range(2 * size):
-                row[j] = sigmoid(row[j] + from_h[j])
-            r, z, n, hn = row[:size], row[size : 2 * size], row[2 * size :], from_h[2 * size :]
-            for j in range(size):
-                n[j] = tanh(n[j] + r[j] * hn[j])
-            h_prev, h_cur = h[prev, b], h[cur, b]
+            _step(gates[t, b], hidden[t, b], bias_ih, bias_hh, h[prev, b], h[cur, b])
             if mask.size and not mask[t, b]:
-                for j in range(size):
-                    h_cur[j] = h_prev[j]
-            else:
-                for j in range(size):
-                    h_cur[j] = n[j] + z[j] * (h_prev[j] - n[j])
+                copy(h[cur, b], h[prev, b])
 
 
 @kernel
@@ -46,30 +66,14 @@ def _backward(dgates, dhidden, dh, gates, hidden, h, mask, reverse, clip, low, h
         if clip > 0:
             hold_back(dh, prev, low, high, held)
         for b in range(low, high):
-            row, drow, dfrom_h, hn = gates[t, b], dgates[t, b], dhidden[t, b], hidden[t, b, 2 * size :]
-            r, z, n = row[:size], row[size : 2 * size], row[2 * size :]
-            dr, dz, dn = drow[:size], drow[size : 2 * size], drow[2 * size :]
-            h_prev, dh_cur, dh_prev = h[prev, b], dh[cur, b], dh[prev, b]
             if mask.size and not mask[t, b]:
-                for j in range(3 * size):
-                    drow[j] = 0
-                for j in range(3 * size):
-                    dfrom_h[j] = 0
-                for j in range(size):
-                    dh_prev[j] += dh_cur[j]
-                continue
-            for j in range(size):
-                dn[j] = dh_cur[j] * (1 - z[j]) * (1 - n[j] * n[j])
-            for j in range(size):
-                dz[j] = dh_cur[j] * (h_prev[j] - n[j]) * z[j] * (1 - z[j])
-            for j in range(size):
-                dr[j] = dn[j] * hn[j] * r[j] * (1 - r[j])
-            for j in range(size):
-                dh_prev[j] += dh_cur[j] * z[j]
-            for j in range(2 * size):
-                dfrom_h[j] = drow[j]
-            for j in range(size):
-                dfrom_h[2 * size + j] = dn[j] * r[j]
+                dhidden[t, b, :] = 0
+                carry_back(dgates[t, b], dh[prev, b], dh[cur, b])
+            else:
+                _step_back(
+                    dgates[t, b], dhidden[t, b], gates[t, b], hidden[t, b, 2 * size :],
+                    h[prev, b], dh[cur, b], dh[prev, b],
+                )  # fmt: skip
         times(dh, prev, size, dhidden, t, p, low, high, 1)
         if clip > 0:
             clip_message(dh, prev, low, high, held, clip)

@@ -6,39 +6,54 @@ from numba import prange
 
 from micrornn.kernels.cpu.jit import kernel, parallel
 from micrornn.kernels.cpu.maths import sigmoid, tanh
-from micrornn.kernels.cpu.recurrent import clip_message, hold_back, pack_part, plan, times
+from micrornn.kernels.cpu.recurrent import both, carry_back, clip_message, copy, hold_back, pack_part, plan, times
 from micrornn.kernels.cpu.threads import bound, workspace
 
 
 @kernel
-def _forward(h, c, gates, bias_ih, bias_hh, mask, reverse, low, high, p):
+def _step(row, bias, c_prev, c_cur, h_cur):
+    """One lane, one time step: from pre-activations to gates, c_t and h_t."""
+    size = h_cur.size
+    i, f, g, o = row[:size], row[size : 2 * size], row[2 * size : 3 * size], row[3 * size :]
+    b_i, b_f, b_g, b_o = bias[:size], bias[size : 2 * size], bias[2 * size : 3 * size], bias[3 * size :]
+    for j in range(size):
+        i[j] = sigmoid(i[j] + b_i[j])
+        f[j] = sigmoid(f[j] + b_f[j])
+        g[j] = tanh(g[j] + b_g[j])
+        o[j] = sigmoid(o[j] + b_o[j])
+        c_cur[j] = f[j] * c_prev[j] + i[j] * g[j]
+        h_cur[j] = o[j] * tanh(c_cur[j])
+
+
+@kernel
+def _step_back(drow, row, c_prev, c_cur, dh_cur, dc_cur, dc_prev):
+    """One lane, one time step: from dh_t and dc_t to the gates' cotangents and dc_prev."""
+    size = dh_cur.size
+    i, f, g, o = row[:size], row[size : 2 * size], row[2 * size : 3 * size], row[3 * size :]
+    di, df, dg, do = drow[:size], drow[size : 2 * size], drow[2 * size : 3 * size], drow[3 * size :]
+    for j in range(size):
+        tanh_c = tanh(c_cur[j])
+        dc = dc_cur[j] + dh_cur[j] * o[j] * (1 - tanh_c * tanh_c)
+        do[j] = dh_cur[j] * tanh_c * o[j] * (1 - o[j])
+        di[j] = dc * g[j] * i[j] * (1 - i[j])
+        df[j] = dc * c_prev[j] * f[j] * (1 - f[j])
+        dg[j] = dc * i[j] * (1 - g[j] * g[j])
+        dc_prev[j] += dc * f[j]
+        dc_cur[j] = dc
+
+
+@kernel
+def _forward(h, c, gates, bias, mask, reverse, low, high, p):
     seq_len, size = gates.shape[0], h.shape[2]
     for step in range(seq_len):
         t = seq_len - 1 - step if reverse else step
         prev, cur = (t + 1, t) if reverse else (t, t + 1)
         times(gates, t, 4 * size, h, prev, p, low, high, 1)
         for b in range(low, high):
-            # short loops over few arrays: each of them becomes vector code, one long one would not
-            row = gates[t, b]
-            for j in range(4 * size):
-                row[j] += bias_ih[j] + bias_hh[j]
-            for j in range(2 * size):
-                row[j] = sigmoid(row[j])
-            for j in range(2 * size, 3 * size):
-                row[j] = tanh(row[j])
-            for j in range(3 * size, 4 * size):
-                row[j] = sigmoid(row[j])
-            i, f, g, o = row[:size], row[size : 2 * size], row[2 * size : 3 * size], row[3 * size :]
-            c_prev, c_cur, h_cur = c[prev, b], c[cur, b], h[cur, b]
+            _step(gates[t, b], bias, c[prev, b], c[cur, b], h[cur, b])
             if mask.size and not mask[t, b]:
-                for j in range(size):
-                    c_cur[j] = c_prev[j]
-                    h_cur[j] = h[prev, b, j]
-            else:
-                for j in range(size):
-                    c_cur[j] = f[j] * c_prev[j] + i[j] * g[j]
-                for j in range(size):
-                    h_cur[j] = o[j] * tanh(c_cur[j])
+                copy(c[cur, b], c[prev, b])
+                copy(h[cur, b], h[prev, b])
 
 
 @kernel
@@ -51,32 +66,13 @@ def _backward(dgates, dh, dc, gates, c, mask, reverse, clip, low, high, p, held_
             hold_back(dh, prev, low, high, held_h)
             hold_back(dc, prev, low, high, held_c)
         for b in range(low, high):
-            row, drow = gates[t, b], dgates[t, b]
-            i, f, g, o = row[:size], row[size : 2 * size], row[2 * size : 3 * size], row[3 * size :]
-            di, df, dg, do = drow[:size], drow[size : 2 * size], drow[2 * size : 3 * size], drow[3 * size :]
-            c_prev, c_cur, dh_cur, dc_cur = c[prev, b], c[cur, b], dh[cur, b], dc[cur, b]
-            dh_prev, dc_prev = dh[prev, b], dc[prev, b]
             if mask.size and not mask[t, b]:
-                for j in range(4 * size):
-                    drow[j] = 0
-                for j in range(size):
-                    dh_prev[j] += dh_cur[j]
-                    dc_prev[j] += dc_cur[j]
-                continue
-            for j in range(size):
-                do[j] = tanh(c_cur[j])  # do holds tanh(c_t) until it is needed no more
-            for j in range(size):
-                dc_cur[j] += dh_cur[j] * o[j] * (1 - do[j] * do[j])
-            for j in range(size):
-                do[j] = dh_cur[j] * do[j] * o[j] * (1 - o[j])
-            for j in range(size):
-                di[j] = dc_cur[j] * g[j] * i[j] * (1 - i[j])
-            for j in range(size):
-                df[j] = dc_cur[j] * c_prev[j] * f[j] * (1 - f[j])
-            for j in range(size):
-                dg[j] = dc_cur[j] * i[j] * (1 - g[j] * g[j])
-            for j in range(size):
-                dc_prev[j] += dc_cur[j] * f[j]
+                carry_back(dgates[t, b], dh[prev, b], dh[cur, b])
+                carry_back(dgates[t, b], dc[prev, b], dc[cur, b])
+            else:
+                _step_back(
+                    dgates[t, b], gates[t, b], c[prev, b], c[cur, b], dh[cur, b], dc[cur, b], dc[prev, b]
+                )
         times(dh, prev, size, dgates, t, p, low, high, 1)
         if clip > 0:
             clip_message(dh, prev, low, high, held_h, clip)
@@ -84,18 +80,18 @@ def _backward(dgates, dh, dc, gates, c, mask, reverse, clip, low, high, p, held_
 
 
 @kernel
-def _forward_alone(h, c, gates, weight_hh, bias_ih, bias_hh, mask, reverse, p):
+def _forward_alone(h, c, gates, weight_hh, bias, mask, reverse, p):
     pack_part(p, weight_hh, True, 0, 1)
-    _forward(h, c, gates, bias_ih, bias_hh, mask, reverse, 0, h.shape[1], p)
+    _forward(h, c, gates, bias, mask, reverse, 0, h.shape[1], p)
 
 
 @parallel
-def _forward_parallel(h, c, gates, weight_hh, bias_ih, bias_hh, mask, reverse, p, parts):
+def _forward_parallel(h, c, gates, weight_hh, bias, mask, reverse, p, parts):
     for part in prange(parts):
         pack_part(p, weight_hh, True, part, parts)
     for part in prange(parts):
         low, high = bound(part, parts, h.shape[1]), bound(part + 1, parts, h.shape[1])
-        _forward(h, c, gates, bias_ih, bias_hh, mask, reverse, low, high, p)
+        _forward(h, c, gates, bias, mask, reverse, low, high, p)
 
 
 @kernel
@@ -114,11 +110,11 @@ def _backward_parallel(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip,
 
 
 def lstm_sequence(h, c, gates, weight_hh, bias_ih, bias_hh, mask, reverse):
-    parts, p = plan(h, gates, weight_hh)
+    (parts, p), bias = plan(h, gates, weight_hh), both(bias_ih, bias_hh)
     if parts == 1:
-        _forward_alone(h, c, gates, weight_hh, bias_ih, bias_hh, mask, reverse, p)
+        _forward_alone(h, c, gates, weight_hh, bias, mask, reverse, p)
     else:
-        _forward_parallel(h, c, gates, weight_hh, bias_ih, bias_hh, mask, reverse, p, parts)
+        _forward_parallel(h, c, gates, weight_hh, bias, mask, reverse, p, parts)
 
 
 def lstm_sequence_vjp(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip):

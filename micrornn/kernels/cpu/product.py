@@ -16,6 +16,7 @@ from micrornn.kernels.cpu.tile import tile
 
 DEPTH = 256  # rows of a packed block: a panel of DEPTH rows fits the first-level cache
 BREADTH = 1024  # its columns: the block fits the second-level cache
+FAR = 256  # numbers from row to row of a transposed matrix, from which on packing it pays
 
 
 def panel_width(dtype: np.dtype) -> int:
@@ -48,27 +49,47 @@ def pack(p, p_at, b, trans_b, k0, k1, n0, n1):
 
 
 @kernel
+def pack_rows(q, q_at, a, k0, k1, low, high):
+    """The transpose of a[k0:k1, low:high], tile after tile, each with its m numbers of one k side by side.
+
+    Read in place, every k of a transposed matrix would be another cache line, all of them in few cache sets.
+    """
+    rows = high - low
+    tiles = (rows + TILE_ROWS - 1) // TILE_ROWS
+    for t in range(tiles):
+        first = t * rows // tiles
+        m = (t + 1) * rows // tiles - first
+        for k in range(k0, k1):
+            for i in range(m):
+                q[q_at + i] = a[k, low + first + i]
+            q_at += m
+
+
+@kernel
 def multiply(c, c_at, c_row, rows, columns, a, a_at, a_row, a_col, p, p_at, count, add):
-    """C (+)= A P for packed panels P. Flat arrays; `*_at` is an offset, `*_row` and `*_col` are strides."""
+    """C (+)= A P for packed panels P. Flat arrays; `*_at` is an offset, `*_row` and `*_col` are strides.
+    a_row = 0 means that A was packed by `pack_rows`."""
     width = TILE_BYTES // c.itemsize
     tiles = (rows + TILE_ROWS - 1) // TILE_ROWS
+    packed = a_row == 0
     for left in range(0, columns, width):
         n = min(width, columns - left)
         for t in range(tiles):
             # tiles of 10 and 10 rows rather than 12 and 8: a low tile does not hide the latency of its sums
             low = t * rows // tiles
             m = (t + 1) * rows // tiles - low
+            x_at, x_row, x_col = (low * count, 1, m) if packed else (low * a_row, a_row, a_col)
             tile(
                 m,
                 c, c_at + low * c_row + left, c_row, n,
-                a, a_at + low * a_row, a_row, a_col,
+                a, a_at + x_at, x_row, x_col,
                 p, p_at + left * count, count, add,
             )  # fmt: skip
 
 
 @kernel
-def _matmul_rows(out, a, b, trans_a, trans_b, accumulate, low, high, p, p_at):
-    """Rows low:high of the product; p[p_at:] has room for one packed block."""
+def _matmul_rows(out, a, b, trans_a, trans_b, accumulate, low, high, p, p_at, q, q_at):
+    """Rows low:high of the product; p[p_at:] has room for a packed block of b, q[q_at:] for one of a."""
     columns, depth = out.shape[1], a.shape[0] if trans_a else a.shape[1]
     a_row, a_col = (1, a.shape[1]) if trans_a else (a.shape[1], 1)
     c, x = out.reshape(-1), a.reshape(-1)
@@ -79,18 +100,24 @@ def _matmul_rows(out, a, b, trans_a, trans_b, accumulate, low, high, p, p_at):
         for k0 in range(0, depth, DEPTH):
             k1 = min(k0 + DEPTH, depth)
             pack(p, p_at, b, trans_b, k0, k1, n0, n1)
-            multiply(
-                c, low * columns + n0, columns, high - low, n1 - n0,
-                x, low * a_row + k0 * a_col, a_row, a_col,
-                p, p_at, k1 - k0, 1 if accumulate or k0 > 0 else 0,
-            )  # fmt: skip
+            add = 1 if accumulate or k0 > 0 else 0
+            if trans_a and a_col >= FAR:
+                pack_rows(q, q_at, a, k0, k1, low, high)
+                multiply(
+                    c, low * columns + n0, columns, high - low, n1 - n0, q, q_at, 0, 0, p, p_at, k1 - k0, add
+                )
+            else:
+                multiply(
+                    c, low * columns + n0, columns, high - low, n1 - n0,
+                    x, low * a_row + k0 * a_col, a_row, a_col, p, p_at, k1 - k0, add,
+                )  # fmt: skip
 
 
 @parallel
-def _matmul_parallel(out, a, b, trans_a, trans_b, accumulate, parts, p, block):
+def _matmul_parallel(out, a, b, trans_a, trans_b, accumulate, parts, p, block, q):
     for part in prange(parts):
         low, high = bound(part, parts, out.shape[0]), bound(part + 1, parts, out.shape[0])
-        _matmul_rows(out, a, b, trans_a, trans_b, accumulate, low, high, p, part * block)
+        _matmul_rows(out, a, b, trans_a, trans_b, accumulate, low, high, p, part * block, q, low * DEPTH)
 
 
 def matmul(out, a, b, trans_a=False, trans_b=False, accumulate=False):
@@ -100,11 +127,11 @@ def matmul(out, a, b, trans_a=False, trans_b=False, accumulate=False):
     depth = a.shape[0] if trans_a else a.shape[1]
     parts = split((rows + TILE_ROWS - 1) // TILE_ROWS, rows * columns * depth)
     block = packed_size(min(depth, DEPTH), min(columns, BREADTH), out.dtype)
-    p = workspace(parts * block, out.dtype)
+    p, q = workspace(parts * block, out.dtype), workspace(rows * DEPTH if trans_a else 1, out.dtype, "rows")
     if parts == 1:
-        _matmul_rows(out, a, b, trans_a, trans_b, accumulate, 0, rows, p, 0)
+        _matmul_rows(out, a, b, trans_a, trans_b, accumulate, 0, rows, p, 0, q, 0)
     else:
-        _matmul_parallel(out, a, b, trans_a, trans_b, accumulate, parts, p, block)
+        _matmul_parallel(out, a, b, trans_a, trans_b, accumulate, parts, p, block, q)
 
 
 @kernel

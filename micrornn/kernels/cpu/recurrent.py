@@ -9,6 +9,8 @@ it reads h[t + 1] and writes h[t]. `prev` and `cur` below are these two rows.
 
 from __future__ import annotations
 
+import numpy as np
+
 from micrornn.kernels.cpu.jit import TILE_BYTES, kernel
 from micrornn.kernels.cpu.product import multiply, pack, packed_size
 from micrornn.kernels.cpu.threads import bound, split, workspace
@@ -21,6 +23,11 @@ def plan(states, gates, weight_hh):
     # either orientation of the weights must fit
     size = max(packed_size(*weight_hh.shape, states.dtype), packed_size(*weight_hh.shape[::-1], states.dtype))
     return parts, workspace(size, states.dtype)
+
+
+def both(bias_ih, bias_hh):
+    """The sum of both biases, which is all that RNN and LSTM need of them."""
+    return np.add(bias_ih, bias_hh, out=workspace(bias_ih.shape, bias_ih.dtype, "bias"))
 
 
 @kernel
@@ -41,6 +48,22 @@ def times(c, t_c, columns, a, t_a, p, low, high, add):
         c.reshape(-1), (t_c * c.shape[1] + low) * c.shape[2], c.shape[2], high - low, columns,
         a.reshape(-1), (t_a * a.shape[1] + low) * depth, depth, 1, p, 0, depth, add,
     )  # fmt: skip
+
+
+@kernel
+def copy(out, row):
+    """A masked step hands the state over as it is."""
+    for j in range(row.size):
+        out[j] = row[j]
+
+
+@kernel
+def carry_back(drow, dprev, dcur):
+    """The way back through a masked step: nothing for the gates, everything for the step before."""
+    for j in range(drow.size):
+        drow[j] = 0
+    for j in range(dcur.size):
+        dprev[j] += dcur[j]
 
 
 @kernel
