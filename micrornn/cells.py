@@ -10,13 +10,14 @@ op (ops/recurrent.py) computes the same in one kernel, for one step or for a who
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from micrornn.errors import ConfigError
 from micrornn.ops import gru, linear, lstm, relu, rnn, sigmoid, split, tanh
 from micrornn.parameters import Initializer, identity, uniform, zeros
-from micrornn.tape import Tensor
+from micrornn.tape import Op, Tensor
 
 Weights = Sequence[Tensor]  # weight_ih, weight_hh, bias_ih, bias_hh
 State = tuple[Tensor, ...]  # (h,) or (h, c)
@@ -28,7 +29,11 @@ class RNN:
     Elman, Finding Structure in Time, 1990.
     """
 
-    name, gates, states, fused, options = "rnn", ("a",), ("h",), rnn, {"relu": False}
+    name = "rnn"
+    gates: tuple[str, ...] = ("a",)
+    states: tuple[str, ...] = ("h",)
+    fused: Op = rnn
+    options: dict[str, Any] = {"relu": False}
 
     def step(self, x: Tensor, state: State, weights: Weights) -> State:
         weight_ih, weight_hh, bias_ih, bias_hh = weights
@@ -46,7 +51,8 @@ class ReluRNN(RNN):
     Le, Jaitly, Hinton, A Simple Way to Initialize Recurrent Networks of Rectified Linear Units, 2015.
     """
 
-    name, options = "rnn_relu", {"relu": True}
+    name = "rnn_relu"
+    options: dict[str, Any] = {"relu": True}
 
     def step(self, x: Tensor, state: State, weights: Weights) -> State:
         weight_ih, weight_hh, bias_ih, bias_hh = weights
@@ -64,15 +70,14 @@ class LSTM(RNN):
     Hochreiter and Schmidhuber 1997; the forget gate is from Gers, Schmidhuber, Cummins 2000.
     """
 
-    name, gates, states, fused, options = "lstm", ("i", "f", "g", "o"), ("h", "c"), lstm, {}
+    name, gates, states, fused = "lstm", ("i", "f", "g", "o"), ("h", "c"), lstm
+    options: dict[str, Any] = {}
 
     def step(self, x: Tensor, state: State, weights: Weights) -> State:
         weight_ih, weight_hh, bias_ih, bias_hh = weights
         h_prev, c_prev = state
         size = h_prev.shape[1]
-        i, f, g, o = split(
-            linear(x, weight_ih, bias_ih) + linear(h_prev, weight_hh, bias_hh), sizes=[size] * 4, axis=1
-        )
+        i, f, g, o = split(linear(x, weight_ih, bias_ih) + linear(h_prev, weight_hh, bias_hh), sizes=[size] * 4, axis=1)
         c = sigmoid(f) * c_prev + sigmoid(i) * tanh(g)
         return sigmoid(o) * tanh(c), c
 
@@ -84,7 +89,8 @@ class GRU(RNN):
     Cho et al. 2014; the reset gate stands behind the product, as in cuDNN and PyTorch.
     """
 
-    name, gates, fused, options = "gru", ("r", "z", "n"), gru, {}
+    name, gates, fused = "gru", ("r", "z", "n"), gru
+    options: dict[str, Any] = {}
 
     def step(self, x: Tensor, state: State, weights: Weights) -> State:
         weight_ih, weight_hh, bias_ih, bias_hh = weights

@@ -1,56 +1,81 @@
 """Gradient checks of whole networks: every cell in every granularity, and a trained model.
 
-    check_cell(cell, granularity, ...)    a fresh recurrent network, number by number -> a Check for each tensor
-    check_model(function, parameters)     a trained model: one random projection, and a sample of each parameter
-    nearest_kink(function)                how near any relu of a computation comes to its kink
+    check_cell(cell, granularity, ...)     a fresh recurrent network, number by number
+    check_model(model, granularity, ...)   a trained model: a random projection, a sample of each parameter
+    window(meta, ...)                      a few tokens of the text that a trained model learned from
+    NetworkCheck                           what is found: a Check for each tensor
 
-A finite difference across the kink of a relu is wrong while the gradient is right. So `rnn_relu` is checked with
-weights that keep every pre-activation a away from 0, whatever the sizes: the two biases of a unit add up to +1 or
--1 (some units always on, some always off), and the rows of weight_ih and weight_hh sum to at most 0.2 in absolute
-value. With |x| <= 1 and |h_0| <= 1, all |h| <= 1 / (1 - 0.4) = 5/3, so |a| >= 1 - 0.4 * 5/3 = 1/3. A difference of
-2e = 0.002 in any one number moves an a by less than 0.002 * 5/3 / (1 - 0.4) < 0.006.
+A finite difference across the kink of a relu is wrong while the gradient is right. So `rnn_relu` is checked
+with weights that keep every pre-activation a away from 0, whatever the sizes: the two biases of a unit add up
+to +1 or -1 (some units always on, some always off), and the rows of weight_ih and weight_hh sum to at most
+0.2 in absolute value. With |x| <= 1 and |h_0| <= 1, all |h| <= 1 / (1 - 0.4) = 5/3: so |a| >= 1 - 0.4 * 5/3 =
+1/3. A difference of 2e = 0.001 in any one number moves an a by less than 0.001 * 5/3 / (1 - 0.4) < 0.003.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from micrornn.errors import MicrornnError
+from micrornn.evaluate import own_validation
 from micrornn.gradcheck import STEP, Check, gradcheck, projected
-from micrornn.ops import concatenate, reshape
+from micrornn.ops import concatenate, cross_entropy, reshape
 from micrornn.parameters import Initializer
 from micrornn.recurrent import Recurrent
 from micrornn.tape import Tape, Tensor
+from micrornn.tasks.text import LanguageModel
 
 DECIMALS = 10  # how many are wanted equal
+# Through several time steps the fifth derivative is larger than that of one op; with half the step (a 16th of
+# the error) 11 decimals are equal, with a quarter rounding takes over.
+NETWORK_STEP = STEP / 2
+
+
+@dataclass(frozen=True)
+class NetworkCheck:
+    """What was found for one network.
+
+    checks    one for each tensor
+    kink      how near any relu came to its kink; infinite where there is none
+    """
+
+    cell: str
+    granularity: str
+    checks: tuple[Check, ...]
+    kink: float
+
+    @property
+    def passed(self) -> bool:
+        return all(check.decimals >= DECIMALS for check in self.checks)
 
 
 def check_cell(cell: str, granularity: str, *, num_layers: int = 2, hidden_size: int = 4, input_size: int = 3,
                batch_size: int = 2, seq_len: int = 5, bidirectional: bool = False, seed: int = 0,
-               samples: int | None = None, project: bool = False) -> tuple[list[Check], float]:  # fmt: skip
-    """(a Check for x, each initial state and each parameter; the distance to the nearest kink) of a fresh network.
-
-    The gradient is that of all outputs and last states, weighted at random. by_step of the Check of x are the
-    errors of dL/dx_t.
+               samples: int | None = None, project: bool = False) -> NetworkCheck:  # fmt: skip
+    """Check the gradient of all outputs and last states of a fresh network, weighted at random, with respect
+    to x, the initial states and all parameters. by_step of the Check of x are the errors of dL/dx_t.
 
     samples    compare so many numbers of each tensor at most; None: all
     project    instead: one Check of all tensors at once along a random direction
     """
-    function, tensors = network(
-        cell, granularity, num_layers, hidden_size, input_size, batch_size, seq_len, bidirectional, seed
-    )
-    checks = (
-        [projected(function, tensors, seed=seed)]
-        if project
-        else gradcheck(function, tensors, samples=samples, seed=seed)
-    )
-    return checks, nearest_kink(function)
+    sizes = num_layers, hidden_size, input_size, batch_size, seq_len, bidirectional, seed
+    function, tensors = _network(cell, granularity, *sizes)
+    if project:
+        checks = [_along(function, tensors, NETWORK_STEP, seed)]
+    else:
+        checks = gradcheck(function, tensors, samples=samples, step=NETWORK_STEP, seed=seed)
+    kink = _nearest_kink(_network(cell, "primitive", *sizes)[0]) if cell == "rnn_relu" else math.inf
+    return NetworkCheck(cell, granularity, tuple(checks), kink)
 
 
-def network(cell: str, granularity: str, num_layers: int, hidden_size: int, input_size: int, batch_size: int,
-            seq_len: int, bidirectional: bool, seed: int) -> tuple[Callable[[], Tensor], list[Tensor]]:  # fmt: skip
+def _network(cell: str, granularity: str, num_layers: int, hidden_size: int, input_size: int, batch_size: int,
+             seq_len: int, bidirectional: bool,
+             seed: int) -> tuple[Callable[[], Tensor], list[Tensor]]:  # fmt: skip
     """(what to check, all that it depends on) in float64."""
     rnn = Recurrent(
         cell, input_size, hidden_size, num_layers, bidirectional, granularity=granularity,
@@ -64,13 +89,18 @@ def network(cell: str, granularity: str, num_layers: int, hidden_size: int, inpu
     x = drawn("x", (seq_len, batch_size, input_size))
     shape = (num_layers * len(rnn.directions), batch_size, hidden_size)
     state = [drawn(f"{name}_0", shape) for name in rnn.cell.states]
-    # Random signs: the sum over many outputs stays small, and so does what rounding does to its differences.
-    count = seq_len * batch_size * hidden_size * len(rnn.directions) + len(state) * math.prod(shape)
-    signs = Tensor(rng.choice([-1.0, 1.0], count))
+
+    def ends() -> Tensor:
+        y, last = rnn(x, state)
+        return concatenate(*(reshape(part, shape=(part.data.size,)) for part in (y, *last)))
+
+    # The difference must not drown in the rounding of a large sum. So what is the same in all its terms is
+    # taken away number by number, which is exact, and the rest is added with random signs.
+    base = Tensor(ends().data.copy())
+    signs = Tensor(rng.choice([-1.0, 1.0], base.shape))
 
     def function() -> Tensor:
-        y, last = rnn(x, state)
-        return concatenate(*(reshape(part, shape=(part.data.size,)) for part in (y, *last))) * signs
+        return (ends() - base) * signs
 
     return function, [x, *state, *rnn.parameters().values()]
 
@@ -86,34 +116,73 @@ def _on_and_off(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 _AWAY_FROM_KINKS: dict[str, Initializer] = {"weight_ih": _narrow, "weight_hh": _narrow, "bias": _on_and_off}
 
 
-def nearest_kink(function: Callable[[], Tensor]) -> float:
-    """The smallest |input| of any relu on the tape of function(); infinite if there is none.
-
-    A fused op hides its relu: for this, record in granularity primitive.
-    """
+def _nearest_kink(function: Callable[[], Tensor]) -> float:
+    """The smallest |input| of any relu on the tape of function(), which must record in granularity primitive:
+    a fused op hides its relu."""
     with Tape() as tape:
         function()
     inputs = [record.inputs[0].data for record in tape.records if record.op.name == "relu"]
     return min((float(np.abs(a).min()) for a in inputs), default=math.inf)
 
 
-def check_model(function: Callable[[], Tensor], parameters: Sequence[Tensor], *, samples: int = 8,
-                seed: int = 0) -> list[Check]:  # fmt: skip
-    """One random projection over all parameters, then so many numbers of each of them.
+def check_model(model: LanguageModel, granularity: str, inputs: np.ndarray, targets: np.ndarray, *,
+                samples: int = 8, seed: int = 0) -> NetworkCheck:  # fmt: skip
+    """Check a trained model, cast to float64, on one window: a random projection over all parameters, then so
+    many numbers of each of them. Without dropout, and without --clip-message, which changes the gradient on
+    purpose.
 
-    A trained model can be sharply curved, or near a kink, where a fresh one is not. So what agrees to fewer than
-    DECIMALS is looked at once more with a tenth of the step: the error of the difference falls 10,000 times,
-    that of a wrong gradient does not.
+    A trained model can be sharply curved, or near a kink, where a fresh one is not. So what agrees to fewer
+    than DECIMALS is looked at once more with a tenth of the step: the error of the difference falls 10,000
+    times, that of a wrong gradient does not.
     """
-    checks = []
-    for tensors in (list(parameters), *([tensor] for tensor in parameters)):
-        found = []
-        for step in (STEP, STEP / 10):
-            if len(checks) == 0:
-                found.append(projected(function, tensors, step=step, seed=seed))
-            else:
-                found += gradcheck(function, tensors, samples=samples, step=step, seed=seed)
-            if found[-1].decimals >= DECIMALS:
-                break
-        checks.append(min(found, key=lambda check: check.error))
-    return checks
+    network = model.copy(dtype="float64", granularity=granularity, clip_message=0.0)
+    network.train(False)
+    parameters = list(network.flat.parameters.values())
+
+    def function() -> Tensor:
+        return cross_entropy(network(inputs)[0], targets=targets)
+
+    def sampled(parameter: Tensor) -> Check:
+        return _closer(lambda step: gradcheck(function, [parameter], samples=samples, step=step, seed=seed)[0])
+
+    checks = [_closer(lambda step: _along(function, parameters, step, seed)), *map(sampled, parameters)]
+    kink = math.inf
+    if model.config.cell == "rnn_relu":
+        plain = network.copy(granularity="primitive")
+        kink = _nearest_kink(lambda: plain(inputs)[0])
+    return NetworkCheck(model.config.cell, granularity, tuple(checks), kink)
+
+
+def _along(function: Callable[[], Tensor], tensors: Sequence[Tensor], step: float, seed: int) -> Check:
+    """One random direction. The more numbers share in its unit length the less each moves, so the longer the
+    step may be, and the further it stands out from rounding; measured from 14 to 12 million numbers."""
+    return projected(function, tensors, step=step * sum(t.data.size for t in tensors) ** 0.25, seed=seed)
+
+
+def _closer(check: Callable[[float], Check]) -> Check:
+    """With the usual step, and if that is not good enough with a tenth of it."""
+    usual = check(NETWORK_STEP)
+    if usual.decimals >= DECIMALS:
+        return usual
+    return min(usual, check(NETWORK_STEP / 10), key=lambda found: found.error)
+
+
+def window(meta: Mapping[str, Any], vocab_size: int, seq_len: int, batch_size: int,
+           seed: int = 0) -> tuple[np.ndarray, np.ndarray, str]:  # fmt: skip
+    """(inputs, targets, ""): the first tokens of a run's own validation part, each (seq_len, batch_size).
+    Where that is not at hand, random tokens and the reason.
+
+    meta    as `load_run` gives it
+    """
+    needed, reason = seq_len * batch_size + 1, ""
+    try:
+        tokens, span = own_validation(meta)
+        ids = tokens[span][:needed]
+        reason = "" if len(ids) == needed else "its validation part is too short"
+    except MicrornnError as error:
+        reason = str(error)
+    if reason:
+        ids = np.random.default_rng(seed).integers(0, vocab_size, needed)
+    lanes = (ids[:-1], ids[1:])
+    inputs, targets = (part.reshape(batch_size, seq_len).T.astype(np.int32, order="C") for part in lanes)
+    return inputs, targets, reason

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,37 +35,35 @@ class Config:
     bidirectional: bool = setting(False, "Read in both directions (not for a language model).")
     dropout: float = setting(0.0, "Rate of dropout between layers and before the output.", low=0, below=1)
     forget_bias: float = setting(1.0, "Where an LSTM's forget-gate bias starts.", low=-100, high=100)
-    granularity: str = setting(
-        "sequence", "How finely the tape records.", choices=("primitive", "cell", "sequence")
-    )
+    granularity: str = setting("sequence", "How finely the tape records.", choices=("primitive", "cell", "sequence"))
     dtype: str = setting("float32", "Precision of all numbers.", choices=("float32", "float64"))
 
     level: str = setting("char", "What a token is: a character or a word.", choices=("char", "word"))
     vocab_size: int = setting(0, "Keep only so many of the most frequent tokens. 0: all.", low=0, high=MOST)
-    batch_size: int = setting(64, "Lanes: pieces of the text read side by side.", low=1, high=MOST)
-    num_steps: int = setting(
-        64, "Time steps unrolled per update: how far back the gradient can go.", low=1, high=MOST
-    )
+    batch_size: int = setting(32, "Lanes: pieces of the text read side by side.", low=1, high=MOST)
+    num_steps: int = setting(64, "Time steps unrolled per update: how far back the gradient can go.", low=1, high=MOST)
     state: str = setting(
         "carried", "State at the start of a window: carried from the last, or fresh zeros.",
         choices=("carried", "fresh"),
     )  # fmt: skip
     val_fraction: float = setting(0.05, "Part of the text held out for validation.", low=0, below=1)
-    val_every: int = setting(200, "Updates between validations (and checkpoints).", low=1, high=MOST)
+    val_every: int = setting(500, "Updates between validations (and checkpoints).", low=1, high=MOST)
 
     optimizer: str = setting(
         "adam", "sgd, momentum, adagrad, rmsprop, adam or adamw; options as in rmsprop:decay=0.9,eps=1e-6."
     )
-    lr: float = setting(0.003, "Learning rate.", above=0, high=1e9)
+    lr: float = setting(0.006, "Learning rate.", above=0, high=1e9)
     schedule: str = setting(
-        "constant",
-        "Of the learning rate: constant, step:EVERY:FACTOR, exponential:EVERY:FACTOR, cosine[:FINAL], "
-        "warmup:UPDATES, or two joined by +.",
+        "warmup:100+cosine:0.05",
+        "Of the learning rate: constant, step:EVERY:FACTOR, exponential:EVERY:FACTOR, cosine[:FINAL] (needs "
+        "--num-updates or --epochs to know the end), warmup:UPDATES, or two joined by +.",
     )
     clip_norm: float = setting(1.0, "Limit of the gradient's norm. 0: none.", low=0)
     clip_value: float = setting(0.0, "Limit of each number of the gradient. 0: none.", low=0)
     clip_message: float = setting(
-        0.0, "Limit of each number of the message passed back from one time step to the one before. 0: none.", low=0
+        0.0,
+        "Limit of each number of the message passed back from one time step to the one before. 0: none.",
+        low=0,
     )
     loss: str = setting(
         "mean", "Loss averaged over time steps, or summed over them (always averaged over lanes).",
@@ -76,7 +73,10 @@ class Config:
     num_updates: int = setting(0, "Stop after so many updates. 0: no limit.", low=0, high=MOST)
     epochs: float = setting(0.0, "Stop after so many passes over the text. 0: no limit.", low=0, high=1e9)
     max_minutes: float = setting(
-        0.0, "Stop after so many minutes. 0: no limit. With no limit of any kind: 1.25.", low=0, high=1e9
+        0.0,
+        "Stop after so many minutes. 0: no limit. With no limit of any kind: 3000 updates or 1.4 minutes.",
+        low=0,
+        high=1e9,
     )
     seed: int = setting(0, "Of the initial weights and of dropout.", low=0, high=2**63 - 1)
     device: str = setting("cpu", "Where to compute.", choices=("cpu", "cuda"))
@@ -87,10 +87,10 @@ class Config:
             object.__setattr__(self, entry.name, check(entry, getattr(self, entry.name)))
 
     def limits(self) -> Config:
-        """The same, with a limit of time if there is no limit at all."""
+        """The same; with no limit at all, those of a first look: enough to learn something, and soon over."""
         if self.num_updates or self.epochs or self.max_minutes:
             return self
-        return dataclasses.replace(self, max_minutes=1.25)
+        return dataclasses.replace(self, num_updates=3000, max_minutes=1.4)
 
     def to_dict(self) -> dict[str, Any]:
         """Name -> value."""
@@ -119,7 +119,7 @@ def check(entry: dataclasses.Field[Any], value: Any) -> Any:
         raise ConfigError(f"{flag}: there is no {value!r}; choose one of {', '.join(meta['choices'])}")
     if kind in (int, float):
         fits = (
-            not math.isnan(value)
+            value == value  # no NaN
             and (meta["low"] is None or value >= meta["low"])
             and (meta["high"] is None or value <= meta["high"])
             and (meta["above"] is None or value > meta["above"])

@@ -1,9 +1,11 @@
 """How well does a trained model predict a text?
 
-    window_losses(model, lanes)    the mean loss of each window in turn, the state carried from one to the next
+    window_losses(model, lanes)    the mean loss of each window in turn, state carried from one to the next
     encode_files(paths, vocab)     the ids of text files in a vocabulary that already is
     own_validation(meta)           the part of its own text that a run held out
-    evaluate(model, ids, ...)      all of it in one number -> Score
+    evaluate(model, ids, ...)      the loss over a text -> Score
+
+Losses are in nats per token, as everywhere in the library; whoever prints them may turn them into bits.
 """
 
 from __future__ import annotations
@@ -76,7 +78,7 @@ def evaluate(model: LanguageModel, ids: Ids, span: slice, batch_size: int, num_s
     """
     start, stop, _ = span.indices(len(ids))
     if stop - start < 2:
-        raise DataError(f"the text has {max(stop - start, 0)} tokens, wanted 2 or more: the first predicts the second")
+        raise DataError(f"the text has {max(stop - start, 0)} tokens, at least 2 are needed; give more of it")
     model.train(False)
     lanes = Lanes.validation(ids, span, batch_size, num_steps)
     total = 0.0
@@ -108,19 +110,15 @@ def own_validation(meta: Mapping[str, Any], progress: Progress | None = None) ->
     """
     config, folder = Config.from_dict(meta["config"], "the checkpoint"), Path(meta["path"]).parent
     if not config.val_fraction:
-        raise ConfigError("this run held nothing out (--val-fraction 0); name FILES to evaluate on")
+        raise ConfigError("this run held nothing out (--val-fraction 0)")
     try:
         patterns = RunFolder.open(folder).config.get("files", [])
     except CheckpointError:
         raise CheckpointError(
-            f"{meta['path']}: there is no config.toml beside it that says what text it learned from.\n"
-            "Name FILES to evaluate on."
+            f"{meta['path']}: there is no config.toml beside it that says what text it learned from"
         ) from None
     paths = find(patterns) if patterns else stdlib_sources()
-    tokens = tokenize(paths, config.level, max_size=config.vocab_size or None, progress=progress)  # type: ignore[arg-type]
+    tokens = tokenize(paths, config.level, max_size=config.vocab_size or None, progress=progress)
     if tokens.fingerprint != meta.get("text"):
-        raise DataError(
-            "the text of this run has changed since, so its validation part is not what was held out; "
-            "name FILES to evaluate on"
-        )
+        raise DataError("the text of this run has changed since, and so has what it held out")
     return tokens, split(len(tokens), config.val_fraction)[1]

@@ -1,9 +1,9 @@
 """Optimizers over one flat buffer, clipping, learning-rate schedules.
 
-    Optimizer(flat, "adam:beta2=0.99")      one pass over all parameters per update
-    OPTIMIZERS                              sgd, momentum, adagrad, rmsprop, adam, adamw, with their options
-    global_norm(flat)                       Euclidean norm of the whole gradient
-    Schedule("warmup:100+cosine")           what the learning rate is multiplied by at an update
+Optimizer(flat, "adam:beta2=0.99")      one pass over all parameters per update
+OPTIMIZERS                              sgd, momentum, adagrad, rmsprop, adam, adamw, with their options
+global_norm(flat)                       Euclidean norm of the whole gradient
+Schedule("warmup:100+cosine")           what the learning rate is multiplied by at an update
 """
 
 from __future__ import annotations
@@ -76,9 +76,7 @@ class Optimizer:
         if self.name in ("adam", "adamw"):
             options["shrink"] = 1 - lr * options.pop("weight_decay", 0.0)
             options["step"] = self.updates
-        self.kernel(
-            self.flat.data, self.flat.grad, *self.state.values(), lr, *options.values(), scale, limit
-        )
+        self.kernel(self.flat.data, self.flat.grad, *self.state.values(), lr, *options.values(), scale, limit)
 
 
 def global_norm(flat: Flat) -> float:
@@ -98,8 +96,10 @@ _Part = Callable[[int, "int | None", list[float]], float]
 
 
 def _cosine(update: int, total: int | None, numbers: list[float]) -> float:
+    if total is None:  # ended by the clock: a learning rate that hung on it would make no two runs alike
+        return 1.0
     low = numbers[0]
-    return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, update / (total or 1))))
+    return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, update / total)))
 
 
 # name -> (part, the numbers it takes, None where one must be given)
@@ -118,7 +118,8 @@ class Schedule:
     constant                1
     step:EVERY:FACTOR       FACTOR ^ floor(update / EVERY)
     exponential:EVERY:FACTOR  FACTOR ^ (update / EVERY)
-    cosine[:FINAL]          from 1 down to FINAL at the last update, along half a cosine (Loshchilov, Hutter 2017)
+    cosine[:FINAL]          from 1 down to FINAL at the last update, along half a cosine (Loshchilov, Hutter 2017);
+                            1 throughout where the last update is not known beforehand
     warmup:UPDATES          up from 1/UPDATES to 1; joined to another by +, as in warmup:100+cosine
     """
 
@@ -136,8 +137,6 @@ class Schedule:
                 raise ConfigError(f"schedule {part!r}: write {':'.join([name, *map(str.upper, wanted)])}")
             if name in ("step", "exponential", "warmup") and numbers[0] <= 0:
                 raise ConfigError(f"schedule {part!r}: the number of updates must be above 0")
-            if name == "cosine" and not num_updates:
-                raise ConfigError("schedule cosine needs to know its end: give --num-updates or --epochs")
             self.parts.append((function, numbers + [n for n in defaults[len(numbers) :] if n is not None]))
 
     def __call__(self, update: int) -> float:

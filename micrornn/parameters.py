@@ -1,9 +1,9 @@
 """What is learned: parameters, how they start, and the one flat buffer they all lie in.
 
-    Parameter       a tensor that wants a gradient and has a name
-    Module          something that owns parameters and other modules
-    Flat            one buffer for all parameters and one for all gradients, with the parameters as views
-    uniform, glorot, orthogonal, identity, normal, zeros      initialisers: (rng, shape) -> float64 array
+Parameter       a tensor that wants a gradient and has a name
+Module          something that owns parameters and other modules
+Flat            one buffer for all parameters and one for all gradients, with the parameters as views
+uniform, glorot, orthogonal, identity, normal, zeros      initialisers: (rng, shape) -> float64 array
 """
 
 from __future__ import annotations
@@ -85,13 +85,18 @@ class Module:
                 for key, item in value.items():
                     if isinstance(item, Parameter):
                         yield prefix + key, item
+            elif isinstance(value, list):
+                for n, item in enumerate(value):
+                    if isinstance(item, Module):
+                        yield from item._named(f"{prefix}{name}.{n}.")
 
     def modules(self) -> Iterator[Module]:
         """This module and all those inside it."""
         yield self
         for value in vars(self).values():
-            if isinstance(value, Module):
-                yield from value.modules()
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, Module):
+                    yield from item.modules()
 
     def train(self, training: bool = True) -> None:
         """Switch what differs between training and use (dropout)."""

@@ -83,8 +83,7 @@ class Recurrent(Module):
         dtype = self.weights["weight_hh_l0"].dtype
         blank = Tensor(np.zeros(shape, dtype))
         return tuple(
-            self.weights[state + "_0"] + blank if state + "_0" in self.weights else blank
-            for state in self.cell.states
+            self.weights[state + "_0"] + blank if state + "_0" in self.weights else blank for state in self.cell.states
         )
 
     def __call__(self, x: Tensor, state: Sequence[Tensor] | None = None, mask: np.ndarray | None = None,
@@ -95,9 +94,9 @@ class Recurrent(Module):
         mask      (seq_len, batch_size) bool. A masked step carries the state over; its gradient is exactly zero
         lengths   how many first steps of each lane count: the usual mask, made here
         """
-        self._check(x, state, mask)
         if lengths is not None:
             mask = np.arange(x.shape[0])[:, None] < np.asarray(lengths)[None, :]
+        self._check(x, state, mask)
         states = [list(rows) for rows in (state if state is not None else self.initial(x.shape[1]))]
         last: list[list[Tensor]] = [[] for _ in self.cell.states]
         for layer in range(self.num_layers):

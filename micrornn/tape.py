@@ -130,7 +130,9 @@ class Op:
         tensors = tuple(x if isinstance(x, Tensor) else Tensor(x, dtype=first.dtype) for x in inputs)
         if any(x.data.dtype != first.data.dtype for x in tensors):  # a kernel would misread the bytes of one
             kinds = ", ".join(str(x.dtype) for x in tensors)
-            raise ConfigError(f"{self.name}: inputs must have the same precision, not {kinds}")
+            raise ConfigError(
+                f"{self.name}: inputs must have the same precision, not {kinds}; Tensor(x, dtype=...) sets it"
+            )
         table = kernels.of(first.data)
         result, saved = self.forward(table, *[x.data for x in tensors], **options)
         needs = tuple(x.requires_grad for x in tensors)
@@ -179,9 +181,9 @@ Watch = Callable[[Record, Tensor, np.ndarray], None]
 class Tape:
     """Records what ops compute while it is active; then goes backward over it, as often as is wanted.
 
-        with Tape() as tape:
-            loss = cross_entropy(model(x), targets=y)
-        tape.backward(loss)
+    with Tape() as tape:
+        loss = cross_entropy(model(x), targets=y)
+    tape.backward(loss)
     """
 
     def __init__(self) -> None:

@@ -1,10 +1,10 @@
 """The training loop: yields a report per update and prints nothing.
 
-    Training(config, tokens)    model, optimizer, schedule, place in the data; all that a checkpoint holds
-    .update()                   one window forward and backward, one optimizer step -> Report
-    .validate()                 mean loss over the held-out part; touches nothing that training uses
-    load_run(path)              a trained model, from a run folder or a checkpoint
-    run(training, folder)       update after update, validating, checkpointing, until a limit is reached
+Training(config, tokens)    model, optimizer, schedule, place in the data; all that a checkpoint holds
+.update()                   one window forward and backward, one optimizer step -> Report
+.validate()                 mean loss over the held-out part; touches nothing that training uses
+load_run(path)              a trained model, from a run folder or a checkpoint
+run(training, folder)       update after update, validating, checkpointing, until a limit is reached
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from micrornn.evaluate import window_losses
 from micrornn.ops import cross_entropy
 from micrornn.optim import Optimizer, Schedule, clip_scale, global_norm
 from micrornn.tape import Tape
-from micrornn.tasks.text import LanguageModel
+from micrornn.tasks.text import LanguageModel, require_memory
 
 CHECKPOINT_SECONDS = 30.0
 
@@ -61,10 +61,9 @@ class Training:
         training, validation = split(len(tokens), config.val_fraction)
         self.lanes = Lanes(tokens, training, config.batch_size, config.num_steps)
         self.val_lanes = (
-            Lanes.validation(tokens, validation, config.batch_size, config.num_steps)
-            if config.val_fraction
-            else None
+            Lanes.validation(tokens, validation, config.batch_size, config.num_steps) if config.val_fraction else None
         )
+        require_memory(config, self.vocab.size)
         self.model = LanguageModel(config, self.vocab.size)
         self.optimizer = Optimizer(self.model.flat, config.optimizer)
         self.windows = Windows(self.lanes, self.model.rnn, carried=config.state == "carried")

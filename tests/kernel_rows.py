@@ -211,10 +211,12 @@ INDEXED = (
 
 def main(mode: str) -> None:
     cpu.set_threads(1)
+    product.DEPTH, product.BREADTH = 5, 8  # so that small products have several blocks
+    product.FAR = 3 if mode == "plain" else 20  # and both ways to read a transposed matrix are met
     if mode == "plain":
         assert not hasattr(product.pack, "py_func"), "the compiler is on"
         for name in NAMES:
-            sweep(name, np.float64, (3,))
+            sweep(name, np.float64, (2, 3))
     else:
         product.tile = kernel(tile.plain_tile)  # the other one reads and writes through bare pointers
         try:

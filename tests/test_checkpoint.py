@@ -28,9 +28,7 @@ from micrornn.errors import CheckpointError
 
 dtypes = st.sampled_from(["bool", "uint8", "int32", "float32", "float64", ">f4"])
 arrays = hnp.arrays(dtypes, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4))
-names = st.text() | st.sampled_from(
-    ["a", "a.npy", "file", "allow_pickle", "arr_0", "nul\0"]
-)  # npz trips over
+names = st.text() | st.sampled_from(["a", "a.npy", "file", "allow_pickle", "arr_0", "nul\0"])  # npz trips over
 scalars = st.text() | st.integers() | st.floats() | st.booleans()
 metas = st.dictionaries(st.text(), st.recursive(st.none() | scalars, st.lists, max_leaves=5), max_size=4)
 

@@ -221,9 +221,7 @@ def test_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_stdlib_sources_are_typical_code_in_a_fixed_order() -> None:
     paths = stdlib_sources()
     assert paths == stdlib_sources() and len(paths) > 300
-    assert not {"test", "tests", "site-packages", "encodings"} & {
-        part for p in paths for part in p.parts[-3:]
-    }
+    assert not {"test", "tests", "site-packages", "encodings"} & {part for p in paths for part in p.parts[-3:]}
     last = {path.name[0] for path in paths[-len(paths) // 20 :]}
     assert len(last) > 5  # the validation part is no single corner of the alphabet
     assert len("".join(read_chunks(paths))) > 5e6
@@ -308,9 +306,7 @@ lanes = Lanes(tokens, slice(0, len(tokens)), 16, 4096)
 total = sum(int(lanes.window(w)[0].sum()) for w in range(lanes.num_windows))
 print(high_water() - before, len(tokens), lanes.num_windows)
 """
-    ran = subprocess.run(
-        [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True
-    )
+    ran = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
     grown, num_tokens, num_windows = map(int, ran.stdout.split())
     assert num_tokens == 48 * 95 * 10526 and num_windows > 700
     assert grown < 43  # MB: 25 here, 61 without giving back
@@ -436,9 +432,7 @@ def test_bad_input_is_named_in_two_lines(case: str, tmp_path: Path) -> None:
     assert type(caught.value) is error and len(str(caught.value).splitlines()) <= 2
 
 
-def test_unreadable_and_changing_files_and_full_disks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreadable_and_changing_files_and_full_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Root may read everything, so the refusal is made up.
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")

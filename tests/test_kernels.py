@@ -102,9 +102,7 @@ def test_float32_activations_keep_their_promise(name: str, error: float) -> None
     sizes=st.tuples(*[st.integers(0, 40)] * 3), flags=st.tuples(*[st.booleans()] * 3),
     dtype=st.sampled_from([*TOLERANCE]), seed=st.integers(0, 99),
 )  # fmt: skip
-def test_matmul_of_any_size(
-    sizes: tuple[int, int, int], flags: tuple[bool, ...], dtype: type, seed: int
-) -> None:
+def test_matmul_of_any_size(sizes: tuple[int, int, int], flags: tuple[bool, ...], dtype: type, seed: int) -> None:
     m, k, n = sizes
     d = Draw(dtype, seed)
     a, b = d.normal(*((k, m) if flags[0] else (m, k))), d.normal(*((n, k) if flags[1] else (k, n)))
@@ -114,11 +112,15 @@ def test_matmul_of_any_size(
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("flags", [*itertools.product((False, True), repeat=3)])
 def test_matmul_over_several_blocks(flags: tuple[bool, ...], count: int, set_threads: Callable) -> None:
-    m, k, n = 29, 2 * product.DEPTH + 9, product.BREADTH + 37
+    """Sizes at which b is packed in several blocks; at which rows of a transposed a are packed too."""
     set_threads(count)
     d = Draw(np.float32, 1)
-    a, b = d.normal(*((k, m) if flags[0] else (m, k))), d.normal(*((n, k) if flags[1] else (k, n)))
-    compare("matmul", [d.normal(m, n) if flags[2] else d.out(m, n), a, b, *flags], 1e-5)
+    for m, k, n in (
+        (29, 2 * product.DEPTH + 9, product.BREADTH + 37),
+        (product.FAR + 5, product.DEPTH + 3, 41),
+    ):
+        a, b = d.normal(*((k, m) if flags[0] else (m, k))), d.normal(*((n, k) if flags[1] else (k, n)))
+        compare("matmul", [d.normal(m, n) if flags[2] else d.out(m, n), a, b, *flags], 1e-5)
 
 
 def test_matmul_gives_the_same_bits_on_any_number_of_threads(set_threads: Callable[[int], None]) -> None:

@@ -1,5 +1,5 @@
-"""Each op: its gradient against numeric differences on every table of kernels, its numbers against plain NumPy
-and PyTorch, its refusal of shapes that do not fit."""
+"""Each op: its gradient against numeric differences on every table of kernels, its numbers against NumPy and
+PyTorch, its refusal of shapes that do not fit."""
 
 from __future__ import annotations
 
@@ -41,9 +41,7 @@ def small(rng: np.random.Generator, shape: Shape) -> np.ndarray:
 
 def apart(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     """No two numbers, and none and zero, closer than a difference quotient reaches."""
-    numbers = (
-        np.arange(1, np.prod(shape, dtype=int) + 1) * 0.1 * rng.choice([-1, 1], np.prod(shape, dtype=int))
-    )
+    numbers = np.arange(1, np.prod(shape, dtype=int) + 1) * 0.1 * rng.choice([-1, 1], np.prod(shape, dtype=int))
     return rng.permutation(numbers).reshape(shape)
 
 
@@ -86,7 +84,7 @@ ROWS: dict[str, list[Row]] = {
     ],
     "dropout": [Row(ONE, [{"rate": 0.4, "key": 5}]),
                 Row(ONE, [{"rate": 0, "key": 5}], plain=lambda x, rate, key: x)],
-    "clip_message": [Row(ONE, [{"limit": 9.0}], plain=lambda x, limit: x)],  # when it clips: a test of its own
+    "clip_message": [Row(ONE, [{"limit": 9.0}], plain=lambda x, limit: x)],  # clipping: a test of its own
     "matmul": [Row([((1, 1), (1, 1)), ((3, 4), (4, 5)), ((2, 3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)),
                     ((2, 1, 3, 4), (2, 1, 4, 2)), ((13, 7), (7, 1))], plain=np.matmul)],
     "linear": [Row([((4,), (5, 4), (5,)), ((3, 4), (5, 4), (5,)), ((2, 3, 4), (1, 4), (1,))],
@@ -160,11 +158,7 @@ def test_gradient_is_the_numeric_one(name: str, table: str) -> None:
 
         def every(tensors=tensors, options=options) -> Tensor:
             y = op(*tensors, **options)
-            return (
-                ops.concatenate(*[ops.reshape(part, shape=(-1,)) for part in y])
-                if isinstance(y, tuple)
-                else y
-            )
+            return ops.concatenate(*[ops.reshape(part, shape=(-1,)) for part in y]) if isinstance(y, tuple) else y
 
         def last(tensors=tensors, options=options) -> Tensor:
             return op(*tensors, **options)[-1]
@@ -180,9 +174,7 @@ def test_numbers_are_those_of_numpy(name: str, table: str) -> None:
     for tensors, options, row in calls(name):
         if row.plain:
             y, plain = OPS[name](*tensors, **options), row.plain(*(x.data for x in tensors), **options)
-            for ours, theirs in (
-                zip(y, plain, strict=True) if isinstance(y, tuple) else [(y, np.asarray(plain))]
-            ):
+            for ours, theirs in zip(y, plain, strict=True) if isinstance(y, tuple) else [(y, np.asarray(plain))]:
                 assert ours.shape == theirs.shape and ours.dtype == np.float64
                 np.testing.assert_allclose(ours.data, theirs, rtol=1e-13, atol=1e-13)
 
@@ -196,9 +188,7 @@ def test_float32_stays_float32(name: str) -> None:
             y = OPS[name](*tensors, **options)
         outputs = y if isinstance(y, tuple) else (y,)
         cotangents = tape.cotangents(tensors, outputs, [np.ones(part.shape) for part in outputs])
-        assert {part.dtype for part in outputs} | {g.dtype for g in cotangents if g is not None} == {
-            np.dtype("f4")
-        }
+        assert {part.dtype for part in outputs} | {g.dtype for g in cotangents if g is not None} == {np.dtype("f4")}
         assert all(g is None or g.shape == x.shape for g, x in zip(cotangents, tensors))
 
 
@@ -215,11 +205,7 @@ GOLDEN = {  # name in the file -> (op, inputs with a gradient, options)
 @pytest.mark.parametrize("name", GOLDEN)
 def test_numbers_are_those_of_pytorch(name: str, table: str, golden: Callable) -> None:
     op, inputs, options = GOLDEN[name]
-    z = {
-        key.removeprefix(name + "."): value
-        for key, value in golden("ops").items()
-        if key.startswith(name + ".")
-    }
+    z = {key.removeprefix(name + "."): value for key, value in golden("ops").items() if key.startswith(name + ".")}
     tensors = [Tensor(z[x], True) for x in inputs]
     with Tape() as tape:
         y = op(*tensors, **{option: z[option] for option in options})
@@ -251,8 +237,9 @@ def test_operators_are_the_ops() -> None:
     x, y = np.array([[1, 2], [3, 5]], np.float32), np.array([[2, 4], [0.5, 1]], np.float32)
     a, b = Tensor(x), Tensor(y)
     for ours, plain in [
-        (a + b, x + y), (a - b, x - y), (a * b, x * y), (a / b, x / y), (a @ b, x @ y), (-a, -x), (a[1], x[1]),
-        (2 + a, 2 + x), (2 - a, 2 - x), (2 * a, 2 * x), (2 / a, 2 / x), (a + 1, x + 1), (a / 2, x / 2),
+        (a + b, x + y), (a - b, x - y), (a * b, x * y), (a / b, x / y), (a @ b, x @ y), (-a, -x),
+        (a[1], x[1]), (2 + a, 2 + x),
+        (2 - a, 2 - x), (2 * a, 2 * x), (2 / a, 2 / x), (a + 1, x + 1), (a / 2, x / 2),
     ]:  # fmt: skip
         assert (ours.data == plain).all() and ours.dtype == np.float32
     assert [row.data.tolist() for row in a] == x.tolist() and len(a) == 2
@@ -306,9 +293,7 @@ MISTAKES: list[tuple[str, list[Tensor], dict[str, Any], list[str]]] = [  # op, i
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "name, inputs, options, named", MISTAKES, ids=[f"{m[0]}-{m[3][0]}" for m in MISTAKES]
-)
+@pytest.mark.parametrize("name, inputs, options, named", MISTAKES, ids=[f"{m[0]}-{m[3][0]}" for m in MISTAKES])
 def test_shapes_that_do_not_fit_are_named(
     name: str, inputs: list[Tensor], options: dict[str, Any], named: list[str]
 ) -> None:

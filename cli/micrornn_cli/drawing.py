@@ -23,7 +23,7 @@ def draw(lanes: Lanes, vocab: Vocab, width: int) -> Text:
 
     def row(left: str, ends: str, cells: list[str], middle: str, styles: bool = False) -> Text:
         line = Text(f"{left:<{label}}")
-        for n, (w, text) in enumerate(zip(windows, cells)):
+        for n, text in enumerate(cells):
             if gaps and n == len(windows) - 1:
                 line.append(ends[1] + middle)
             line.append(ends[0] if n == 0 else ends[1])
@@ -52,8 +52,9 @@ def facts(lanes: Lanes, vocab: Vocab, carried: bool = True) -> Table:
     b, t = lanes.batch_size, lanes.num_steps
     start = "the state (h, c) that its lane ended the window before with" if carried else "zeros"
     table = Table.grid(padding=(0, 1))
-    for style, justify in (("bold", "left"), ("bold yellow", "right"), ("", "left")):
-        table.add_column(style=style, justify=justify, no_wrap=not justify == "left" or style == "bold")
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(style="bold yellow", no_wrap=True, justify="right")
+    table.add_column()
     table.add_row(
         "batch_size", f"{b:,}",
         f"lanes: the text is cut into {b:,} pieces of {lanes.lane_len:,} {unit}, read side by side",

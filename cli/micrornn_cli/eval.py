@@ -6,14 +6,18 @@ from typing import Any
 
 import click
 
+SIZE = click.IntRange(1)
+
 
 @click.command(name="eval", short_help="Loss of a trained model on a text.")
 @click.argument("run")
 @click.argument("files", nargs=-1)
-@click.option("--batch-size", type=click.IntRange(1), help="Lanes: pieces of the text read side by side, each from a "
-              "fresh state. 1 reads it from beginning to end.  [as in training]")  # fmt: skip
-@click.option("--num-steps", type=click.IntRange(1), help="Time steps per window; the state is carried from window "
-              "to window, so this changes speed and memory only.  [as in training]")  # fmt: skip
+@click.option("--batch-size", type=SIZE,
+              help="Lanes: pieces of the text read side by side, each from a fresh state. 1 reads it "
+              "from beginning to end.  [as in training]")  # fmt: skip
+@click.option("--num-steps", type=SIZE,
+              help="Time steps per window; the state is carried from window to window, so "
+              "this changes speed and memory only.  [as in training]")  # fmt: skip
 @click.option("--best/--last", default=True, show_default=True,
               help="Of a run folder: its best checkpoint (by validation), or its last.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
@@ -21,8 +25,8 @@ def eval(run: str, files: tuple[str, ...], batch_size: int | None, num_steps: in
          as_json: bool) -> None:  # fmt: skip
     """Loss, bits per character or perplexity of a trained model on a text.
 
-    RUN is a run folder, or a checkpoint file. FILES are UTF-8 text files, folders or globs; without any, it is the
-    part of its own text that the run held out for validation.
+    RUN is a run folder, or a checkpoint file. FILES are UTF-8 text files, folders or globs; without any, it
+    is the part of its own text that the run held out for validation.
 
     \b
     Examples:
@@ -33,6 +37,7 @@ def eval(run: str, files: tuple[str, ...], batch_size: int | None, num_steps: in
     import json
 
     from micrornn import data
+    from micrornn.errors import MicrornnError
     from micrornn.evaluate import encode_files, evaluate, own_validation
     from micrornn.train import load_run
     from micrornn_cli.waiting import compiling, progress
@@ -43,8 +48,11 @@ def eval(run: str, files: tuple[str, ...], batch_size: int | None, num_steps: in
         ids: data.text.Ids = encode_files(data.find(files), vocab)
         span = slice(0, len(ids))
     else:
-        with progress("reading the text", as_json) as tell:
-            ids, span = own_validation(meta, tell)
+        try:
+            with progress("reading the text", as_json) as tell:
+                ids, span = own_validation(meta, tell)
+        except MicrornnError as error:
+            raise type(error)(f"{error}.\nName FILES to evaluate on.") from None
     with compiling(as_json), progress("evaluating", as_json) as tell:
         score = evaluate(model, ids, span, batch_size, num_steps, tell)
     found: dict[str, Any] = {
@@ -67,6 +75,7 @@ def eval(run: str, files: tuple[str, ...], batch_size: int | None, num_steps: in
 
 def _show(found: dict[str, Any]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from micrornn_cli.console import out
 
@@ -76,11 +85,11 @@ def _show(found: dict[str, Any]) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("model", f"{found['checkpoint']}, after {found['updates']:,} updates")
-    table.add_row("text", (named or "what the run held out") + f": {found['tokens']:,} {many}")
+    table.add_row("model", Text(f"{found['checkpoint']}, after {found['updates']:,} updates"))
+    table.add_row("text", Text((named or "what the run held out") + f": {found['tokens']:,} {many}"))
     if unknown:
         share = 100 * unknown / found["tokens"]
-        table.add_row("", f"{unknown:,} of them ({share:.2g} %) are not in the vocabulary and count as one {one}")
+        table.add_row("", f"{unknown:,} of them ({share:.2g} %) are not in its vocabulary, and count as one {one}")
     measure = (
         f"[bold green]{found['bits_per_character']:.4f}[/] bits per character"
         if one == "character"

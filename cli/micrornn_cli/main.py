@@ -58,6 +58,9 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> Any:
     """The entry point. Errors go to stderr in one or two lines; the exit codes are in exits.py."""
+    for stream in (sys.stdout, sys.stderr):  # a character that a terminal cannot show is no reason to stop
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     try:
         code = cli.main(arguments, standalone_mode=False)
     except click.exceptions.Abort:

@@ -1,10 +1,11 @@
 """The flags of a training run, made from the table in micrornn/config.py, and the order in which settings win.
 
-    run.toml (--config)  <  environment (MICRORNN_HIDDEN_SIZE=...)  <  flags
+run.toml (--config)  <  environment (MICRORNN_HIDDEN_SIZE=...)  <  flags
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tomllib
 from collections.abc import Callable
@@ -22,15 +23,13 @@ class _Setting(click.ParamType):
 
     def __init__(self, entry: dataclasses.Field[Any]):
         self.entry = entry
-        self.kind = type(entry.default)
+        self.kind: type = type(entry.default)
         self.name = {int: "integer", float: "number", str: "text"}[self.kind]
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         if isinstance(value, str) and self.kind is not str:
-            try:
+            with contextlib.suppress(ValueError):  # check() says what is wrong with it
                 value = self.kind(value)
-            except ValueError:
-                pass  # check() says what is wrong with it
         try:
             return check(self.entry, value)
         except ConfigError as error:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-# On a terminal a model that has learned an escape character must not take over the screen: it is drawn instead.
-_DRAWN = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
-_DRAWN |= {code: 0xFFFD for code in range(0x80, 0xA0)}
+# On a terminal, a model that has learned an escape character must not take over the screen: it is drawn.
+_DRAWN: dict[int, int] = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
+_DRAWN |= dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 
 
 @click.command(short_help="Let a trained model write.")
@@ -15,7 +15,7 @@ _DRAWN |= {code: 0xFFFD for code in range(0x80, 0xA0)}
 @click.option("--length", type=click.IntRange(1), default=500, show_default=True,
               help="Characters (or words) to draw.")  # fmt: skip
 @click.option("--temperature", type=click.FloatRange(0), default=1.0, show_default=True,
-              help="Below 1 the model keeps to what it is sure of; 0 always takes the likeliest.")  # fmt: skip
+              help="Below 1 it keeps to what it is sure of; 0 always takes the likeliest.")  # fmt: skip
 @click.option("--top-k", type=click.IntRange(0), default=0, show_default=True,
               help="Draw from the K likeliest only; 0: from all.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same text.")
@@ -26,8 +26,8 @@ def sample(run: str, prompt: str, length: int, temperature: float, top_k: int, s
            as_json: bool) -> None:  # fmt: skip
     """Let a trained model write.
 
-    RUN is a run folder, or a checkpoint file. The text goes to stdout as it is drawn: first the prompt, then what
-    the model makes of it, and nothing else.
+    RUN is a run folder, or a checkpoint file. The text goes to stdout as it is drawn: first the prompt, then
+    what the model makes of it, and nothing else.
 
     \b
     Examples:
@@ -36,21 +36,20 @@ def sample(run: str, prompt: str, length: int, temperature: float, top_k: int, s
       micrornn sample runs/... --seed 7 --json | jq -r .text
     """
     import json
+    import sys
 
-    from micrornn.tasks import text as task
+    from micrornn.tasks.text import sample as draw
     from micrornn.train import load_run
     from micrornn_cli.waiting import compiling
 
     with compiling(quiet=as_json):
         model, vocab, _ = load_run(run, "best" if best else "last")
-        pieces = task.sample(
-            model, vocab, length=length, prompt=prompt, temperature=temperature, top_k=top_k, seed=seed
-        )
+        pieces = draw(model, vocab, length=length, prompt=prompt, temperature=temperature, top_k=top_k, seed=seed)
         if as_json:
             settings = {"length": length, "temperature": temperature, "top_k": top_k, "seed": seed}
             click.echo(json.dumps({"run": run, "prompt": prompt, "text": "".join(pieces)} | settings))
             return
-        terminal, last = click.get_text_stream("stdout").isatty(), "\n"
+        terminal, last = sys.stdout.isatty(), "\n"
         for n, piece in enumerate(pieces):
             shown = (prompt if n == 0 else "") + piece
             click.echo(shown.translate(_DRAWN) if terminal else shown, nl=False)

@@ -1,4 +1,4 @@
-"""What `micrornn train` prints before and after: the text, the model, the drawing; then a sample and where it all is."""
+"""What `micrornn train` prints before it starts (text, model, drawing) and when it is done (a sample, where it is)."""
 
 from __future__ import annotations
 
@@ -78,7 +78,10 @@ def conclude(training: Training, where: str, again: str, stopped: bool) -> None:
     """The end of the story: the best loss, a sample, where the run lies and what to do next."""
     kind = training.vocab.kind
     if stopped:
-        err.print(f"\nstopped after update {training.updates:,}; the checkpoint is written. To go on:\n  {again}")
+        err.print(
+            f"\nstopped after update {training.updates:,}; the checkpoint is written. To go on:\n  {again}",
+            soft_wrap=True,
+        )
         return
     if training.best_val_loss is not None:
         guess, best = training.tokens.entropy, training.best_val_loss
@@ -97,5 +100,3 @@ def conclude(training: Training, where: str, again: str, stopped: bool) -> None:
     err.print(f"  micrornn sample {place}          let it write more", soft_wrap=True)
     err.print(f"  micrornn eval {place}            its loss", soft_wrap=True)
     err.print(f"  {again} --max-minutes 5   train on", soft_wrap=True)
-
-

@@ -53,7 +53,9 @@ def train(files: tuple[str, ...], out: str | None, resume: str | None, config_fi
         job = _Job.new(config, files, out, as_json)
     else:
         if files or config_file or out:
-            raise click.UsageError("--resume goes on with a run's own text and settings; give no FILES, --config or --out")
+            raise click.UsageError(
+                "--resume goes on with a run's own text and settings; give no FILES, --config or --out"
+            )
         job.change_limits(given)
     job.go()
 
@@ -65,8 +67,9 @@ class _Job:
         from micrornn.checkpoint import RunFolder
         from micrornn.config import Config
 
-        self.as_json, self.out = as_json, None
-        self.folder = None
+        self.as_json = as_json
+        self.out: str | None = None
+        self.folder: Any = None  # a RunFolder, once the text is known to be usable
         if resume is not None:
             self.folder = RunFolder.open(resume)
             values = dict(self.folder.config)
@@ -97,7 +100,9 @@ class _Job:
                 )
         limits = {name: value for name, value in changed.items() if name in LIMITS}
         if limits:
-            self.config = replace(self.config, **({name: type(getattr(self.config, name))(0) for name in LIMITS} | limits))
+            self.config = replace(
+                self.config, **({name: type(getattr(self.config, name))(0) for name in LIMITS} | limits)
+            )
 
     def go(self) -> None:
         from micrornn import data, device, kernels
@@ -107,9 +112,7 @@ class _Job:
         device.require(self.config.device)
         paths = data.find(self.files) if self.files else data.stdlib_sources()
         with _reading() as progress:
-            tokens = data.tokenize(
-                paths, self.config.level, max_size=self.config.vocab_size or None, progress=progress
-            )
+            tokens = data.tokenize(paths, self.config.level, max_size=self.config.vocab_size or None, progress=progress)
         kernels.set_threads(self.config.threads or device.default_threads())
         training = Training(self.config, tokens)
         resumed = self.folder is not None
@@ -141,7 +144,11 @@ class _Job:
         from micrornn_cli.progress import Live
 
         started = time.perf_counter()
-        with _graceful() as stopped, _compiling(quiet=self.as_json), Live(training, quiet=self.as_json) as live:
+        with (
+            _graceful() as stopped,
+            _compiling(quiet=self.as_json),
+            Live(training, quiet=self.as_json) as live,
+        ):
             for report in run(training, self.folder, stopped):
                 if self.as_json:
                     _print_json(report.to_dict())

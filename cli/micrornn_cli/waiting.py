@@ -13,7 +13,7 @@ PLAIN_SECONDS = 10.0  # between two lines where there is no terminal to write ov
 
 @contextmanager
 def compiling(quiet: bool = False) -> Iterator[None]:
-    """Say what Numba compiles while it does: the first run on a machine waits for it."""
+    """Say that Numba compiles when it does: the first run on a machine waits for it."""
     if quiet:
         yield
         return
@@ -21,26 +21,19 @@ def compiling(quiet: bool = False) -> Iterator[None]:
 
     from micrornn_cli.console import err
 
-    said: list[str] = []
-
     class Listener(event.Listener):
+        said = False
+
         def on_start(self, happening: Any) -> None:
-            name = happening.data["dispatcher"].py_func.__module__.rsplit(".", 1)[-1]
-            if not said:
-                err.print("compiling the kernels for this processor (once per machine):", end="")
-            if name not in said:
-                err.print(f" {name}", end="")
-                said.append(name)
+            if not self.said:
+                err.print("compiling the kernels for this processor, once per machine: up to half a minute")
+            self.said = True
 
         def on_end(self, happening: Any) -> None:
             pass
 
-    try:
-        with event.install_listener("numba:compile", Listener()):
-            yield
-    finally:
-        if said:
-            err.print()
+    with event.install_listener("numba:compile", Listener()):
+        yield
 
 
 @contextmanager
@@ -48,13 +41,15 @@ def progress(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], No
     """A callback (done, total) that shows how far it is, once that takes longer than a moment."""
     from micrornn_cli.console import err
 
-    started, shown, width = time.monotonic(), 0.0, 0
+    shown, width = time.monotonic(), 0
+    pause = PATIENCE if err.is_terminal else PLAIN_SECONDS
 
     def tell(done: int, total: int) -> None:
-        nonlocal shown, width
+        nonlocal shown, width, pause
         now = time.monotonic()
-        if quiet or now - started < PATIENCE or now - shown < (0.2 if err.is_terminal else PLAIN_SECONDS):
+        if quiet or now - shown < pause:
             return
+        pause = 0.2 if err.is_terminal else PLAIN_SECONDS
         line = f"{what}: {100 * done / max(1, total):.0f} %"
         err.print(line, end="\r" if err.is_terminal else "\n")
         shown, width = now, len(line)

@@ -14,7 +14,7 @@ import os
 import shlex
 import stat
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from micrornn.errors import DataError
@@ -24,10 +24,8 @@ CHUNK_BYTES = 8 << 20
 # What lies in the standard library's folder and is no typical code: tests, manual pages, tables of code points,
 # names and build settings, what was installed beside it; and packages that many systems leave out, so that the
 # text is much the same on every machine.
-_LEFT_OUT = frozenset(
-    "test tests idle_test pydoc_data encodings site-packages dist-packages __pycache__ "
-    "distutils ensurepip idlelib lib2to3 tkinter turtledemo".split()
-)
+_LEFT_OUT = {"test", "tests", "idle_test", "pydoc_data", "encodings", "site-packages", "dist-packages", "__pycache__"}
+_LEFT_OUT |= {"distutils", "ensurepip", "idlelib", "lib2to3", "tkinter", "turtledemo"}
 _TABLES = ("_sysconfigdata", "locale.py", "entities.py", "cp65001.py", "turtle.py")
 
 
@@ -64,9 +62,7 @@ def _expand(pattern: str) -> list[Path]:
             raise DataError(f"folder {shown(path)} has no files in it (hidden ones are skipped)")
         return files
     if mode is not None:
-        raise DataError(
-            f"{shown(path)} is neither a file nor a folder; text is read twice, so save it to a file first"
-        )
+        raise DataError(f"{shown(path)} is neither a file nor a folder; text is read twice, so save it to a file first")
     if glob.has_magic(pattern):
         files = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if os.path.isfile(name))
         if not files:
@@ -85,7 +81,7 @@ def _mode(path: Path) -> int | None:
         raise _unreadable(path, error) from None
 
 
-def _files_below(folder: Path, left_out: frozenset[str] = frozenset()) -> list[Path]:
+def _files_below(folder: Path, left_out: Collection[str] = ()) -> list[Path]:
     """Return all regular files below `folder`, sorted, without hidden ones and the folders `left_out`."""
 
     def fail(error: OSError) -> None:

@@ -52,9 +52,7 @@ class Lanes:
     left_over           tokens that no window reads as input; one of them at least is a target
     """
 
-    def __init__(
-        self, tokens: Ids, span: slice, batch_size: int, num_steps: int, part: str = "training"
-    ) -> None:
+    def __init__(self, tokens: Ids, span: slice, batch_size: int, num_steps: int, part: str = "training") -> None:
         for name, number in (("batch_size", batch_size), ("num_steps", num_steps)):
             if number < 1:
                 raise ConfigError(f"{name} is {number}, expected at least 1")

@@ -23,7 +23,7 @@ from typing import IO, Any
 import numpy as np
 
 from micrornn.data.files import read_chunks, shown
-from micrornn.data.vocab import Kind, Vocab
+from micrornn.data.vocab import Vocab
 from micrornn.errors import DataError
 
 # Part of the name of every token file: raise it when what is in the file, or how, changes.
@@ -103,7 +103,7 @@ def default_cache_dir() -> Path:
 
 def tokenize(
     paths: Sequence[Path],
-    kind: Kind,
+    kind: str,
     cache_dir: Path | None = None,
     max_size: int | None = None,
     min_count: int = 1,

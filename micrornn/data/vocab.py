@@ -47,9 +47,7 @@ class Vocab:
     tokens: list[str]
 
     @classmethod
-    def build(
-        cls, chunks: Iterable[str], kind: Kind, max_size: int | None = None, min_count: int = 1
-    ) -> Vocab:
+    def build(cls, chunks: Iterable[str], kind: str, max_size: int | None = None, min_count: int = 1) -> Vocab:
         """Build from the text `chunks`, cut anywhere.
 
         At most `max_size` tokens are kept, the unknown token and `<eos>` among them, and none seen fewer
@@ -80,7 +78,7 @@ class Vocab:
             raise DataError(
                 f"no {_NAME[kind]} left: {ordinary[0]!r}, the most frequent, comes {seen:,} times: {change}"
             )
-        return cls(kind, sorted(special + kept) if kind == "char" else special + kept)
+        return cls(cast(Kind, kind), sorted(special + kept) if kind == "char" else special + kept)
 
     @property
     def size(self) -> int:

@@ -12,7 +12,20 @@ Every op stands next to its VJP, with the formula, written once for every device
 """
 
 from micrornn.ops.elementwise import (
-    add, clip_message, div, dropout, exp, log, mul, neg, relu, sigmoid, sqrt, sub, tanh, where,
+    add,
+    clip_message,
+    div,
+    dropout,
+    exp,
+    log,
+    mul,
+    neg,
+    relu,
+    sigmoid,
+    sqrt,
+    sub,
+    tanh,
+    where,
 )  # fmt: skip
 from micrornn.ops.embedding import embedding
 from micrornn.ops.linear import linear, matmul

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from micrornn.errors import ShapeError
 from micrornn.kernels import Kernels
 from micrornn.ops.axes import fold, spread
-from micrornn.tape import Tensor, op
+from micrornn.tape import op
 
 
 @op
@@ -244,5 +242,3 @@ def _(k, limit, dy, needs):
     dx = k.empty(dy.shape, dy.dtype)
     k.clip(dx, dy, limit)
     return (dx,)
-
-

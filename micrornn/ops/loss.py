@@ -8,9 +8,9 @@ import numpy as np
 
 from micrornn.errors import ShapeError
 from micrornn.kernels import Kernels
-from micrornn.ops.embedding import check_ids
 from micrornn.ops.axes import sum_axis
 from micrornn.ops.elementwise import sqrt
+from micrornn.ops.embedding import check_ids
 from micrornn.ops.reduce import sum as sum_op
 from micrornn.tape import Tensor, op
 
@@ -39,7 +39,9 @@ def cross_entropy(k, logits, *, targets, mask=None):
     """
     targets = np.asarray(targets, np.int32, order="C")
     if targets.shape != logits.shape[:-1]:
-        raise ShapeError(f"cross_entropy: targets {targets.shape} for logits {logits.shape}; wanted {logits.shape[:-1]}")
+        raise ShapeError(
+            f"cross_entropy: targets {targets.shape} for logits {logits.shape}; wanted {logits.shape[:-1]}"
+        )
     size = logits.shape[-1]
     check_ids("cross_entropy targets", targets, size)
     rows, flat = logits.reshape(-1, size), targets.reshape(-1)

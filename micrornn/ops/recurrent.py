@@ -104,9 +104,7 @@ def rnn(k, x, h_0, weight_ih, weight_hh, bias_ih, bias_hh, *, mask=None, reverse
 def _(k, saved, dys, needs):
     gates, reverse = saved["gates"], saved["reverse"]
     dh, dgates = _seeded(k, saved["h"], reverse, *dys), k.empty(gates.shape, gates.dtype)
-    k.rnn_sequence_vjp(
-        dgates, dh, gates, saved["weights"][1], saved["mask"], reverse, saved["clip"], saved["relu"]
-    )
+    k.rnn_sequence_vjp(dgates, dh, gates, saved["weights"][1], saved["mask"], reverse, saved["clip"], saved["relu"])
     saved.update(dh=dh, dgates=dgates)
     dx, *dweights = _weight_gradients(k, saved, dgates, dgates, needs[0])
     return dx, dh[-1 if reverse else 0], *dweights
@@ -115,7 +113,9 @@ def _(k, saved, dys, needs):
 @op
 def lstm(k, x, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, *, mask=None, reverse=False, clip=0.0):
     """c_t = f c_prev + i g,  h_t = o tanh(c_t). G = 4, in the order i f g o."""
-    gates, (h, c), saved = _prepare(k, "lstm", 4, x, [h_0, c_0], weight_ih, weight_hh, (bias_ih, bias_hh), mask, reverse)
+    gates, (h, c), saved = _prepare(
+        k, "lstm", 4, x, [h_0, c_0], weight_ih, weight_hh, (bias_ih, bias_hh), mask, reverse
+    )
     k.lstm_sequence(h, c, gates, weight_hh, bias_ih, bias_hh, saved["mask"], reverse)
     outputs, _, last = _ends(h, reverse)
     return (outputs, last, _ends(c, reverse)[2]), saved | {"h": h, "c": c, "gates": gates, "clip": clip}
@@ -149,7 +149,16 @@ def _(k, saved, dys, needs):
     dh = _seeded(k, h, reverse, *dys)
     dgates, dhidden = k.empty(gates.shape, gates.dtype), k.empty(gates.shape, gates.dtype)
     k.gru_sequence_vjp(
-        dgates, dhidden, dh, gates, saved["hidden"], h, saved["weights"][1], saved["mask"], reverse, saved["clip"]
+        dgates,
+        dhidden,
+        dh,
+        gates,
+        saved["hidden"],
+        h,
+        saved["weights"][1],
+        saved["mask"],
+        reverse,
+        saved["clip"],
     )
     saved.update(dh=dh, dgates=dgates, dhidden=dhidden)
     dx, *dweights = _weight_gradients(k, saved, dgates, dhidden, needs[0])

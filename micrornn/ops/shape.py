@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from micrornn.errors import ShapeError
@@ -42,7 +44,7 @@ def _cut(k: Kernels, x: np.ndarray, sizes: list[int], axis: int) -> list[np.ndar
     """Pieces of x along an axis."""
     starts = np.cumsum([0, *sizes])
     whole = (slice(None),) * axis
-    return [k.contiguous(x[(*whole, slice(a, b))]) for a, b in zip(starts, starts[1:])]
+    return [k.contiguous(x[(*whole, slice(a, b))]) for a, b in pairwise(starts)]
 
 
 def _join(k: Kernels, pieces: list[np.ndarray], axis: int) -> np.ndarray:

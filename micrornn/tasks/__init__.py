@@ -1,4 +1,4 @@
 """One file per kind of job: data, topology, loss, metric.
 
-    text    a language model over characters or words
+text    a language model over characters or words
 """

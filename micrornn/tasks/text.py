@@ -1,14 +1,17 @@
 """A language model: predict the next token of a text from all tokens before it.
 
-    embedding -> recurrent layers -> linear -> cross-entropy with the next token, at every time step
+embedding -> recurrent layers -> linear -> cross-entropy with the next token, at every time step
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
+from micrornn import device
 from micrornn.config import Config
 from micrornn.data import Vocab
 from micrornn.errors import ConfigError
@@ -44,6 +47,12 @@ class LanguageModel(Module):
     def num_parameters(self) -> int:
         return len(self.flat)
 
+    def copy(self, **settings: Any) -> LanguageModel:
+        """The same model with other settings, such as dtype="float64" or granularity="primitive"."""
+        other = LanguageModel(dataclasses.replace(self.config, **settings), self.vocab_size)
+        other.flat.data[...] = self.flat.data
+        return other
+
     def draw_dropout(self, update: int) -> None:
         """New dropout masks; the same for the same update, whatever happened before."""
         self.rnn.dropout_key = self.dropout.key = update
@@ -51,6 +60,26 @@ class LanguageModel(Module):
     def __call__(self, ids: np.ndarray, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
         y, last = self.rnn(self.embedding(ids), state)
         return self.decoder(self.dropout(y)), last
+
+
+def memory_needed(config: Config, vocab_size: int) -> int:
+    """Bytes of a training update, roughly: parameters, gradients, optimizer, and what the tape holds."""
+    gates = {"lstm": 4, "gru": 3}.get(config.cell, 1)
+    h, d, layers = config.hidden_size, config.embedding_size, config.num_layers
+    parameters = vocab_size * (d + h) + gates * h * (d + h + 2) + (layers - 1) * gates * h * (2 * h + 2)
+    per_token = layers * h * (3 * gates + 8) + 3 * d + 3 * vocab_size
+    tokens = config.batch_size * config.num_steps
+    return np.dtype(config.dtype).itemsize * (4 * parameters + tokens * per_token)
+
+
+def require_memory(config: Config, vocab_size: int) -> None:
+    """ConfigError where the sizes ask for more memory than the machine has."""
+    needed, there = memory_needed(config, vocab_size), device.memory()
+    if there and needed > there:
+        raise ConfigError(
+            f"these sizes need about {needed / 1e9:,.0f} GB of memory, and the machine has {there / 1e9:,.0f} GB; "
+            "lower --hidden-size, --num-layers, --batch-size or --num-steps"
+        )
 
 
 def sample(model: LanguageModel, vocab: Vocab, *, length: int, prompt: str = "", temperature: float = 1.0,

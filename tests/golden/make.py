@@ -65,9 +65,7 @@ def arrays(module):
 
 def save(name, **items):
     path = HERE / f"{name}.npz"
-    np.savez_compressed(
-        path, **{k: v.detach().numpy() if torch.is_tensor(v) else v for k, v in items.items()}
-    )
+    np.savez_compressed(path, **{k: v.detach().numpy() if torch.is_tensor(v) else v for k, v in items.items()})
     print(f"{path.stat().st_size:8,d} bytes  {len(items):3d} arrays  {path.name}")
 
 

@@ -4,8 +4,28 @@ Importing this package imports Numba (0.4 s); nothing is compiled before it is f
 """
 
 from micrornn.kernels.cpu.elementwise import (
-    accumulate, add, binary_cross_entropy, binary_cross_entropy_vjp, clip, div, dropout, exp, fill, log, mul, neg,
-    relu, relu_vjp, scale, sigmoid, sigmoid_vjp, sqrt, sub, tanh, tanh_vjp, where,
+    accumulate,
+    add,
+    binary_cross_entropy,
+    binary_cross_entropy_vjp,
+    clip,
+    div,
+    dropout,
+    exp,
+    fill,
+    log,
+    mul,
+    neg,
+    relu,
+    relu_vjp,
+    scale,
+    sigmoid,
+    sigmoid_vjp,
+    sqrt,
+    sub,
+    tanh,
+    tanh_vjp,
+    where,
 )  # fmt: skip
 from micrornn.kernels.cpu.gru import gru_sequence, gru_sequence_vjp
 from micrornn.kernels.cpu.jit import cache_dir
@@ -13,8 +33,18 @@ from micrornn.kernels.cpu.lstm import lstm_sequence, lstm_sequence_vjp
 from micrornn.kernels.cpu.optim import adagrad, adam, momentum, rmsprop, sgd
 from micrornn.kernels.cpu.product import add_bias, matmul
 from micrornn.kernels.cpu.reduce import (
-    cross_entropy, cross_entropy_vjp, gather, log_softmax, log_softmax_vjp, max, max_vjp, scatter_add, softmax,
-    softmax_vjp, sum, sum_of_squares,
+    cross_entropy,
+    cross_entropy_vjp,
+    gather,
+    log_softmax,
+    log_softmax_vjp,
+    max,
+    max_vjp,
+    scatter_add,
+    softmax,
+    softmax_vjp,
+    sum,
+    sum_of_squares,
 )  # fmt: skip
 from micrornn.kernels.cpu.rnn import rnn_sequence, rnn_sequence_vjp
 from micrornn.kernels.cpu.threads import set_threads

@@ -123,6 +123,4 @@ def gru_sequence_vjp(dgates, dhidden, dh, gates, hidden, h, weight_hh, mask, rev
     if parts == 1:
         _backward_alone(dgates, dhidden, dh, gates, hidden, h, weight_hh, mask, reverse, clip, p, held)
     else:
-        _backward_parallel(
-            dgates, dhidden, dh, gates, hidden, h, weight_hh, mask, reverse, clip, p, held, parts
-        )
+        _backward_parallel(dgates, dhidden, dh, gates, hidden, h, weight_hh, mask, reverse, clip, p, held, parts)

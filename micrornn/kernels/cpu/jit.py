@@ -1,8 +1,8 @@
 """How every CPU kernel is compiled, in one place, each option with its reason.
 
-    kernel     compile a function with Numba; used for kernels and for their helpers alike
-    parallel   the same, with `prange` split over threads
-    VECTOR     bytes in the machine's vector register, TILE_ROWS what the product kernel fits into registers
+kernel     compile a function with Numba; used for kernels and for their helpers alike
+parallel   the same, with `prange` split over threads
+VECTOR     bytes in the machine's vector register, TILE_ROWS what the product kernel fits into registers
 """
 
 from __future__ import annotations

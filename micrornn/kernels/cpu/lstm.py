@@ -6,7 +6,16 @@ from numba import prange
 
 from micrornn.kernels.cpu.jit import kernel, parallel
 from micrornn.kernels.cpu.maths import sigmoid, tanh
-from micrornn.kernels.cpu.recurrent import both, carry_back, clip_message, copy, hold_back, pack_part, plan, times
+from micrornn.kernels.cpu.recurrent import (
+    both,
+    carry_back,
+    clip_message,
+    copy,
+    hold_back,
+    pack_part,
+    plan,
+    times,
+)
 from micrornn.kernels.cpu.threads import bound, workspace
 
 
@@ -70,9 +79,7 @@ def _backward(dgates, dh, dc, gates, c, mask, reverse, clip, low, high, p, held_
                 carry_back(dgates[t, b], dh[prev, b], dh[cur, b])
                 carry_back(dgates[t, b], dc[prev, b], dc[cur, b])
             else:
-                _step_back(
-                    dgates[t, b], gates[t, b], c[prev, b], c[cur, b], dh[cur, b], dc[cur, b], dc[prev, b]
-                )
+                _step_back(dgates[t, b], gates[t, b], c[prev, b], c[cur, b], dh[cur, b], dc[cur, b], dc[prev, b])
         times(dh, prev, size, dgates, t, p, low, high, 1)
         if clip > 0:
             clip_message(dh, prev, low, high, held_h, clip)
@@ -123,6 +130,4 @@ def lstm_sequence_vjp(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip):
     if parts == 1:
         _backward_alone(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip, p, held[0], held[1])
     else:
-        _backward_parallel(
-            dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip, p, held[0], held[1], parts
-        )
+        _backward_parallel(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip, p, held[0], held[1], parts)

@@ -43,7 +43,14 @@ def adagrad(p, grad, s, lr, eps, scale, limit):
 @flat
 def rmsprop(p, grad, s, lr, decay, eps, scale, limit):
     kind = p.dtype.type
-    lr, decay, rest, eps, scale, limit = kind(lr), kind(decay), kind(1 - decay), kind(eps), kind(scale), kind(limit)
+    lr, decay, rest, eps, scale, limit = (
+        kind(lr),
+        kind(decay),
+        kind(1 - decay),
+        kind(eps),
+        kind(scale),
+        kind(limit),
+    )
     for i in range(p.size):
         g = _clipped(grad[i], scale, limit)
         s[i] = decay * s[i] + rest * g * g

@@ -103,9 +103,7 @@ def _matmul_rows(out, a, b, trans_a, trans_b, accumulate, low, high, p, p_at, q,
             add = 1 if accumulate or k0 > 0 else 0
             if trans_a and a_col >= FAR:
                 pack_rows(q, q_at, a, k0, k1, low, high)
-                multiply(
-                    c, low * columns + n0, columns, high - low, n1 - n0, q, q_at, 0, 0, p, p_at, k1 - k0, add
-                )
+                multiply(c, low * columns + n0, columns, high - low, n1 - n0, q, q_at, 0, 0, p, p_at, k1 - k0, add)
             else:
                 multiply(
                     c, low * columns + n0, columns, high - low, n1 - n0,

@@ -6,7 +6,16 @@ from numba import prange
 
 from micrornn.kernels.cpu.jit import kernel, parallel
 from micrornn.kernels.cpu.maths import tanh
-from micrornn.kernels.cpu.recurrent import both, carry_back, clip_message, copy, hold_back, pack_part, plan, times
+from micrornn.kernels.cpu.recurrent import (
+    both,
+    carry_back,
+    clip_message,
+    copy,
+    hold_back,
+    pack_part,
+    plan,
+    times,
+)
 from micrornn.kernels.cpu.threads import bound, workspace
 
 

@@ -50,9 +50,7 @@ class _Writer:
 
         self.fma = function(f"llvm.fma.{name}", self.vector, self.vector, self.vector, self.vector)
         self.load = function(f"llvm.masked.load.{name}.p0", self.vector, pointer, int32, mask, self.vector)
-        self.store = function(
-            f"llvm.masked.store.{name}.p0", ir.VoidType(), self.vector, pointer, int32, mask
-        )
+        self.store = function(f"llvm.masked.store.{name}.p0", ir.VoidType(), self.vector, pointer, int32, mask)
         self.align = int32(self.bytes)
 
     def splat(self, value: ir.Value, kind: ir.Type) -> ir.Value:
@@ -139,9 +137,7 @@ def vector_tile(typing, m, c, c_at, c_row, n, a, a_at, a_row, a_col, p, p_at, co
         return context.get_dummy_value()
 
     whole = types.intp
-    return types.none(
-        whole, c, whole, whole, whole, a, whole, whole, whole, p, whole, whole, whole
-    ), generate
+    return types.none(whole, c, whole, whole, whole, a, whole, whole, whole, p, whole, whole, whole), generate
 
 
 tile = plain_tile if config.DISABLE_JIT else vector_tile

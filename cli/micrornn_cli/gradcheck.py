@@ -1,0 +1,101 @@
+"""`micrornn gradcheck`: are the gradients right? Analytic against numeric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from micrornn_cli.exits import Exit
+
+if TYPE_CHECKING:
+    from micrornn.checks import NetworkCheck
+
+CELLS = ("rnn", "rnn_relu", "lstm", "gru")
+GRANULARITIES = ("primitive", "cell", "sequence")
+# What a trained model has already chosen.
+FRESH_ONLY = ("cell", "num_layers", "hidden_size", "input_size", "bidirectional", "project")
+SIZE = click.IntRange(1, 10_000)
+
+
+@click.command(short_help="Are the gradients right?")
+@click.argument("run", required=False)
+@click.option("--cell", type=click.Choice(["all", *CELLS]), default="all", show_default=True, help="Which cell.")
+@click.option("--granularity", type=click.Choice(["all", *GRANULARITIES]), default="all", show_default=True,
+              help="A record for every op, for every time step, or for the whole sequence.")  # fmt: skip
+@click.option("--num-layers", type=SIZE, default=2, show_default=True, help="Layers, one above the other.")
+@click.option("--hidden-size", type=SIZE, default=4, show_default=True, help="Units in each layer.")
+@click.option("--input-size", type=SIZE, default=3, show_default=True, help="Numbers in each x_t.")
+@click.option("--batch-size", type=SIZE, default=2, show_default=True, help="Sequences side by side.")
+@click.option("--seq-len", type=SIZE, default=5, show_default=True, help="Time steps.")
+@click.option("--bidirectional", is_flag=True, help="A second set of weights reads from the last step to the first.")
+@click.option("--samples", type=SIZE, help="Compare only so many numbers of each tensor.  [all; of a RUN: 8]")
+@click.option("--projected", "project", is_flag=True,
+              help="All tensors at once along one random direction: quick at any size.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights, inputs and samples.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object with every number compared.")
+@click.pass_context
+def gradcheck(context: click.Context, run: str | None, cell: str, granularity: str, as_json: bool,
+              **sizes: Any) -> None:  # fmt: skip
+    """Are the gradients right? Analytic against numeric, number by number, in float64.
+
+    Without RUN: fresh networks of every cell, recorded in every granularity. With RUN, a run folder or a
+    checkpoint file: that trained model, on a window of its own text, along one random direction and then a
+    few numbers of each parameter. Ten decimals must be equal everywhere, or the exit code is 1.
+
+    \b
+    Examples:
+      micrornn gradcheck
+      micrornn gradcheck --cell lstm --granularity sequence --seq-len 20
+      micrornn gradcheck --hidden-size 256 --projected
+      micrornn gradcheck runs/2026-11-20-120000-lstm
+    """
+    from micrornn_cli import gradtable
+    from micrornn_cli.waiting import compiling, progress
+
+    granularities = GRANULARITIES if granularity == "all" else (granularity,)
+    if run is None:
+        cells = CELLS if cell == "all" else (cell,)
+        networks = _fresh(cells, granularities, sizes)
+    else:
+        for name in FRESH_ONLY:
+            if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+                flag = "projected" if name == "project" else name.replace("_", "-")
+                raise click.UsageError(f"--{flag} is for a fresh network, {run} is a trained one")
+        cells, networks = (run,), _trained(run, granularities, sizes)
+    found: list[NetworkCheck] = []
+    with compiling(as_json), progress("checking", as_json) as tell:
+        for network in networks:
+            found.append(network)
+            tell(len(found), len(cells) * len(granularities))
+    if as_json:
+        gradtable.print_json(found)
+    else:
+        gradtable.show(found, run, sizes)
+    if not all(network.passed for network in found):
+        context.exit(int(Exit.FAILED))
+
+
+def _fresh(cells: tuple[str, ...], granularities: tuple[str, ...],
+           sizes: dict[str, Any]) -> Iterator[NetworkCheck]:  # fmt: skip
+    from micrornn.checks import check_cell
+
+    for cell in cells:
+        for granularity in granularities:
+            yield check_cell(cell, granularity, **sizes)
+
+
+def _trained(run: str, granularities: tuple[str, ...], sizes: dict[str, Any]) -> Iterator[NetworkCheck]:
+    from micrornn.checks import check_model, window
+    from micrornn.train import load_run
+    from micrornn_cli.console import err
+
+    model, vocab, meta = load_run(run)
+    seed, samples = sizes["seed"], sizes["samples"] or 8
+    inputs, targets, reason = window(meta, vocab.size, sizes["seq_len"], sizes["batch_size"], seed)
+    if reason:
+        err.print(f"checking on random tokens: {reason}", style="dim", soft_wrap=True, markup=False)
+    for granularity in granularities:
+        yield check_model(model, granularity, inputs, targets, samples=samples, seed=seed)

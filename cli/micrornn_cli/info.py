@@ -1,0 +1,121 @@
+"""`micrornn info`: what is here."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+PACKAGES = ("micrornn", "numpy", "numba", "llvmlite", "click", "rich")
+
+
+@click.command(short_help="What is here: versions, processor, devices, caches.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def info(as_json: bool) -> None:
+    """What is here: versions, processor, threads, devices, caches.
+
+    Worth adding to a bug report.
+
+    \b
+    Example:
+      micrornn info
+      micrornn info --json
+    """
+    import json
+
+    facts = _facts()
+    if as_json:
+        click.echo(json.dumps(facts))
+    else:
+        _show(facts)
+
+
+def _facts() -> dict[str, Any]:
+    """Everything, fit for JSON."""
+    import importlib.metadata
+    import os
+    import platform
+
+    from micrornn import data, device
+    from micrornn.kernels.about import about
+
+    kernels, tokens = about(), data.default_cache_dir()
+    compiled = Path(kernels.pop("cache"))
+    return {
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in PACKAGES},
+        "system": platform.platform(),
+        "processor": {"name": _processor(), "cores": os.cpu_count()},
+        "kernels": kernels,
+        "devices": {
+            name: {"available": why is None, "why_not": why}
+            for name, why in ((name, device.available(name)) for name in device.DEVICES)
+        },
+        "caches": {
+            "kernels": {"path": str(compiled), "bytes": _size(compiled.rglob("*"))},
+            # the kernels' folder lies inside, so no rglob
+            "tokens": {
+                "path": str(tokens),
+                "bytes": _size([*tokens.glob("*.tokens"), *tokens.glob("*.json")]),
+            },
+        },
+    }
+
+
+def _processor() -> str:
+    """The name on the box, as far as the system tells it."""
+    import platform
+    import subprocess
+    import sys
+
+    try:
+        if sys.platform == "darwin":
+            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    except (OSError, subprocess.SubprocessError):
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _size(paths: Iterable[Path]) -> int:
+    """The bytes of all files; one that vanishes meanwhile counts nothing."""
+    total = 0
+    for path in paths:
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
+
+
+def _show(facts: dict[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from micrornn_cli.console import out
+
+    processor, kernels, tile = facts["processor"], facts["kernels"], facts["kernels"]["tile"]
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, version in facts["versions"].items():
+        table.add_row(name, version)
+    table.add_row("system", facts["system"])
+    table.add_row("processor", f"{processor['name']} ({kernels['processor']}), {processor['cores']} cores")
+    table.add_row(
+        "kernels",
+        f"vectors of {8 * kernels['vector_bytes']} bits; matrix products in tiles of "
+        f"{tile['rows']} x {tile['float32']} (float32), {tile['rows']} x {tile['float64']} (float64)",
+    )
+    table.add_row("threads", f"{kernels['threads']}; threading layer {kernels['threading_layer']}")
+    for name, found in facts["devices"].items():
+        text = "[green]ready[/]" if found["available"] else f"[yellow]not available:[/] {found['why_not']}"
+        table.add_row(f"device {name}", text)
+    for name, cache in facts["caches"].items():
+        table.add_row(f"{name} cache", Text(f"{cache['path']}, {cache['bytes'] / 1e6:,.1f} MB"))
+    out.print(table)

@@ -1,0 +1,163 @@
+"""What `micrornn tape` prints: the records, and what each time step gave to each weight."""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+from typing import Any
+
+import click
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from micrornn.tapeview import Row, TapeView, Value
+from micrornn_cli.console import out
+
+NUMBER = 6  # characters of a number in a cell
+EQUAL = 1e-9  # float64 sums in another order
+
+
+def show(found: TapeView, settings: dict[str, Any]) -> None:
+    """Everything for people."""
+    sizes = ", ".join(
+        f"{settings[name]:,} {one if settings[name] == 1 else many}"
+        for name, one, many in (
+            ("seq_len", "time step", "time steps"),
+            ("hidden_size", "unit", "units"),
+            ("batch_size", "lane", "lanes"),
+        )
+    )
+    title = f"{settings['cell']}, granularity {settings['granularity']}: {sizes}; {len(found.rows):,} records"
+    out.print(Text(title, "bold"))
+    out.print()
+    out.print(_records(found, found.difference is not None))
+    if found.difference is not None:
+        out.print()
+        out.print(Text("What each time step gave to the gradient of each weight: norm, share", "bold"))
+        out.print()
+        out.print(_contributions(found))
+        out.print()
+        out.print(
+            f"The contributions add up to the gradient: the largest difference is {found.difference:.1e}.",
+            style="green" if found.difference < EQUAL else "bold red",
+        )
+        out.print(
+            "A share is the norm over the sum of all norms, with a minus where it points against the gradient g.",
+            style="dim",
+        )
+
+
+def _records(found: TapeView, backward: bool) -> Table:
+    """Leaves, then records under headings that say where in the network and in time they are."""
+    lines: list[tuple[Text, Text, Value | None]] = [(Text(), Text("given:", "dim"), None)]
+    lines += [(Text(), Text(leaf.name, "bold"), leaf) for leaf in found.leaves]
+    for (t, scope), rows in groupby(found.rows, lambda row: (row.t, row.scope)):
+        time = "all time steps" if t is None else f"t = {t}"
+        lines.append((Text(), Text(f"{scope}, {time}:" if scope else "outside the layer:", "dim"), None))
+        for row in rows:
+            lines += _lines(row)
+    widest = max(len(text) for _, text, _ in lines)
+    widest = min(widest, max(26, 36 * out.width // 100))
+    columns = 2 if backward else 1
+    left = out.width - (len(str(len(found.rows))) + 2) - (widest + 2) - 7
+    fit = max(1, min(8, (left // columns - 3) // (NUMBER + 1)))
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("record", max_width=widest)
+    table.add_column("shape", justify="right", no_wrap=True)
+    for name in ("value", "gradient")[:columns]:
+        table.add_column(Text(name.rjust(NUMBER), "dim"), no_wrap=True)
+    for number, text, value in lines:
+        if value is None:
+            cells: list[Text] = []
+        else:
+            cells = [Text("x".join(map(str, value.data.shape)) or "scalar"), _numbers(value.data, fit, "")]
+            cells += [_numbers(value.gradient, fit, "magenta")] if backward else []
+        table.add_row(number, text, *cells)
+    return table
+
+
+def _lines(row: Row) -> list[tuple[Text, Text, Value | None]]:
+    """`name = op(inputs)`; several outputs each on a line of their own."""
+    text = Text()
+    one = row.outputs[0] if len(row.outputs) == 1 else None
+    if one is not None and not one.name.startswith("#"):
+        text.append(one.name, "bold")
+        text.append(" = ")
+    text.append(row.op, "cyan")
+    text.append(f"({', '.join(row.inputs)})")
+    lines: list[tuple[Text, Text, Value | None]] = [(Text(str(row.number), "dim"), text, one)]
+    if one is None:
+        lines += [(Text(), Text(f"  {output.name}", "bold"), output) for output in row.outputs]
+    return lines
+
+
+def _numbers(array: np.ndarray | None, fit: int, style: str) -> Text:
+    """The first few numbers, each in a column of its own."""
+    if array is None:
+        return Text("-".rjust(NUMBER), "dim")
+    flat = array.reshape(-1)
+    more = "" if flat.size <= fit else " .." if out.options.ascii_only else " …"
+    return Text(" ".join(short(number).rjust(NUMBER) for number in flat[:fit]) + more, style)
+
+
+def short(number: float) -> str:
+    """A number in six characters or fewer: 0.123, -12.34, 3e-05."""
+    size = abs(number)
+    if size == 0:
+        return "0"
+    if not 0.0005 <= size < 99_999:
+        return f"{number:.0e}"
+    return f"{number:.{3 if size < 9.9995 else 2 if size < 99.995 else 1 if size < 999.95 else 0}f}"
+
+
+def _contributions(found: TapeView) -> Table:
+    """A row for each time step, a column for each weight."""
+    weights = list(dict.fromkeys(part.weight for part in found.contributions))
+    parts = {(part.t, part.weight): part for part in found.contributions}
+    largest = {
+        weight: max(abs(part.share) for part in found.contributions if part.weight == weight) for weight in weights
+    }
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("t", justify="right", no_wrap=True, min_width=3)
+    for weight in weights:
+        table.add_column(weight, justify="right", overflow="fold")
+    for t in sorted({part.t for part in found.contributions}):
+        cells = []
+        for weight in weights:
+            part = parts[t, weight]
+            style = "bold magenta" if 0 < abs(part.share) == largest[weight] else ""
+            cells.append(Text(f"{short(part.norm)} {f'{100 * part.share:.0f}%':>4}", style))
+        table.add_row(Text(str(t), "dim"), *cells)
+    norms = {leaf.name: float(np.linalg.norm(leaf.gradient)) for leaf in found.leaves if leaf.gradient is not None}
+    total = [Text(f"{short(norms[weight])}     ") for weight in weights]
+    table.add_row(Text("|g|", "dim"), *total)
+    return table
+
+
+def print_json(found: TapeView, settings: dict[str, Any]) -> None:
+    """Everything for machines."""
+
+    def plain(value: Value) -> dict[str, Any]:
+        gradient = None if value.gradient is None else value.gradient.tolist()
+        return {
+            "name": value.name,
+            "shape": value.data.shape,
+            "value": value.data.tolist(),
+            "gradient": gradient,
+        }
+
+    rows = [
+        {"number": row.number, "t": row.t, "scope": row.scope, "op": row.op, "inputs": row.inputs,
+         "outputs": [plain(output) for output in row.outputs]}
+        for row in found.rows
+    ]  # fmt: skip
+    contributions = [vars(part) for part in found.contributions]
+    click.echo(
+        json.dumps(
+            settings
+            | {"leaves": [plain(leaf) for leaf in found.leaves], "records": rows,
+               "contributions": contributions, "difference": found.difference}
+        )
+    )  # fmt: skip

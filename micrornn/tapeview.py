@@ -1,0 +1,219 @@
+"""The tape of a small network as plain data: what was computed, what flowed back, which time step gave what.
+
+Nothing is rendered here.
+
+    build(cell, granularity, ...)   record a small network and name its tensors -> Recording
+    view(recording)                 every row with its values and, if wanted, gradients -> TapeView
+    Row, Value                      one record of the tape; a tensor in it
+    Contribution                    what one time step gave to the gradient of one weight
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from micrornn.layers import Linear
+from micrornn.ops import mean_squared_error
+from micrornn.recurrent import Recurrent
+from micrornn.tape import Record, Tape, Tensor
+
+Gradients = dict[int, np.ndarray | None]  # by the id of a tensor
+Given = dict[int, dict[int, np.ndarray]]  # contributions: by the id of a weight, then by time step
+
+# Short names, as they stand in the equations.
+_SHORT = {"weight_ih_l0": "W_ih", "weight_hh_l0": "W_hh", "bias_ih_l0": "b_ih", "bias_hh_l0": "b_hh"}
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor: its name, its numbers, and its cotangent (None: nothing flows back, or nobody asked)."""
+
+    name: str
+    data: np.ndarray
+    gradient: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One record of the tape. A tensor without a name of its own is called after its row: `#3`, or `#3.1` for
+    the second output of that row, or `#3.f` where outputs are gates."""
+
+    number: int
+    t: int | None
+    scope: str
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What time step t gave to the gradient of a weight: its norm, and its share.
+
+    The share is its norm over the sum of all these norms, negative where it points against the gradient.
+    """
+
+    weight: str
+    t: int
+    norm: float
+    share: float
+
+
+@dataclass(frozen=True)
+class TapeView:
+    """rows in the order of the computation; leaves: what no row made; contributions by weight and time step.
+
+    difference    the largest |sum of contributions - gradient| of any weight; None without backward
+    """
+
+    rows: tuple[Row, ...]
+    leaves: tuple[Value, ...]
+    contributions: tuple[Contribution, ...]
+    difference: float | None
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A tape and what one wants to speak of: the weights are among the leaves."""
+
+    tape: Tape
+    loss: Tensor
+    weights: tuple[Tensor, ...]
+    leaves: tuple[Tensor, ...]
+    gates: tuple[str, ...]
+
+
+def build(cell: str, granularity: str, *, seq_len: int = 3, hidden_size: int = 2, batch_size: int = 1,
+          seed: int = 0) -> Recording:  # fmt: skip
+    """Record one layer of a cell that reads a sine wave and predicts its next number, in float64.
+
+    x_t = sin(t + 1 + b) of lane b, rounded; target_t = x_(t+1); y_t = W_out h_t + b_out; the loss is the mean
+    squared error.
+    """
+    wave = np.sin(np.arange(1, seq_len + 2)[:, None, None] + np.arange(batch_size)[None, :, None]).round(2)
+    rnn = Recurrent(cell, 1, hidden_size, granularity=granularity, seed=seed, dtype=np.float64)
+    decoder = Linear(hidden_size, 1, seed=seed + 1, dtype=np.float64)
+    weights = rnn.parameters()
+    for name, weight in weights.items():
+        weight.name = _SHORT[name]
+    decoder.weight.name, decoder.bias.name = "W_out", "b_out"
+    x = Tensor(wave[:-1].copy(), requires_grad=True, name="x")
+    blank = np.zeros((1, batch_size, hidden_size))
+    state = [Tensor(blank.copy(), requires_grad=True, name=f"init_{name}") for name in rnn.cell.states]
+    with Tape() as tape:
+        hidden, last = rnn(x, state)
+        y = decoder(hidden)
+        loss = mean_squared_error(y, targets=wave[1:])
+    hidden.name, y.name, loss.name = "h", "y", "loss"
+    for name, tensor in zip(rnn.cell.states, last):
+        tensor.name = f"{name}_n"
+    _name_states(tape, hidden, rnn.cell.states)
+    all_weights = (*weights.values(), decoder.weight, decoder.bias)
+    return Recording(tape, loss, all_weights, (x, *state, *all_weights), rnn.cell.gates)
+
+
+def _name_states(tape: Tape, hidden: Tensor, states: tuple[str, ...]) -> None:
+    """Name x_t, h_t, c_t and the states they start from. What is made at time step t and read outside of it
+    is carried: it is a state."""
+    made: dict[int, int | None] = {}
+    for record in tape.records:
+        if record.op.name == "unstack":
+            whole = record.inputs[0].name
+            for t, piece in enumerate(record.outputs):
+                piece.name = f"x{t}" if whole == "x" else f"{whole.removeprefix('init_')}_init"
+        if record.op.name == "stack" and record.outputs[0] is hidden:
+            for t, piece in enumerate(record.inputs):
+                piece.name = f"h{t}"
+        for output in record.outputs:
+            made[id(output)] = record.t
+    for record in tape.records:
+        for tensor in record.inputs:
+            at = made.get(id(tensor))
+            if at is not None and at != record.t and not tensor.name:
+                tensor.name = f"{states[-1]}{at}"
+
+
+def view(recording: Recording, backward: bool = True) -> TapeView:
+    """Every row with values; with `backward` also all cotangents and each time step's contributions."""
+    tape, names = recording.tape, _names(recording)
+    tensors = {id(t): t for record in tape.records for t in (*record.inputs, *record.outputs)}
+    gradients: Gradients = {}
+    given: Given = {id(weight): {} for weight in recording.weights}
+
+    def watch(record: Record, tensor: Tensor, contribution: np.ndarray) -> None:
+        if id(tensor) in given and record.t is not None:
+            steps = given[id(tensor)]
+            steps[record.t] = steps.get(record.t, 0) + contribution
+
+    if backward:
+        # Gradients are copied: a cotangent may be an array that the engine goes on to add to.
+        found = tape.cotangents(list(tensors.values()), [recording.loss], watch=watch)
+        gradients = {id(t): None if g is None else g.copy() for t, g in zip(tensors.values(), found)}
+        for record in tape.records:
+            _split_over_time(record, gradients, given)
+
+    def value(tensor: Tensor) -> Value:
+        return Value(names[id(tensor)], tensor.data, gradients.get(id(tensor)))
+
+    rows = tuple(
+        Row(number, record.t, record.scope, record.op.name, tuple(names[id(x)] for x in record.inputs),
+            tuple(value(y) for y in record.outputs))
+        for number, record in enumerate(tape.records, 1)
+    )  # fmt: skip
+    leaves = tuple(value(leaf) for leaf in recording.leaves)
+    if not backward:
+        return TapeView(rows, leaves, (), None)
+    contributions, difference = _contributions(recording, gradients, given)
+    return TapeView(rows, leaves, contributions, difference)
+
+
+def _names(recording: Recording) -> dict[int, str]:
+    """What each tensor on the tape is called, by id."""
+    names: dict[int, str] = {}
+    for number, record in enumerate(recording.tape.records, 1):
+        for tensor in record.inputs:
+            names.setdefault(id(tensor), tensor.name or "constant")
+        gates = recording.gates if len(record.outputs) == len(recording.gates) else None
+        for part, tensor in zip(gates or map(str, range(len(record.outputs))), record.outputs):
+            own = f"#{number}" if len(record.outputs) == 1 else f"#{number}.{part}"
+            names[id(tensor)] = tensor.name or own
+    return names
+
+
+def _split_over_time(record: Record, gradients: Gradients, given: Given) -> None:
+    """Contributions of a record that handles all time steps at once, out of what it saved for each."""
+    if record.t is not None:
+        return
+    if record.op.name == "linear":
+        x, weight, bias = record.inputs
+        dy = gradients.get(id(record.outputs[0]))
+        if dy is not None and id(weight) in given:
+            for t, (row, dy_t) in enumerate(zip(x.data, dy)):
+                given[id(weight)][t], given[id(bias)][t] = dy_t.T @ row, dy_t.sum(0)
+    elif isinstance(record.saved, dict) and "dgates" in record.saved:
+        saved: dict[str, Any] = record.saved
+        weights = [x for x in record.inputs if id(x) in given]
+        dhidden = saved["dhidden"] if "dhidden" in saved else saved["dgates"]  # the GRU's two halves differ
+        for t, (x, h_prev, da, dh) in enumerate(zip(saved["x"], saved["h"], saved["dgates"], dhidden)):
+            for tensor, part in zip(weights, (da.T @ x, dh.T @ h_prev, da.sum(0), dh.sum(0))):
+                given[id(tensor)][t] = part
+
+
+def _contributions(recording: Recording, gradients: Gradients,
+                   given: Given) -> tuple[tuple[Contribution, ...], float]:  # fmt: skip
+    rows, difference = [], 0.0
+    for weight in recording.weights:
+        gradient = gradients[id(weight)]
+        if gradient is None:
+            continue
+        steps = given[id(weight)]
+        difference = max(difference, float(np.abs(sum(steps.values()) - gradient).max()))
+        norms = {t: float(np.sqrt((step**2).sum())) for t, step in steps.items()}
+        total = sum(norms.values()) or 1.0
+        for t in sorted(steps):
+            against = float((steps[t] * gradient).sum()) < 0
+            rows.append(Contribution(weight.name, t, norms[t], (-norms[t] if against else norms[t]) / total))
+    return tuple(rows), difference

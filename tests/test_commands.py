@@ -1,0 +1,309 @@
+"""sample, eval, gradcheck, tape and info: what they print is right, for people and for machines."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from micrornn.checkpoint import RunFolder
+from micrornn.checks import check_cell
+from micrornn.config import Config
+from micrornn.data import tokenize
+from micrornn.ops import cross_entropy
+from micrornn.tape import OPS, no_tape
+from micrornn.train import Training, load_run, run
+from micrornn_cli.exits import Exit
+from micrornn_cli.main import main
+
+TEXT = "the quick brown fox jumps over the lazy dog.\npack my box with five dozen jugs.\n" * 40
+CELLS, GRANULARITIES = ("rnn", "rnn_relu", "lstm", "gru"), ("primitive", "cell", "sequence")
+
+
+def trained(folder: Path, **settings: Any) -> RunFolder:
+    """A run of a few updates, in which the last checkpoint is worse than the best."""
+    (folder / "text.txt").write_text(TEXT)
+    given = {"hidden_size": 12, "embedding_size": 6, "batch_size": 4, "num_steps": 8, "val_fraction": 0.2}
+    config = Config(**(given | {"val_every": 10, "num_updates": 30, "lr": 0.02} | settings))
+    tokens = tokenize([folder / "text.txt"], config.level, folder / "cache")
+    where = RunFolder.create(folder / "run", config.to_dict() | {"task": "text", "files": [str(folder / "text.txt")]})
+    training = Training(config, tokens)
+    for _ in run(training, where):
+        pass
+    training.model.flat.data[...] *= 0.5
+    where.save(*training.snapshot(), best=False)
+    where.close()
+    return where
+
+
+@pytest.fixture(scope="module")
+def lstm(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return trained(tmp_path_factory.mktemp("lstm"))
+
+
+@pytest.fixture
+def micrornn(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Calls the command line in this process: (exit code, stdout, stderr)."""
+    monkeypatch.setenv("MICRORNN_CACHE", str(tmp_path / "cache"))  # of tokens; Numba's folder is set by now
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as done:
+            main([str(a) for a in arguments])
+        return int(done.value.code or 0), *capsys.readouterr()
+
+    return call
+
+
+def printed(*arguments: object, columns: int = 80, **environment: str) -> str:
+    """The stdout of a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "micrornn_cli", *map(str, arguments)],
+        env=os.environ | {"COLUMNS": str(columns)} | environment, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# --- sample ----------------------------------------------------------------------------------------------
+
+
+def test_sample_writes_the_prompt_and_so_many_characters(micrornn, lstm):
+    code, text, err = micrornn("sample", lstm.path, "--prompt", "the ", "--length", 50, "--seed", 3)
+    assert (code, err) == (0, "")
+    assert text.startswith("the ") and len(text) == 54
+    _, plain, _ = micrornn("sample", lstm.best, "--prompt", "the ", "--length", 50, "--seed", 3, "--json")
+    found = json.loads(plain)
+    assert found == {
+        "run": str(lstm.best), "prompt": "the ", "text": text[4:], "length": 50, "temperature": 1.0,
+        "top_k": 0, "seed": 3,
+    }  # fmt: skip
+    assert micrornn("sample", lstm.path, "--length", 50, "--seed", 4)[1] != text
+    assert micrornn("sample", lstm.path, "--last", "--prompt", "the ", "--length", 50, "--seed", 3)[1] != text
+
+
+def test_the_likeliest_needs_no_seed(micrornn, lstm):
+    """Temperature 0, a tiny temperature, and the likeliest one only are the same."""
+    ways = [
+        ("--temperature", 0, "--seed", 1),
+        ("--temperature", 1e-300, "--seed", 2),
+        ("--top-k", 1, "--seed", 3),
+    ]
+    assert len({micrornn("sample", lstm.path, "--length", 40, *way)[1] for way in ways}) == 1
+
+
+def test_sample_streams_and_takes_a_closed_pipe_for_an_end(lstm):
+    command = [sys.executable, "-m", "micrornn_cli", "sample", str(lstm.path), "--length", "100000000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert len(process.stdout.read(20)) == 20
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read().decode()
+
+
+# --- eval ------------------------------------------------------------------------------------------------
+
+
+def test_eval_finds_the_loss_that_training_found(micrornn, lstm):
+    best = min(row["val_loss"] for row in lstm.metrics() if row["val_loss"] is not None)
+    code, out, err = micrornn("eval", lstm.path, "--json")
+    found = json.loads(out)
+    assert (code, err, found["loss"]) == (0, "", best)
+    assert found["bits_per_character"] == best / math.log(2)
+    assert json.loads(micrornn("eval", lstm.path, "--last", "--json")[1])["loss"] > best
+    assert f"{best:.4f} nats per character" in micrornn("eval", lstm.path)[1]
+
+
+def test_eval_carries_the_state_over_windows(micrornn, lstm, tmp_path):
+    """One lane in windows of 7 time steps gives the loss of the text in one piece."""
+    (tmp_path / "b.txt").write_text(TEXT[100 : 100 + 7 * 31 + 1])
+    model, vocab, _ = load_run(lstm.path)
+    ids = vocab.encode((tmp_path / "b.txt").read_text()).astype(np.int32)[:, None]
+    with no_tape():
+        whole = cross_entropy(model(ids[:-1])[0], targets=ids[1:]).item()
+    _, out, _ = micrornn("eval", lstm.path, tmp_path / "b.txt", "--batch-size", 1, "--num-steps", 7, "--json")
+    found = json.loads(out)
+    assert found["loss"] == pytest.approx(whole, rel=1e-5)
+    assert (found["predicted"], found["tokens"]) == (217, 218)
+
+
+def test_eval_of_words_is_perplexity(micrornn, tmp_path):
+    folder = trained(tmp_path, level="word", num_updates=10)
+    found = json.loads(micrornn("eval", folder.path, "--json")[1])
+    assert found["perplexity"] == pytest.approx(math.exp(found["loss"]))
+    assert "perplexity" in micrornn("eval", folder.path)[1]
+
+
+def test_mistakes_are_told_in_two_lines(micrornn, lstm, tmp_path):
+    (tmp_path / "new.txt").write_text("the quick bröwn fox, again and again")
+    (tmp_path / "short.txt").write_text("a")
+    (tmp_path / "alone.ckpt").write_bytes(lstm.best.read_bytes())
+    cases = [
+        (("sample", lstm.path, "--prompt", "Ä"), Exit.DATA, "'Ä' (U+00C4)"),
+        (("sample", tmp_path / "none"), Exit.CHECKPOINT, "No such file"),
+        (("sample", tmp_path), Exit.CHECKPOINT, "not a run folder"),
+        (("sample", tmp_path / "new.txt"), Exit.CHECKPOINT, "not a micrornn checkpoint"),
+        (("sample", lstm.path, "--temperature", "nan"), Exit.USAGE, "--temperature"),
+        (("eval", lstm.path, tmp_path / "new.txt"), Exit.DATA, "new.txt: character 'ö' (U+00F6)"),
+        (("eval", lstm.path, tmp_path / "short.txt"), Exit.DATA, "1 tokens"),
+        (("eval", tmp_path / "alone.ckpt"), Exit.CHECKPOINT, "Name FILES"),
+        (("gradcheck", lstm.path, "--cell", "gru"), Exit.USAGE, "--cell is for a fresh network"),
+        *((("gradcheck", flag, 0), Exit.USAGE, flag) for flag in ("--num-layers", "--hidden-size")),
+        *((("tape", flag, -1), Exit.USAGE, flag) for flag in ("--batch-size", "--seq-len")),
+        (("sample", lstm.path, "--length", 0), Exit.USAGE, "--length"),
+        (("eval", lstm.path, "--batch-size", 0), Exit.USAGE, "--batch-size"),
+    ]  # fmt: skip
+    for arguments, wanted, words in cases:
+        code, out, err = micrornn(*arguments)
+        assert (code, out) == (wanted, ""), (arguments, err)
+        message = err[err.index("Error:") :]
+        assert words in message and len(message.strip().splitlines()) <= 2, message
+
+
+def test_a_text_that_changed_is_not_what_was_held_out(micrornn, tmp_path):
+    folder = trained(tmp_path, num_updates=10)
+    (tmp_path / "text.txt").write_text(TEXT[1:])
+    code, _, err = micrornn("eval", folder.path)
+    assert code == Exit.DATA and "has changed" in err and "Name FILES" in err
+
+
+# --- gradcheck -------------------------------------------------------------------------------------------
+
+
+def test_every_cell_agrees_in_every_granularity(micrornn):
+    sizes = ("--hidden-size", 3, "--input-size", 2, "--seq-len", 3)
+    code, out, _ = micrornn("gradcheck", "--json", *sizes)
+    found = json.loads(out)
+    assert code == 0 and found["passed"]
+    assert [(n["cell"], n["granularity"]) for n in found["networks"]] == [
+        (cell, granularity) for cell in CELLS for granularity in GRANULARITIES
+    ]
+    for network in found["networks"]:
+        checks = {check["name"]: check for check in network["checks"]}
+        states = {"x", "h_0"} | ({"c_0"} if network["cell"] == "lstm" else set())
+        assert len(checks) == 8 + len(states) and states <= checks.keys()
+        assert min(check["decimals"] for check in checks.values()) >= 10
+        assert len(checks["x"]["decimals_by_step"]) == 3
+        gates = {"lstm": 4, "gru": 3}.get(network["cell"], 1)
+        assert checks["weight_hh_l1"]["numbers"] == gates * 9
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 9, 30), (3, 40, 3)])
+def test_no_relu_of_the_check_is_near_its_kink(sizes):
+    num_layers, hidden_size, seq_len = sizes
+    found = check_cell(
+        "rnn_relu", "sequence", num_layers=num_layers, hidden_size=hidden_size, seq_len=seq_len, project=True
+    )
+    assert found.kink > 1 / 3 and found.passed
+
+
+@pytest.mark.parametrize("op, where", [("tanh", "primitive"), ("lstm", "sequence")])
+def test_a_gradient_that_is_a_little_wrong_is_found(micrornn, monkeypatch, lstm, op, where):
+    """One part in a million of one op, in a fresh network, along a projection and in a trained model."""
+    right = OPS[op].back
+
+    def wrong(k, saved, dy, needs):
+        first, *rest = right(k, saved, dy, needs)
+        return None if first is None else first * (1 + 1e-6), *[None if r is None else r * (1 + 1e-6) for r in rest]
+
+    monkeypatch.setattr(OPS[op], "back", wrong)
+    for arguments in (["--cell", "lstm", "--samples", "20"], ["--cell", "lstm", "--projected"], [lstm.path]):
+        code, out, _ = micrornn("gradcheck", *arguments, "--granularity", where)
+        assert code == Exit.FAILED
+        assert re.search(rf"WRONG: .* fewer than 10 decimals.*lstm, {where}", " ".join(out.split())), out
+
+
+def test_a_trained_model_agrees(micrornn, lstm, tmp_path):
+    code, out, err = micrornn("gradcheck", lstm.path)
+    assert (code, err) == (0, "") and "one random direction" in out and "Right: " in out
+    (tmp_path / "alone.ckpt").write_bytes(lstm.best.read_bytes())
+    code, out, err = micrornn("gradcheck", tmp_path / "alone.ckpt", "--granularity", "cell")
+    assert code == 0 and "random tokens" in err
+
+
+# --- tape ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_contributions_add_up_and_are_the_same_in_every_granularity(micrornn, cell):
+    """Of primitive and cell records they are watched on their way, of a sequence made of what it saved."""
+    sizes = ("--batch-size", 3, "--seq-len", 4)
+    found = [
+        json.loads(micrornn("tape", "--json", "--cell", cell, "--granularity", granularity, *sizes)[1])
+        for granularity in GRANULARITIES
+    ]
+    first, *others = [{(c["weight"], c["t"]): c["norm"] for c in tape["contributions"]} for tape in found]
+    assert {t for _, t in first} == {0, 1, 2, 3}
+    assert {w for w, _ in first} == {"W_ih", "W_hh", "b_ih", "b_hh", "W_out", "b_out"}
+    for other in others:
+        assert other == pytest.approx(first, abs=1e-14)
+    assert all(tape["difference"] < 1e-14 for tape in found)
+    assert len(found[0]["records"]) > len(found[1]["records"]) > len(found[2]["records"])
+    for weight in ("W_ih", "b_out"):
+        shares = [abs(c["share"]) for c in found[0]["contributions"] if c["weight"] == weight]
+        assert sum(shares) == pytest.approx(1)
+
+
+def test_the_tape_speaks_of_x_h_and_c(micrornn):
+    records = json.loads(micrornn("tape", "--json", "--cell", "lstm")[1])["records"]
+    made = {output["name"] for record in records for output in record["outputs"]}
+    assert {"x0", "x2", "h_init", "c_init", "h0", "c0", "h2", "c2", "y", "loss"} <= made
+    after = next(r for r in records if r["t"] == 1 and r["op"] == "linear" and "h0" in r["inputs"])
+    assert after["inputs"] == ["h0", "W_hh", "b_hh"] and after["scope"] == "lstm_l0"
+    state = next(output for r in records for output in r["outputs"] if output["name"] == "c1")
+    assert np.shape(state["value"]) == np.shape(state["gradient"]) == (1, 2)
+    assert all(
+        output["gradient"] is None
+        for record in json.loads(micrornn("tape", "--json", "--no-backward")[1])["records"]
+        for output in record["outputs"]
+    )
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_what_people_read_fits_and_is_plain_off_a_terminal(lstm, columns):
+    for arguments in (
+        ("tape", "--cell", "lstm", "--batch-size", 2),
+        ("tape", "--cell", "gru", "--granularity", "sequence", "--hidden-size", 9),
+        ("gradcheck", "--cell", "rnn_relu", "--seq-len", 12, "--samples", 1, "--num-layers", 1),
+        ("eval", lstm.path),
+        ("info",),
+    ):
+        text = printed(*arguments, columns=columns)
+        assert "\x1b" not in text and "\r" not in text
+        assert max(map(len, text.splitlines())) <= columns, arguments
+    assert "h_init, W_hh, b_hh)" in printed("tape", columns=columns).replace("\n", " ") or columns < 80
+    assert printed("tape", columns=columns, PYTHONIOENCODING="ascii")
+
+
+# --- info ------------------------------------------------------------------------------------------------
+
+
+def test_info(micrornn):
+    code, out, _ = micrornn("info", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["versions"].keys() >= {"python", "micrornn", "numpy", "numba", "llvmlite", "click", "rich"}
+    assert found["versions"]["numpy"] == np.__version__
+    assert found["kernels"]["tile"]["rows"] * found["kernels"]["vector_bytes"] > 0
+    assert found["devices"]["cpu"] == {"available": True, "why_not": None}
+    for device in found["devices"].values():
+        assert device["available"] or device["why_not"]
+    assert found["caches"]["kernels"]["bytes"] > 0 == found["caches"]["tokens"]["bytes"]
+
+
+@pytest.mark.parametrize("command", ["sample", "eval", "gradcheck", "tape", "info"])
+def test_help_has_an_example_and_imports_little(command):
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "micrornn_cli", command, "--help"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert f"\n    micrornn {command}" in done.stdout
+    imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+    assert not imported & {"numba", "numpy", "rich"}

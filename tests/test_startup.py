@@ -1,0 +1,89 @@
+"""How soon things are there, and how little memory a large text takes. Bounds are wide: these are promises of
+kind (numba is not imported; memory does not grow with the text), not measurements."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PYTHON = [sys.executable, "-X", "importtime", "-m", "micrornn_cli"]
+
+
+@pytest.mark.parametrize("command", [["--help"], ["train", "--help"], ["--version"]])
+def test_help_imports_neither_numba_nor_numpy(command):
+    done = subprocess.run([*PYTHON, *command], capture_output=True, text=True)
+    assert done.returncode == 0
+    imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+    assert "click" in imported
+    assert not imported & {"numba", "numpy", "rich"}
+
+
+def test_help_is_quick():
+    """0.2 s is the promise; on a busy machine the quickest of several counts."""
+    times = []
+    for _ in range(7):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "micrornn_cli", "--help"], capture_output=True, check=True)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.2
+
+
+def test_a_cold_start_says_what_it_compiles(tmp_path):
+    """With an empty cache the kernels are compiled and named; with a full one nothing is said."""
+    (tmp_path / "text.txt").write_text("hello world, " * 200)
+    environment = os.environ | {"MICRORNN_CACHE": str(tmp_path / "cache"), "MICRORNN_THREADS": "1"}
+    environment.pop("NUMBA_CACHE_DIR", None)
+    flags = ["--hidden-size", "8", "--batch-size", "2", "--num-steps", "8", "--num-updates", "1"]
+    outputs = []
+    for run in ("cold", "warm"):
+        done = subprocess.run(
+            [sys.executable, "-m", "micrornn_cli", "train", "text.txt", *flags, "--out", run],
+            cwd=tmp_path, env=environment, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        outputs.append(done.stderr)
+    assert "compiling the kernels" in outputs[0] and "lstm" in outputs[0]
+    assert "compiling" not in outputs[1]
+
+
+MEMORY = """
+import json, resource, sys
+from pathlib import Path
+from micrornn.config import Config
+from micrornn.data import tokenize
+from micrornn.train import Training
+small = Config(hidden_size=8, embedding_size=8, batch_size=1000, num_steps=100, val_fraction=0.001)
+tokens = tokenize([Path(sys.argv[1])], "char", Path(sys.argv[1]).parent)
+training = Training(small, tokens)
+for _ in range(3):
+    training.update()
+while training.windows.window < training.lanes.num_windows:  # every page of the text is touched
+    training.windows.next()
+training.windows.state = None
+training.update()
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+print(json.dumps({"peak": peak, "tokens": len(tokens), "windows": training.lanes.num_windows}))
+"""
+
+
+def test_a_large_text_trains_in_constant_memory(tmp_path: Path):
+    """MICRORNN_TEST_MEGABYTES=1000 is the promise itself (700 MB, some minutes); by default a text of 200 MB,
+    read to its end, must stay below 400 MB, which it could not if its pages stayed."""
+    megabytes = int(os.environ.get("MICRORNN_TEST_MEGABYTES", "200"))
+    line = b"".join(b"%d bottles of beer on the wall, " % n for n in range(30_000))
+    with open(tmp_path / "large.txt", "wb") as file:
+        for _ in range(megabytes):
+            file.write(line[:1_000_000])
+    command = [sys.executable, "-c", MEMORY, str(tmp_path / "large.txt")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["tokens"] == megabytes * 1_000_000
+    assert found["windows"] * 100_000 > 0.99 * found["tokens"]
+    assert found["peak"] < (700 if megabytes >= 1000 else 400) * 1e6, found
