@@ -73,9 +73,6 @@ def printed(*arguments: object, columns: int = 80, **environment: str) -> str:
     return done.stdout
 
 
-# --- sample ----------------------------------------------------------------------------------------------
-
-
 def test_sample_writes_the_prompt_and_so_many_characters(micrornn, lstm):
     code, text, err = micrornn("sample", lstm.path, "--prompt", "the ", "--length", 50, "--seed", 3)
     assert (code, err) == (0, "")
@@ -106,9 +103,6 @@ def test_sample_streams_and_takes_a_closed_pipe_for_an_end(lstm):
         assert len(process.stdout.read(20)) == 20
         process.stdout.close()
         assert "Traceback" not in process.stderr.read().decode()
-
-
-# --- eval ------------------------------------------------------------------------------------------------
 
 
 def test_eval_finds_the_loss_that_training_found(micrornn, lstm):
@@ -174,9 +168,6 @@ def test_a_text_that_changed_is_not_what_was_held_out(micrornn, tmp_path):
     assert code == Exit.DATA and "has changed" in err and "Name FILES" in err
 
 
-# --- gradcheck -------------------------------------------------------------------------------------------
-
-
 def test_every_cell_agrees_in_every_granularity(micrornn):
     sizes = ("--hidden-size", 3, "--input-size", 2, "--seq-len", 3)
     code, out, _ = micrornn("gradcheck", "--json", *sizes)
@@ -228,9 +219,6 @@ def test_a_trained_model_agrees(micrornn, lstm, tmp_path):
     assert code == 0 and "random tokens" in err
 
 
-# --- tape ------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("cell", CELLS)
 def test_contributions_add_up_and_are_the_same_in_every_granularity(micrornn, cell):
     """Of primitive and cell records they are watched on their way, of a sequence made of what it saved."""
@@ -280,9 +268,6 @@ def test_what_people_read_fits_and_is_plain_off_a_terminal(lstm, columns):
         assert max(map(len, text.splitlines())) <= columns, arguments
     assert "h_init, W_hh, b_hh)" in printed("tape", columns=columns).replace("\n", " ") or columns < 80
     assert printed("tape", columns=columns, PYTHONIOENCODING="ascii")
-
-
-# --- info ------------------------------------------------------------------------------------------------
 
 
 def test_info(micrornn):

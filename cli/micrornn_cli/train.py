@@ -14,6 +14,7 @@ import click
 
 from micrornn_cli.exits import Exit
 from micrornn_cli.options import read_config, resolve, settings
+from micrornn_cli.waiting import compiling, progress
 
 TASKS = ("text",)
 LIMITS = ("num_updates", "epochs", "max_minutes")
@@ -111,8 +112,8 @@ class _Job:
 
         device.require(self.config.device)
         paths = data.find(self.files) if self.files else data.stdlib_sources()
-        with _reading() as progress:
-            tokens = data.tokenize(paths, self.config.level, max_size=self.config.vocab_size or None, progress=progress)
+        with progress("reading the text", quiet=self.as_json) as tell:
+            tokens = data.tokenize(paths, self.config.level, max_size=self.config.vocab_size or None, progress=tell)
         kernels.set_threads(self.config.threads or device.default_threads())
         training = Training(self.config, tokens)
         resumed = self.folder is not None
@@ -146,7 +147,7 @@ class _Job:
         started = time.perf_counter()
         with (
             _graceful() as stopped,
-            _compiling(quiet=self.as_json),
+            compiling(quiet=self.as_json),
             Live(training, quiet=self.as_json) as live,
         ):
             for report in run(training, self.folder, stopped):
@@ -197,48 +198,3 @@ def _graceful() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _reading() -> Iterator[Callable[[int, int], None]]:
-    """Progress over a long text; nothing for a short one."""
-    from micrornn_cli.console import count, err
-
-    started, shown = time.monotonic(), 0.0
-
-    def progress(done: int, total: int) -> None:
-        nonlocal shown
-        now = time.monotonic()
-        if now - started > 1 and now - shown > (0.2 if err.is_terminal else 10):
-            end = "\r" if err.is_terminal else "\n"
-            err.print(f"reading the text: {100 * done / max(1, total):.0f} % of {count(total / 2)} bytes", end=end)
-            shown = now
-
-    yield progress
-
-
-@contextmanager
-def _compiling(quiet: bool) -> Iterator[None]:
-    """Say what Numba compiles while it does: the first run on a machine waits for it."""
-    from numba.core import event
-
-    from micrornn_cli.console import err
-
-    names: list[str] = []
-
-    class Listener(event.Listener):
-        def on_start(self, happening: Any) -> None:
-            names.append(happening.data["dispatcher"].py_func.__module__.rsplit(".", 1)[-1])
-            if len(names) == 1:
-                err.print("compiling the kernels for this processor (once per machine):", end=" ")
-            if len(names) == 1 or names[-1] not in names[:-1]:
-                err.print(names[-1], end=" ")
-
-        def on_end(self, happening: Any) -> None:
-            pass
-
-    if quiet:
-        yield
-        return
-    with event.install_listener("numba:compile", Listener()):
-        yield

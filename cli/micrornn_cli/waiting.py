@@ -13,7 +13,7 @@ PLAIN_SECONDS = 10.0  # between two lines where there is no terminal to write ov
 
 @contextmanager
 def compiling(quiet: bool = False) -> Iterator[None]:
-    """Say that Numba compiles when it does: the first run on a machine waits for it."""
+    """Say what Numba compiles while it does: the first run on a machine waits for it."""
     if quiet:
         yield
         return
@@ -22,12 +22,16 @@ def compiling(quiet: bool = False) -> Iterator[None]:
     from micrornn_cli.console import err
 
     class Listener(event.Listener):
-        said = False
+        def __init__(self) -> None:
+            self.said: set[str] = set()
 
         def on_start(self, happening: Any) -> None:
+            package, _, name = happening.data["dispatcher"].py_func.__module__.rpartition(".")
             if not self.said:
                 err.print("compiling the kernels for this processor, once per machine: up to half a minute")
-            self.said = True
+            if name not in self.said and package.startswith("micrornn"):
+                err.print(f"  {name}", style="dim")
+            self.said.add(name)
 
         def on_end(self, happening: Any) -> None:
             pass
