@@ -176,8 +176,7 @@ def window(meta: Mapping[str, Any], vocab_size: int, seq_len: int, batch_size: i
     """
     needed, reason = seq_len * batch_size + 1, ""
     try:
-        tokens, span = own_validation(meta)
-        ids = tokens[span][:needed]
+        ids = own_validation(meta)[:needed]
         reason = "" if len(ids) == needed else "its validation part is too short"
     except MicrornnError as error:
         reason = str(error)

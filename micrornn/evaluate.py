@@ -70,24 +70,23 @@ def window_losses(model: LanguageModel, lanes: Lanes) -> Iterator[float]:
         yield loss
 
 
-def evaluate(model: LanguageModel, ids: Ids, span: slice, batch_size: int, num_steps: int,
+def evaluate(model: LanguageModel, ids: Ids, batch_size: int, num_steps: int,
              progress: Progress | None = None) -> Score:  # fmt: skip
-    """The mean loss over `span` of the ids. With fewer lanes, then fewer time steps, if that is short.
+    """The mean loss over the ids. With fewer lanes, then fewer time steps, if that is short.
 
     progress(done, total)    called after each window with the number of windows
     """
-    start, stop, _ = span.indices(len(ids))
-    if stop - start < 2:
-        raise DataError(f"the text has {max(stop - start, 0)} tokens, at least 2 are needed; give more of it")
+    if len(ids) < 2:
+        raise DataError(f"the text has {len(ids)} tokens, at least 2 are needed; give more of it")
     model.train(False)
-    lanes = Lanes.validation(ids, span, batch_size, num_steps)
+    lanes = Lanes.validation(ids, batch_size, num_steps)
     total = 0.0
     for done, loss in enumerate(window_losses(model, lanes), 1):
         total += loss
         if progress is not None:
             progress(done, lanes.num_windows)
     predicted = lanes.num_windows * lanes.tokens_per_update
-    return Score(total / lanes.num_windows, predicted, stop - start, lanes.batch_size, lanes.num_steps)
+    return Score(total / lanes.num_windows, predicted, len(ids), lanes.batch_size, lanes.num_steps)
 
 
 def encode_files(paths: Sequence[Path], vocab: Vocab) -> np.ndarray:
@@ -103,8 +102,8 @@ def encode_files(paths: Sequence[Path], vocab: Vocab) -> np.ndarray:
     return np.concatenate(pieces)
 
 
-def own_validation(meta: Mapping[str, Any], progress: Progress | None = None) -> tuple[Ids, slice]:
-    """(ids, the part held out) of the text that a run learns from, found through its config.toml.
+def own_validation(meta: Mapping[str, Any], progress: Progress | None = None) -> Ids:
+    """The ids of the part held out of the text that a run learns from, found through its config.toml.
 
     meta    as `load_run` gives it
     """
@@ -121,4 +120,4 @@ def own_validation(meta: Mapping[str, Any], progress: Progress | None = None) ->
     tokens = tokenize(paths, config.level, max_size=config.vocab_size or None, progress=progress)
     if tokens.fingerprint != meta.get("text"):
         raise DataError("the text of this run has changed since, and so has what it held out")
-    return tokens, split(len(tokens), config.val_fraction)[1]
+    return split(tokens, config.val_fraction)[1]

@@ -58,10 +58,10 @@ class Training:
     def __init__(self, config: Config, tokens: Tokens):
         device.require(config.device)
         self.config, self.tokens, self.vocab = config, tokens, tokens.vocab
-        training, validation = split(len(tokens), config.val_fraction)
-        self.lanes = Lanes(tokens, training, config.batch_size, config.num_steps)
+        training, validation = split(tokens, config.val_fraction)
+        self.lanes = Lanes(training, config.batch_size, config.num_steps)
         self.val_lanes = (
-            Lanes.validation(tokens, validation, config.batch_size, config.num_steps) if config.val_fraction else None
+            Lanes.validation(validation, config.batch_size, config.num_steps) if config.val_fraction else None
         )
         require_memory(config, self.vocab.size)
         self.model = LanguageModel(config, self.vocab.size)

@@ -48,16 +48,14 @@ def cut(text: str, size: int) -> list[str]:
 
 @given(num_tokens=st.integers(2, 400), batch_size=sizes, num_steps=sizes, block_bytes=st.integers(1, 300))
 def test_lanes_are_the_corpus(num_tokens: int, batch_size: int, num_steps: int, block_bytes: int) -> None:
-    start = 5
-    corpus = np.arange(start + num_tokens + 3, dtype=np.uint16)
-    span = slice(start, start + num_tokens)
+    corpus = np.arange(num_tokens, dtype=np.uint16)
     if num_tokens < batch_size * num_steps + 1:
         with pytest.raises(DataError, match="training part has"):
-            Lanes(corpus, span, batch_size, num_steps)
+            Lanes(corpus, batch_size, num_steps)
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(micrornn.data.text, "BLOCK_BYTES", block_bytes)
-        lanes = Lanes(corpus, span, batch_size, num_steps)
+        lanes = Lanes(corpus, batch_size, num_steps)
     windows = [lanes.window(w) for w in range(lanes.num_windows)]
 
     for inputs, targets in windows:
@@ -69,10 +67,10 @@ def test_lanes_are_the_corpus(num_tokens: int, batch_size: int, num_steps: int, 
     whole = np.concatenate([inputs for inputs, _ in windows])
     used = lanes.num_windows * num_steps
     assert used <= lanes.lane_len < used + num_steps
-    first = start + np.arange(batch_size) * lanes.lane_len
+    first = np.arange(batch_size) * lanes.lane_len
     assert (whole == first + np.arange(used)[:, None]).all()
     assert whole.size + lanes.left_over == num_tokens
-    assert max(targets.max() for _, targets in windows) < start + num_tokens
+    assert max(targets.max() for _, targets in windows) < num_tokens
     assert num_tokens - batch_size * lanes.lane_len <= batch_size  # lanes could not be longer
 
     w = lanes.num_windows // 2  # out of order, and into one's own arrays
@@ -85,7 +83,7 @@ def test_lanes_are_the_corpus(num_tokens: int, batch_size: int, num_steps: int, 
 
 @given(num_tokens=st.integers(2, 200), batch_size=sizes, num_steps=sizes)
 def test_validation_lanes_always_have_a_window(num_tokens: int, batch_size: int, num_steps: int) -> None:
-    lanes = Lanes.validation(np.arange(num_tokens), slice(0, num_tokens), batch_size, num_steps)
+    lanes = Lanes.validation(np.arange(num_tokens), batch_size, num_steps)
     assert lanes.num_windows >= 1
     assert (lanes.batch_size, lanes.num_steps) <= (batch_size, num_steps)
     if num_tokens > batch_size * num_steps:
@@ -94,12 +92,25 @@ def test_validation_lanes_always_have_a_window(num_tokens: int, batch_size: int,
         assert lanes.num_steps == num_steps
 
 
-def test_split_and_describe() -> None:
-    assert split(1000, 0.05) == (slice(0, 950), slice(950, 1000))
-    assert split(10, 0.0) == (slice(0, 10), slice(10, 10))
+@given(num_tokens=st.integers(0, 9000), fraction=st.floats(0, 0.9), data=st.data())
+def test_split_holds_out_pieces_spread_over_the_corpus(num_tokens: int, fraction: float, data: st.DataObject) -> None:
+    corpus = np.arange(num_tokens)
+    training, validation = split(corpus, fraction)
+    assert len(validation) == int(num_tokens * fraction)
+    parts = [part[0 : len(part)] for part in (training, validation)]
+    assert (np.sort(np.concatenate(parts)) == corpus).all()  # each token in one of the two
+    for row, whole in zip((training, validation), parts):  # any stretch of them, across the seams too
+        start, stop = sorted(data.draw(st.integers(0, len(row))) for _ in range(2))
+        assert (row[start:stop] == whole[start:stop]).all() and len(row[start:stop]) == stop - start
+    if len(validation) >= 2000:  # no stretch of the corpus is without its piece
+        gaps = np.diff(np.concatenate([[-1], parts[1], [num_tokens]]))
+        assert gaps.max() <= num_tokens // min(len(validation) // 1000, 50) + 2
+
+
+def test_describe() -> None:
     text = "the cat sat on the mat. And so it was. The end."
     vocab = Vocab.build([text], "char")
-    picture = describe(Lanes(vocab.encode(text), slice(0, len(text)), 4, 5), vocab, shown=3)
+    picture = describe(Lanes(vocab.encode(text), 4, 5), vocab, shown=3)
     assert json.loads(json.dumps(picture)) == picture
     assert picture.pop("lanes") == [
         {"lane": 0, "start": 0, "stop": 11, "first": list("the"), "last": list("sat")},
@@ -302,7 +313,7 @@ with open(folder / "a.txt", "wb") as file:
         file.write(bytes(range(32, 127)) * 10526)
 before = high_water()
 tokens = tokenize([folder / "a.txt"], "char", folder)
-lanes = Lanes(tokens, slice(0, len(tokens)), 16, 4096)
+lanes = Lanes(tokens, 16, 4096)
 total = sum(int(lanes.window(w)[0].sum()) for w in range(lanes.num_windows))
 print(high_water() - before, len(tokens), lanes.num_windows)
 """
@@ -330,7 +341,7 @@ def read(folder: Path, data: bytes, chunk_bytes: int = 4) -> str:
 
 
 def lay(num_tokens: int, batch_size: int, num_steps: int) -> Lanes:
-    return Lanes(np.zeros(num_tokens, np.uint8), slice(0, num_tokens), batch_size, num_steps)
+    return Lanes(np.zeros(num_tokens, np.uint8), batch_size, num_steps)
 
 
 BAD: dict[str, tuple[Callable[[Path], object], type[MicrornnError], str]] = {
@@ -407,8 +418,8 @@ BAD: dict[str, tuple[Callable[[Path], object], type[MicrornnError], str]] = {
         DataError,
         "damaged vocabulary",
     ),
-    "fraction": (lambda d: split(10, 1.0), ConfigError, "--val-fraction is 1.0, expected at least 0"),
-    "not a number": (lambda d: split(10, math.nan), ConfigError, "--val-fraction is nan"),
+    "fraction": (lambda d: split(np.zeros(10), 1.0), ConfigError, "--val-fraction is 1.0, expected at least 0"),
+    "not a number": (lambda d: split(np.zeros(10), math.nan), ConfigError, "--val-fraction is nan"),
     "batch_size": (lambda d: lay(10, 0, 3), ConfigError, "batch_size is 0, expected at least 1"),
     "num_steps": (lambda d: lay(10, 3, -1), ConfigError, "num_steps is -1, expected at least 1"),
     "short text": (
@@ -417,7 +428,7 @@ BAD: dict[str, tuple[Callable[[Path], object], type[MicrornnError], str]] = {
         r"2,000 tokens, but batch_size 40 x num_steps 50 \+ 1 = 2,001 .*\n.*--val-fraction, --batch-size or",
     ),
     "short validation": (
-        lambda d: Lanes.validation(np.zeros(9), slice(8, 9), 4, 4),
+        lambda d: Lanes.validation(np.zeros(1), 4, 4),
         DataError,
         "validation part has 1 tokens, at least 2 are needed; raise --val-fraction",
     ),

@@ -81,7 +81,7 @@ def _few(n: int) -> list[int]:
 
 def _cell(lanes: Lanes, vocab: Vocab, b: int, w: int, width: int) -> str:
     """What lane b reads in window w; cut in its middle if it is too long."""
-    start = lanes.span.start + b * lanes.lane_len + w * lanes.num_steps
+    start = b * lanes.lane_len + w * lanes.num_steps
     take = min(lanes.num_steps, width + 1)
     head = _visible(vocab, lanes.tokens[start : start + take])
     if len(head) <= width and take == lanes.num_steps:

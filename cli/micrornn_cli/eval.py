@@ -46,15 +46,14 @@ def eval(run: str, files: tuple[str, ...], batch_size: int | None, num_steps: in
     batch_size, num_steps = batch_size or model.config.batch_size, num_steps or model.config.num_steps
     if files:
         ids: data.text.Ids = encode_files(data.find(files), vocab)
-        span = slice(0, len(ids))
     else:
         try:
             with progress("reading the text", as_json) as tell:
-                ids, span = own_validation(meta, tell)
+                ids = own_validation(meta, tell)
         except MicrornnError as error:
             raise type(error)(f"{error}.\nName FILES to evaluate on.") from None
     with compiling(as_json), progress("evaluating", as_json) as tell:
-        score = evaluate(model, ids, span, batch_size, num_steps, tell)
+        score = evaluate(model, ids, batch_size, num_steps, tell)
     found: dict[str, Any] = {
         "run": run, "checkpoint": meta["path"], "files": list(files), "updates": meta["updates"],
         "level": vocab.kind, "loss": score.loss,
@@ -65,7 +64,7 @@ def eval(run: str, files: tuple[str, ...], batch_size: int | None, num_steps: in
         found["perplexity"] = score.perplexity
     found |= {"tokens": score.tokens, "predicted": score.predicted}
     if vocab.unknown is not None:
-        found["unknown"] = int((ids[span] == vocab.unknown).sum())
+        found["unknown"] = int((ids[0 : len(ids)] == vocab.unknown).sum())
     found |= {"batch_size": score.batch_size, "num_steps": score.num_steps}
     if as_json:
         click.echo(json.dumps(found))

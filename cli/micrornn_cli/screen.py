@@ -33,7 +33,7 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
         "learning": f"{config.optimizer}, learning rate {config.lr:g} ({config.schedule})" + _clips(config),
         "held out": "nothing"
         if training.val_lanes is None
-        else f"the last {100 * config.val_fraction:g} % of the text, "
+        else f"{100 * config.val_fraction:g} % of the text, in pieces spread over it: "
         f"{training.val_lanes.num_tokens:,} {unit}, for validation every {config.val_every:,} updates",
         "ends": _end(training),
     }

@@ -6,8 +6,8 @@ tokens   tokenize, Tokens, default_cache_dir      the corpus as one mapped array
 text     split, Lanes, describe                   lanes side by side, windows of time steps
 
     tokens = tokenize(find(["texts/"]), "char")
-    training, validation = split(len(tokens), val_fraction=0.1)
-    lanes = Lanes(tokens, training, batch_size=32, num_steps=64)
+    training, validation = split(tokens, val_fraction=0.1)
+    lanes = Lanes(training, batch_size=32, num_steps=64)
     inputs, targets = lanes.window(0)  # each (num_steps, batch_size)
 """
 

@@ -165,9 +165,9 @@ def stdlib_sources() -> list[Path]:
     if not sources:
         raise DataError(f"no Python sources in {shown(folder)}; name a text file of your own")
 
-    # The last part of the corpus is the validation part. In alphabetical order that would be `urllib`,
-    # `xml`, `zipfile`: other code than what came before. In the order of a hash it is code like the rest,
-    # and, unlike with a seeded generator, a file added or taken away leaves the others where they were.
+    # In alphabetical order a lane would read one package after the other: a dozen files of `asyncio`, then of
+    # `concurrent`. In the order of a hash every stretch of the corpus is code of all kinds, and, unlike with a
+    # seeded generator, a file added or taken away leaves the others where they were.
     def shuffled(path: Path) -> bytes:
         return hashlib.sha256(os.fsencode(path.relative_to(folder).as_posix())).digest()
 

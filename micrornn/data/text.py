@@ -1,6 +1,7 @@
 """A corpus laid into lanes side by side and cut into windows of time steps.
 
-split      the corpus in two: training, and its last part for validation
+split      the corpus in two: training, and pieces spread over it for validation
+Pieces     parts of a corpus, read as if they were one row
 Lanes      batch_size lanes, windows of num_steps time steps
 describe   the numbers and tokens that a drawing of the lanes needs
 
@@ -22,6 +23,8 @@ from micrornn.errors import ConfigError, DataError
 # Of each lane so many windows are read at once that together they take about this much memory.
 BLOCK_BYTES = 4 << 20
 
+LEAST_PIECE, MOST_PIECES = 1000, 50  # held-out pieces: so many tokens at least, so many pieces at most
+
 
 class Ids(Protocol):
     """A long row of token ids: `Tokens` or a NumPy array."""
@@ -31,16 +34,53 @@ class Ids(Protocol):
     def __getitem__(self, span: slice, /) -> np.ndarray: ...
 
 
-def split(num_tokens: int, val_fraction: float) -> tuple[slice, slice]:
-    """Return the training part and the validation part of a corpus; the latter is its last tokens."""
+class Pieces:
+    """Some pieces of a row of token ids, end to end, to be read as if they were one row."""
+
+    def __init__(self, tokens: Ids, spans: list[slice]) -> None:
+        self.tokens, self.spans = tokens, spans
+        self._starts = np.cumsum([0] + [span.stop - span.start for span in spans])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, span: slice, /) -> np.ndarray:
+        start, stop, _ = span.indices(len(self))
+        first = int(np.searchsorted(self._starts, start, side="right")) - 1
+        parts: list[np.ndarray] = []
+        for n in range(first, len(self.spans)):
+            low, high = max(start, self._starts[n]), min(stop, self._starts[n + 1])
+            if low < high or not parts:
+                shift = self.spans[n].start - self._starts[n]
+                parts.append(self.tokens[int(low + shift) : int(max(low, high) + shift)])
+            if self._starts[n + 1] >= stop:
+                break
+        return parts[0] if len(parts) == 1 else np.concatenate(parts or [self.tokens[0:0]])
+
+
+def split(tokens: Ids, val_fraction: float) -> tuple[Pieces, Pieces]:
+    """A corpus in two: what is learned from, and what is held out for validation.
+
+    The held-out part is the last bit of each of up to 50 equal stretches of the corpus. Its very end alone would
+    be another chapter, another author, or modules whose names begin with z. Where the pieces lie depends on the
+    corpus only, so that runs with different batch_size or num_steps are measured on the same text.
+    """
     if not 0 <= val_fraction < 1:
         raise ConfigError(f"--val-fraction is {val_fraction}, expected at least 0 and less than 1")
-    num_training = num_tokens - int(num_tokens * val_fraction)
-    return slice(0, num_training), slice(num_training, num_tokens)
+    n = len(tokens)
+    held_out = int(n * val_fraction)
+    count = min(max(held_out // LEAST_PIECE, 1), MOST_PIECES)
+    training, validation = [], []
+    for k in range(count):
+        start, stop = k * n // count, (k + 1) * n // count
+        cut = stop - ((k + 1) * held_out // count - k * held_out // count)
+        training.append(slice(start, cut))
+        validation.append(slice(cut, stop))
+    return Pieces(tokens, training), Pieces(tokens, validation)
 
 
 class Lanes:
-    """The tokens of `span` as `batch_size` lanes, cut into windows of `num_steps` time steps.
+    """Tokens as `batch_size` lanes, cut into windows of `num_steps` time steps.
 
     With n tokens, lane b is the piece of `lane_len = (n - 1) // batch_size` tokens that begins at token
     `b * lane_len`. Window w is time steps `[w * num_steps, (w + 1) * num_steps)` of every lane, so window
@@ -52,12 +92,11 @@ class Lanes:
     left_over           tokens that no window reads as input; one of them at least is a target
     """
 
-    def __init__(self, tokens: Ids, span: slice, batch_size: int, num_steps: int, part: str = "training") -> None:
+    def __init__(self, tokens: Ids, batch_size: int, num_steps: int, part: str = "training") -> None:
         for name, number in (("batch_size", batch_size), ("num_steps", num_steps)):
             if number < 1:
                 raise ConfigError(f"{name} is {number}, expected at least 1")
-        start, stop, _ = span.indices(len(tokens))
-        num_tokens = max(stop - start, 0)
+        num_tokens = len(tokens)
         needed = batch_size * num_steps + 1
         if num_tokens < needed:
             raise DataError(
@@ -66,7 +105,6 @@ class Lanes:
                 f"  give more text, or change --val-fraction, --batch-size or --num-steps"
             )
         self.tokens = tokens
-        self.span = slice(start, stop)
         self.num_tokens = num_tokens
         self.batch_size = batch_size
         self.num_steps = num_steps
@@ -76,25 +114,24 @@ class Lanes:
         self.left_over = num_tokens - self.num_windows * self.tokens_per_update
         # A window touches as many far places of the corpus as there are lanes, which is slow one by one. So a
         # block of windows is read lane by lane, and a window is one strided copy out of the block.
-        dtype = tokens[start : start + 1].dtype
+        dtype = tokens[0:1].dtype
         windows = BLOCK_BYTES // (self.tokens_per_update * dtype.itemsize)
         self._block_windows = min(max(windows, 1), self.num_windows)
         self._block = np.empty((batch_size, self._block_windows * num_steps + 1), dtype)
         self._held = range(0)  # the windows in the block
 
     @classmethod
-    def validation(cls, tokens: Ids, span: slice, batch_size: int, num_steps: int) -> Lanes:
+    def validation(cls, tokens: Ids, batch_size: int, num_steps: int) -> Lanes:
         """Lay out a part that is read only to measure: with fewer lanes, then fewer steps, if it is short."""
-        start, stop, _ = span.indices(len(tokens))
-        num_inputs = stop - start - 1
+        num_inputs = len(tokens) - 1
         if num_inputs < 1:
             raise DataError(
-                f"the validation part has {max(stop - start, 0)} tokens, at least 2 are needed; "
+                f"the validation part has {len(tokens)} tokens, at least 2 are needed; "
                 "raise --val-fraction or give more text"
             )
         num_steps = min(num_steps, num_inputs)
         batch_size = min(batch_size, num_inputs // max(num_steps, 1))
-        return cls(tokens, span, batch_size, num_steps, "validation")
+        return cls(tokens, batch_size, num_steps, "validation")
 
     def fill(self, w: int, inputs: np.ndarray, targets: np.ndarray) -> None:
         """Write window `w` into two integer arrays `(num_steps, batch_size)`. Quick if they come in order."""
@@ -112,7 +149,7 @@ class Lanes:
         length = len(held) * self.num_steps + 1
         self._held = range(0)  # until all of it is here: an interrupt may come in between
         for b in range(self.batch_size):
-            start = self.span.start + b * self.lane_len + w * self.num_steps
+            start = b * self.lane_len + w * self.num_steps
             self._block[b, :length] = self.tokens[start : start + length]
         self._held = held
 
@@ -134,7 +171,7 @@ def describe(lanes: Lanes, vocab: Vocab, shown: int = 8) -> dict[str, Any]:
     shown = min(shown, lanes.lane_len)
 
     def lane(b: int) -> dict[str, Any]:
-        start = lanes.span.start + b * lanes.lane_len
+        start = b * lanes.lane_len
         stop = start + lanes.lane_len
         first, last = lanes.tokens[start : start + shown], lanes.tokens[stop - shown : stop]
         return {
