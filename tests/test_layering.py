@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 # A new file or folder of micrornn/ gets its place here. Each may import what stands before it, and a folder's
 # files one another.
 HOUSE = (
-    "errors", "config", "device", "kernels", "tape", "ops", "parameters", "cells", "recurrent", "layers",
+    "__init__", "errors", "config", "device", "kernels", "tape", "ops", "parameters", "cells", "recurrent", "layers",
     "optim", "gradcheck", "tapeview", "data", "checkpoint", "bptt", "tasks", "evaluate", "train", "checks",
 )  # fmt: skip
 
