@@ -95,6 +95,8 @@ class Recurrent(Module):
         lengths   how many first steps of each lane count: the usual mask, made here
         """
         if lengths is not None:
+            if np.size(lengths) and np.max(lengths) > x.shape[0]:
+                raise ShapeError(f"{self.cell.name}: a length of {np.max(lengths)}, but x has {x.shape[0]} time steps")
             mask = np.arange(x.shape[0])[:, None] < np.asarray(lengths)[None, :]
         self._check(x, state, mask)
         states = [list(rows) for rows in (state if state is not None else self.initial(x.shape[1]))]

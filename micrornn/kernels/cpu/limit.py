@@ -1,0 +1,85 @@
+"""What this processor could do at most: fused multiply-adds from register to register, and nothing else.
+
+    fma_limit(threads)    GFLOP/s of float32, one FMA counted as two operations
+
+It is the ceiling that benchmarks measure a kernel against. No memory is touched, so no real kernel reaches it.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from llvmlite import ir
+from numba import prange, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from micrornn.kernels.cpu.jit import VECTOR, kernel, parallel
+
+CHAINS = 24  # independent sums: more than latency x ports of any processor so far, fewer than its registers
+WIDTH = VECTOR // 4
+
+
+@intrinsic
+def _spin(typing, out, at, rounds):
+    """`rounds` times: each of CHAINS vectors times a constant plus a constant; their sum goes to out[at]."""
+
+    def generate(context, builder, signature, args):
+        number, index = ir.FloatType(), ir.IntType(64)
+        vector = ir.VectorType(number, WIDTH)
+        fma = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{WIDTH}f32"
+        )
+        data = context.make_array(out)(context, builder, args[0]).data
+        place = builder.gep(data, [args[1]], source_etype=number)
+        first = builder.load(place, typ=number)
+        before, head, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
+        none = ir.Constant(vector, ir.Undefined)
+        starts = [builder.insert_element(none, first, ir.IntType(32)(i % WIDTH)) for i in range(CHAINS)]
+        factor = ir.Constant(vector, [0.999] * WIDTH)
+        builder.branch(head)
+        builder.position_at_end(head)
+        n = builder.phi(index)
+        sums = [builder.phi(vector) for _ in range(CHAINS)]
+        n.add_incoming(index(0), before)
+        for total, start in zip(sums, starts):
+            total.add_incoming(start, before)
+        nexts = [builder.call(fma, [total, factor, factor]) for total in sums]
+        more = builder.add(n, index(1))
+        n.add_incoming(more, head)
+        for total, value in zip(sums, nexts):
+            total.add_incoming(value, head)
+        builder.cbranch(builder.icmp_signed("<", more, args[2]), head, after)
+        builder.position_at_end(after)
+        total = nexts[0]
+        for value in nexts[1:]:
+            total = builder.fadd(total, value)
+        builder.store(builder.extract_element(total, ir.IntType(32)(0)), place)
+        return context.get_dummy_value()
+
+    return types.none(out, types.intp, types.intp), generate
+
+
+@kernel
+def _alone(out, rounds):
+    _spin(out, 0, rounds)
+
+
+@parallel
+def _together(out, rounds):
+    for part in prange(out.size // 16):
+        _spin(out, part * 16, rounds)
+
+
+def fma_limit(threads: int = 1, seconds: float = 0.2) -> float:
+    """GFLOP/s of float32 on so many threads: the best of some tries, as the ceiling is what we are after."""
+    out, rounds, best = np.zeros(16 * threads, np.float32), 2_000_000, 0.0
+    run = _alone if threads == 1 else _together
+    run(out, 10)
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or not best:
+        start = time.perf_counter()
+        run(out, rounds)
+        best = max(best, 2 * CHAINS * WIDTH * rounds * threads / (time.perf_counter() - start) / 1e9)
+    return best
