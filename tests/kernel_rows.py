@@ -212,13 +212,13 @@ INDEXED = (
 def main(mode: str) -> None:
     cpu.set_threads(1)
     product.DEPTH, product.BREADTH = 5, 8  # so that small products have several blocks
-    product.FAR = 3 if mode == "plain" else 20  # and both ways to read a transposed matrix are met
     if mode == "plain":
         assert not hasattr(product.pack, "py_func"), "the compiler is on"
         for name in NAMES:
             sweep(name, np.float64, (2, 3))
     else:
-        product.tile = kernel(tile.plain_tile)  # the other one reads and writes through bare pointers
+        product.tile = kernel(tile.plain_tile)  # the others read and write through bare pointers
+        product.packed_tile = kernel(tile.plain_packed_tile)
         try:
             cpu.gather(np.zeros((1, 2)), np.zeros((3, 2)), np.array([3], np.int32))
         except IndexError:

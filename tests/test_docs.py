@@ -258,6 +258,15 @@ def test_every_command_is_explained() -> None:
     assert all(f"## micrornn {command}\n" in reference for command in COMMANDS)
 
 
+@pytest.mark.parametrize("kind", ["bash", "zsh", "fish"])
+def test_completion_works_as_documented(kind: str, tmp_path: Path) -> None:
+    assert f"_MICRORNN_COMPLETE={kind}_source micrornn" in (ROOT / "docs" / "commands.md").read_text("utf-8")
+    word = "tr" if kind == "fish" else "1"  # what the script of that line asks when TAB is pressed: fish gives the word
+    asked = f'COMP_WORDS="micrornn tr" COMP_CWORD={word}'
+    done = shell(f"_MICRORNN_COMPLETE={kind}_complete {asked} micrornn", tmp_path)
+    assert "train" in re.split(r"\W+", done.stdout) and "tape" not in done.stdout
+
+
 @pytest.mark.parametrize("path", PAGES, ids=name)
 def test_no_path_of_somebodys_machine(path: Path) -> None:
     text = path.read_text("utf-8")

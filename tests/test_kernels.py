@@ -112,12 +112,12 @@ def test_matmul_of_any_size(sizes: tuple[int, int, int], flags: tuple[bool, ...]
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("flags", [*itertools.product((False, True), repeat=3)])
 def test_matmul_over_several_blocks(flags: tuple[bool, ...], count: int, set_threads: Callable) -> None:
-    """Sizes at which b is packed in several blocks; at which rows of a transposed a are packed too."""
+    """Sizes at which b is packed in several blocks, and rows are done in several strips."""
     set_threads(count)
     d = Draw(np.float32, 1)
     for m, k, n in (
         (29, 2 * product.DEPTH + 9, product.BREADTH + 37),
-        (product.FAR + 5, product.DEPTH + 3, 41),
+        (2 * product.STRIP + 5, product.DEPTH + 3, 41),
     ):
         a, b = d.normal(*((k, m) if flags[0] else (m, k))), d.normal(*((n, k) if flags[1] else (k, n)))
         compare("matmul", [d.normal(m, n) if flags[2] else d.out(m, n), a, b, *flags], 1e-5)
@@ -159,22 +159,27 @@ def test_dropout_mask_and_mean(rate: float, set_threads: Callable[[int], None]) 
 
 
 @kernel
-def one_tile(m, c, c_at, c_row, n, a, a_at, a_row, a_col, p, p_at, count, add):
-    tile.vector_tile(m, c, c_at, c_row, n, a, a_at, a_row, a_col, p, p_at, count, add)
+def one_tile(m, c, c_at, c_row, n, a, a_at, a_row, p, p_at, count, add):
+    tile.vector_tile(m, c, c_at, c_row, n, a, a_at, a_row, p, p_at, count, add)
+
+
+@kernel
+def one_packed_tile(m, c, c_at, c_row, n, a, a_at, p, p_at, count, add):
+    tile.vector_packed_tile(m, c, c_at, c_row, n, a, a_at, p, p_at, count, add)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=lambda t: t.__name__)
 def test_vector_tile_is_the_plain_tile(dtype: type) -> None:
     """All heights, the narrow last panel, both ways to lie in memory; nothing beside the tile is touched."""
     d, width = Draw(dtype, 3), product.panel_width(dtype)
-    for m, n, count in itertools.product(range(1, TILE_ROWS + 1), (1, width - 1, width), (0, 1, 9)):
+    for m, n, count in itertools.product(range(1, TILE_ROWS + 1), (1, width - 1, width), (0, 1, 4, 9)):
         a, p = d.normal(3 + m * (count + 2)), d.normal(5 + count * width)
-        for strides, add in itertools.product(((count + 2, 1), (1, m)), (0, 1)):
+        for packed, add in itertools.product((False, True), (0, 1)):
             c = d.normal(4 + m * (width + 3))
             plain = c.copy()
-            rest = (n, a, 3, *strides, p, 5, count, add)
-            one_tile(m, c, 4, width + 3, *rest)
-            tile.plain_tile(m, plain, 4, width + 3, *rest)
+            rest = (n, a, 3, *(() if packed else (count + 2,)), p, 5, count, add)
+            (one_packed_tile if packed else one_tile)(m, c, 4, width + 3, *rest)
+            (tile.plain_packed_tile if packed else tile.plain_tile)(m, plain, 4, width + 3, *rest)
             np.testing.assert_allclose(c, plain, rtol=0, atol=TOLERANCE[dtype])
 
 

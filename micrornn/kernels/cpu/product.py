@@ -12,11 +12,11 @@ from numba import prange
 
 from micrornn.kernels.cpu.jit import TILE_BYTES, TILE_ROWS, kernel, parallel
 from micrornn.kernels.cpu.threads import bound, split, workspace
-from micrornn.kernels.cpu.tile import tile
+from micrornn.kernels.cpu.tile import packed_tile, tile
 
 DEPTH = 256  # rows of a packed block: a panel of DEPTH rows fits the first-level cache
 BREADTH = 1024  # its columns: the block fits the second-level cache
-FAR = 256  # numbers from row to row of a transposed matrix, from which on packing it pays
+STRIP = 8 * TILE_ROWS  # rows of C that are done with all panels before the next are begun: they stay near too
 
 
 def panel_width(dtype: np.dtype) -> int:
@@ -66,32 +66,38 @@ def pack_rows(q, q_at, a, k0, k1, low, high):
 
 
 @kernel
-def multiply(c, c_at, c_row, rows, columns, a, a_at, a_row, a_col, p, p_at, count, add):
-    """C (+)= A P for packed panels P. Flat arrays; `*_at` is an offset, `*_row` and `*_col` are strides.
-    a_row = 0 means that A was packed by `pack_rows`."""
+def multiply(c, c_at, c_row, rows, columns, a, a_at, a_row, p, p_at, count, add):
+    """C (+)= A P for packed panels P. Flat arrays; `*_at` is an offset, `*_row` the stride from row to row."""
     width = TILE_BYTES // c.itemsize
     tiles = (rows + TILE_ROWS - 1) // TILE_ROWS
-    packed = a_row == 0
     for left in range(0, columns, width):
         n = min(width, columns - left)
         for t in range(tiles):
             # tiles of 10 and 10 rows rather than 12 and 8: a low tile does not hide the latency of its sums
             low = t * rows // tiles
             m = (t + 1) * rows // tiles - low
-            x_at, x_row, x_col = (low * count, 1, m) if packed else (low * a_row, a_row, a_col)
-            tile(
-                m,
-                c, c_at + low * c_row + left, c_row, n,
-                a, a_at + x_at, x_row, x_col,
-                p, p_at + left * count, count, add,
-            )  # fmt: skip
+            at = c_at + low * c_row + left
+            tile(m, c, at, c_row, n, a, a_at + low * a_row, a_row, p, p_at + left * count, count, add)
+
+
+@kernel
+def multiply_packed(c, c_at, c_row, rows, columns, a, a_at, p, p_at, count, add):
+    """The same for an A that `pack_rows` has packed."""
+    width = TILE_BYTES // c.itemsize
+    tiles = (rows + TILE_ROWS - 1) // TILE_ROWS
+    for left in range(0, columns, width):
+        n = min(width, columns - left)
+        for t in range(tiles):
+            low = t * rows // tiles
+            m = (t + 1) * rows // tiles - low
+            at = c_at + low * c_row + left
+            packed_tile(m, c, at, c_row, n, a, a_at + low * count, p, p_at + left * count, count, add)
 
 
 @kernel
 def _matmul_rows(out, a, b, trans_a, trans_b, accumulate, low, high, p, p_at, q, q_at):
     """Rows low:high of the product; p[p_at:] has room for a packed block of b, q[q_at:] for one of a."""
-    columns, depth = out.shape[1], a.shape[0] if trans_a else a.shape[1]
-    a_row, a_col = (1, a.shape[1]) if trans_a else (a.shape[1], 1)
+    rows, columns, depth = high - low, out.shape[1], a.shape[0] if trans_a else a.shape[1]
     c, x = out.reshape(-1), a.reshape(-1)
     if depth == 0 and not accumulate:
         out[low:high] = 0
@@ -100,22 +106,23 @@ def _matmul_rows(out, a, b, trans_a, trans_b, accumulate, low, high, p, p_at, q,
         for k0 in range(0, depth, DEPTH):
             k1 = min(k0 + DEPTH, depth)
             pack(p, p_at, b, trans_b, k0, k1, n0, n1)
-            add = 1 if accumulate or k0 > 0 else 0
-            if trans_a and a_col >= FAR:
-                pack_rows(q, q_at, a, k0, k1, low, high)
-                multiply(c, low * columns + n0, columns, high - low, n1 - n0, q, q_at, 0, 0, p, p_at, k1 - k0, add)
-            else:
-                multiply(
-                    c, low * columns + n0, columns, high - low, n1 - n0,
-                    x, low * a_row + k0 * a_col, a_row, a_col, p, p_at, k1 - k0, add,
-                )  # fmt: skip
+            at, add = low * columns + n0, 1 if accumulate or k0 > 0 else 0
+            for first in range(0, rows, STRIP):
+                n = min(STRIP, rows - first)
+                here = at + first * columns
+                if trans_a:
+                    pack_rows(q, q_at, a, k0, k1, low + first, low + first + n)
+                    multiply_packed(c, here, columns, n, n1 - n0, q, q_at, p, p_at, k1 - k0, add)
+                else:
+                    x_at = (low + first) * depth + k0
+                    multiply(c, here, columns, n, n1 - n0, x, x_at, depth, p, p_at, k1 - k0, add)
 
 
 @parallel
 def _matmul_parallel(out, a, b, trans_a, trans_b, accumulate, parts, p, block, q):
     for part in prange(parts):
         low, high = bound(part, parts, out.shape[0]), bound(part + 1, parts, out.shape[0])
-        _matmul_rows(out, a, b, trans_a, trans_b, accumulate, low, high, p, part * block, q, low * DEPTH)
+        _matmul_rows(out, a, b, trans_a, trans_b, accumulate, low, high, p, part * block, q, part * STRIP * DEPTH)
 
 
 def matmul(out, a, b, trans_a=False, trans_b=False, accumulate=False):
@@ -125,7 +132,7 @@ def matmul(out, a, b, trans_a=False, trans_b=False, accumulate=False):
     depth = a.shape[0] if trans_a else a.shape[1]
     parts = split((rows + TILE_ROWS - 1) // TILE_ROWS, rows * columns * depth)
     block = packed_size(min(depth, DEPTH), min(columns, BREADTH), out.dtype)
-    p, q = workspace(parts * block, out.dtype), workspace(rows * DEPTH if trans_a else 1, out.dtype, "rows")
+    p, q = workspace(parts * block, out.dtype), workspace(parts * STRIP * DEPTH if trans_a else 1, out.dtype, "rows")
     if parts == 1:
         _matmul_rows(out, a, b, trans_a, trans_b, accumulate, 0, rows, p, 0, q, 0)
     else:

@@ -46,7 +46,7 @@ def times(c, t_c, columns, a, t_a, p, low, high, add):
     depth = a.shape[2]
     multiply(
         c.reshape(-1), (t_c * c.shape[1] + low) * c.shape[2], c.shape[2], high - low, columns,
-        a.reshape(-1), (t_a * a.shape[1] + low) * depth, depth, 1, p, 0, depth, add,
+        a.reshape(-1), (t_a * a.shape[1] + low) * depth, depth, p, 0, depth, add,
     )  # fmt: skip
 
 

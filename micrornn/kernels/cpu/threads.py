@@ -19,6 +19,8 @@ from micrornn.kernels.cpu.jit import kernel
 _threads = 1
 _scratch = threading.local()
 
+LINE = 64  # bytes of a cache line
+
 # Below this many multiplications a part is done before another core has woken up (a parallel region: 2-5 us).
 WORTH_A_THREAD = 400_000
 
@@ -42,8 +44,13 @@ def bound(part, parts, rows):
 
 
 def workspace(shape: int | tuple[int, ...], dtype: np.dtype, name: str = "panels") -> np.ndarray:
-    """A scratch array of this shape, cut from one that is made once and grows; what it holds is undefined."""
+    """A scratch array of this shape, cut from one that is made once and grows; what it holds is undefined.
+
+    It begins on a cache line: a vector that lies across two of them takes two loads.
+    """
     arrays, key, size = _scratch.__dict__, (name, np.dtype(dtype).char), math.prod(np.atleast_1d(shape))
     if key not in arrays or arrays[key].size < size:
-        arrays[key] = np.empty(size, dtype)
+        whole = np.empty(size + LINE // np.dtype(dtype).itemsize, dtype)
+        start = -whole.ctypes.data % LINE // whole.itemsize
+        arrays[key] = whole[start : start + size]
     return arrays[key][:size].reshape(shape)

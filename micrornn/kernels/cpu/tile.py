@@ -22,15 +22,28 @@ from numba.extending import intrinsic
 
 from micrornn.kernels.cpu.jit import TILE_BYTES, TILE_ROWS
 
+UNROLL = 4  # steps of k in one turn of the loop: between them lies no other instruction than the products
 
-def plain_tile(m, c, c_at, c_row, n, a, a_at, a_row, a_col, p, p_at, count, add):
-    """The micro-kernel, plainly. Arrays are flat; `*_at` is an offset, `*_row` and `*_col` are strides."""
+
+def plain_tile(m, c, c_at, c_row, n, a, a_at, a_row, p, p_at, count, add):
+    """The micro-kernel, plainly. Arrays are flat, `*_at` is an offset, `*_row` the stride from row to row."""
     width = TILE_BYTES // c.itemsize
     for i in range(m):
         for j in range(n):
             total = c[c_at + i * c_row + j] if add else c.dtype.type(0)
             for k in range(count):
-                total += a[a_at + i * a_row + k * a_col] * p[p_at + k * width + j]
+                total += a[a_at + i * a_row + k] * p[p_at + k * width + j]
+            c[c_at + i * c_row + j] = total
+
+
+def plain_packed_tile(m, c, c_at, c_row, n, a, a_at, p, p_at, count, add):
+    """The same for an A that is packed too: the m numbers of one k side by side (product.pack_rows)."""
+    width = TILE_BYTES // c.itemsize
+    for i in range(m):
+        for j in range(n):
+            total = c[c_at + i * c_row + j] if add else c.dtype.type(0)
+            for k in range(count):
+                total += a[a_at + k * m + i] * p[p_at + k * width + j]
             c[c_at + i * c_row + j] = total
 
 
@@ -39,6 +52,7 @@ class _Writer:
 
     def __init__(self, builder: ir.IRBuilder, number: Any, scalar: ir.Type, values: dict[str, ir.Value]):
         self.builder, self.values, self.scalar = builder, values, scalar
+        self.packed = "a_row" not in values
         self.width = TILE_BYTES * 8 // number.bitwidth
         self.bytes = number.bitwidth // 8
         self.vector = ir.VectorType(scalar, self.width)
@@ -63,8 +77,8 @@ class _Writer:
     def at(self, pointer: ir.Value, offset: ir.Value) -> ir.Value:
         return self.builder.gep(pointer, [offset], source_etype=self.scalar)
 
-    def loop(self, start: ir.Value, sums: list[ir.Value], m: int, chains: int) -> tuple[ir.Value, list]:
-        """for k in start, start + chains, ... while it fits: sums[chain, i] += A[i, k + chain] P[k + chain]."""
+    def loop(self, start: ir.Value, sums: list[ir.Value], m: int, chains: int, unroll: int) -> tuple[ir.Value, list]:
+        """for k in start, start + unroll, ... while it fits: sums[k % chains][i] += A[i, k] P[k], for `unroll` k's."""
         b, index = self.builder, ir.IntType(64)
         before = b.block
         head, body, after = (b.append_basic_block() for _ in range(3))
@@ -75,20 +89,25 @@ class _Writer:
         phis = [b.phi(self.vector) for _ in sums]
         for phi, first in zip(phis, sums):
             phi.add_incoming(first, before)
-        end = b.add(k, index(chains))
+        end = b.add(k, index(unroll))
         b.cbranch(b.icmp_signed("<=", end, self.values["count"]), body, after)
         b.position_at_end(body)
-        for chain in range(chains):
-            here = b.add(k, index(chain))
-            row = b.load(self.at(self.values["p"], b.mul(here, index(self.width))), typ=self.vector)
+        panel = self.at(self.values["p"], b.mul(k, index(self.width)))
+        if self.packed:
+            tile = self.at(self.values["a"], b.mul(k, index(m)))
+        else:
+            rows = [self.at(self.values["a"], b.add(b.mul(index(i), self.values["a_row"]), k)) for i in range(m)]
+        totals = list(phis)
+        for step in range(unroll):
+            row = b.load(self.at(panel, index(step * self.width)), typ=self.vector)
             row.align = self.bytes
-            column = self.at(self.values["a"], b.mul(here, self.values["a_col"]))
             for i in range(m):
-                number = b.load(self.at(column, b.mul(index(i), self.values["a_row"])), typ=self.scalar)
-                phi = phis[chain * m + i]
-                phi.add_incoming(b.call(self.fma, [self.splat(number, self.scalar), row, phi]), body)
-        for phi in phis[chains * m :]:
-            phi.add_incoming(phi, body)
+                place = self.at(tile, index(step * m + i)) if self.packed else self.at(rows[i], index(step))
+                number = self.splat(b.load(place, typ=self.scalar), self.scalar)
+                at = step % chains * m + i
+                totals[at] = b.call(self.fma, [number, row, totals[at]])
+        for phi, total in zip(phis, totals):
+            phi.add_incoming(total, body)
         k.add_incoming(end, body)
         b.branch(head)
         b.position_at_end(after)
@@ -105,20 +124,16 @@ class _Writer:
         add = self.splat(b.icmp_signed("!=", values["add"], index(0)), ir.IntType(1))
         rows = [self.at(values["c"], b.mul(index(i), values["c_row"])) for i in range(m)]
         sums = [b.call(self.load, [row, self.align, b.and_(inside, add), zero]) for row in rows]
-        k, sums = self.loop(index(0), sums + [zero] * (m * (chains - 1)), m, chains)
-        if chains > 1:
-            _, sums = self.loop(k, sums, m, 1)  # what is left of k when count is no multiple of chains
-            for chain in range(1, chains):
-                sums[:m] = [b.fadd(sums[i], sums[chain * m + i]) for i in range(m)]
+        k, sums = self.loop(index(0), sums + [zero] * (m * (chains - 1)), m, chains, UNROLL)
+        _, sums = self.loop(k, sums, m, chains, 1)  # what is left of k when count is no multiple of UNROLL
+        for chain in range(1, chains):
+            sums[:m] = [b.fadd(sums[i], sums[chain * m + i]) for i in range(m)]
         for i in range(m):
             b.call(self.store, [sums[i], rows[i], self.align, inside])
 
 
-@intrinsic
-def vector_tile(typing, m, c, c_at, c_row, n, a, a_at, a_row, a_col, p, p_at, count, add):
-    """The micro-kernel for 1 <= m <= TILE_ROWS, as a switch over m."""
-    names = ("m", "c", "c_at", "c_row", "n", "a", "a_at", "a_row", "a_col", "p", "p_at", "count", "add")
-    number, arrays = c.dtype, {"c": c, "a": a, "p": p}
+def _generator(names: tuple[str, ...], number: Any, arrays: dict[str, Any]) -> Any:
+    """The code of the micro-kernel for 1 <= m <= TILE_ROWS, as a switch over m."""
 
     def generate(context, builder, signature, args):
         values, scalar = dict(zip(names, args)), context.get_value_type(number)
@@ -136,8 +151,26 @@ def vector_tile(typing, m, c, c_at, c_row, n, a, a_at, a_row, a_col, p, p_at, co
         builder.position_at_end(end)
         return context.get_dummy_value()
 
-    whole = types.intp
-    return types.none(whole, c, whole, whole, whole, a, whole, whole, whole, p, whole, whole, whole), generate
+    return generate
+
+
+@intrinsic
+def vector_tile(typing, m, c, c_at, c_row, n, a, a_at, a_row, p, p_at, count, add):
+    """`plain_tile` in vector registers."""
+    names = ("m", "c", "c_at", "c_row", "n", "a", "a_at", "a_row", "p", "p_at", "count", "add")
+    i8 = types.intp
+    generate = _generator(names, c.dtype, {"c": c, "a": a, "p": p})
+    return types.none(i8, c, i8, i8, i8, a, i8, i8, p, i8, i8, i8), generate
+
+
+@intrinsic
+def vector_packed_tile(typing, m, c, c_at, c_row, n, a, a_at, p, p_at, count, add):
+    """`plain_packed_tile` in vector registers."""
+    names = ("m", "c", "c_at", "c_row", "n", "a", "a_at", "p", "p_at", "count", "add")
+    i8 = types.intp
+    generate = _generator(names, c.dtype, {"c": c, "a": a, "p": p})
+    return types.none(i8, c, i8, i8, i8, a, i8, p, i8, i8, i8), generate
 
 
 tile = plain_tile if config.DISABLE_JIT else vector_tile
+packed_tile = plain_packed_tile if config.DISABLE_JIT else vector_packed_tile
