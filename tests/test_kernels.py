@@ -205,3 +205,11 @@ def test_kernels_under_another_numba(mode: str, switch: dict[str, str], tmp_path
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.strip() == "all well"
+
+
+def test_the_number_of_threads_is_kept_when_the_kernels_are_first_used() -> None:
+    code = (
+        "from micrornn import kernels; kernels.set_threads(1); kernels.for_device('cpu')\n"
+        "from micrornn.kernels.cpu import threads; print(threads.split(100, 10**12))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "1\n"

@@ -81,7 +81,6 @@ def for_device(name: str) -> Kernels:
     device.require(name)
     from micrornn.kernels import cpu
 
-    cpu.set_threads(device.default_threads())
     return Kernels(name, cpu)
 
 

@@ -40,6 +40,9 @@ def pack(p, p_at, b, trans_b, k0, k1, n0, n1):
             if trans_b:
                 for n in range(left, right):
                     p[p_at + n - left] = b[n, k]
+            elif right - left == width:  # of fixed length: no loop is left of it
+                for n in range(width):
+                    p[p_at + n] = b[k, left + n]
             else:
                 for n in range(left, right):
                     p[p_at + n - left] = b[k, n]
@@ -54,15 +57,19 @@ def pack_rows(q, q_at, a, k0, k1, low, high):
 
     Read in place, every k of a transposed matrix would be another cache line, all of them in few cache sets.
     """
-    rows = high - low
+    rows, count = high - low, k1 - k0
     tiles = (rows + TILE_ROWS - 1) // TILE_ROWS
-    for t in range(tiles):
-        first = t * rows // tiles
-        m = (t + 1) * rows // tiles - first
-        for k in range(k0, k1):
-            for i in range(m):
-                q[q_at + i] = a[k, low + first + i]
-            q_at += m
+    for k in range(count):  # along the rows of a: it is read in one straight line
+        for t in range(tiles):
+            first = t * rows // tiles
+            m = (t + 1) * rows // tiles - first
+            at = q_at + first * count + k * m
+            if m == TILE_ROWS:  # of fixed length: no loop is left of it
+                for i in range(TILE_ROWS):
+                    q[at + i] = a[k0 + k, low + first + i]
+            else:
+                for i in range(m):
+                    q[at + i] = a[k0 + k, low + first + i]
 
 
 @kernel

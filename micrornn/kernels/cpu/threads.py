@@ -14,9 +14,10 @@ import threading
 import numba
 import numpy as np
 
+from micrornn import device
 from micrornn.kernels.cpu.jit import kernel
 
-_threads = 1
+_threads = device.default_threads()
 _scratch = threading.local()
 
 LINE = 64  # bytes of a cache line

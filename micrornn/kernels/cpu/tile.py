@@ -22,7 +22,7 @@ from numba.extending import intrinsic
 
 from micrornn.kernels.cpu.jit import TILE_BYTES, TILE_ROWS
 
-UNROLL = 4  # steps of k in one turn of the loop: between them lies no other instruction than the products
+UNROLL = 4  # steps of k in one turn of the loop over a packed A: no instruction but loads and products is left in it
 
 
 def plain_tile(m, c, c_at, c_row, n, a, a_at, a_row, p, p_at, count, add):
@@ -118,14 +118,17 @@ class _Writer:
         So where m is small, k is split over several chains of sums that are added at the end."""
         b, index, values = self.builder, ir.IntType(64), self.values
         chains = max(1, 4 // m)
+        # With rows far apart, LLVM would load ahead for all unrolled steps and run out of registers.
+        unroll = UNROLL if self.packed else chains
         zero = ir.Constant(self.vector, [0.0] * self.width)
         places = ir.Constant(ir.VectorType(index, self.width), list(range(self.width)))
         inside = b.icmp_signed("<", places, self.splat(values["n"], index))  # the last panel may be narrower
         add = self.splat(b.icmp_signed("!=", values["add"], index(0)), ir.IntType(1))
         rows = [self.at(values["c"], b.mul(index(i), values["c_row"])) for i in range(m)]
         sums = [b.call(self.load, [row, self.align, b.and_(inside, add), zero]) for row in rows]
-        k, sums = self.loop(index(0), sums + [zero] * (m * (chains - 1)), m, chains, UNROLL)
-        _, sums = self.loop(k, sums, m, chains, 1)  # what is left of k when count is no multiple of UNROLL
+        k, sums = self.loop(index(0), sums + [zero] * (m * (chains - 1)), m, chains, unroll)
+        if unroll > 1:
+            _, sums = self.loop(k, sums, m, chains, 1)  # what is left of k when count is no multiple of it
         for chain in range(1, chains):
             sums[:m] = [b.fadd(sums[i], sums[chain * m + i]) for i in range(m)]
         for i in range(m):
