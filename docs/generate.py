@@ -64,6 +64,13 @@ and in the environment: `MICRORNN_` and the flag's name in capitals, as in `MICR
 is stronger than the environment, the environment is stronger than the file. What was decided is written into
 the run's folder as `config.toml`, which can be given to `--config` again.
 
+```toml
+cell = "gru"
+hidden_size = 128
+optimizer = "rmsprop:decay=0.95"
+max_minutes = 5
+```
+
 **A run's folder** holds `config.toml`; `metrics.jsonl`, one line for each update; `last.ckpt`, from which the
 run is resumed to the bit; and `best.ckpt`, the best by validation.
 
@@ -145,8 +152,8 @@ def _place(inside: Path, floors: dict[str, int]) -> tuple[int, list[tuple[bool, 
 
 # --- docs/train.svg -----------------------------------------------------------------------------------------
 
-COLUMNS = 106  # the widest line of progress
-MOST_UPDATES = 8  # lines of progress that the picture shows
+COLUMNS = 108  # the widest line of progress, and a little air
+MOST_UPDATES = 6  # lines of progress that the picture shows
 
 
 def picture() -> str:
@@ -191,7 +198,8 @@ def svg(screen: str) -> str:
     for line in lines:
         text = Text.from_ansi(line)
         text.highlight_regex("⋮", "dim")  # a run of its own, at its own place: not every font has it as wide
-        paper.print(text, soft_wrap=True)
+        for row in text.divide(range(COLUMNS, len(text), COLUMNS)):  # as a terminal folds a long line
+            paper.print(row, soft_wrap=True)
     return paper.export_svg(
         title="micrornn train", theme=MONOKAI, code_format=SVG, unique_id="micrornn", font_aspect_ratio=0.6
     )
