@@ -152,7 +152,7 @@ def _place(inside: Path, floors: dict[str, int]) -> tuple[int, list[tuple[bool, 
 
 # --- docs/train.svg -----------------------------------------------------------------------------------------
 
-COLUMNS = 108  # the widest line of progress, and a little air
+COLUMNS = 110  # the widest line of progress, and a little air
 MOST_UPDATES = 6  # lines of progress that the picture shows
 
 

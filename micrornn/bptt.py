@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 from micrornn.data import Lanes
-from micrornn.recurrent import Recurrent
 from micrornn.tape import Tensor
 
 
@@ -21,21 +20,22 @@ class Windows:
                        the initial state. Always None where `carried` is False
     """
 
-    def __init__(self, lanes: Lanes, recurrent: Recurrent, carried: bool = True):
-        self.lanes, self.recurrent, self.carried = lanes, recurrent, carried
+    def __init__(self, lanes: Lanes, carried: bool = True):
+        self.lanes, self.carried = lanes, carried
         self.epoch, self.window = 0, 0
         self.state: tuple[np.ndarray, ...] | None = None
         shape = (lanes.num_steps, lanes.batch_size)
         self.inputs, self.targets = np.empty(shape, np.int32), np.empty(shape, np.int32)
 
-    def next(self) -> tuple[np.ndarray, np.ndarray, tuple[Tensor, ...]]:
-        """(inputs, targets, the state to start from); inputs and targets are filled anew each time."""
+    def next(self) -> tuple[np.ndarray, np.ndarray, tuple[Tensor, ...] | None]:
+        """(inputs, targets, the state to start from, None for the initial one); inputs and targets are filled anew
+        each time."""
         if self.window == self.lanes.num_windows:
             self.epoch, self.window, self.state = self.epoch + 1, 0, None  # the lanes start over
         self.lanes.fill(self.window, self.inputs, self.targets)
         self.window += 1
-        if self.state is None:
-            return self.inputs, self.targets, self.recurrent.initial(self.lanes.batch_size)
+        if self.state is None:  # left to the model, on the tape: an initial state may be learned
+            return self.inputs, self.targets, None
         return self.inputs, self.targets, tuple(Tensor(array) for array in self.state)
 
     def carry(self, state: tuple[Tensor, ...]) -> None:

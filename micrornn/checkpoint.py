@@ -236,6 +236,10 @@ class RunFolder:
             raise CheckpointError(f"{file}: not valid TOML: {error}.\nMend that file.") from error
         return cls(path, config)
 
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write config.toml anew: a resumed run may have other limits."""
+        write_atomically(self.path / "config.toml", [toml_dumps(config).encode(errors="surrogateescape")])
+
     @property
     def has_checkpoint(self) -> bool:
         return os.path.isfile(self.last)

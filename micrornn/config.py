@@ -7,11 +7,30 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from micrornn.errors import ConfigError
+
+
+def cache_home() -> Path:
+    """Where compiled kernels and read texts are kept: $MICRORNN_CACHE, $XDG_CACHE_HOME/micrornn, ~/.cache/micrornn,
+    or, where that cannot be written, a folder of this user's among the temporary files."""
+    chosen = os.environ.get("MICRORNN_CACHE")
+    folder = Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "micrornn")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return Path(tempfile.gettempdir(), f"micrornn-{user}")
+
 
 CELL_NAMES = ("rnn", "rnn_relu", "lstm", "gru")
 MOST = 2**31 - 1  # no size of anything can sensibly be larger
@@ -74,7 +93,7 @@ class Config:
     epochs: float = setting(0.0, "Stop after so many passes over the text. 0: no limit.", low=0, high=1e9)
     max_minutes: float = setting(
         0.0,
-        "Stop after so many minutes. 0: no limit. With no limit of any kind: 3000 updates or 1.4 minutes.",
+        "Stop after so many minutes. 0: no limit. With no limit of any kind: 2800 updates or 1.4 minutes.",
         low=0,
         high=1e9,
     )
@@ -90,7 +109,7 @@ class Config:
         """The same; with no limit at all, those of a first look: enough to learn something, and soon over."""
         if self.num_updates or self.epochs or self.max_minutes:
             return self
-        return dataclasses.replace(self, num_updates=3000, max_minutes=1.4)
+        return dataclasses.replace(self, num_updates=2800, max_minutes=1.4)
 
     def to_dict(self) -> dict[str, Any]:
         """Name -> value."""

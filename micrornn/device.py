@@ -70,7 +70,7 @@ class _Block(np.ndarray):
     def __del__(self) -> None:
         pool = getattr(self, "pool", None)
         if pool is not None:
-            pool._free[self.memory.nbytes].append(self.memory)
+            pool._take_back(self.memory)
 
 
 class Pool:
@@ -81,9 +81,11 @@ class Pool:
     """
 
     SMALL = 4096  # below this many bytes the allocator is quicker than a pool
+    MOST_IDLE = 1 << 30  # bytes kept for later; sequences of ever new lengths would otherwise pile up
 
     def __init__(self) -> None:
         self._free: defaultdict[int, list[np.ndarray]] = defaultdict(list)
+        self._idle = 0
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """An array whose numbers are undefined."""
@@ -94,11 +96,16 @@ class Pool:
         free = self._free[size]
         # NumPy lets a view point past its block to the memory itself, unless that is of another type than the
         # view: so the memory is a _Block too, one that belongs to no pool.
-        memory = free.pop() if free else np.empty(size, np.uint8).view(_Block)
+        if free:
+            memory = free.pop()
+            self._idle -= size
+        else:
+            memory = np.empty(size, np.uint8).view(_Block)
         block = memory.view(_Block)
         block.pool, block.memory = self, memory
         return np.ndarray(shape, dtype, buffer=block)
 
-    def clear(self) -> None:
-        """Give the memory that nobody uses back to the operating system."""
-        self._free.clear()
+    def _take_back(self, memory: np.ndarray) -> None:
+        if self._idle + memory.nbytes <= self.MOST_IDLE:
+            self._idle += memory.nbytes
+            self._free[memory.nbytes].append(memory)

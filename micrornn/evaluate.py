@@ -10,6 +10,7 @@ Losses are in nats per token, as everywhere in the library; whoever prints them 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from micrornn.data.text import Ids
 from micrornn.errors import CheckpointError, ConfigError, DataError
 from micrornn.ops import cross_entropy
 from micrornn.tape import no_tape
-from micrornn.tasks.text import LanguageModel
+from micrornn.tasks.text import LanguageModel, require_memory
 
 Progress = Callable[[int, int], None]
 
@@ -60,7 +61,7 @@ class Score:
 
 def window_losses(model: LanguageModel, lanes: Lanes) -> Iterator[float]:
     """The mean loss in nats per token of each window in turn, the state carried over from the one before."""
-    windows = Windows(lanes, model.rnn)
+    windows = Windows(lanes)
     for _ in range(lanes.num_windows):
         with no_tape():  # not around the loop: whoever reads on may record in between
             inputs, targets, state = windows.next()
@@ -80,6 +81,8 @@ def evaluate(model: LanguageModel, ids: Ids, batch_size: int, num_steps: int,
         raise DataError(f"the text has {len(ids)} tokens, at least 2 are needed; give more of it")
     model.train(False)
     lanes = Lanes.validation(ids, batch_size, num_steps)
+    sizes = dataclasses.replace(model.config, batch_size=lanes.batch_size, num_steps=lanes.num_steps)
+    require_memory(sizes, model.vocab_size)
     total = 0.0
     for done, loss in enumerate(window_losses(model, lanes), 1):
         total += loss

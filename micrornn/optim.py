@@ -17,6 +17,18 @@ from micrornn import kernels
 from micrornn.errors import ConfigError
 from micrornn.parameters import Flat
 
+# What an optimizer's option or a schedule's number may be, wherever it occurs: in words, and as a check.
+_Range = tuple[str, Callable[[float], bool]]
+_SHARE: _Range = ("0 or more and below 1", lambda x: 0 <= x < 1)
+_ABOVE: _Range = ("above 0", lambda x: x > 0)
+RANGES: dict[str, _Range] = {
+    "mu": _SHARE, "decay": _SHARE, "beta1": _SHARE, "beta2": _SHARE, "eps": _ABOVE,
+    "weight_decay": ("0 or more", lambda x: x >= 0),
+    "every": _ABOVE, "updates": _ABOVE,
+    "factor": ("above 0 and at most 1", lambda x: 0 < x <= 1),
+    "final": ("0 to 1", lambda x: 0 <= x <= 1),
+}  # fmt: skip
+
 # name -> (kernel, arrays of state, options with their defaults)
 OPTIMIZERS: dict[str, tuple[str, tuple[str, ...], dict[str, float]]] = {
     "sgd": ("sgd", (), {}),
@@ -39,17 +51,21 @@ def parse_optimizer(text: str) -> tuple[str, dict[str, float]]:
         if key not in options:
             known = ", ".join(options) or "none"
             raise ConfigError(f"optimizer {name} has no option {key!r}; it has: {known}")
-        options[key] = _number(value, f"optimizer {name}: {key}")
+        options[key] = _number(value, key, f"optimizer {name}: {key}")
     return name, options
 
 
-def _number(text: str, what: str) -> float:
+def _number(text: str, name: str, what: str) -> float:
+    """The number in a text, within the range of what it is for."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
         raise ConfigError(f"{what} must be a number, not {text!r}")
+    words, fits = RANGES[name]
+    if not fits(value):
+        raise ConfigError(f"{what} is {value:g}; it must be {words}")
     return value
 
 
@@ -131,12 +147,10 @@ class Schedule:
             if name not in SCHEDULES:
                 raise ConfigError(f"there is no schedule {name!r}; choose one of {', '.join(SCHEDULES)}")
             function, wanted = SCHEDULES[name]
-            numbers = [_number(value, f"schedule {name}") for value in given]
             defaults = list(wanted.values())
-            if len(numbers) > len(wanted) or None in defaults[len(numbers) :]:
+            if len(given) > len(wanted) or None in defaults[len(given) :]:
                 raise ConfigError(f"schedule {part!r}: write {':'.join([name, *map(str.upper, wanted)])}")
-            if name in ("step", "exponential", "warmup") and numbers[0] <= 0:
-                raise ConfigError(f"schedule {part!r}: the number of updates must be above 0")
+            numbers = [_number(value, key, f"schedule {part!r}: {key}") for key, value in zip(wanted, given)]
             self.parts.append((function, numbers + [n for n in defaults[len(numbers) :] if n is not None]))
 
     def __call__(self, update: int) -> float:

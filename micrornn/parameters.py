@@ -69,39 +69,50 @@ class Module:
     training = True
 
     def parameters(self) -> dict[str, Parameter]:
-        """All parameters by dotted name, in the order in which they were made."""
-        found = dict(self._named())
-        for name, parameter in found.items():
+        """All parameters by dotted name, in the order in which they were made; one that is used twice, once.
+        What lies in a list has its place for a name, what lies in a dict its key alone."""
+        found: dict[str, Parameter] = {}
+        seen = set()
+        for name, parameter in _parameters(self, ""):
+            if id(parameter) in seen:
+                continue
+            if name in found:
+                raise ConfigError(f"two parameters of {type(self).__name__} are called {name!r}")
+            seen.add(id(parameter))
+            found[name] = parameter
             parameter.name = name
         return found
-
-    def _named(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
-        for name, value in vars(self).items():
-            if isinstance(value, Parameter):
-                yield prefix + name, value
-            elif isinstance(value, Module):
-                yield from value._named(f"{prefix}{name}.")
-            elif isinstance(value, dict):
-                for key, item in value.items():
-                    if isinstance(item, Parameter):
-                        yield prefix + key, item
-            elif isinstance(value, list):
-                for n, item in enumerate(value):
-                    if isinstance(item, Module):
-                        yield from item._named(f"{prefix}{name}.{n}.")
 
     def modules(self) -> Iterator[Module]:
         """This module and all those inside it."""
         yield self
-        for value in vars(self).values():
-            for item in value if isinstance(value, list) else [value]:
-                if isinstance(item, Module):
-                    yield from item.modules()
+        for _, value in _inside(self):
+            if isinstance(value, Module):
+                yield from value.modules()
 
     def train(self, training: bool = True) -> None:
         """Switch what differs between training and use (dropout)."""
         for module in self.modules():
             module.training = training
+
+
+def _inside(module: Module) -> Iterator[tuple[str, Any]]:
+    """(name, value) of everything that a module holds, also in its lists and dicts."""
+    for name, value in vars(module).items():
+        if isinstance(value, (list, tuple)):
+            yield from ((f"{name}.{n}", item) for n, item in enumerate(value))
+        elif isinstance(value, dict):
+            yield from ((str(key), item) for key, item in value.items())
+        else:
+            yield name, value
+
+
+def _parameters(module: Module, prefix: str) -> Iterator[tuple[str, Parameter]]:
+    for name, value in _inside(module):
+        if isinstance(value, Parameter):
+            yield prefix + name, value
+        elif isinstance(value, Module):
+            yield from _parameters(value, f"{prefix}{name}.")
 
 
 class Flat:

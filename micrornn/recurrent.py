@@ -49,6 +49,8 @@ class Recurrent(Module):
             raise ConfigError(f"there is no granularity {granularity!r}; choose one of {', '.join(GRANULARITIES)}")
         if min(input_size, hidden_size, num_layers) < 1:
             raise ConfigError(f"sizes must be 1 or more: {input_size=}, {hidden_size=}, {num_layers=}")
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"dropout must lie in 0..1 (1 excluded), not {dropout}")
         self.cell, self.granularity = find_cell(cell), granularity
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.directions = ("", "_reverse") if bidirectional else ("",)

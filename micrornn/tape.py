@@ -15,6 +15,7 @@ all of it at once.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -138,8 +139,8 @@ class Op:
         needs = tuple(x.requires_grad for x in tensors)
         single = not isinstance(result, tuple)
         outputs = tuple(_wrap(array, any(needs)) for array in ((result,) if single else result))
-        if _tapes and any(needs):
-            _tapes[-1]._record(self, tensors, outputs, saved, needs)
+        if _active.tapes and any(needs):
+            _active.tapes[-1]._record(self, tensors, outputs, saved, needs)
         return outputs[0] if single else outputs
 
     def __repr__(self) -> str:
@@ -192,11 +193,11 @@ class Tape:
         self.scope = ""
 
     def __enter__(self) -> Tape:
-        _tapes.append(self)
+        _active.tapes.append(self)
         return self
 
     def __exit__(self, *_: Any) -> None:
-        _tapes.remove(self)
+        _active.tapes.remove(self)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -299,16 +300,23 @@ def _seed(output: Tensor, seed: Any) -> np.ndarray:
     return seed
 
 
-_tapes: list[Tape] = []  # the innermost `with` block records
+class _Active(threading.local):
+    """The tapes whose `with` blocks this thread is in; the innermost records."""
+
+    def __init__(self) -> None:
+        self.tapes: list[Tape] = []
+
+
+_active = _Active()
 
 
 @contextmanager
 def stamp(t: int | None = None, scope: str | None = None) -> Iterator[None]:
     """Records made in this block carry time step t and scope; both stay as they are where not given."""
-    if not _tapes:
+    if not _active.tapes:
         yield
         return
-    tape = _tapes[-1]
+    tape = _active.tapes[-1]
     before = tape.t, tape.scope
     tape.t, tape.scope = tape.t if t is None else t, tape.scope if scope is None else scope
     try:
@@ -320,9 +328,9 @@ def stamp(t: int | None = None, scope: str | None = None) -> Iterator[None]:
 @contextmanager
 def no_tape() -> Iterator[None]:
     """Nothing in this block is recorded."""
-    hidden = _tapes[:]
-    _tapes.clear()
+    hidden = _active.tapes[:]
+    _active.tapes.clear()
     try:
         yield
     finally:
-        _tapes[:] = hidden
+        _active.tapes[:] = hidden

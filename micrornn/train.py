@@ -32,6 +32,7 @@ from micrornn.tape import Tape
 from micrornn.tasks.text import LanguageModel, require_memory
 
 CHECKPOINT_SECONDS = 30.0
+LIMITS = ("num_updates", "epochs", "max_minutes")  # what a resumed run may change
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,12 @@ class Training:
         require_memory(config, self.vocab.size)
         self.model = LanguageModel(config, self.vocab.size)
         self.optimizer = Optimizer(self.model.flat, config.optimizer)
-        self.windows = Windows(self.lanes, self.model.rnn, carried=config.state == "carried")
+        self.windows = Windows(self.lanes, carried=config.state == "carried")
         self.num_updates = self._num_updates()
         self.schedule = Schedule(config.schedule, self.num_updates)
         self.updates, self.seconds = 0, 0.0
+        self.warm = False  # the first update of a process compiles kernels: that is no time of training
+        self.whole = True  # False while an update is under way: such a state is worth no checkpoint
         self.best_val_loss: float | None = None
         self.history: list[dict[str, Any]] = []  # the reports of the updates at which there was a validation
 
@@ -80,7 +83,7 @@ class Training:
 
     def update(self) -> Report:
         """One window forward and backward, one step of the optimizer. DivergedError leaves all as it was before."""
-        start = time.perf_counter()
+        start, self.whole = time.perf_counter(), False
         config, flat = self.config, self.model.flat
         self.model.train()
         self.model.draw_dropout(self.updates)
@@ -95,17 +98,16 @@ class Training:
         value, norm = loss.item(), global_norm(flat)
         if not (math.isfinite(value) and math.isfinite(norm)):
             self.windows.epoch, self.windows.window, self.windows.state = place
+            self.whole = True
             what = f"loss is {value}" if not math.isfinite(value) else f"gradient's norm is {norm}"
-            raise DivergedError(
-                f"update {self.updates + 1}: the {what}; the parameters of the update before are kept. "
-                "Lower --lr, or limit the gradient with --clip-norm"
-            )
+            raise DivergedError(f"update {self.updates + 1}: the {what}")
         lr = config.lr * self.schedule(self.updates)
         self.optimizer.update(lr, clip_scale(norm, config.clip_norm), config.clip_value or math.inf)
         self.windows.carry(last)
         self.updates += 1
         took = time.perf_counter() - start
-        self.seconds += took
+        self.seconds += took if self.warm else 0.0
+        self.warm = self.whole = True
         size = self.lanes.tokens_per_update
         return Report(self.updates, self.updates * size, self.seconds, value, None, lr, norm, size / took)
 
@@ -150,6 +152,12 @@ class Training:
                 "give the same files, or start a new run"
             )
         load_parameters(self.model, arrays)
+        for name, value in self.config.to_dict().items():
+            was = meta["config"].get(name)
+            if name not in LIMITS and value != was:
+                raise CheckpointError(
+                    f"the checkpoint is of another run: its {name} was {was!r}, and is now to be {value!r}"
+                )
         for name, array in self.optimizer.state.items():
             array[...] = arrays[f"optimizer/{name}"]
         carried = [arrays[f"carried/{n}"] for n in range(sum(key.startswith("carried/") for key in arrays))]
@@ -225,10 +233,13 @@ def run(training: Training, folder: RunFolder | None = None,
     try:
         while not (training.done() or stopped()):
             report = training.update()
+            start = time.perf_counter()
             whole, best = training.updates % training.config.val_every == 0 or training.done(), False
             if whole:
                 report = dataclasses.replace(report, val_loss=training.validate(stopped))
                 if report.val_loss is not None:
+                    if not math.isfinite(report.val_loss):
+                        raise DivergedError(f"update {report.update}: the validation loss is {report.val_loss}")
                     training.history.append(report.to_dict())
                     best = training.best_val_loss is None or report.val_loss < training.best_val_loss
                     training.best_val_loss = report.val_loss if best else training.best_val_loss
@@ -237,15 +248,19 @@ def run(training: Training, folder: RunFolder | None = None,
                 if whole or time.monotonic() - saved_at >= CHECKPOINT_SECONDS:
                     _save(training, folder, best)
                     saved_at, saved_update = time.monotonic(), training.updates
+            training.seconds += time.perf_counter() - start
             yield report
-    except DivergedError:
+    except DivergedError as error:
+        kept = f"; the checkpoint of update {saved_update} is kept" if folder is not None else ""
         saved_update = training.updates  # what led to it is not worth keeping
-        raise
+        raise DivergedError(f"{error}{kept}. Lower --lr, or limit the gradient with --clip-norm") from None
     finally:
-        if folder is not None and training.updates != saved_update:
+        if folder is not None and training.whole and training.updates != saved_update:
             _save(training, folder, best=False)
 
 
 def _save(training: Training, folder: RunFolder, best: bool) -> None:
+    if not math.isfinite(float(np.abs(training.model.flat.data).max())):
+        raise DivergedError(f"update {training.updates}: a parameter is no longer finite")
     arrays, meta = training.snapshot()
     folder.save(arrays, meta, best=best)

@@ -95,6 +95,8 @@ SETTINGS = {
     "optimizer": (["--optimizer", "adman"], ["no optimizer 'adman'", "adamw"]),
     "optimizer's option": (["--optimizer", "adam:beta3=1"], ["no option 'beta3'", "beta1"]),
     "schedule": (["--schedule", "cosin"], ["no schedule 'cosin'", "cosine"]),
+    "optimizer's range": (["--optimizer", "adam:beta1=1"], ["beta1 is 1", "0 or more and below 1"]),
+    "schedule's range": (["--schedule", "exponential:10:-0.5"], ["factor is -0.5", "above 0 and at most 1"]),
     "schedule's numbers": (["--schedule", "step:100:0.5:7"], ["write step:EVERY:FACTOR"]),
     "both directions": (["--bidirectional"], ["has seen the token it is to predict"]),
     "flag": (["--hidden", "3"], ["No such option"]),
@@ -120,6 +122,8 @@ def test_device_that_is_not_there(at):
 CONFIGS = {
     "unknown setting": ("hidden_sise = 3", ["run.toml", "hidden_sise", "did you mean hidden_size?"]),
     "wrong type": ('hidden_size = "big"', ["--hidden-size must be a whole number, not 'big'"]),
+    "files no list": ('files = "text.txt"', ["run.toml", "files must be a list of texts"]),
+    "out no text": ("out = 3", ["run.toml", "out must be a text"]),
     "no TOML": ("hidden_size 3", ["run.toml is not TOML"]),
 }
 
@@ -220,6 +224,22 @@ def test_checkpoint_of_another_model(at, trained):
     mistake(micrornn("train", "--resume", run), Exit.CHECKPOINT, "of another model", "wanted")
 
 
+def test_resume_is_not_swayed_by_the_environment(trained):
+    environment = os.environ | {"MICRORNN_OUT": "elsewhere", "MICRORNN_LR": "0.5", "MICRORNN_THREADS": "1"}
+    done = micrornn("train", "--resume", trained, "--num-updates", "4", env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_name_with_brackets_is_shown_as_it_is(at):
+    done = micrornn("train", "text.txt", *SMALL, "--num-updates", "1", "--out", "a[bold]b[/b]")
+    assert done.returncode == 0, done.stderr
+    assert "The run lies in a[bold]b[/b]" in done.stderr
+
+
+def test_names_that_no_system_takes(trained):
+    mistake(micrornn("sample", "x" * 5000), Exit.FAILED, "name too long")
+
+
 def test_resume_refuses_to_become_another_run(trained):
     done = micrornn("train", "--resume", trained, "--lr", "0.5")
     mistake(done, Exit.USAGE, "--lr was 0.006 and cannot become 0.5", "--num-updates")
@@ -239,6 +259,6 @@ def test_loss_that_blows_up(at):
         "1",
     ]
     done = micrornn("train", "text.txt", *SMALL, *flags, "--num-updates", "500", "--out", "run")
-    mistake(done, Exit.DIVERGED, "update ", "parameters of the update before are kept", "Lower --lr")
+    mistake(done, Exit.DIVERGED, "update ", "is kept", "Lower --lr")
     meta = checkpoint.load(at / "run" / "last.ckpt")[1]
-    assert f"update {meta['updates'] + 1}:" in done.stderr
+    assert f"the checkpoint of update {meta['updates']} is kept" in done.stderr

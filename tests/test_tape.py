@@ -282,7 +282,10 @@ def test_pool_hands_memory_out_again_but_never_what_is_in_use() -> None:
     assert (second == 2).all() and (third == 3).all()
     assert pool.empty((64, 33), np.float32).ctypes.data != where, "another size"
     del again
-    pool.clear()
+    pool.MOST_IDLE = 0  # nothing more is kept for later
+    idle = pool._idle
+    del second, third
+    assert pool._idle == idle > 0
     assert pool.empty((2, 3), np.float32).base is None, "small arrays are not worth it"
 
 

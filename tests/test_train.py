@@ -19,8 +19,11 @@ from micrornn.config import Config
 from micrornn.data import tokenize
 from micrornn.errors import CheckpointError, DivergedError
 from micrornn.gradcheck import gradcheck
+from micrornn.ops import cross_entropy
 from micrornn.ops import sum as sum_op
-from micrornn.tape import Tensor
+from micrornn.recurrent import Recurrent
+from micrornn.tape import Tape, Tensor
+from micrornn.tasks.text import sample
 from micrornn.train import Training, load_model, run
 
 SMALL = dict(  # noqa: C408
@@ -144,11 +147,69 @@ def test_a_diverging_run_keeps_the_last_good_checkpoint(tokens, tmp_path):
     folder = RunFolder.create(tmp_path / "run", {})
     settings = config(optimizer="sgd", lr=1e9, clip_norm=0.0, cell="rnn_relu", dropout=0.0, val_every=1)
     training = Training(settings, tokens)
-    with pytest.raises(DivergedError, match=r"update \d+: the (loss|gradient's norm) is (nan|inf).*--lr"):
+    what = (
+        r"update \d+: the (loss|gradient's norm|validation loss) is (nan|inf); the checkpoint of update (\d+) is kept"
+    )
+    with pytest.raises(DivergedError, match=what + r".*--lr") as caught:
         list(run(training, folder))
     arrays, meta = folder.load_last()
-    assert meta["updates"] == training.updates
+    assert f"update {meta['updates']} is kept" in str(caught.value)
+    assert not folder.best.exists() or np.isfinite(checkpoint.load(folder.best)[1]["best_val_loss"])
     assert all(np.isfinite(array).all() for array in arrays.values())
+
+
+def test_an_update_cut_in_two_is_never_saved(tokens, tmp_path):
+    """A second Ctrl-C in the middle of an update: what is on disk is the last whole state, and resumes."""
+    folder = RunFolder.create(tmp_path / "run", {})
+    training = Training(config(dropout=0.0), tokens)
+    step = training.optimizer.update
+
+    def interrupted(*arguments):
+        step(*arguments)
+        if training.updates == 30:
+            raise KeyboardInterrupt
+
+    training.optimizer.update = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        list(run(training, folder))
+    assert folder.load_last()[1]["updates"] == 0
+    resumed = Training(config(dropout=0.0), tokens)
+    resumed.restore(*folder.load_last())
+    assert losses(resumed, 5) == losses(Training(config(dropout=0.0), tokens), 5)
+
+
+def test_a_learned_initial_state_is_learned(tokens):
+    training = Training(config(dropout=0.0), tokens)
+    rnn = Recurrent("gru", 8, 24, learn_initial=True)
+    with Tape() as tape:
+        y, _ = rnn(training.model.embedding(training.windows.next()[0]), training.windows.state)
+        loss = sum_op(y)
+    tape.backward(loss)
+    assert np.abs(rnn.parameters()["h_0"].grad).max() > 0
+
+
+def test_a_tape_outlives_the_next_window(tokens):
+    """The windows' buffers are filled anew; a tape that is kept must not notice."""
+    training = Training(config(dropout=0.0), tokens)
+    table = training.model.embedding.weight
+    inputs, targets, state = training.windows.next()
+    with Tape() as tape:
+        loss = cross_entropy(training.model(inputs, state)[0], targets=targets)
+    (before,) = tape.cotangents([table], [loss])
+    before = before.copy()
+    training.windows.next()
+    assert np.array_equal(tape.cotangents([table], [loss])[0], before)
+
+
+def test_sampling_and_recording_do_not_meet(tokens):
+    model = Training(config(), tokens).model
+    text = sample(model, tokens.vocab, length=5)
+    next(text)
+    with Tape() as tape:
+        rest = list(text)
+        model(np.zeros((2, 1), np.int32))
+    assert len(rest) == 4 and len(tape) > 0
+    assert {record.outputs[0].shape[0] for record in tape.records if record.op.name == "linear"} == {2}
 
 
 def start(text: Path, out: Path, *more: str) -> subprocess.Popen:
@@ -230,3 +291,5 @@ def test_ctrl_c_ends_within_an_update_with_a_checkpoint_and_the_way_on(text, tmp
     assert RunFolder.open(out).metrics()[-1]["update"] == updates
     done = resume(out, "--num-updates", str(updates + 3))
     assert done.returncode == 0, done.stderr
+    config_now = RunFolder.open(out).config  # what is asked for when resuming holds for the next time too
+    assert config_now["num_updates"] == updates + 3 and config_now["threads"] >= 1

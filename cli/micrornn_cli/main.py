@@ -73,7 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> Any:
     except MicrornnError as error:
         click.echo(f"Error: {error}", err=True)
         code = code_of(error)
+    except MemoryError:
+        click.echo("Error: not enough memory for these sizes; make them smaller", err=True)
+        code = Exit.USAGE
     except BrokenPipeError:  # `micrornn sample ... | head`: nobody reads on, and that is fine
         sys.stderr.close()
         code = Exit.OK
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"Error: {str(place)[:200]}{error.strerror or error}", err=True)
+        code = Exit.FAILED
     sys.exit(int(code or 0))

@@ -73,6 +73,11 @@ def read_config(path: str | None, extra: tuple[str, ...]) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"--config {path} is not TOML: {error}") from None
     beside = {name: values.pop(name) for name in extra if name in values}
+    for name, value in beside.items():
+        texts = value if name == "files" else [value]
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            kind = "a list of texts" if name == "files" else "a text"
+            raise ConfigError(f"--config {path}: {name} must be {kind}, not {value!r}")
     Config.from_dict(values, f"--config {path}")  # what is wrong in the file is told with the file's name
     return values | beside
 

@@ -43,7 +43,7 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, words in rows.items():
-        table.add_row(name, words)
+        table.add_row(name, Text(words))
     err.print(table)
     err.print()
     err.print(draw(training.lanes, vocab, err.width), soft_wrap=True)
@@ -79,7 +79,7 @@ def conclude(training: Training, where: str, again: str, stopped: bool) -> None:
     kind = training.vocab.kind
     if stopped:
         err.print(
-            f"\nstopped after update {training.updates:,}; the checkpoint is written. To go on:\n  {again}",
+            Text(f"\nstopped after update {training.updates:,}; the checkpoint is written. To go on:\n  {again}"),
             soft_wrap=True,
         )
         return
@@ -96,7 +96,12 @@ def conclude(training: Training, where: str, again: str, stopped: bool) -> None:
     text = "".join(sample(training.model, training.vocab, length=length, temperature=0.6))
     out.print(Text(text), soft_wrap=True)
     place = shlex.quote(where)
-    err.print("\nThe run lies in", where, style="bold", soft_wrap=True)
-    err.print(f"  micrornn sample {place}          let it write more", soft_wrap=True)
-    err.print(f"  micrornn eval {place}            its loss", soft_wrap=True)
-    err.print(f"  {again} --max-minutes 5   train on", soft_wrap=True)
+    commands = {
+        f"micrornn sample {place}": "let it write more",
+        f"micrornn eval {place}": "its loss",
+        f"{again} --num-updates {2 * training.updates}": "train on, for as long again",
+    }
+    widest = max(map(len, commands))
+    lines = [f"  {command:<{widest}}   {what}" for command, what in commands.items()]
+    err.print(Text(f"\nThe run lies in {where}", "bold"), soft_wrap=True)
+    err.print(Text("\n".join(lines)), soft_wrap=True)

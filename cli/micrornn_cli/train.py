@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 import signal
@@ -17,7 +18,6 @@ from micrornn_cli.options import read_config, resolve, settings
 from micrornn_cli.waiting import compiling, progress
 
 TASKS = ("text",)
-LIMITS = ("num_updates", "epochs", "max_minutes")
 
 
 @click.command(short_help="Train a recurrent network on text.")
@@ -53,7 +53,9 @@ def train(files: tuple[str, ...], out: str | None, resume: str | None, config_fi
         config = resolve(given, from_file, "the settings")
         job = _Job.new(config, files, out, as_json)
     else:
-        if files or config_file or out:
+        typed = _typed()  # MICRORNN_* variables are for new runs: this one has its settings
+        given = {name: value for name, value in given.items() if name in typed}
+        if files or config_file or "out" in typed:
             raise click.UsageError(
                 "--resume goes on with a run's own text and settings; give no FILES, --config or --out"
             )
@@ -88,9 +90,8 @@ class _Job:
 
     def change_limits(self, given: dict[str, Any]) -> None:
         """A resumed run may go on for longer; everything else stays, or it would be another run."""
-        from dataclasses import replace
-
         from micrornn.errors import ConfigError
+        from micrornn.train import LIMITS
 
         changed = {name: value for name, value in given.items() if value is not None}
         for name, value in changed.items():
@@ -101,7 +102,7 @@ class _Job:
                 )
         limits = {name: value for name, value in changed.items() if name in LIMITS}
         if limits:
-            self.config = replace(
+            self.config = dataclasses.replace(
                 self.config, **({name: type(getattr(self.config, name))(0) for name in LIMITS} | limits)
             )
 
@@ -114,16 +115,18 @@ class _Job:
         paths = data.find(self.files) if self.files else data.stdlib_sources()
         with progress("reading the text", quiet=self.as_json) as tell:
             tokens = data.tokenize(paths, self.config.level, max_size=self.config.vocab_size or None, progress=tell)
-        kernels.set_threads(self.config.threads or device.default_threads())
+        # the number itself is kept: with another one a resumed run would not be the same to the bit
+        self.config = dataclasses.replace(self.config, threads=self.config.threads or device.default_threads())
+        kernels.set_threads(self.config.threads)
         training = Training(self.config, tokens)
         resumed = self.folder is not None
         if self.folder is None:
-            settings = self.config.to_dict() | {"task": "text", "files": list(self.files)}
-            self.folder = RunFolder.create(self.out or default_run_path(self.config.cell), settings)
+            self.folder = RunFolder.create(self.out or default_run_path(self.config.cell), self._settings())
         else:
             snapshot = self.folder.load_last()
             if snapshot is not None:
                 training.restore(*snapshot)
+            self.folder.write_config(self._settings())  # the limits may be others now
             self.folder.truncate_metrics(training.updates)
         try:
             self._announce(training, len(paths), resumed)
@@ -131,6 +134,10 @@ class _Job:
         finally:
             self.folder.close()
         self._finish(training, stopped)
+
+    def _settings(self) -> dict[str, Any]:
+        """What config.toml holds."""
+        return self.config.to_dict() | {"task": "text", "files": list(self.files)}
 
     def _announce(self, training: Any, num_files: int, resumed: bool) -> None:
         if self.as_json:
@@ -172,6 +179,13 @@ class _Job:
             conclude(training, where, again, stopped)
         if stopped:
             raise SystemExit(int(Exit.INTERRUPTED))
+
+
+def _typed() -> set[str]:
+    """The flags that stand on the command line, by name."""
+    context = click.get_current_context()
+    source = click.core.ParameterSource.COMMANDLINE
+    return {name for name in context.params if context.get_parameter_source(name) is source}
 
 
 def _print_json(value: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from micrornn.config import cache_home
 from micrornn.data.files import read_chunks, shown
 from micrornn.data.vocab import Vocab
 from micrornn.errors import DataError
@@ -93,12 +94,8 @@ class Tokens:
 
 
 def default_cache_dir() -> Path:
-    """Return $MICRORNN_CACHE, else $XDG_CACHE_HOME/micrornn, else ~/.cache/micrornn."""
-    if own := os.environ.get("MICRORNN_CACHE"):
-        return Path(own)
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared) / "micrornn"
-    return Path(os.path.expanduser("~"), ".cache", "micrornn")
+    """Where token files go by themselves: see `config.cache_home`."""
+    return cache_home()
 
 
 def tokenize(

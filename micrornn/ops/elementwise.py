@@ -193,7 +193,7 @@ def _(k, y, dy, needs):
 @op
 def where(k, a, b, *, mask):
     """y = a where mask, else b;  da = dy where mask, db = dy where not. mask (bool) broadcasts like a and b."""
-    mask = np.asarray(mask, bool)
+    mask = np.array(mask, bool)  # a copy: the way back needs it as it is now
     try:
         shape = np.broadcast_shapes(a.shape, b.shape, mask.shape)
     except ValueError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from micrornn.errors import ShapeError
@@ -12,8 +14,7 @@ from micrornn.tape import op
 def embedding(k, table, *, ids):
     """y = table[ids];  dtable = zeros with each row of dy added where it came from. table (V, D), ids integers of
     any shape, y (*ids.shape, D)."""
-    ids = np.asarray(ids, np.int32, order="C")
-    check_ids("embedding", ids, len(table))
+    ids = take_ids("embedding", ids, len(table))
     flat = ids.reshape(-1)
     y = k.empty((flat.size, table.shape[1]), table.dtype)
     k.gather(y, table, flat)
@@ -28,7 +29,12 @@ def _(k, saved, dy, needs):
     return (dtable,)
 
 
-def check_ids(name: str, ids: np.ndarray, size: int) -> None:
-    """Integers must name a row: a kernel does not look whether they do."""
+def take_ids(name: str, ids: Any, size: int) -> np.ndarray:
+    """A copy of the ids as int32: they are needed again on the way back, when the caller's array may hold others.
+    Each must name one of `size` rows, for a kernel does not look whether it does."""
+    ids = np.asarray(ids)
+    if ids.dtype.kind not in "iu":
+        raise ShapeError(f"{name}: wanted integers, not {ids.dtype}")
     if ids.size and (ids.min() < 0 or ids.max() >= size):
         raise ShapeError(f"{name}: indices lie in {ids.min()}..{ids.max()}, wanted 0..{size - 1}")
+    return np.array(ids, np.int32, order="C")

@@ -10,7 +10,7 @@ from micrornn.errors import ShapeError
 from micrornn.kernels import Kernels
 from micrornn.ops.axes import sum_axis
 from micrornn.ops.elementwise import sqrt
-from micrornn.ops.embedding import check_ids
+from micrornn.ops.embedding import take_ids
 from micrornn.ops.reduce import sum as sum_op
 from micrornn.tape import Tensor, op
 
@@ -37,13 +37,12 @@ def cross_entropy(k, logits, *, targets, mask=None):
 
     logits (..., V), targets integers (...), mask bool (...): False does not count. In nats.
     """
-    targets = np.asarray(targets, np.int32, order="C")
+    size = logits.shape[-1]
+    targets = take_ids("cross_entropy targets", targets, size)
     if targets.shape != logits.shape[:-1]:
         raise ShapeError(
             f"cross_entropy: targets {targets.shape} for logits {logits.shape}; wanted {logits.shape[:-1]}"
         )
-    size = logits.shape[-1]
-    check_ids("cross_entropy targets", targets, size)
     rows, flat = logits.reshape(-1, size), targets.reshape(-1)
     losses, probabilities = k.empty(flat.shape, logits.dtype), k.empty(rows.shape, logits.dtype)
     k.cross_entropy(losses, probabilities, rows, flat)
@@ -64,7 +63,7 @@ def _(k, saved, dy, needs):
 @op
 def binary_cross_entropy(k, logits, *, targets, mask=None):
     """y = mean of -t ln s(x) - (1 - t) ln(1 - s(x)), s the sigmoid;  dx = dy w (s(x) - t). Targets in 0..1, nats."""
-    targets = np.asarray(targets, logits.dtype, order="C")
+    targets = np.array(targets, logits.dtype, order="C")
     if targets.shape != logits.shape:
         raise ShapeError(f"binary_cross_entropy: targets {targets.shape}, logits {logits.shape}; must be equal")
     losses = k.empty(logits.shape, logits.dtype)
@@ -85,7 +84,7 @@ def _(k, saved, dy, needs):
 @op
 def mean_squared_error(k, x, *, targets, mask=None):
     """y = mean of (x - target)^2;  dx = 2 dy w (x - target)."""
-    targets = np.asarray(targets, x.dtype, order="C")
+    targets = np.array(targets, x.dtype, order="C")
     if targets.shape != x.shape:
         raise ShapeError(f"mean_squared_error: targets {targets.shape}, x {x.shape}; must be equal")
     off, squares = k.empty(x.shape, x.dtype), k.empty(x.shape, x.dtype)

@@ -54,7 +54,7 @@ def _prepare(k: Kernels, name: str, gates: int, x: np.ndarray, states: list[np.n
         row = k.empty((seq_len + 1, batch_size, size), x.dtype)
         row[seq_len if reverse else 0] = state
         rows.append(row)
-    mask = np.ascontiguousarray(mask, bool)
+    mask = np.array(mask, bool)  # a copy: the way back needs it as it is now
     return projected, rows, {"x": x, "weights": (weight_ih, weight_hh), "mask": mask, "reverse": reverse}
 
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from micrornn.errors import ShapeError
 from micrornn.kernels import Kernels
 from micrornn.ops.axes import around, normal_axes, normal_axis, sum_axis
 from micrornn.tape import op
@@ -41,6 +42,8 @@ def mean(k, x, *, axis=None, keepdims=False):
     """y = sum of x / n along axis;  dx = dy / n repeated."""
     axes = normal_axes("mean", axis, x.ndim)
     n = math.prod(x.shape[axis] for axis in axes)
+    if not n:
+        raise ShapeError(f"mean: nothing to average along {axes} of {x.shape}")
     total, y = _sum(k, x, axes, keepdims), None
     y = k.empty(total.shape, total.dtype)
     k.scale(y, total, 1 / n)
@@ -60,6 +63,8 @@ def max(k, x, *, axis=None, keepdims=False):
     """y = the largest along axis (an integer, or None for all);  dx = dy where it stood (the first, if several)."""
     axis = None if axis is None else normal_axis("max", axis, x.ndim)
     sizes = (1, x.size, 1) if axis is None else around(x.shape, axis)
+    if not sizes[1]:
+        raise ShapeError(f"max: an axis of length 0 has no largest number: {x.shape}")
     y, place = k.empty((sizes[0], sizes[2]), x.dtype), k.empty((sizes[0], sizes[2]), np.int32)
     k.max(y, place, x.reshape(sizes))
     kept = (1,) if keepdims else ()
@@ -75,9 +80,15 @@ def _(k, saved, dy, needs):
     return (dx.reshape(shape),)
 
 
+def _require_numbers(name: str, x: np.ndarray) -> None:
+    if not x.ndim or not x.shape[-1]:
+        raise ShapeError(f"{name}: x has shape {x.shape}; its last axis must hold at least one number")
+
+
 @op
 def softmax(k, x):
     """y_i = e^x_i / sum_j e^x_j along the last axis;  dx = y (dy - sum_j dy_j y_j)."""
+    _require_numbers("softmax", x)
     y = k.empty(x.shape, x.dtype)
     k.softmax(y.reshape(-1, x.shape[-1]), x.reshape(-1, x.shape[-1]))
     return y, y
@@ -93,6 +104,7 @@ def _(k, y, dy, needs):
 @op
 def log_softmax(k, x):
     """y_i = x_i - ln sum_j e^x_j along the last axis;  dx = dy - e^y sum_j dy_j."""
+    _require_numbers("log_softmax", x)
     y = k.empty(x.shape, x.dtype)
     k.log_softmax(y.reshape(-1, x.shape[-1]), x.reshape(-1, x.shape[-1]))
     return y, y

@@ -137,8 +137,10 @@ def getitem(k, x, *, index):
         y = k.empty((ids.size, x[0].size), x.dtype)
         k.gather(y, x.reshape(len(x), -1), ids)
         return y.reshape(*index.shape, *x.shape[1:]), (ids, x.shape)
-    if isinstance(index, tuple) and any(isinstance(part, (list, np.ndarray)) for part in index):
-        raise ShapeError("getitem: an index array must stand alone, for the first axis; in a tuple it cannot")
+    for part in index if isinstance(index, tuple) else (index,):
+        plain = part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice))
+        if not plain or isinstance(part, bool):
+            raise ShapeError(f"getitem: cannot index by {part!r}; use integers, slices, or one integer array alone")
     try:
         return k.contiguous(np.asarray(x[index])), (index, x.shape)
     except IndexError as error:

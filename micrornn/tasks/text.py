@@ -98,16 +98,17 @@ def sample(model: LanguageModel, vocab: Vocab, *, length: int, prompt: str = "",
     ids = vocab.encode(prompt) if prompt else np.array([vocab.tokens.index(newline) if newline in vocab.tokens else 0])
     if not len(ids):
         raise ConfigError("--prompt holds no token")
-    with no_tape():
-        model.train(False)
+    model.train(False)
+    with no_tape():  # around each call, not around the loop: whoever reads on may record in between
         logits, state = model(np.asarray(ids, np.int32)[:, None])
-        previous: list[int] = [] if not prompt else [int(ids[-1])]
-        for _ in range(length):
-            token = _draw(logits.data[-1, 0], temperature, top_k, rng)
-            # words are separated by what stands between two of them, which decode alone knows
-            text = vocab.decode([*previous, token])
-            yield text[len(vocab.decode(previous)) :] if previous else text
-            previous = [token]
+    previous: list[int] = [] if not prompt else [int(ids[-1])]
+    for _ in range(length):
+        token = _draw(logits.data[-1, 0], temperature, top_k, rng)
+        # words are separated by what stands between two of them, which decode alone knows
+        text = vocab.decode([*previous, token])
+        yield text[len(vocab.decode(previous)) :] if previous else text
+        previous = [token]
+        with no_tape():
             logits, state = model(np.array([[token]], np.int32), state)
 
 

@@ -19,6 +19,8 @@ import numba
 import numpy as np
 from numba import config
 
+from micrornn.config import cache_home
+
 
 def cache_dir() -> Path:
     """Where compiled kernels are kept: one folder per state of the sources, of Numba and of the processor.
@@ -29,10 +31,7 @@ def cache_dir() -> Path:
     state = hashlib.sha256(f"{numba.__version__} {llvm.get_host_cpu_name()}".encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         state.update(source.read_bytes())
-    home = os.environ.get("MICRORNN_CACHE") or Path(
-        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "micrornn"
-    )
-    return Path(home, "kernels", state.hexdigest()[:16])
+    return cache_home() / "kernels" / state.hexdigest()[:16]
 
 
 # Threads that wait for work in a loop eat the time that the last busy one needs when the machine has other work:

@@ -2,7 +2,7 @@
 
 set_threads(n)   how many threads kernels may use from now on
 split(n, cost)   into how many parts n rows that cost so many multiplications are worth splitting
-bound(p, ...)    the first row of part p: parts of whole tiles, as even as can be
+bound(p, ...)    the first row of part p: parts as even as can be
 workspace(...)   a flat scratch array that is made once and grows, one per Python thread
 """
 
