@@ -74,8 +74,9 @@ max_minutes = 5
 **A run's folder** holds `config.toml`; `metrics.jsonl`, one line for each update; `last.ckpt`, from which the
 run is resumed to the bit; and `best.ckpt`, the best by validation.
 
-**Caches.** Compiled kernels and tokenized texts lie in `$MICRORNN_CACHE`, else `$XDG_CACHE_HOME/micrornn`,
-else `~/.cache/micrornn`. They may be deleted at any time. With `NUMBA_CACHE_DIR` the kernels go there.
+**Caches.** Compiled kernels and tokenized texts lie in `$MICRORNN_CACHE`, else `$XDG_CACHE_HOME/micrornn`, else
+`~/.cache/micrornn`; where that cannot be written, in a folder of the user's among the temporary files. They may be
+deleted at any time. With `NUMBA_CACHE_DIR` the kernels go there.
 
 **Completion.** Put one of these lines into the start-up file of your shell:
 

@@ -60,13 +60,13 @@ class Config:
     level: str = setting("char", "What a token is: a character or a word.", choices=("char", "word"))
     vocab_size: int = setting(0, "Keep only so many of the most frequent tokens. 0: all.", low=0, high=MOST)
     batch_size: int = setting(32, "Lanes: pieces of the text read side by side.", low=1, high=MOST)
-    num_steps: int = setting(64, "Time steps unrolled per update: how far back the gradient can go.", low=1, high=MOST)
+    num_steps: int = setting(32, "Time steps unrolled per update: how far back the gradient can go.", low=1, high=MOST)
     state: str = setting(
         "carried", "State at the start of a window: carried from the last, or fresh zeros.",
         choices=("carried", "fresh"),
     )  # fmt: skip
     val_fraction: float = setting(0.05, "Part of the text held out for validation.", low=0, below=1)
-    val_every: int = setting(500, "Updates between validations (and checkpoints).", low=1, high=MOST)
+    val_every: int = setting(1000, "Updates between validations (and checkpoints).", low=1, high=MOST)
 
     optimizer: str = setting(
         "adam", "sgd, momentum, adagrad, rmsprop, adam or adamw; options as in rmsprop:decay=0.9,eps=1e-6."
@@ -93,7 +93,7 @@ class Config:
     epochs: float = setting(0.0, "Stop after so many passes over the text. 0: no limit.", low=0, high=1e9)
     max_minutes: float = setting(
         0.0,
-        "Stop after so many minutes. 0: no limit. With no limit of any kind: 2800 updates or 1.4 minutes.",
+        "Stop after so many minutes. 0: no limit. With no limit of any kind: 4600 updates or 1.4 minutes.",
         low=0,
         high=1e9,
     )
@@ -109,7 +109,7 @@ class Config:
         """The same; with no limit at all, those of a first look: enough to learn something, and soon over."""
         if self.num_updates or self.epochs or self.max_minutes:
             return self
-        return dataclasses.replace(self, num_updates=2800, max_minutes=1.4)
+        return dataclasses.replace(self, num_updates=4600, max_minutes=1.4)
 
     def to_dict(self) -> dict[str, Any]:
         """Name -> value."""

@@ -33,21 +33,22 @@ def packed_size(rows: int, columns: int, dtype: np.dtype) -> int:
 @kernel
 def pack(p, p_at, b, trans_b, k0, k1, n0, n1):
     """Rows k0:k1 and columns n0:n1 of b (of its transpose if trans_b) into panels at p[p_at:]."""
-    width = TILE_BYTES // b.itemsize
+    width, count = TILE_BYTES // b.itemsize, k1 - k0
+    if not trans_b:
+        for k in range(count):  # along the rows of b: it is read in one straight line
+            for left in range(n0, n1, width):
+                at = p_at + (left - n0) * count + k * width
+                if left + width <= n1:  # of fixed length: no loop is left of it
+                    for n in range(width):
+                        p[at + n] = b[k0 + k, left + n]
+                else:
+                    for n in range(width):
+                        p[at + n] = b[k0 + k, left + n] if left + n < n1 else b.dtype.type(0)
+        return
     for left in range(n0, n1, width):
-        right = min(left + width, n1)
         for k in range(k0, k1):
-            if trans_b:
-                for n in range(left, right):
-                    p[p_at + n - left] = b[n, k]
-            elif right - left == width:  # of fixed length: no loop is left of it
-                for n in range(width):
-                    p[p_at + n] = b[k, left + n]
-            else:
-                for n in range(left, right):
-                    p[p_at + n - left] = b[k, n]
-            for n in range(right, left + width):
-                p[p_at + n - left] = b.dtype.type(0)
+            for n in range(left, left + width):
+                p[p_at + n - left] = b[n, k] if n < n1 else b.dtype.type(0)
             p_at += width
 
 
@@ -136,6 +137,12 @@ def matmul(out, a, b, trans_a=False, trans_b=False, accumulate=False):
     """out (M, N) (+)= op(a) op(b), where op transposes if asked. The sum over k runs in the same order
     whatever the number of threads, but for tiles of fewer than four rows."""
     rows, columns = out.shape
+    if trans_a and not trans_b and not accumulate and rows > columns:
+        # Packing a costs more than packing b, number for number. A weight gradient is tall: its transpose is wide.
+        wide = workspace((columns, rows), out.dtype, "transpose")
+        matmul(wide, b, a, trans_a=True)
+        out[...] = wide.T
+        return
     depth = a.shape[0] if trans_a else a.shape[1]
     parts = split((rows + TILE_ROWS - 1) // TILE_ROWS, rows * columns * depth)
     block = packed_size(min(depth, DEPTH), min(columns, BREADTH), out.dtype)
