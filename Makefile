@@ -16,7 +16,7 @@ test: $(VENV)/.test
 lint: $(VENV)/.test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-# The command reference and the README's picture are generated; a test compares them with what is committed.
+# The command reference and the README's tables are generated; a test compares them with what is committed.
 docs: $(VENV)/.train
 	@$(BIN)/python docs/generate.py
 

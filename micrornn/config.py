@@ -74,8 +74,8 @@ class Config:
     lr: float = setting(0.006, "Learning rate.", above=0, high=1e9)
     schedule: str = setting(
         "warmup:100+cosine:0.05",
-        "Of the learning rate: constant, step:EVERY:FACTOR, exponential:EVERY:FACTOR, cosine[:FINAL] (needs "
-        "--num-updates or --epochs to know the end), warmup:UPDATES, or two joined by +.",
+        "Of the learning rate: constant, step:EVERY:FACTOR, exponential:EVERY:FACTOR, cosine[:FINAL] (falls "
+        "only where --num-updates or --epochs tell the end), warmup:UPDATES, or two joined by +.",
     )
     clip_norm: float = setting(1.0, "Limit of the gradient's norm. 0: none.", low=0)
     clip_value: float = setting(0.0, "Limit of each number of the gradient. 0: none.", low=0)

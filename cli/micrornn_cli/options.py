@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from micrornn.config import Config, allowed, check
 from micrornn.errors import ConfigError
@@ -34,6 +35,10 @@ class _Setting(click.ParamType):
             return check(self.entry, value)
         except ConfigError as error:
             raise click.UsageError(str(error), context) from None
+
+    def shell_complete(self, context: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
+        choices = self.entry.metadata["choices"]
+        return [CompletionItem(choice) for choice in choices if choice.startswith(incomplete)]
 
 
 def settings(command: Callable[..., Any]) -> Callable[..., Any]:

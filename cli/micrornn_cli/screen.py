@@ -74,7 +74,7 @@ def _end(training: Training) -> str:
     return " or ".join(parts) + " (--max-minutes, --epochs, --num-updates)"
 
 
-def conclude(training: Training, where: str, again: str, stopped: bool) -> None:
+def conclude(training: Training, own_files: bool, where: str, again: str, stopped: bool) -> None:
     """The end of the story: the best loss, a sample, where the run lies and what to do next."""
     kind = training.vocab.kind
     if stopped:
@@ -93,8 +93,9 @@ def conclude(training: Training, where: str, again: str, stopped: bool) -> None:
         )
     err.print("\nThe model writes:\n", style="bold")
     length = SAMPLE_LENGTH if kind == "char" else SAMPLE_LENGTH // 5
-    text = "".join(sample(training.model, training.vocab, length=length, temperature=0.6))
-    out.print(Text(text), soft_wrap=True)
+    start = "def " if not own_files and kind == "char" else ""
+    text = "".join(sample(training.model, training.vocab, prompt=start, length=length, temperature=0.6))
+    out.print(Text(start + text), soft_wrap=True)
     place = shlex.quote(where)
     commands = {
         f"micrornn sample {place}": "let it write more",

@@ -21,11 +21,24 @@ TASKS = ("text",)
 
 
 @click.command(short_help="Train a recurrent network on text.")
-@click.argument("files", nargs=-1, metavar="[text] [FILES]...")
+@click.argument("files", nargs=-1, type=click.Path(), metavar="[text] [FILES]...")
 @settings
-@click.option("--out", metavar="FOLDER", envvar="MICRORNN_OUT", help="Where the run goes.  [runs/TIME-CELL]")
-@click.option("--resume", metavar="RUN", help="Go on with this run, exactly where it stopped.")
-@click.option("--config", "config_file", metavar="FILE", help="Settings from a TOML file, such as a run's config.toml.")
+@click.option(
+    "--out", type=click.Path(), metavar="FOLDER", envvar="MICRORNN_OUT", help="Where the run goes.  [runs/TIME-CELL]"
+)
+@click.option(
+    "--resume",
+    type=click.Path(),
+    metavar="RUN",
+    help="Go on with this run where it stopped; only its limits may change.",
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(),
+    metavar="FILE",
+    help="Settings from a TOML file, such as a run's config.toml.",
+)
 @click.option("--json", "as_json", is_flag=True, help="On stdout: every update and the result as JSON lines.")
 def train(files: tuple[str, ...], out: str | None, resume: str | None, config_file: str | None,
           as_json: bool, **given: Any) -> None:  # fmt: skip
@@ -176,7 +189,7 @@ class _Job:
         else:
             from micrornn_cli.screen import conclude
 
-            conclude(training, where, again, stopped)
+            conclude(training, bool(self.files), where, again, stopped)
         if stopped:
             raise SystemExit(int(Exit.INTERRUPTED))
 
