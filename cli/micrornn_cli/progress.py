@@ -76,7 +76,7 @@ class Live:
     def row(self, report: Report, left: str) -> Text:
         """One line: where we are, the loss in two units, what validation says, speed, gradient, time left."""
         text = Text(f"update {report.update:>6,}  ")
-        text.append(f"loss (smoothed) {self.loss:.3f} nats = {measure(self.kind, self.loss)}")
+        text.append(f"loss ~{self.loss:.3f} nats = {measure(self.kind, self.loss)}")
         if report.val_loss is not None:
             text.append(f"  validation {measure(self.kind, report.val_loss)}", "bold green")
         text.append(f"  {count(self.speed)} {self.unit}/s  |g| {report.grad_norm:.2f}  {left} left", "dim")
