@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
+import sys
+
 from rich.console import Console
 
 out = Console(highlight=False, soft_wrap=False)
 err = Console(stderr=True, highlight=False)
+
+
+def program() -> str:
+    """What to type to run this command again: `make train` leaves it in .venv/bin, which is on nobody's PATH."""
+    here = sys.argv[0]
+    if os.path.basename(here) != "micrornn" or shutil.which("micrornn"):
+        return "micrornn"
+    return shlex.quote(os.path.relpath(here))
 
 
 def count(n: float) -> str:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from micrornn.tasks.text import sample
 from micrornn.train import Training
-from micrornn_cli.console import duration, err, out
+from micrornn_cli.console import duration, err, out, program
 from micrornn_cli.drawing import draw, facts
 from micrornn_cli.progress import measure
 
@@ -98,8 +98,8 @@ def conclude(training: Training, own_files: bool, where: str, again: str, stoppe
     out.print(Text(start + text), soft_wrap=True)
     place = shlex.quote(where)
     commands = {
-        f"micrornn sample {place}": "let it write more",
-        f"micrornn eval {place}": "its loss",
+        f"{program()} sample {place}": "let it write more",
+        f"{program()} eval {place}": "its loss",
         f"{again} --num-updates {2 * training.updates}": "train on, for as long again",
     }
     widest = max(map(len, commands))

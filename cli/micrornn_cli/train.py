@@ -179,8 +179,10 @@ class _Job:
             return stopped()
 
     def _finish(self, training: Any, stopped: bool) -> None:
+        from micrornn_cli.console import program
+
         where = str(self.folder.path)
-        again = f"micrornn train --resume {shlex.quote(where)}"
+        again = f"{program()} train --resume {shlex.quote(where)}"
         if self.as_json:
             _print_json(
                 {"run": where, "updates": training.updates, "seconds": training.seconds, "stopped": stopped,
