@@ -1,7 +1,7 @@
 """Writes what the documents show and nobody should have to type twice.
 
     python docs/generate.py             docs/commands.md and the two tables of README.md, from the sources
-    python docs/generate.py --picture   docs/train.svg as well, from a real `micrornn train` (75 seconds)
+    python docs/generate.py --picture   docs/train.svg as well, from a real `micrornn train` (1.5 minutes)
 
 `make docs` runs the first; tests/test_docs.py compares its output with what is committed.
 """

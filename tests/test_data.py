@@ -22,7 +22,6 @@ from micrornn.data import (
     Lanes,
     Vocab,
     default_cache_dir,
-    describe,
     find,
     read_chunks,
     split,
@@ -107,31 +106,6 @@ def test_split_holds_out_pieces_spread_over_the_corpus(num_tokens: int, fraction
         assert gaps.max() <= num_tokens // min(len(validation) // 1000, 50) + 2
 
 
-def test_describe() -> None:
-    text = "the cat sat on the mat. And so it was. The end."
-    vocab = Vocab.build([text], "char")
-    picture = describe(Lanes(vocab.encode(text), 4, 5), vocab, shown=3)
-    assert json.loads(json.dumps(picture)) == picture
-    assert picture.pop("lanes") == [
-        {"lane": 0, "start": 0, "stop": 11, "first": list("the"), "last": list("sat")},
-        {"lane": 1, "start": 11, "stop": 22, "first": list(" on"), "last": list("mat")},
-        {"lane": 3, "start": 33, "stop": 44, "first": list(" wa"), "last": list("e e")},
-    ]
-    assert picture.pop("windows") == [
-        {"window": 0, "start": 0, "stop": 5},
-        {"window": 1, "start": 5, "stop": 10},
-    ]
-    assert picture == {
-        "num_tokens": 47,
-        "batch_size": 4,
-        "lane_len": 11,
-        "num_steps": 5,
-        "num_windows": 2,
-        "tokens_per_update": 20,
-        "left_over": 7,
-    }
-
-
 # -- vocabularies
 
 
@@ -170,7 +144,7 @@ def test_limited_vocabularies_keep_the_frequent(text: str, kind: str, limit: int
     tokens = list(text) if kind == "char" else text.replace("\n", " <eos> ").split()
     counts = Counter(tokens)
     try:
-        vocab = Vocab.build([text], kind, limit, least)  # type: ignore[arg-type]
+        vocab = Vocab.build([text], kind, limit, least)
     except DataError:
         assert not tokens or max(counts.values()) < least or kind == "word"
         return
@@ -390,7 +364,7 @@ BAD: dict[str, tuple[Callable[[Path], object], type[MicrornnError], str]] = {
         DataError,
         "more than 1,048,576 characters, beginning with 'xxx.*train on characters",
     ),
-    "kind": (lambda d: Vocab.build(["a"], "byte"), ConfigError, "kind is 'byte', expected 'char' or 'word'"),  # type: ignore[arg-type]
+    "kind": (lambda d: Vocab.build(["a"], "byte"), ConfigError, "kind is 'byte', expected 'char' or 'word'"),
     "max_size": (lambda d: Vocab.build(["a"], "char", 1), ConfigError, "limited to 1, expected at least 2"),
     "min_count": (lambda d: Vocab.build(["a"], "char", None, 0), ConfigError, "min_count is 0"),
     "all rare": (

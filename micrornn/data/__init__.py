@@ -3,7 +3,7 @@
 files    find, read_chunks, stdlib_sources        which files, and their text as a stream
 vocab    Vocab                                    characters or words to ids and back
 tokens   tokenize, Tokens, default_cache_dir      the corpus as one mapped array of ids
-text     split, Lanes, describe                   lanes side by side, windows of time steps
+text     split, Lanes                             lanes side by side, windows of time steps
 
     tokens = tokenize(find(["texts/"]), "char")
     training, validation = split(tokens, val_fraction=0.1)
@@ -12,7 +12,7 @@ text     split, Lanes, describe                   lanes side by side, windows of
 """
 
 from micrornn.data.files import find, read_chunks, stdlib_sources
-from micrornn.data.text import Lanes, describe, split
+from micrornn.data.text import Lanes, split
 from micrornn.data.tokens import Tokens, default_cache_dir, tokenize
 from micrornn.data.vocab import Kind, Vocab
 
@@ -22,7 +22,6 @@ __all__ = [
     "Tokens",
     "Vocab",
     "default_cache_dir",
-    "describe",
     "find",
     "read_chunks",
     "split",

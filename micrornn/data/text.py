@@ -3,7 +3,6 @@
 split      the corpus in two: training, and pieces spread over it for validation
 Pieces     parts of a corpus, read as if they were one row
 Lanes      batch_size lanes, windows of num_steps time steps
-describe   the numbers and tokens that a drawing of the lanes needs
 
     lane 0   t h e _ c a | t _ s a t _ | o n
     lane 1   _ t h e _ m | a t . _ A n | d _      batch_size = 3 lanes, lane_len = 14
@@ -13,11 +12,10 @@ describe   the numbers and tokens that a drawing of the lanes needs
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from micrornn.data.vocab import Vocab
 from micrornn.errors import ConfigError, DataError
 
 # Of each lane so many windows are read at once that together they take about this much memory.
@@ -159,40 +157,3 @@ class Lanes:
         targets = np.empty_like(inputs)
         self.fill(w, inputs, targets)
         return inputs, targets
-
-
-def describe(lanes: Lanes, vocab: Vocab, shown: int = 8) -> dict[str, Any]:
-    """Return how `lanes` lie, as plain data: all the numbers, and tokens for a drawing.
-
-    `lanes`: the first, second and last lane, each with its number, where it begins and ends in the corpus,
-    and its `first` and `last` tokens, `shown` of them. `windows`: the first, second and last window, each
-    with its number and the time steps `[start, stop)`.
-    """
-    shown = min(shown, lanes.lane_len)
-
-    def lane(b: int) -> dict[str, Any]:
-        start = b * lanes.lane_len
-        stop = start + lanes.lane_len
-        first, last = lanes.tokens[start : start + shown], lanes.tokens[stop - shown : stop]
-        return {
-            "lane": b,
-            "start": start,
-            "stop": stop,
-            "first": [vocab.tokens[i] for i in first],
-            "last": [vocab.tokens[i] for i in last],
-        }
-
-    def window(w: int) -> dict[str, int]:
-        return {"window": w, "start": w * lanes.num_steps, "stop": (w + 1) * lanes.num_steps}
-
-    return {
-        "num_tokens": lanes.num_tokens,
-        "batch_size": lanes.batch_size,
-        "lane_len": lanes.lane_len,
-        "num_steps": lanes.num_steps,
-        "num_windows": lanes.num_windows,
-        "tokens_per_update": lanes.tokens_per_update,
-        "left_over": lanes.left_over,
-        "lanes": [lane(b) for b in sorted({0, min(1, lanes.batch_size - 1), lanes.batch_size - 1})],
-        "windows": [window(w) for w in sorted({0, min(1, lanes.num_windows - 1), lanes.num_windows - 1})],
-    }
