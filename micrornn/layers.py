@@ -7,7 +7,7 @@ import numpy as np
 from micrornn.errors import ConfigError
 from micrornn.ops import dropout, embedding, linear
 from micrornn.parameters import Initializer, Module, Parameter, normal, uniform
-from micrornn.recurrent import mix_key
+from micrornn.recurrent import key_at, mix_key
 from micrornn.tape import Tensor
 
 
@@ -39,15 +39,17 @@ class Embedding(Module):
 class Dropout(Module):
     """Zeroes each number with probability `rate` while training, and scales the rest by 1 / (1 - rate).
 
-    Set `key` anew for every update; the same key gives the same mask, on every device.
+    Set `key` anew for every update; the same key gives the same mask, on every device. Of a window in segments,
+    `start` is how many rows x[t] came before this one: all get their part of the same mask.
     """
 
     def __init__(self, rate: float, *, seed: int = 0):
         if not 0 <= rate < 1:
             raise ConfigError(f"dropout must lie in 0..1 (1 excluded), not {rate}")
-        self.rate, self.seed, self.key = rate, seed, 0
+        self.rate, self.seed, self.key, self.start = rate, seed, 0, 0
 
     def __call__(self, x: Tensor) -> Tensor:
         if not self.rate or not self.training:
             return x
-        return dropout(x, rate=self.rate, key=mix_key(self.seed, self.key))
+        key = mix_key(self.seed, self.key)
+        return dropout(x, rate=self.rate, key=key_at(key, self.start * x.data[0].size))

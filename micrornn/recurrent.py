@@ -30,7 +30,8 @@ class Recurrent(Module):
     cell               rnn, rnn_relu, lstm, gru
     num_layers         each layer reads the outputs of the one below
     bidirectional      a second set of weights walks from the last step to the first
-    dropout            rate between layers, while training
+    dropout            rate between layers, while training. The mask is that of dropout_key from dropout_start on: so
+                       many time steps came before x
     granularity        primitive, cell or sequence
     learn_initial      h_0 (and c_0) are parameters, one row for all lanes, instead of zeros
     forget_bias        None: as the other biases. A number: where bias_ih of an LSTM's forget gate starts
@@ -54,7 +55,8 @@ class Recurrent(Module):
         self.cell, self.granularity = find_cell(cell), granularity
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.directions = ("", "_reverse") if bidirectional else ("",)
-        self.dropout, self.clip_message, self.dropout_key, self.seed = dropout, clip_message, 0, seed
+        self.dropout, self.clip_message, self.seed = dropout, clip_message, seed
+        self.dropout_key, self.dropout_start = 0, 0
         rng = np.random.default_rng(seed)
         start_ih, start_hh, start_bias = self.cell.initializers(hidden_size)
         chosen = {"weight_ih": start_ih, "weight_hh": start_hh, "bias": start_bias} | (initializers or {})
@@ -88,6 +90,13 @@ class Recurrent(Module):
             self.weights[state + "_0"] + blank if state + "_0" in self.weights else blank for state in self.cell.states
         )
 
+    def _rows(self, batch_size: int, state: Sequence[Tensor] | None) -> list[list[Tensor]]:
+        """For h, and for c, what each layer and direction starts from."""
+        if state is None and not any(name + "_0" in self.weights for name in self.cell.states):
+            blank = Tensor(np.zeros((batch_size, self.hidden_size), self.weights["weight_hh_l0"].dtype))
+            return [[blank] * (self.num_layers * len(self.directions))] * len(self.cell.states)
+        return [list(rows) for rows in (self.initial(batch_size) if state is None else state)]
+
     def __call__(self, x: Tensor, state: Sequence[Tensor] | None = None, mask: np.ndarray | None = None,
                  lengths: Sequence[int] | None = None) -> tuple[Tensor, State]:  # fmt: skip
         """Outputs of every step and the last states.
@@ -101,11 +110,12 @@ class Recurrent(Module):
                 raise ShapeError(f"{self.cell.name}: a length of {np.max(lengths)}, but x has {x.shape[0]} time steps")
             mask = np.arange(x.shape[0])[:, None] < np.asarray(lengths)[None, :]
         self._check(x, state, mask)
-        states = [list(rows) for rows in (state if state is not None else self.initial(x.shape[1]))]
+        states = self._rows(x.shape[1], state)
         last: list[list[Tensor]] = [[] for _ in self.cell.states]
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
-                x = dropout(x, rate=self.dropout, key=mix_key(self.seed, self.dropout_key, layer))
+                key = mix_key(self.seed, self.dropout_key, layer)
+                x = dropout(x, rate=self.dropout, key=key_at(key, self.dropout_start * x.data[0].size))
             outputs = []
             for n, direction in enumerate(self.directions):
                 at = f"_l{layer}{direction}"
@@ -162,6 +172,14 @@ class Recurrent(Module):
 def mix_key(*numbers: int) -> int:
     """One 64-bit key of several integers; any change in them gives an unrelated key."""
     return int(np.random.SeedSequence([number % 2**64 for number in numbers]).generate_state(1, np.uint64)[0])
+
+
+def key_at(key: int, place: int) -> int:
+    """The key whose mask is that of `key` from this number on: so a segment of a window gets its part of the mask.
+
+    Dropout draws from splitmix64, which adds this constant to the key for each number (kernels/reference.py).
+    """
+    return (key + place * 0x9E3779B97F4A7C15) % 2**64
 
 
 def last_valid(y: Tensor, lengths: Sequence[int]) -> Tensor:

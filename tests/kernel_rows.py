@@ -84,8 +84,8 @@ def forward(gates: int, states: int, hidden: bool = False, *rest: Any) -> Row:
             for state in rows:
                 state[-1 if reverse else 0] = d.normal(B, H)
             extra = [d.out(T, B, gates * H)] if hidden else []
-            weights = [d.normal(gates * H, H, std=0.5), d.normal(gates * H), d.normal(gates * H)]
-            calls.append([*rows, d.normal(T, B, gates * H), *extra, *weights, mask, reverse, *rest])
+            weights = [d.normal(gates * H, size, std=0.5) for size in (4, H)] + [d.normal(gates * H) for _ in "ih"]
+            calls.append([*rows, d.out(T, B, gates * H), *extra, d.normal(T, B, 4), *weights, mask, reverse, *rest])
         return calls
 
     return row
@@ -170,6 +170,10 @@ ROWS: dict[str, Row] = {
         d.out(T, B, 3 * H), d.out(T, B, 3 * H), d.normal(T + 1, B, H), d.between(-1, 1, T, B, 3 * H),
         d.normal(T, B, 3 * H), d.normal(T + 1, B, H),
     ]),
+    "matvec": lambda d: [[d.out(rows), d.normal(rows, d.n), d.normal(d.n), d.normal(rows)] for rows in (d.n, 5)],
+    "rnn_step": lambda d: [[d.normal(d.n), d.normal(d.n), d.normal(d.n), relu] for relu in (False, True)],
+    "lstm_step": lambda d: [[d.normal(d.n), d.normal(d.n), d.normal(4 * d.n), d.normal(4 * d.n)]],
+    "gru_step": lambda d: [[d.normal(d.n), d.normal(3 * d.n), d.normal(3 * d.n)]],
     "sgd": optimizer(0),
     "momentum": optimizer(1, 0.9),
     "adagrad": optimizer(1, 1e-10),
@@ -206,19 +210,20 @@ def sweep(name: str, dtype: type, sizes: tuple[int, ...]) -> None:
 INDEXED = (
     "matmul", "lstm_sequence", "lstm_sequence_vjp", "gru_sequence", "gru_sequence_vjp", "rnn_sequence",
     "rnn_sequence_vjp", "sum", "max", "cross_entropy", "cross_entropy_vjp", "gather", "scatter_add",
+    "matvec", "rnn_step", "lstm_step", "gru_step",
 )  # fmt: skip
 
 
 def main(mode: str) -> None:
     cpu.set_threads(1)
-    product.DEPTH, product.BREADTH = 5, 8  # so that small products have several blocks
+    product.DEPTH, product.BREADTH, product.PAGE = 5, 8, 64  # so that small products have several blocks
     if mode == "plain":
         assert not hasattr(product.pack, "py_func"), "the compiler is on"
         for name in NAMES:
             sweep(name, np.float64, (2, 3))
     else:
         product.tile = kernel(tile.plain_tile)  # the others read and write through bare pointers
-        product.packed_tile = kernel(tile.plain_packed_tile)
+        product.tile_t = kernel(tile.plain_tile_t)
         try:
             cpu.gather(np.zeros((1, 2)), np.zeros((3, 2)), np.array([3], np.int32))
         except IndexError:

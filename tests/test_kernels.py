@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +18,10 @@ from hypothesis import strategies as st
 from kernel_rows import ROWS, SIZES, TOLERANCE, Draw, compare, sweep
 
 from micrornn.kernels import NAMES, cpu, reference
-from micrornn.kernels.cpu import product, threads, tile
+from micrornn.kernels.cpu import product, recurrent, threads, tile
 from micrornn.kernels.cpu.jit import TILE_ROWS, kernel
 
-PARALLEL = ("matmul", *(name for name in NAMES if "_sequence" in name))
+PARALLEL = ("matmul", "matvec", "cross_entropy", "cross_entropy_vjp", *(name for name in NAMES if "_sequence" in name))
 
 
 def test_every_kernel_has_a_row() -> None:
@@ -44,6 +45,15 @@ def test_kernel_is_the_reference(name: str, dtype: type) -> None:
 def test_kernel_on_two_threads(name: str, set_threads: Callable[[int], None]) -> None:
     set_threads(2)
     assert threads.split(33, 1000) == 2
+    sweep(name, np.float32, SIZES)
+
+
+@pytest.mark.parametrize("name", [name for name in PARALLEL if "_sequence" in name])
+def test_kernel_on_two_threads_that_share_the_weights(
+    name: str, set_threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recurrent, "NEAR", 0)  # as with weights that fit no core's cache
+    set_threads(2)
     sweep(name, np.float32, SIZES)
 
 
@@ -159,28 +169,31 @@ def test_dropout_mask_and_mean(rate: float, set_threads: Callable[[int], None]) 
 
 
 @kernel
-def one_tile(m, c, c_at, c_row, n, a, a_at, a_row, p, p_at, count, add):
-    tile.vector_tile(m, c, c_at, c_row, n, a, a_at, a_row, p, p_at, count, add)
+def one_tile(m, c, c_at, c_row, n, a, a_at, a_row, b, b_at, b_row, count, add):
+    tile.vector_tile(m, c, c_at, c_row, n, a, a_at, a_row, b, b_at, b_row, count, add)
 
 
 @kernel
-def one_packed_tile(m, c, c_at, c_row, n, a, a_at, p, p_at, count, add):
-    tile.vector_packed_tile(m, c, c_at, c_row, n, a, a_at, p, p_at, count, add)
+def one_tile_t(m, c, c_at, c_row, n, a, a_at, a_row, b, b_at, b_row, count, add):
+    tile.vector_tile_t(m, c, c_at, c_row, n, a, a_at, a_row, b, b_at, b_row, count, add)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=lambda t: t.__name__)
-def test_vector_tile_is_the_plain_tile(dtype: type) -> None:
-    """All heights, the narrow last panel, both ways to lie in memory; nothing beside the tile is touched."""
+@pytest.mark.parametrize("fast, plain", [(one_tile, tile.plain_tile), (one_tile_t, tile.plain_tile_t)],
+                         ids=["rows", "columns"])  # fmt: skip
+def test_vector_tile_is_the_plain_tile(fast: Any, plain: Any, dtype: type) -> None:
+    """All heights, the narrow last panel, rows near and far; nothing beside the tile is touched."""
     d, width = Draw(dtype, 3), product.panel_width(dtype)
     for m, n, count in itertools.product(range(1, TILE_ROWS + 1), (1, width - 1, width), (0, 1, 4, 9)):
-        a, p = d.normal(3 + m * (count + 2)), d.normal(5 + count * width)
-        for packed, add in itertools.product((False, True), (0, 1)):
+        a_row, b_row = (m, width) if count == 4 else (m + count + 2, width + 7)
+        a, b = d.normal(3 + (m + count) * a_row), d.normal(5 + (count + 1) * b_row)
+        for add in (0, 1):
             c = d.normal(4 + m * (width + 3))
-            plain = c.copy()
-            rest = (n, a, 3, *(() if packed else (count + 2,)), p, 5, count, add)
-            (one_packed_tile if packed else one_tile)(m, c, 4, width + 3, *rest)
-            (tile.plain_packed_tile if packed else tile.plain_tile)(m, plain, 4, width + 3, *rest)
-            np.testing.assert_allclose(c, plain, rtol=0, atol=TOLERANCE[dtype])
+            expected = c.copy()
+            rest = (n, a, 3, a_row, b, 5, b_row, count, add)
+            fast(m, c, 4, width + 3, *rest)
+            plain(m, expected, 4, width + 3, *rest)
+            np.testing.assert_allclose(c, expected, rtol=0, atol=TOLERANCE[dtype])
 
 
 # --- in a process of its own --------------------------------------------------------------------------------

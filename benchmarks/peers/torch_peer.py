@@ -1,4 +1,4 @@
-"""PyTorch, as its own examples use it: nn.LSTM, clip_grad_norm_, Adam."""
+"""PyTorch, as its own examples use it: nn.LSTM, cross_entropy, clip_grad_norm_, Adam."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from benchmarks.cases import Layer, Model
+from micrornn.bench.cases import LENGTH, LR, Layer, Model
 
 version = torch.__version__
 
@@ -31,25 +31,59 @@ def layer(case: Layer) -> Callable[[], None]:
     return run
 
 
+def _parts(case: Model):
+    """(embedding, LSTM, decoder) with the weights that all start from, and the text."""
+    from benchmarks import material
+
+    text = material.tokens(case)
+    net = nn.ModuleDict(
+        {
+            "embedding": nn.Embedding(text.vocab.size, case.embedding),
+            "rnn": nn.LSTM(case.embedding, case.hidden, case.layers),
+            "decoder": nn.Linear(case.hidden, text.vocab.size),
+        }
+    )
+    start = material.weights(case, text.vocab.size)
+    net.load_state_dict({name: torch.from_numpy(array) for name, array in start.items()})
+    return net, text
+
+
 def model(case: Model) -> Callable[[], float]:
-    torch.manual_seed(0)
-    embedding = nn.Embedding(case.vocab, case.embedding)
-    net = nn.LSTM(case.embedding, case.hidden, case.layers)
-    decoder = nn.Linear(case.hidden, case.vocab)
-    parameters = [p for m in (embedding, net, decoder) for p in m.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=1e-3)
-    ids = torch.randint(0, case.vocab, (case.steps + 1, case.batch))
+    from benchmarks import material
+
+    net, text = _parts(case)
+    parameters = list(net.parameters())
+    optimizer = torch.optim.Adam(parameters, lr=LR)
+    windows = material.batches(case, text)
     state = None
 
     def run() -> float:
         nonlocal state
-        y, last = net(embedding(ids[:-1]), state)
-        loss = nn.functional.cross_entropy(decoder(y).reshape(-1, case.vocab), ids[1:].reshape(-1))
+        inputs, targets, fresh = next(windows)
+        y, last = net["rnn"](net["embedding"](torch.from_numpy(inputs)), None if fresh else state)
+        logits = net["decoder"](y).flatten(0, 1)
+        loss = nn.functional.cross_entropy(logits, torch.from_numpy(targets).long().flatten())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         state = tuple(s.detach() for s in last)
         return loss.item()
+
+    return run
+
+
+def sample(case: Model) -> Callable[[], None]:
+    net, text = _parts(case)
+    net.eval()
+
+    def run() -> None:
+        written, token, state = [], torch.zeros(1, 1, dtype=torch.long), None
+        with torch.no_grad():
+            for _ in range(LENGTH):
+                y, state = net["rnn"](net["embedding"](token), state)
+                likely = torch.softmax(net["decoder"](y[0, 0]), dim=0)
+                token = torch.multinomial(likely, 1).view(1, 1)
+                written.append(text.vocab.tokens[token.item()])
 
     return run

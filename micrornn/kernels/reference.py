@@ -177,13 +177,15 @@ def log_softmax_vjp(dx, dy, y):
 
 
 def cross_entropy(loss, probabilities, logits, targets):
-    """loss (R,) = -log softmax(logits)[r, targets[r]]; probabilities (R, V) are kept for the way back."""
-    softmax(probabilities, logits)
+    """loss (R,) = -log softmax(logits)[r, targets[r]]; probabilities (R, V) are kept for the way back, and may be
+    written over the logits."""
     z = logits - logits.max(axis=1, keepdims=True)
     loss[...] = np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(z)), targets]
+    softmax(probabilities, logits)
 
 
 def cross_entropy_vjp(dlogits, dloss, probabilities, targets):
+    """dlogits may be written over the probabilities."""
     dlogits[...] = probabilities * dloss[:, None]
     dlogits[np.arange(len(targets)), targets] -= dloss
 
@@ -202,13 +204,14 @@ def scatter_add(table, ids, rows):
 #
 # States have T + 1 rows. Forward in time, step t reads row t ("prev") and writes row t + 1 ("cur"); in reverse it
 # reads row t + 1 and writes row t. The caller puts the initial state into the first row read.
-# `gates` holds W_ih x_t for every t on the way in and the gates' values on the way out.
+# `gates` receives the values of the gates for every t; x is (T, B, D), weight_ih (G H, D).
 # `mask` (T, B) is True where the step counts; elsewhere the state is carried over unchanged and every gradient
 # of the step is exactly zero. An empty mask means that all steps count.
 #
-# On the way back, dh (dc) holds the cotangent of every row from its own use, and the message that comes from the
-# step after it is added: when done, dh[row] is the whole of dL/dh at that row. `clip` > 0 limits each number of
-# that message (not of the rest) to +-clip. dgates are the cotangents of the gates' pre-activations.
+# On the way back, dh holds the cotangent of every row from its own use, and the message that comes from the step
+# after it is added: when done, dh[row] is the whole of dL/dh at that row. c is used by nobody but its own layer, so
+# of dc only the last row is given, and the others are written. `clip` > 0 limits each number of a message (not of
+# the rest) to +-clip. dgates are the cotangents of the gates' pre-activations.
 
 
 def _rows(seq_len, reverse):
@@ -221,8 +224,8 @@ def _counts(mask, t, like):
     return mask[t][:, None] if mask.size else np.ones((len(like), 1), bool)
 
 
-def _pass_back(grad, prev, message, clip):
-    grad[prev] += np.clip(message, -clip, clip) if clip > 0 else message
+def _clip(message, clip):
+    return np.clip(message, -clip, clip) if clip > 0 else message
 
 
 def _sigmoid(x):
@@ -231,13 +234,13 @@ def _sigmoid(x):
     return y
 
 
-def rnn_sequence(h, gates, weight_hh, bias_ih, bias_hh, mask, reverse, relu):
+def rnn_sequence(h, gates, x, weight_ih, weight_hh, bias_ih, bias_hh, mask, reverse, relu):
     """h_t = tanh(W_ih x_t + b_ih + W_hh h_prev + b_hh), or relu in the place of tanh (Elman 1990).
 
     h (T+1, B, H), gates (T, B, H), weight_hh (H, H), biases (H,).
     """
     for t, prev, cur in _rows(len(gates), reverse):
-        a = gates[t] + bias_ih + h[prev] @ weight_hh.T + bias_hh
+        a = x[t] @ weight_ih.T + bias_ih + h[prev] @ weight_hh.T + bias_hh
         gates[t] = np.where(a <= 0, 0, a) if relu else np.tanh(a)
         h[cur] = np.where(_counts(mask, t, a), gates[t], h[prev])
 
@@ -247,17 +250,17 @@ def rnn_sequence_vjp(dgates, dh, gates, weight_hh, mask, reverse, clip, relu):
         counts = _counts(mask, t, gates[t])
         da = np.where(gates[t] > 0, dh[cur], 0) if relu else dh[cur] * (1 - gates[t] ** 2)
         dgates[t] = np.where(counts, da, 0)
-        _pass_back(dh, prev, dgates[t] @ weight_hh + np.where(counts, 0, dh[cur]), clip)
+        dh[prev] += _clip(dgates[t] @ weight_hh + np.where(counts, 0, dh[cur]), clip)
 
 
-def lstm_sequence(h, c, gates, weight_hh, bias_ih, bias_hh, mask, reverse):
+def lstm_sequence(h, c, gates, x, weight_ih, weight_hh, bias_ih, bias_hh, mask, reverse):
     """i, f, o = sigmoid, g = tanh of W_ih x_t + b_ih + W_hh h_prev + b_hh;  c_t = f c_prev + i g;  h_t = o tanh(c_t).
 
     Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
     h, c (T+1, B, H), gates (T, B, 4H) in the order i f g o, weight_hh (4H, H), biases (4H,).
     """
     for t, prev, cur in _rows(len(gates), reverse):
-        i, f, g, o = np.split(gates[t] + bias_ih + h[prev] @ weight_hh.T + bias_hh, 4, axis=1)
+        i, f, g, o = np.split(x[t] @ weight_ih.T + bias_ih + h[prev] @ weight_hh.T + bias_hh, 4, axis=1)
         i, f, g, o = _sigmoid(i), _sigmoid(f), np.tanh(g), _sigmoid(o)
         gates[t] = np.concatenate([i, f, g, o], axis=1)
         counts = _counts(mask, t, i)
@@ -273,11 +276,11 @@ def lstm_sequence_vjp(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip):
         di, df, dg, do = dc[cur] * g, dc[cur] * c[prev], dc[cur] * i, dh[cur] * tanh_c
         parts = [di * i * (1 - i), df * f * (1 - f), dg * (1 - g**2), do * o * (1 - o)]
         dgates[t] = np.where(counts, np.concatenate(parts, axis=1), 0)
-        _pass_back(dh, prev, dgates[t] @ weight_hh + np.where(counts, 0, dh[cur]), clip)
-        _pass_back(dc, prev, np.where(counts, dc[cur] * f, dc[cur]), clip)
+        dh[prev] += _clip(dgates[t] @ weight_hh + np.where(counts, 0, dh[cur]), clip)
+        dc[prev] = _clip(np.where(counts, dc[cur] * f, dc[cur]), clip)
 
 
-def gru_sequence(h, gates, hidden, weight_hh, bias_ih, bias_hh, mask, reverse):
+def gru_sequence(h, gates, hidden, x, weight_ih, weight_hh, bias_ih, bias_hh, mask, reverse):
     """r, z = sigmoid(W_ih x_t + b_ih + W_hh h_prev + b_hh);  n = tanh(W_in x_t + b_in + r (W_hn h_prev + b_hn));
     h_t = (1 - z) n + z h_prev.
 
@@ -286,7 +289,7 @@ def gru_sequence(h, gates, hidden, weight_hh, bias_ih, bias_hh, mask, reverse):
     """
     for t, prev, cur in _rows(len(gates), reverse):
         hidden[t] = h[prev] @ weight_hh.T + bias_hh
-        (xr, xz, xn), (hr, hz, hn) = np.split(gates[t] + bias_ih, 3, axis=1), np.split(hidden[t], 3, axis=1)
+        (xr, xz, xn), (hr, hz, hn) = (np.split(a, 3, axis=1) for a in (x[t] @ weight_ih.T + bias_ih, hidden[t]))
         r, z = _sigmoid(xr + hr), _sigmoid(xz + hz)
         n = np.tanh(xn + r * hn)
         gates[t] = np.concatenate([r, z, n], axis=1)
@@ -303,7 +306,38 @@ def gru_sequence_vjp(dgates, dhidden, dh, gates, hidden, h, weight_hh, mask, rev
         dr = dn * hn * r * (1 - r)
         dgates[t] = np.where(counts, np.concatenate([dr, dz, dn], axis=1), 0)
         dhidden[t] = np.where(counts, np.concatenate([dr, dz, dn * r], axis=1), 0)
-        _pass_back(dh, prev, dhidden[t] @ weight_hh + dh[cur] * np.where(counts, z, 1), clip)
+        dh[prev] += _clip(dhidden[t] @ weight_hh + dh[cur] * np.where(counts, z, 1), clip)
+
+
+# --- one time step of one lane ---------------------------------------------------------------------------------
+#
+# As sampling needs it: no time axis, no lanes, states (H,) replaced in place, nothing kept for a way back.
+# `gates` is what comes from the input, W_ih x + b_ih, and `hidden` what comes from the state, W_hh h + b_hh.
+
+
+def matvec(out, weight, x, bias):
+    """out (N,) = weight (N, K) @ x (K,) + bias (N,)."""
+    out[...] = weight @ x + bias
+
+
+def rnn_step(h, gates, hidden, relu):
+    """h (H,), gates and hidden (H,)."""
+    a = gates + hidden
+    h[...] = np.where(a <= 0, 0, a) if relu else np.tanh(a)
+
+
+def lstm_step(h, c, gates, hidden):
+    """h, c (H,), gates and hidden (4H,) in the order i f g o."""
+    i, f, g, o = np.split(gates + hidden, 4)
+    c[...] = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
+    h[...] = _sigmoid(o) * np.tanh(c)
+
+
+def gru_step(h, gates, hidden):
+    """h (H,), gates and hidden (3H,) in the order r z n."""
+    (xr, xz, xn), (hr, hz, hn) = np.split(gates, 3), np.split(hidden, 3)
+    n = np.tanh(xn + _sigmoid(xr + hr) * hn)
+    h[...] = n + _sigmoid(xz + hz) * (h - n)
 
 
 # --- optimizers ------------------------------------------------------------------------------------------------

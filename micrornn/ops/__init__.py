@@ -6,7 +6,7 @@ Every op stands next to its VJP, with the formula, written once for every device
     linear        matmul linear
     shape         reshape transpose concatenate split stack unstack getitem
     reduce        sum mean max softmax log_softmax
-    loss          cross_entropy binary_cross_entropy mean_squared_error cosine_similarity
+    loss          cross_entropy linear_cross_entropy binary_cross_entropy mean_squared_error cosine_similarity
     embedding     embedding
     recurrent     rnn lstm gru
 """
@@ -29,7 +29,13 @@ from micrornn.ops.elementwise import (
 )  # fmt: skip
 from micrornn.ops.embedding import embedding
 from micrornn.ops.linear import linear, matmul
-from micrornn.ops.loss import binary_cross_entropy, cosine_similarity, cross_entropy, mean_squared_error
+from micrornn.ops.loss import (
+    binary_cross_entropy,
+    cosine_similarity,
+    cross_entropy,
+    linear_cross_entropy,
+    mean_squared_error,
+)
 from micrornn.ops.recurrent import gru, lstm, rnn
 from micrornn.ops.reduce import log_softmax, max, mean, softmax, sum
 from micrornn.ops.shape import concatenate, getitem, reshape, split, stack, transpose, unstack

@@ -60,6 +60,64 @@ def _(k, saved, dy, needs):
     return (dlogits.reshape(shape),)
 
 
+BLOCK_BYTES = 32 << 20  # the largest array of logits that `linear_cross_entropy` makes
+
+
+@op
+def linear_cross_entropy(k, x, weight, bias, *, targets, mask=None, gradient=True):
+    """cross_entropy(linear(x, weight, bias)), in blocks of positions: with a large vocabulary the logits of all of
+    them would be the largest array by far. x (..., D), weight (V, D), bias (V,), targets and mask (...). In nats.
+
+    A block's logits turn into probabilities and those into cotangents in one array, while they are at hand; so the
+    gradient is computed on the way forward, for dy = 1 (`gradient`: whether it will be wanted).
+    """
+    size = len(weight)
+    if weight.shape[1:] != x.shape[-1:] or bias.shape != (size,):
+        raise ShapeError(
+            f"linear_cross_entropy: x {x.shape}, weight {weight.shape}, bias {bias.shape}; "
+            "wanted (..., D), (V, D) and (V,)"
+        )
+    targets = take_ids("linear_cross_entropy targets", targets, size)
+    if targets.shape != x.shape[:-1]:
+        raise ShapeError(f"linear_cross_entropy: targets {targets.shape} for x {x.shape}; wanted {x.shape[:-1]}")
+    weights = _weights(k, "linear_cross_entropy", targets.shape, mask, x.dtype).reshape(-1)
+    inputs: Any = x.reshape(-1, x.shape[-1]), weight, bias, targets.reshape(-1), weights
+    losses, gradients = _in_blocks(k, *inputs, gradient=gradient)
+    return _mean(k, losses, weights), (x.shape, inputs, gradients)
+
+
+@linear_cross_entropy.vjp
+def _(k, saved, dy, needs):
+    shape, inputs, gradients = saved
+    if gradients is None:
+        _, gradients = _in_blocks(k, *inputs, gradient=True)
+    scaled = []
+    for gradient in gradients:
+        scaled.append(k.empty(gradient.shape, gradient.dtype))
+        k.scale(scaled[-1], gradient, float(dy))
+    return scaled[0].reshape(shape), *scaled[1:]
+
+
+def _in_blocks(k: Kernels, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, targets: np.ndarray,
+               weights: np.ndarray, *, gradient: bool) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:  # fmt: skip
+    """(the loss of each row of x, and where wanted the gradients by x, weight and bias of their weighted sum)."""
+    losses, most = k.empty(targets.shape, x.dtype), max(1, BLOCK_BYTES // (len(weight) * x.itemsize))
+    block = k.empty((min(most, len(x)), len(weight)), x.dtype)
+    dx, dweight, dbias = (k.empty(array.shape if gradient else (0,), x.dtype) for array in (x, weight, bias))
+    for a in range(0, len(x), most):
+        b = min(a + most, len(x))
+        logits = block[: b - a]
+        k.matmul(logits, x[a:b], weight, trans_b=True)
+        k.add_bias(logits, bias)
+        k.cross_entropy(losses[a:b], logits, logits, targets[a:b])
+        if gradient:
+            k.cross_entropy_vjp(logits, weights[a:b], logits, targets[a:b])
+            k.matmul(dx[a:b], logits, weight)
+            k.matmul(dweight, logits, x[a:b], trans_a=True, accumulate=a > 0)
+            k.sum(dbias[None], logits[None], a > 0)
+    return losses, (dx, dweight, dbias) if gradient else None
+
+
 @op
 def binary_cross_entropy(k, logits, *, targets, mask=None):
     """y = mean of -t ln s(x) - (1 - t) ln(1 - s(x)), s the sigmoid;  dx = dy w (s(x) - t). Targets in 0..1, nats."""

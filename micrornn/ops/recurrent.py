@@ -6,7 +6,7 @@ A single time step is a sequence of one. The equations are on the reference page
     mask (T, B) bool or None; reverse: from the last step to the first; clip: limit of the message passed back
     -> y (T, B, H), h_n (B, H), and c_n for the LSTM
 
-All input projections are one product before the loop over time, all weight gradients one product behind it.
+The kernels project the inputs, step by step or all at once; all weight gradients are one product behind the loop.
 
 What is saved stays readable: h, c, gates for every time step and, once a backward pass has gone through, their
 cotangents dh, dc, dgates. That is what inspection reads.
@@ -29,7 +29,7 @@ NO_MASK = np.ones((0, 0), bool)
 def _prepare(k: Kernels, name: str, gates: int, x: np.ndarray, states: list[np.ndarray], weight_ih: np.ndarray,
              weight_hh: np.ndarray, biases: tuple[np.ndarray, ...], mask: Any,
              reverse: bool) -> tuple[np.ndarray, list[np.ndarray], dict[str, Any]]:  # fmt: skip
-    """(gates with W_ih x in them, states with the initial ones in place, what to save)."""
+    """(room for the gates, states with the initial ones in place, what to save)."""
     size = weight_hh.shape[-1]
     if x.ndim != 3 or weight_ih.shape != (gates * size, x.shape[2]) or weight_hh.shape != (gates * size, size):
         raise ShapeError(
@@ -47,15 +47,17 @@ def _prepare(k: Kernels, name: str, gates: int, x: np.ndarray, states: list[np.n
         mask = NO_MASK
     elif np.shape(mask) != (seq_len, batch_size):
         raise ShapeError(f"{name}: mask {np.shape(mask)}, wanted (T, B) = ({seq_len}, {batch_size})")
-    projected = k.empty((seq_len, batch_size, gates * size), x.dtype)
-    k.matmul(projected.reshape(-1, gates * size), x.reshape(-1, x.shape[2]), weight_ih, trans_b=True)
     rows = []
     for state in states:
         row = k.empty((seq_len + 1, batch_size, size), x.dtype)
         row[seq_len if reverse else 0] = state
         rows.append(row)
     mask = np.array(mask, bool)  # a copy: the way back needs it as it is now
-    return projected, rows, {"x": x, "weights": (weight_ih, weight_hh), "mask": mask, "reverse": reverse}
+    return (
+        k.empty((seq_len, batch_size, gates * size), x.dtype),
+        rows,
+        {"x": x, "weights": (weight_ih, weight_hh), "mask": mask, "reverse": reverse},
+    )
 
 
 def _ends(rows: np.ndarray, reverse: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -95,7 +97,7 @@ def _weight_gradients(k: Kernels, saved: dict[str, Any], dgates: np.ndarray, dhi
 def rnn(k, x, h_0, weight_ih, weight_hh, bias_ih, bias_hh, *, mask=None, reverse=False, clip=0.0, relu=False):
     """h_t = tanh(W_ih x_t + b_ih + W_hh h_prev + b_hh), or relu. G = 1."""
     gates, (h,), saved = _prepare(k, "rnn", 1, x, [h_0], weight_ih, weight_hh, (bias_ih, bias_hh), mask, reverse)
-    k.rnn_sequence(h, gates, weight_hh, bias_ih, bias_hh, saved["mask"], reverse, relu)
+    k.rnn_sequence(h, gates, x, weight_ih, weight_hh, bias_ih, bias_hh, saved["mask"], reverse, relu)
     outputs, _, last = _ends(h, reverse)
     return (outputs, last), saved | {"h": h, "gates": gates, "clip": clip, "relu": relu}
 
@@ -116,7 +118,7 @@ def lstm(k, x, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, *, mask=None, r
     gates, (h, c), saved = _prepare(
         k, "lstm", 4, x, [h_0, c_0], weight_ih, weight_hh, (bias_ih, bias_hh), mask, reverse
     )
-    k.lstm_sequence(h, c, gates, weight_hh, bias_ih, bias_hh, saved["mask"], reverse)
+    k.lstm_sequence(h, c, gates, x, weight_ih, weight_hh, bias_ih, bias_hh, saved["mask"], reverse)
     outputs, _, last = _ends(h, reverse)
     return (outputs, last, _ends(c, reverse)[2]), saved | {"h": h, "c": c, "gates": gates, "clip": clip}
 
@@ -124,7 +126,8 @@ def lstm(k, x, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, *, mask=None, r
 @lstm.vjp
 def _(k, saved, dys, needs):
     gates, c, reverse, (dy, dh_n, dc_n) = saved["gates"], saved["c"], saved["reverse"], dys
-    dh, dc = _seeded(k, saved["h"], reverse, dy, dh_n), _seeded(k, c, reverse, None, dc_n)
+    dh, dc = _seeded(k, saved["h"], reverse, dy, dh_n), k.empty(c.shape, c.dtype)
+    _ends(dc, reverse)[2][...] = 0 if dc_n is None else dc_n
     dgates = k.empty(gates.shape, gates.dtype)
     k.lstm_sequence_vjp(dgates, dh, dc, gates, c, saved["weights"][1], saved["mask"], reverse, saved["clip"])
     saved.update(dh=dh, dc=dc, dgates=dgates)
@@ -138,7 +141,7 @@ def gru(k, x, h_0, weight_ih, weight_hh, bias_ih, bias_hh, *, mask=None, reverse
     """n = tanh(W_in x + b_in + r (W_hn h_prev + b_hn)),  h_t = (1 - z) n + z h_prev. G = 3, in the order r z n."""
     gates, (h,), saved = _prepare(k, "gru", 3, x, [h_0], weight_ih, weight_hh, (bias_ih, bias_hh), mask, reverse)
     hidden = k.empty(gates.shape, gates.dtype)
-    k.gru_sequence(h, gates, hidden, weight_hh, bias_ih, bias_hh, saved["mask"], reverse)
+    k.gru_sequence(h, gates, hidden, x, weight_ih, weight_hh, bias_ih, bias_hh, saved["mask"], reverse)
     outputs, _, last = _ends(h, reverse)
     return (outputs, last), saved | {"h": h, "gates": gates, "hidden": hidden, "clip": clip}
 

@@ -5,20 +5,26 @@ embedding -> recurrent layers -> linear -> cross-entropy with the next token, at
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from micrornn import device
+from micrornn import device, kernels
 from micrornn.config import Config
 from micrornn.data import Vocab
 from micrornn.errors import ConfigError
 from micrornn.layers import Dropout, Embedding, Linear
+from micrornn.ops import cross_entropy, linear_cross_entropy
 from micrornn.parameters import Flat, Module
 from micrornn.recurrent import Recurrent
 from micrornn.tape import Tensor, no_tape
+
+LARGE_VOCABULARY = 1000  # from here on the logits of a window would be its largest array
+TOKEN_BYTES = 16  # of a window's inputs, targets, and the text they are cut from
 
 
 class LanguageModel(Module):
@@ -53,23 +59,73 @@ class LanguageModel(Module):
         other.flat.data[...] = self.flat.data
         return other
 
-    def draw_dropout(self, update: int) -> None:
-        """New dropout masks; the same for the same update, whatever happened before."""
+    def draw_dropout(self, update: int, start: int = 0) -> None:
+        """New dropout masks; the same for the same update, whatever happened before. `start`: so many time steps of
+        the window come before those that the model is to read."""
         self.rnn.dropout_key = self.dropout.key = update
+        self.rnn.dropout_start = self.dropout.start = start
 
     def __call__(self, ids: np.ndarray, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
         y, last = self.rnn(self.embedding(ids), state)
         return self.decoder(self.dropout(y)), last
 
+    def loss(self, ids: np.ndarray, targets: np.ndarray,
+             state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
+        """The mean loss in nats per token, and the last state. The logits of a large vocabulary are never all there."""
+        if self.vocab_size < LARGE_VOCABULARY:
+            logits, last = self(ids, state)
+            return cross_entropy(logits, targets=targets), last
+        y, last = self.rnn(self.embedding(ids), state)
+        y, weight, bias = self.dropout(y), self.decoder.weight, self.decoder.bias
+        return linear_cross_entropy(y, weight, bias, targets=targets, gradient=self.training), last
+
+    def read(self, ids: np.ndarray, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, ...]:
+        """The last state alone."""
+        return self.rnn(self.embedding(ids), state)[1]
+
 
 def memory_needed(config: Config, vocab_size: int) -> int:
     """Bytes of a training update, roughly: parameters, gradients, optimizer, and what the tape holds."""
+    fixed, per_step, _ = _memory(config, vocab_size)
+    return fixed + config.num_steps * per_step
+
+
+def _memory(config: Config, vocab_size: int) -> tuple[int, int, int]:
+    """Bytes, roughly: of an update whatever its window, of one more time step on the tape, of a state of all lanes."""
+    states = 2 if config.cell == "lstm" else 1
     gates = {"lstm": 4, "gru": 3}.get(config.cell, 1)
     h, d, layers = config.hidden_size, config.embedding_size, config.num_layers
     parameters = vocab_size * (d + h) + gates * h * (d + h + 2) + (layers - 1) * gates * h * (2 * h + 2)
-    per_token = layers * h * (3 * gates + 8) + 3 * d + 3 * vocab_size
-    tokens = config.batch_size * config.num_steps
-    return np.dtype(config.dtype).itemsize * (4 * parameters + tokens * per_token)
+    per_token = layers * h * (3 * gates + 8) + 3 * d + (3 * vocab_size if vocab_size < LARGE_VOCABULARY else h)
+    size = np.dtype(config.dtype).itemsize
+    lane = size * config.batch_size
+    return size * 5 * parameters, lane * per_token, lane * layers * h * states
+
+
+def segment_steps(config: Config, vocab_size: int) -> int:
+    """How many time steps of a window may be on the tape at once: as many as the memory budget allows, all without
+    one. ConfigError with the least that would do, where it is too small."""
+    steps, budget = config.num_steps, config.memory_budget
+    if not budget or memory_needed(config, vocab_size) <= budget:
+        return steps
+    if config.granularity != "sequence":
+        raise ConfigError(f"--memory-budget needs --granularity sequence, not {config.granularity}")
+    fixed, per_step, border = _memory(config, vocab_size)
+    fixed += TOKEN_BYTES * config.batch_size * steps
+
+    def needed(length: int) -> int:
+        return fixed + length * per_step + -(-steps // length) * border
+
+    # Segments take memory by their length, and borders by their number: least at the square root of both.
+    least = min(max(1, round(math.sqrt(border * steps / per_step))), steps)
+    if needed(least) > budget:
+        raise ConfigError(
+            f"--memory-budget is {budget / 1e6:.3g} MB, too little for this model and windows of {steps:,} time steps "
+            f"in {config.batch_size:,} lanes: {math.ceil(needed(least) / 1e6)} MB would do"
+        )
+    most = least + bisect.bisect(range(least, steps + 1), budget, key=needed) - 1
+    # Memory is used again for arrays of the same size; a shorter last segment takes its own. So: hardly any rest.
+    return min(range(most, most * 3 // 4, -1), key=lambda length: steps % length)
 
 
 def require_memory(config: Config, vocab_size: int) -> None:
@@ -99,17 +155,54 @@ def sample(model: LanguageModel, vocab: Vocab, *, length: int, prompt: str = "",
     if not len(ids):
         raise ConfigError("--prompt holds no token")
     model.train(False)
-    with no_tape():  # around each call, not around the loop: whoever reads on may record in between
+    with no_tape():
         logits, state = model(np.asarray(ids, np.int32)[:, None])
+    likely, write = logits.data[-1, 0], Stepper(model, state)
     previous: list[int] = [] if not prompt else [int(ids[-1])]
     for _ in range(length):
-        token = _draw(logits.data[-1, 0], temperature, top_k, rng)
-        # words are separated by what stands between two of them, which decode alone knows
-        text = vocab.decode([*previous, token])
-        yield text[len(vocab.decode(previous)) :] if previous else text
+        token = _draw(likely, temperature, top_k, rng)
+        if vocab.kind == "char":
+            yield vocab.tokens[token]
+        else:  # words are separated by what stands between two of them, which decode alone knows
+            text = vocab.decode([*previous, token])
+            yield text[len(vocab.decode(previous)) :] if previous else text
         previous = [token]
-        with no_tape():
-            logits, state = model(np.array([[token]], np.int32), state)
+        likely = write(token)
+
+
+class Stepper:
+    """A language model that reads token after token in one lane: the model's own numbers, without a tape.
+
+    For one lane and one time step, what surrounds the arithmetic takes longer than the arithmetic: packed weights,
+    arrays, records. Here the kernels are called directly, on arrays that are made once.
+
+    state    what to start from, as the model gives it for one lane; it is copied
+    """
+
+    def __init__(self, model: LanguageModel, state: tuple[Tensor, ...]):
+        rnn, dtype = model.rnn, model.flat.data.dtype
+        self.k = kernels.of(model.flat.data)
+        self.cell: Callable[..., None] = getattr(self.k, type(rnn.cell).fused.name + "_step")
+        self.options = tuple(rnn.cell.options.values())
+        self.embedding, self.decoder = model.embedding.weight.data, model.decoder
+        self.logits = np.empty(model.vocab_size, dtype)
+        self.gates, self.hidden = (np.empty(len(rnn.cell.gates) * rnn.hidden_size, dtype) for _ in range(2))
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        self.layers = [
+            ([rnn.weights[f"{name}_l{layer}"].data for name in names], [rows.data[layer, 0].copy() for rows in state])
+            for layer in range(rnn.num_layers)
+        ]
+
+    def __call__(self, token: int) -> np.ndarray:
+        """The logits (vocab_size,) of what follows the token; the next call overwrites them."""
+        x = self.embedding[token]
+        for (weight_ih, weight_hh, bias_ih, bias_hh), states in self.layers:
+            self.k.matvec(self.gates, weight_ih, x, bias_ih)
+            self.k.matvec(self.hidden, weight_hh, states[0], bias_hh)
+            self.cell(*states, self.gates, self.hidden, *self.options)
+            x = states[0]
+        self.k.matvec(self.logits, self.decoder.weight.data, x, self.decoder.bias.data)
+        return self.logits
 
 
 def _draw(logits: np.ndarray, temperature: float, top_k: int, rng: np.random.Generator) -> int:

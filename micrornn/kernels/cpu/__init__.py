@@ -47,4 +47,5 @@ from micrornn.kernels.cpu.reduce import (
     sum_of_squares,
 )  # fmt: skip
 from micrornn.kernels.cpu.rnn import rnn_sequence, rnn_sequence_vjp
+from micrornn.kernels.cpu.step import gru_step, lstm_step, matvec, rnn_step
 from micrornn.kernels.cpu.threads import set_threads

@@ -108,7 +108,7 @@ def sigmoid(out, x):
 @flat
 def sigmoid_vjp(dx, dy, y):
     for i in range(dx.size):
-        dx[i] = dy[i] * y[i] * (1 - y[i])
+        dx[i] = dy[i] * y[i] * (maths.ONE - y[i])
 
 
 @flat
@@ -120,7 +120,7 @@ def tanh(out, x):
 @flat
 def tanh_vjp(dx, dy, y):
     for i in range(dx.size):
-        dx[i] = dy[i] * (1 - y[i] * y[i])
+        dx[i] = dy[i] * (maths.ONE - y[i] * y[i])
 
 
 @flat

@@ -2,96 +2,124 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import prange
 
 from micrornn.kernels.cpu.jit import kernel, parallel
-from micrornn.kernels.cpu.maths import sigmoid, tanh
-from micrornn.kernels.cpu.recurrent import carry_back, clip_message, copy, hold_back, pack_part, plan, times
+from micrornn.kernels.cpu.maths import ONE, sigmoid, tanh
+from micrornn.kernels.cpu.recurrent import (
+    add_held,
+    carry_back,
+    clip_message,
+    copy,
+    hold_back,
+    inputs,
+    pack_part,
+    place,
+    plan,
+    rows,
+    times,
+    times_part,
+)
 from micrornn.kernels.cpu.threads import bound, workspace
 
 
 @kernel
-def _step(row, from_h, bias_ih, bias_hh, h_prev, h_cur):
-    """One lane, one time step: from both sides' pre-activations to gates and h_t."""
-    size = h_cur.size
-    for j in range(3 * size):
-        from_h[j] += bias_hh[j]
-    r, z, n = row[:size], row[size : 2 * size], row[2 * size :]
-    hr, hz, hn = from_h[:size], from_h[size : 2 * size], from_h[2 * size :]
-    b_r, b_z, b_n = bias_ih[:size], bias_ih[size : 2 * size], bias_ih[2 * size :]
+def _step(gates, hidden, row, bias_ih, bias_hh, h, prev, cur, size):
+    """One lane, one time step: from both sides' pre-activations to gates and h_t. Flat arrays, and where to begin."""
+    two = size + size
     for j in range(size):
-        r[j] = sigmoid(r[j] + b_r[j] + hr[j])
-        z[j] = sigmoid(z[j] + b_z[j] + hz[j])
-        n[j] = tanh(n[j] + b_n[j] + r[j] * hn[j])
-        h_cur[j] = n[j] + z[j] * (h_prev[j] - n[j])
+        hr, hz, hn = hidden[row + j], hidden[row + size + j], hidden[row + two + j]
+        hr, hz, hn = hr + bias_hh[j], hz + bias_hh[size + j], hn + bias_hh[two + j]
+        r = sigmoid(gates[row + j] + bias_ih[j] + hr)
+        z = sigmoid(gates[row + size + j] + bias_ih[size + j] + hz)
+        n = tanh(gates[row + two + j] + bias_ih[two + j] + r * hn)
+        hidden[row + j], hidden[row + size + j], hidden[row + two + j] = hr, hz, hn
+        gates[row + j], gates[row + size + j], gates[row + two + j] = r, z, n
+        h[cur + j] = n + z * (h[prev + j] - n)
 
 
 @kernel
-def _step_back(drow, dfrom_h, row, hn, h_prev, dh_cur, dh_prev):
+def _step_back(dgates, dhidden, gates, hidden, row, h, dh, prev, cur, size):
     """One lane, one time step: from dh_t to both sides' cotangents, and what z passes straight to dh_prev."""
-    size = dh_cur.size
-    r, z, n = row[:size], row[size : 2 * size], row[2 * size :]
-    dr, dz, dn = drow[:size], drow[size : 2 * size], drow[2 * size :]
-    hr, hz, dhn = dfrom_h[:size], dfrom_h[size : 2 * size], dfrom_h[2 * size :]
+    two = size + size
     for j in range(size):
-        dn[j] = dh_cur[j] * (1 - z[j]) * (1 - n[j] * n[j])
-        dz[j] = dh_cur[j] * (h_prev[j] - n[j]) * z[j] * (1 - z[j])
-        dr[j] = dn[j] * hn[j] * r[j] * (1 - r[j])
-        dh_prev[j] += dh_cur[j] * z[j]
-    for j in range(size):  # a loop of its own: with these too, the one above is no vector code any more
-        hr[j] = dr[j]
-        hz[j] = dz[j]
-        dhn[j] = dn[j] * r[j]
+        r, z, n, dh_t = gates[row + j], gates[row + size + j], gates[row + two + j], dh[cur + j]
+        dn = dh_t * (ONE - z) * (ONE - n * n)
+        dz = dh_t * (h[prev + j] - n) * z * (ONE - z)
+        dr = dn * hidden[row + two + j] * r * (ONE - r)
+        dgates[row + j], dgates[row + size + j], dgates[row + two + j] = dr, dz, dn
+        dhidden[row + j], dhidden[row + size + j], dhidden[row + two + j] = dr, dz, dn * r
+        dh[prev + j] += dh_t * z
 
 
 @kernel
-def _forward(h, gates, hidden, bias_ih, bias_hh, mask, reverse, low, high, p):
-    seq_len, size = gates.shape[0], h.shape[2]
-    for step in range(seq_len):
-        t = seq_len - 1 - step if reverse else step
-        prev, cur = (t + 1, t) if reverse else (t, t + 1)
-        times(hidden, t, 3 * size, h, prev, p, low, high, 0)
-        for b in range(low, high):
-            _step(gates[t, b], hidden[t, b], bias_ih, bias_hh, h[prev, b], h[cur, b])
-            if mask.size and not mask[t, b]:
-                copy(h[cur, b], h[prev, b])
+def _gate(h, gates, hidden, bias_ih, bias_hh, mask, t, prev, cur, low, high):
+    """Time step t of lanes low:high, from its pre-activations on."""
+    size = np.uint64(h.shape[2])
+    flat_gates, flat_hidden, flat_h = gates.reshape(-1), hidden.reshape(-1), h.reshape(-1)
+    for b in range(low, high):
+        row, at_prev, at_cur = place(gates, t, b), place(h, prev, b), place(h, cur, b)
+        _step(flat_gates, flat_hidden, row, bias_ih, bias_hh, flat_h, at_prev, at_cur, size)
+        if mask.size and not mask[t, b]:
+            copy(h[cur, b], h[prev, b])
+
+
+@kernel
+def _gate_back(dgates, dhidden, dh, gates, hidden, h, mask, t, prev, cur, low, high):
+    """Time step t of lanes low:high, back to its pre-activations."""
+    size = np.uint64(dh.shape[2])
+    flat_dgates, flat_dhidden, flat_gates = dgates.reshape(-1), dhidden.reshape(-1), gates.reshape(-1)
+    flat_hidden, flat_h, flat_dh = hidden.reshape(-1), h.reshape(-1), dh.reshape(-1)
+    for b in range(low, high):
+        if mask.size and not mask[t, b]:
+            dhidden[t, b, :] = 0
+            carry_back(dgates[t, b], dh[prev, b], dh[cur, b])
+        else:
+            row, at_prev, at_cur = place(gates, t, b), place(h, prev, b), place(h, cur, b)
+            _step_back(flat_dgates, flat_dhidden, flat_gates, flat_hidden, row, flat_h, flat_dh, at_prev, at_cur, size)
+
+
+@kernel
+def _forward(h, gates, x, hidden, bias_ih, bias_hh, mask, reverse, low, high, p_ih, p_hh):
+    for step in range(len(gates)):
+        t, prev, cur = rows(step, len(gates), reverse)
+        if x.size:
+            times(gates, t, x, t, p_ih, low, high, 0)
+        times(hidden, t, h, prev, p_hh, low, high, 0)
+        _gate(h, gates, hidden, bias_ih, bias_hh, mask, t, prev, cur, low, high)
 
 
 @kernel
 def _backward(dgates, dhidden, dh, gates, hidden, h, mask, reverse, clip, low, high, p, held):
-    seq_len, size = gates.shape[0], dh.shape[2]
-    for step in range(seq_len):
-        t = step if reverse else seq_len - 1 - step
-        prev, cur = (t + 1, t) if reverse else (t, t + 1)
+    for step in range(len(gates)):
+        t, prev, cur = rows(len(gates) - 1 - step, len(gates), reverse)
         if clip > 0:
             hold_back(dh, prev, low, high, held)
-        for b in range(low, high):
-            if mask.size and not mask[t, b]:
-                dhidden[t, b, :] = 0
-                carry_back(dgates[t, b], dh[prev, b], dh[cur, b])
-            else:
-                _step_back(
-                    dgates[t, b], dhidden[t, b], gates[t, b], hidden[t, b, 2 * size :],
-                    h[prev, b], dh[cur, b], dh[prev, b],
-                )  # fmt: skip
-        times(dh, prev, size, dhidden, t, p, low, high, 1)
+        _gate_back(dgates, dhidden, dh, gates, hidden, h, mask, t, prev, cur, low, high)
+        times(dh, prev, dhidden, t, p, low, high, 1)
         if clip > 0:
-            clip_message(dh, prev, low, high, held, clip)
+            clip_message(dh, prev, low, high, clip)
+            add_held(dh, prev, low, high, held)
 
 
 @kernel
-def _forward_alone(h, gates, hidden, weight_hh, bias_ih, bias_hh, mask, reverse, p):
-    pack_part(p, weight_hh, True, 0, 1)
-    _forward(h, gates, hidden, bias_ih, bias_hh, mask, reverse, 0, h.shape[1], p)
+def _forward_alone(h, gates, x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, mask, reverse, p_ih, p_hh):
+    if x.size:
+        pack_part(p_ih, weight_ih, True, 0, 1)
+    pack_part(p_hh, weight_hh, True, 0, 1)
+    _forward(h, gates, x, hidden, bias_ih, bias_hh, mask, reverse, 0, h.shape[1], p_ih, p_hh)
 
 
 @parallel
-def _forward_parallel(h, gates, hidden, weight_hh, bias_ih, bias_hh, mask, reverse, p, parts):
+def _forward_parallel(h, gates, x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, mask, reverse, p_ih, p_hh, parts):
     for part in prange(parts):
-        pack_part(p, weight_hh, True, part, parts)
+        if x.size:
+            pack_part(p_ih, weight_ih, True, part, parts)
+        pack_part(p_hh, weight_hh, True, part, parts)
     for part in prange(parts):
         low, high = bound(part, parts, h.shape[1]), bound(part + 1, parts, h.shape[1])
-        _forward(h, gates, hidden, bias_ih, bias_hh, mask, reverse, low, high, p)
+        _forward(h, gates, x, hidden, bias_ih, bias_hh, mask, reverse, low, high, p_ih, p_hh)
 
 
 @kernel
@@ -109,18 +137,55 @@ def _backward_parallel(dgates, dhidden, dh, gates, hidden, h, weight_hh, mask, r
         _backward(dgates, dhidden, dh, gates, hidden, h, mask, reverse, clip, low, high, p, held)
 
 
-def gru_sequence(h, gates, hidden, weight_hh, bias_ih, bias_hh, mask, reverse):
-    parts, p = plan(h, gates, weight_hh)
+@parallel
+def _forward_wide(h, gates, hidden, weight_hh, bias_ih, bias_hh, mask, reverse, p, parts):
+    for part in prange(parts):
+        pack_part(p, weight_hh, True, part, parts)
+    for step in range(len(gates)):
+        t, prev, cur = rows(step, len(gates), reverse)
+        for part in prange(parts):
+            times_part(hidden, t, h, prev, p, part, parts, 0)
+        for part in prange(parts):
+            low, high = bound(part, parts, h.shape[1]), bound(part + 1, parts, h.shape[1])
+            _gate(h, gates, hidden, bias_ih, bias_hh, mask, t, prev, cur, low, high)
+
+
+@parallel
+def _backward_wide(dgates, dhidden, dh, gates, hidden, h, weight_hh, mask, reverse, clip, p, held, parts):
+    batch_size = dh.shape[1]
+    for part in prange(parts):
+        pack_part(p, weight_hh, False, part, parts)
+    for step in range(len(gates)):
+        t, prev, cur = rows(len(gates) - 1 - step, len(gates), reverse)
+        if clip > 0:
+            hold_back(dh, prev, 0, batch_size, held)
+        for part in prange(parts):
+            low, high = bound(part, parts, batch_size), bound(part + 1, parts, batch_size)
+            _gate_back(dgates, dhidden, dh, gates, hidden, h, mask, t, prev, cur, low, high)
+        for part in prange(parts):
+            times_part(dh, prev, dhidden, t, p, part, parts, 1)
+        if clip > 0:
+            clip_message(dh, prev, 0, batch_size, clip)
+            add_held(dh, prev, 0, batch_size, held)
+
+
+def gru_sequence(h, gates, hidden, x, weight_ih, weight_hh, bias_ih, bias_hh, mask, reverse):
+    parts, wide, p_hh = plan(h, gates, weight_hh)
+    x, p_ih = inputs(gates, x, weight_ih, weight_hh, parts, wide)
     if parts == 1:
-        _forward_alone(h, gates, hidden, weight_hh, bias_ih, bias_hh, mask, reverse, p)
+        _forward_alone(h, gates, x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, mask, reverse, p_ih, p_hh)
+    elif wide:
+        _forward_wide(h, gates, hidden, weight_hh, bias_ih, bias_hh, mask, reverse, p_hh, parts)
     else:
-        _forward_parallel(h, gates, hidden, weight_hh, bias_ih, bias_hh, mask, reverse, p, parts)
+        _forward_parallel(h, gates, x, hidden, weight_ih, weight_hh, bias_ih, bias_hh, mask, reverse, p_ih, p_hh, parts)
 
 
 def gru_sequence_vjp(dgates, dhidden, dh, gates, hidden, h, weight_hh, mask, reverse, clip):
-    parts, p = plan(dh, gates, weight_hh)
+    parts, wide, p = plan(dh, gates, weight_hh)
     held, clip = workspace(dh[0].shape, dh.dtype, "held"), dh.dtype.type(clip)
     if parts == 1:
         _backward_alone(dgates, dhidden, dh, gates, hidden, h, weight_hh, mask, reverse, clip, p, held)
+    elif wide:
+        _backward_wide(dgates, dhidden, dh, gates, hidden, h, weight_hh, mask, reverse, clip, p, held, parts)
     else:
         _backward_parallel(dgates, dhidden, dh, gates, hidden, h, weight_hh, mask, reverse, clip, p, held, parts)

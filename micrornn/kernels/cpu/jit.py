@@ -36,10 +36,16 @@ def cache_dir() -> Path:
 
 # Threads that wait for work in a loop eat the time that the last busy one needs when the machine has other work:
 # a parallel kernel became ten times slower on two cores of which one was taken. After some microseconds, sleep.
-os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 if not config.CACHE_DIR:  # NUMBA_CACHE_DIR, when set, is the user's choice
     config.CACHE_DIR = str(cache_dir())
+
+# For processors with AVX-512, LLVM writes vectors of half that width unless told not to: on some, wide vectors used to
+# slow the clock. The products need the wide ones anyway, so the loops around them may as well use them.
+if not config.CPU_FEATURES and not config.CPU_NAME and llvm.get_host_cpu_features().get("avx512f"):
+    config.CPU_NAME = llvm.get_host_cpu_name()
+    config.CPU_FEATURES = llvm.get_host_cpu_features().flatten() + ",-prefer-256-bit"
 
 _options: dict[str, Any] = {
     "cache": True,  # compile once per machine, not once per process

@@ -2,132 +2,195 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import prange
 
 from micrornn.kernels.cpu.jit import kernel, parallel
-from micrornn.kernels.cpu.maths import sigmoid, tanh
+from micrornn.kernels.cpu.maths import ONE, sigmoid, tanh
 from micrornn.kernels.cpu.recurrent import (
+    add_held,
     both,
     carry_back,
     clip_message,
     copy,
     hold_back,
+    inputs,
     pack_part,
+    place,
     plan,
+    rows,
     times,
+    times_part,
 )
 from micrornn.kernels.cpu.threads import bound, workspace
 
 
 @kernel
-def _step(row, bias, c_prev, c_cur, h_cur):
-    """One lane, one time step: from pre-activations to gates, c_t and h_t."""
-    size = h_cur.size
-    i, f, g, o = row[:size], row[size : 2 * size], row[2 * size : 3 * size], row[3 * size :]
-    b_i, b_f, b_g, b_o = bias[:size], bias[size : 2 * size], bias[2 * size : 3 * size], bias[3 * size :]
+def _step(gates, row, bias, c, h, prev, cur, size):
+    """One lane, one time step: from pre-activations to gates, c_t and h_t. Flat arrays, and where to begin in them."""
+    two, three = size + size, size + size + size
     for j in range(size):
-        i[j] = sigmoid(i[j] + b_i[j])
-        f[j] = sigmoid(f[j] + b_f[j])
-        g[j] = tanh(g[j] + b_g[j])
-        o[j] = sigmoid(o[j] + b_o[j])
-        c_cur[j] = f[j] * c_prev[j] + i[j] * g[j]
-        h_cur[j] = o[j] * tanh(c_cur[j])
+        i = sigmoid(gates[row + j] + bias[j])
+        f = sigmoid(gates[row + size + j] + bias[size + j])
+        g = tanh(gates[row + two + j] + bias[two + j])
+        o = sigmoid(gates[row + three + j] + bias[three + j])
+        gates[row + j], gates[row + size + j], gates[row + two + j], gates[row + three + j] = i, f, g, o
+        c_t = f * c[prev + j] + i * g
+        c[cur + j], h[cur + j] = c_t, o * tanh(c_t)
 
 
 @kernel
-def _step_back(drow, row, c_prev, c_cur, dh_cur, dc_cur, dc_prev):
+def _step_back(dgates, gates, row, c, dh, dc, prev, cur, size):
     """One lane, one time step: from dh_t and dc_t to the gates' cotangents and dc_prev."""
-    size = dh_cur.size
-    i, f, g, o = row[:size], row[size : 2 * size], row[2 * size : 3 * size], row[3 * size :]
-    di, df, dg, do = drow[:size], drow[size : 2 * size], drow[2 * size : 3 * size], drow[3 * size :]
+    two, three = size + size, size + size + size
     for j in range(size):
-        tanh_c = tanh(c_cur[j])
-        dc = dc_cur[j] + dh_cur[j] * o[j] * (1 - tanh_c * tanh_c)
-        do[j] = dh_cur[j] * tanh_c * o[j] * (1 - o[j])
-        di[j] = dc * g[j] * i[j] * (1 - i[j])
-        df[j] = dc * c_prev[j] * f[j] * (1 - f[j])
-        dg[j] = dc * i[j] * (1 - g[j] * g[j])
-        dc_prev[j] += dc * f[j]
-        dc_cur[j] = dc
+        i, f, g, o = gates[row + j], gates[row + size + j], gates[row + two + j], gates[row + three + j]
+        dh_t, tanh_c = dh[cur + j], tanh(c[cur + j])
+        dc_t = dc[cur + j] + dh_t * o * (ONE - tanh_c * tanh_c)
+        dgates[row + j] = dc_t * g * i * (ONE - i)
+        dgates[row + size + j] = dc_t * c[prev + j] * f * (ONE - f)
+        dgates[row + two + j] = dc_t * i * (ONE - g * g)
+        dgates[row + three + j] = dh_t * tanh_c * o * (ONE - o)
+        dc[prev + j] = dc_t * f
+        dc[cur + j] = dc_t
 
 
 @kernel
-def _forward(h, c, gates, bias, mask, reverse, low, high, p):
-    seq_len, size = gates.shape[0], h.shape[2]
-    for step in range(seq_len):
-        t = seq_len - 1 - step if reverse else step
-        prev, cur = (t + 1, t) if reverse else (t, t + 1)
-        times(gates, t, 4 * size, h, prev, p, low, high, 1)
-        for b in range(low, high):
-            _step(gates[t, b], bias, c[prev, b], c[cur, b], h[cur, b])
-            if mask.size and not mask[t, b]:
-                copy(c[cur, b], c[prev, b])
-                copy(h[cur, b], h[prev, b])
+def _gate(h, c, gates, bias, mask, t, prev, cur, low, high):
+    """Time step t of lanes low:high, from its pre-activations on."""
+    size = np.uint64(h.shape[2])
+    flat_gates, flat_c, flat_h = gates.reshape(-1), c.reshape(-1), h.reshape(-1)
+    for b in range(low, high):
+        at_prev, at_cur = place(h, prev, b), place(h, cur, b)
+        _step(flat_gates, place(gates, t, b), bias, flat_c, flat_h, at_prev, at_cur, size)
+        if mask.size and not mask[t, b]:
+            copy(c[cur, b], c[prev, b])
+            copy(h[cur, b], h[prev, b])
 
 
 @kernel
-def _backward(dgates, dh, dc, gates, c, mask, reverse, clip, low, high, p, held_h, held_c):
-    seq_len, size = gates.shape[0], dh.shape[2]
-    for step in range(seq_len):
-        t = step if reverse else seq_len - 1 - step
-        prev, cur = (t + 1, t) if reverse else (t, t + 1)
+def _gate_back(dgates, dh, dc, gates, c, mask, t, prev, cur, low, high):
+    """Time step t of lanes low:high, back to its pre-activations."""
+    size = np.uint64(dh.shape[2])
+    flat_dgates, flat_gates, flat_c = dgates.reshape(-1), gates.reshape(-1), c.reshape(-1)
+    flat_dh, flat_dc = dh.reshape(-1), dc.reshape(-1)
+    for b in range(low, high):
+        if mask.size and not mask[t, b]:
+            carry_back(dgates[t, b], dh[prev, b], dh[cur, b])
+            copy(dc[prev, b], dc[cur, b])
+        else:
+            row, at_prev, at_cur = place(gates, t, b), place(dh, prev, b), place(dh, cur, b)
+            _step_back(flat_dgates, flat_gates, row, flat_c, flat_dh, flat_dc, at_prev, at_cur, size)
+
+
+@kernel
+def _forward(h, c, gates, x, bias, mask, reverse, low, high, p_ih, p_hh):
+    for step in range(len(gates)):
+        t, prev, cur = rows(step, len(gates), reverse)
+        if x.size:
+            times(gates, t, x, t, p_ih, low, high, 0)
+        times(gates, t, h, prev, p_hh, low, high, 1)
+        _gate(h, c, gates, bias, mask, t, prev, cur, low, high)
+
+
+@kernel
+def _backward(dgates, dh, dc, gates, c, mask, reverse, clip, low, high, p, held):
+    for step in range(len(gates)):
+        t, prev, cur = rows(len(gates) - 1 - step, len(gates), reverse)
         if clip > 0:
-            hold_back(dh, prev, low, high, held_h)
-            hold_back(dc, prev, low, high, held_c)
-        for b in range(low, high):
-            if mask.size and not mask[t, b]:
-                carry_back(dgates[t, b], dh[prev, b], dh[cur, b])
-                carry_back(dgates[t, b], dc[prev, b], dc[cur, b])
-            else:
-                _step_back(dgates[t, b], gates[t, b], c[prev, b], c[cur, b], dh[cur, b], dc[cur, b], dc[prev, b])
-        times(dh, prev, size, dgates, t, p, low, high, 1)
+            hold_back(dh, prev, low, high, held)
+        _gate_back(dgates, dh, dc, gates, c, mask, t, prev, cur, low, high)
+        times(dh, prev, dgates, t, p, low, high, 1)
         if clip > 0:
-            clip_message(dh, prev, low, high, held_h, clip)
-            clip_message(dc, prev, low, high, held_c, clip)
+            clip_message(dh, prev, low, high, clip)
+            add_held(dh, prev, low, high, held)
+            clip_message(dc, prev, low, high, clip)
 
 
 @kernel
-def _forward_alone(h, c, gates, weight_hh, bias, mask, reverse, p):
-    pack_part(p, weight_hh, True, 0, 1)
-    _forward(h, c, gates, bias, mask, reverse, 0, h.shape[1], p)
+def _forward_alone(h, c, gates, x, weight_ih, weight_hh, bias, mask, reverse, p_ih, p_hh):
+    if x.size:
+        pack_part(p_ih, weight_ih, True, 0, 1)
+    pack_part(p_hh, weight_hh, True, 0, 1)
+    _forward(h, c, gates, x, bias, mask, reverse, 0, h.shape[1], p_ih, p_hh)
 
 
 @parallel
-def _forward_parallel(h, c, gates, weight_hh, bias, mask, reverse, p, parts):
+def _forward_parallel(h, c, gates, x, weight_ih, weight_hh, bias, mask, reverse, p_ih, p_hh, parts):
     for part in prange(parts):
-        pack_part(p, weight_hh, True, part, parts)
+        if x.size:
+            pack_part(p_ih, weight_ih, True, part, parts)
+        pack_part(p_hh, weight_hh, True, part, parts)
     for part in prange(parts):
         low, high = bound(part, parts, h.shape[1]), bound(part + 1, parts, h.shape[1])
-        _forward(h, c, gates, bias, mask, reverse, low, high, p)
+        _forward(h, c, gates, x, bias, mask, reverse, low, high, p_ih, p_hh)
 
 
 @kernel
-def _backward_alone(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip, p, held_h, held_c):
+def _backward_alone(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip, p, held):
     pack_part(p, weight_hh, False, 0, 1)
-    _backward(dgates, dh, dc, gates, c, mask, reverse, clip, 0, dh.shape[1], p, held_h, held_c)
+    _backward(dgates, dh, dc, gates, c, mask, reverse, clip, 0, dh.shape[1], p, held)
 
 
 @parallel
-def _backward_parallel(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip, p, held_h, held_c, parts):
+def _backward_parallel(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip, p, held, parts):
     for part in prange(parts):
         pack_part(p, weight_hh, False, part, parts)
     for part in prange(parts):
         low, high = bound(part, parts, dh.shape[1]), bound(part + 1, parts, dh.shape[1])
-        _backward(dgates, dh, dc, gates, c, mask, reverse, clip, low, high, p, held_h, held_c)
+        _backward(dgates, dh, dc, gates, c, mask, reverse, clip, low, high, p, held)
 
 
-def lstm_sequence(h, c, gates, weight_hh, bias_ih, bias_hh, mask, reverse):
-    (parts, p), bias = plan(h, gates, weight_hh), both(bias_ih, bias_hh)
+@parallel
+def _forward_wide(h, c, gates, weight_hh, bias, mask, reverse, p, parts):
+    for part in prange(parts):
+        pack_part(p, weight_hh, True, part, parts)
+    for step in range(len(gates)):
+        t, prev, cur = rows(step, len(gates), reverse)
+        for part in prange(parts):
+            times_part(gates, t, h, prev, p, part, parts, 1)
+        for part in prange(parts):
+            low, high = bound(part, parts, h.shape[1]), bound(part + 1, parts, h.shape[1])
+            _gate(h, c, gates, bias, mask, t, prev, cur, low, high)
+
+
+@parallel
+def _backward_wide(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip, p, held, parts):
+    batch_size = dh.shape[1]
+    for part in prange(parts):
+        pack_part(p, weight_hh, False, part, parts)
+    for step in range(len(gates)):
+        t, prev, cur = rows(len(gates) - 1 - step, len(gates), reverse)
+        if clip > 0:
+            hold_back(dh, prev, 0, batch_size, held)
+        for part in prange(parts):
+            low, high = bound(part, parts, batch_size), bound(part + 1, parts, batch_size)
+            _gate_back(dgates, dh, dc, gates, c, mask, t, prev, cur, low, high)
+        for part in prange(parts):
+            times_part(dh, prev, dgates, t, p, part, parts, 1)
+        if clip > 0:
+            clip_message(dh, prev, 0, batch_size, clip)
+            add_held(dh, prev, 0, batch_size, held)
+            clip_message(dc, prev, 0, batch_size, clip)
+
+
+def lstm_sequence(h, c, gates, x, weight_ih, weight_hh, bias_ih, bias_hh, mask, reverse):
+    (parts, wide, p_hh), bias = plan(h, gates, weight_hh), both(bias_ih, bias_hh)
+    x, p_ih = inputs(gates, x, weight_ih, weight_hh, parts, wide)
     if parts == 1:
-        _forward_alone(h, c, gates, weight_hh, bias, mask, reverse, p)
+        _forward_alone(h, c, gates, x, weight_ih, weight_hh, bias, mask, reverse, p_ih, p_hh)
+    elif wide:
+        _forward_wide(h, c, gates, weight_hh, bias, mask, reverse, p_hh, parts)
     else:
-        _forward_parallel(h, c, gates, weight_hh, bias, mask, reverse, p, parts)
+        _forward_parallel(h, c, gates, x, weight_ih, weight_hh, bias, mask, reverse, p_ih, p_hh, parts)
 
 
 def lstm_sequence_vjp(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip):
-    parts, p = plan(dh, gates, weight_hh)
-    held, clip = workspace((2, *dh[0].shape), dh.dtype, "held"), dh.dtype.type(clip)
+    parts, wide, p = plan(dh, gates, weight_hh)
+    held, clip = workspace(dh[0].shape, dh.dtype, "held"), dh.dtype.type(clip)
     if parts == 1:
-        _backward_alone(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip, p, held[0], held[1])
+        _backward_alone(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip, p, held)
+    elif wide:
+        _backward_wide(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip, p, held, parts)
     else:
-        _backward_parallel(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip, p, held[0], held[1], parts)
+        _backward_parallel(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip, p, held, parts)

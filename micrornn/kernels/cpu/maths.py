@@ -12,14 +12,18 @@ gradients, where the last bit matters more than speed, and calls the library.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
-from numba import float32, types
+from llvmlite import ir
+from numba import config, float32, types
+from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from micrornn.kernels.cpu.jit import kernel
 
 f = np.float32  # a bare literal is a float64 and would pull the whole expression up with it
+ONE = f(1)  # for kernels of either precision: beside a float64 it is widened, and loses nothing
 
 _LIMIT = f(7.90531110763549805)
 _A1, _A3, _A5 = f(4.89352455891786e-03), f(6.37261928875436e-04), f(1.48572235717979e-05)
@@ -27,21 +31,6 @@ _A7, _A9, _A11 = f(5.12229709037114e-08), f(-8.60467152213735e-11), f(2.00018790
 _A13 = f(-2.76076847742355e-16)
 _B0, _B2 = f(4.89352518554385e-03), f(2.26843463243900e-03)
 _B4, _B6 = f(1.18534705686654e-04), f(1.19825839466702e-06)
-
-
-@kernel
-def tanh32(x):
-    """tanh of a float32."""
-    x = min(max(x, -_LIMIT), _LIMIT) if x == x else x  # NaN stays NaN
-    s = x * x
-    top = s * (s * (s * (s * (s * (s * _A13 + _A11) + _A9) + _A7) + _A5) + _A3) + _A1
-    return x * top / (s * (s * (s * _B6 + _B4) + _B2) + _B0)
-
-
-@kernel
-def sigmoid32(x):
-    """1 / (1 + exp(-x)) of a float32."""
-    return f(0.5) * tanh32(f(0.5) * x) + f(0.5)
 
 
 @intrinsic
@@ -52,6 +41,44 @@ def _float_from_bits(typing, bits):
         return builder.bitcast(args[0], context.get_value_type(float32))
 
     return float32(types.int32), generate
+
+
+@intrinsic
+def _bits_of_float(typing, number):
+    """The IEEE bit pattern of a float32 as an int32."""
+
+    def generate(context, builder, signature, args):
+        return builder.bitcast(args[0], context.get_value_type(types.int32))
+
+    return types.int32(float32), generate
+
+
+@kernel
+def reciprocal32(x):
+    """1 / x of a float32 between 1e-30 and 1e30, relative error < 2e-7.
+
+    A division takes 16 cycles, in which 32 fused multiply-adds could start. Turning the sign of the exponent, with
+    one subtraction from the bits, is right to 12 %; each of Newton's steps squares the error: 1e-2, 2e-4, 5e-8.
+    """
+    y: Any = _float_from_bits(np.int32(np.int32(0x7EF311C3) - _bits_of_float(x)))
+    y = y * (f(2) - x * y)
+    y = y * (f(2) - x * y)
+    return y + y * (f(1) - x * y)
+
+
+@kernel
+def tanh32(x):
+    """tanh of a float32."""
+    x = min(max(x, -_LIMIT), _LIMIT) if x == x else x  # NaN stays NaN
+    s = x * x
+    top = s * (s * (s * (s * (s * (s * _A13 + _A11) + _A9) + _A7) + _A5) + _A3) + _A1
+    return x * top * reciprocal32(s * (s * (s * _B6 + _B4) + _B2) + _B0)
+
+
+@kernel
+def sigmoid32(x):
+    """1 / (1 + exp(-x)) of a float32."""
+    return f(0.5) * tanh32(f(0.5) * x) + f(0.5)
 
 
 _LOG2E, _LN2_HIGH, _LN2_LOW = f(1.44269504088896341), f(0.693359375), f(-2.12194440e-4)
@@ -74,6 +101,23 @@ def exp32(x):
     p = f(0) if x < _EXP_LOW else p
     p = f(np.inf) if x > _EXP_HIGH else p
     return p if x == x else x
+
+
+@intrinsic
+def _maxnum(typing, a, b):
+    """LLVM's own maximum of two numbers, with leave to ignore NaN: a comparison with a choice behind it is never
+    made vector code."""
+
+    def generate(context, builder, signature, args):
+        kind = args[0].type
+        name = "llvm.maxnum.f32" if signature.return_type == float32 else "llvm.maxnum.f64"
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind, kind]), name)
+        return builder.call(function, args, fastmath=("nnan", "nsz"))
+
+    return a(a, a), generate
+
+
+larger = max if config.DISABLE_JIT else _maxnum  # of two numbers that are not NaN
 
 
 # Which form a kernel gets is settled by the type of its number, when it is compiled. Under

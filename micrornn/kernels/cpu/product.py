@@ -12,10 +12,11 @@ from numba import prange
 
 from micrornn.kernels.cpu.jit import TILE_BYTES, TILE_ROWS, kernel, parallel
 from micrornn.kernels.cpu.threads import bound, split, workspace
-from micrornn.kernels.cpu.tile import packed_tile, tile
+from micrornn.kernels.cpu.tile import tile, tile_t
 
 DEPTH = 256  # rows of a packed block: a panel of DEPTH rows fits the first-level cache
 BREADTH = 1024  # its columns: the block fits the second-level cache
+PAGE = 4096  # bytes from row to row, from which on a transposed product copies what it reads
 STRIP = 8 * TILE_ROWS  # rows of C that are done with all panels before the next are begun: they stay near too
 
 
@@ -53,77 +54,81 @@ def pack(p, p_at, b, trans_b, k0, k1, n0, n1):
 
 
 @kernel
-def pack_rows(q, q_at, a, k0, k1, low, high):
-    """The transpose of a[k0:k1, low:high], tile after tile, each with its m numbers of one k side by side.
+def multiply(c, c_at, c_row, rows, columns, a, a_at, a_row, b, b_at, b_row, apart, count, add):
+    """C (+)= A B. Flat arrays; `*_at` is an offset, `*_row` the stride from row to row.
 
-    Read in place, every k of a transposed matrix would be another cache line, all of them in few cache sets.
+    Of a packed B, `b_row` is the width of a panel and `apart` the number of its rows; of a B read where it lies,
+    `apart` is 1, and all panels are whole.
     """
-    rows, count = high - low, k1 - k0
-    tiles = (rows + TILE_ROWS - 1) // TILE_ROWS
-    for k in range(count):  # along the rows of a: it is read in one straight line
-        for t in range(tiles):
-            first = t * rows // tiles
-            m = (t + 1) * rows // tiles - first
-            at = q_at + first * count + k * m
-            if m == TILE_ROWS:  # of fixed length: no loop is left of it
-                for i in range(TILE_ROWS):
-                    q[at + i] = a[k0 + k, low + first + i]
-            else:
-                for i in range(m):
-                    q[at + i] = a[k0 + k, low + first + i]
-
-
-@kernel
-def multiply(c, c_at, c_row, rows, columns, a, a_at, a_row, p, p_at, count, add):
-    """C (+)= A P for packed panels P. Flat arrays; `*_at` is an offset, `*_row` the stride from row to row."""
     width = TILE_BYTES // c.itemsize
     tiles = (rows + TILE_ROWS - 1) // TILE_ROWS
     for left in range(0, columns, width):
-        n = min(width, columns - left)
+        n, panel = min(width, columns - left), b_at + left * apart
         for t in range(tiles):
             # tiles of 10 and 10 rows rather than 12 and 8: a low tile does not hide the latency of its sums
             low = t * rows // tiles
             m = (t + 1) * rows // tiles - low
             at = c_at + low * c_row + left
-            tile(m, c, at, c_row, n, a, a_at + low * a_row, a_row, p, p_at + left * count, count, add)
+            tile(m, c, at, c_row, n, a, a_at + low * a_row, a_row, b, panel, b_row, count, add)
 
 
 @kernel
-def multiply_packed(c, c_at, c_row, rows, columns, a, a_at, p, p_at, count, add):
-    """The same for an A that `pack_rows` has packed."""
+def multiply_t(c, c_at, c_row, rows, columns, a, a_at, a_row, b, b_at, b_row, apart, count, add):
+    """C (+)= A^T B, the same. Not one function for both: a micro-kernel takes a second to compile wherever it is
+    called, and the recurrent kernels need but one of them."""
     width = TILE_BYTES // c.itemsize
     tiles = (rows + TILE_ROWS - 1) // TILE_ROWS
     for left in range(0, columns, width):
-        n = min(width, columns - left)
+        n, panel = min(width, columns - left), b_at + left * apart
         for t in range(tiles):
             low = t * rows // tiles
             m = (t + 1) * rows // tiles - low
             at = c_at + low * c_row + left
-            packed_tile(m, c, at, c_row, n, a, a_at + low * count, p, p_at + left * count, count, add)
+            tile_t(m, c, at, c_row, n, a, a_at + low, a_row, b, panel, b_row, count, add)
+
+
+@kernel
+def copy_strip(q, q_at, a, k0, k1, low, high):
+    """a[k0:k1, low:high] row after row: read in place, each row of a large matrix would be on another page."""
+    for k in range(k0, k1):
+        row, n = a[k], high - low
+        for i in range(n):
+            q[q_at + i] = row[low + i]
+        q_at += n
 
 
 @kernel
 def _matmul_rows(out, a, b, trans_a, trans_b, accumulate, low, high, p, p_at, q, q_at):
-    """Rows low:high of the product; p[p_at:] has room for a packed block of b, q[q_at:] for one of a."""
-    rows, columns, depth = high - low, out.shape[1], a.shape[0] if trans_a else a.shape[1]
-    c, x = out.reshape(-1), a.reshape(-1)
+    """Rows low:high of the product; p[p_at:] has room for a packed block of b, q[q_at:] for a strip of a^T."""
+    columns, depth = out.shape[1], a.shape[0] if trans_a else a.shape[1]
+    width, a_row = TILE_BYTES // out.itemsize, a.shape[1]
+    c, x, y = out.reshape(-1), a.reshape(-1), b.reshape(-1)
+    # The product of a weight gradient, long and narrow: to pack A or B would cost more than it saves.
+    near = trans_a and not trans_b and max(a_row, columns) * out.itemsize < PAGE
     if depth == 0 and not accumulate:
         out[low:high] = 0
     for n0 in range(0, columns, BREADTH):
         n1 = min(n0 + BREADTH, columns)
+        whole = n0 + (n1 - n0) // width * width if near else n0  # from here on b is packed
         for k0 in range(0, depth, DEPTH):
             k1 = min(k0 + DEPTH, depth)
-            pack(p, p_at, b, trans_b, k0, k1, n0, n1)
-            at, add = low * columns + n0, 1 if accumulate or k0 > 0 else 0
-            for first in range(0, rows, STRIP):
-                n = min(STRIP, rows - first)
-                here = at + first * columns
+            pack(p, p_at, b, trans_b, k0, k1, whole, n1)
+            add = 1 if accumulate or k0 > 0 else 0
+            for first in range(low, high, STRIP):
+                n, at = min(STRIP, high - first), first * columns
+                z, z_at, z_row = x, k0 * a_row + first if trans_a else first * a_row + k0, a_row
+                if trans_a and not near:
+                    copy_strip(q, q_at, a, k0, k1, first, first + n)
+                    z, z_at, z_row = q, q_at, n
+                if trans_a and n0 < whole:
+                    multiply_t(c, at + n0, columns, n, whole - n0, z, z_at, z_row,
+                               y, k0 * columns + n0, columns, 1, k1 - k0, add)  # fmt: skip
                 if trans_a:
-                    pack_rows(q, q_at, a, k0, k1, low + first, low + first + n)
-                    multiply_packed(c, here, columns, n, n1 - n0, q, q_at, p, p_at, k1 - k0, add)
+                    multiply_t(c, at + whole, columns, n, n1 - whole, z, z_at, z_row,
+                               p, p_at, width, k1 - k0, k1 - k0, add)  # fmt: skip
                 else:
-                    x_at = (low + first) * depth + k0
-                    multiply(c, here, columns, n, n1 - n0, x, x_at, depth, p, p_at, k1 - k0, add)
+                    multiply(c, at + whole, columns, n, n1 - whole, z, z_at, z_row,
+                             p, p_at, width, k1 - k0, k1 - k0, add)  # fmt: skip
 
 
 @parallel
@@ -137,16 +142,10 @@ def matmul(out, a, b, trans_a=False, trans_b=False, accumulate=False):
     """out (M, N) (+)= op(a) op(b), where op transposes if asked. The sum over k runs in the same order
     whatever the number of threads, but for tiles of fewer than four rows."""
     rows, columns = out.shape
-    if trans_a and not trans_b and not accumulate and rows > columns:
-        # Packing a costs more than packing b, number for number. A weight gradient is tall: its transpose is wide.
-        wide = workspace((columns, rows), out.dtype, "transpose")
-        matmul(wide, b, a, trans_a=True)
-        out[...] = wide.T
-        return
     depth = a.shape[0] if trans_a else a.shape[1]
     parts = split((rows + TILE_ROWS - 1) // TILE_ROWS, rows * columns * depth)
     block = packed_size(min(depth, DEPTH), min(columns, BREADTH), out.dtype)
-    p, q = workspace(parts * block, out.dtype), workspace(parts * STRIP * DEPTH if trans_a else 1, out.dtype, "rows")
+    p, q = workspace(parts * block, out.dtype), workspace(parts * STRIP * DEPTH if trans_a else 1, out.dtype, "strip")
     if parts == 1:
         _matmul_rows(out, a, b, trans_a, trans_b, accumulate, 0, rows, p, 0, q, 0)
     else:

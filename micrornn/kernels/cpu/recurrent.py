@@ -3,6 +3,10 @@
 A lane never looks at another lane. So the lanes are split over the threads, and each thread walks all time
 steps of its own lanes alone: no core ever waits for another at a time step.
 
+Very large recurrent weights (NEAR) are split instead: each core fetches its own columns of them at every time step,
+not all, and multiplies all lanes by them ("wide"). The price is that the cores meet at each time step, which is dear
+on a machine that has other work.
+
 Index of the states: h has seq_len + 1 rows. Forward in time, step t reads h[t] and writes h[t + 1]; in reverse
 it reads h[t + 1] and writes h[t]. `prev` and `cur` below are these two rows.
 """
@@ -11,18 +15,37 @@ from __future__ import annotations
 
 import numpy as np
 
-from micrornn.kernels.cpu.jit import TILE_BYTES, kernel
-from micrornn.kernels.cpu.product import multiply, pack, packed_size
+from micrornn.kernels.cpu.jit import TILE_BYTES, TILE_ROWS, kernel
+from micrornn.kernels.cpu.product import DEPTH, matmul, multiply, pack, packed_size
 from micrornn.kernels.cpu.threads import bound, split, workspace
+
+NEAR = 8 << 20  # bytes of recurrent weights, above which they are split over the cores rather than the lanes
+AT_HAND = 3 << 19  # bytes of weights that a core keeps in its second-level cache from one time step to the next
+LANES = TILE_ROWS - 4  # of a part, from which on a single time step is worth a product of its own
 
 
 def plan(states, gates, weight_hh):
-    """(parts, panels): into how many parts the lanes are split, and room for the packed recurrent weights."""
-    seq_len, batch_size = gates.shape[:2]
-    parts = split(batch_size, seq_len * batch_size * weight_hh.size)
+    """(parts, wide, panels): into how many parts the lanes, or if `wide` the weights, are split, and room for the
+    packed recurrent weights."""
+    seq_len, batch_size, columns = gates.shape
+    wide = weight_hh.nbytes > NEAR
+    parts = split(columns if wide else batch_size, seq_len * batch_size * weight_hh.size)
     # either orientation of the weights must fit
     size = max(packed_size(*weight_hh.shape, states.dtype), packed_size(*weight_hh.shape[::-1], states.dtype))
-    return parts, workspace(size, states.dtype)
+    return parts, wide, workspace(size, states.dtype)
+
+
+def inputs(gates, x, weight_ih, weight_hh, parts, wide):
+    """(x, panels) for a loop over time that projects its inputs as it goes: gates then never leave the caches.
+
+    Few lanes make low tiles, and large weights push each other out of the cache: then all steps are projected here
+    at once, and x comes back empty.
+    """
+    columns, size = weight_ih.shape
+    if wide or weight_ih.nbytes + weight_hh.nbytes > AT_HAND or gates.shape[1] < LANES * parts:
+        matmul(gates.reshape(-1, columns), x.reshape(-1, size), weight_ih, trans_b=True)
+        return x[:0], workspace(1, x.dtype, "inputs")
+    return x, workspace(packed_size(size, columns, x.dtype), x.dtype, "inputs")
 
 
 def both(bias_ih, bias_hh):
@@ -31,8 +54,15 @@ def both(bias_ih, bias_hh):
 
 
 @kernel
+def rows(step, seq_len, reverse):
+    """(t, prev, cur) of the step-th time step in the order of the forward pass."""
+    t = seq_len - 1 - step if reverse else step
+    return (t, t + 1, t) if reverse else (t, t, t + 1)
+
+
+@kernel
 def pack_part(p, weight, transposed, part, parts):
-    """Pack this part's share of the panels of the recurrent weights."""
+    """Pack this part's share of the panels of the weights."""
     depth, columns = weight.shape[::-1] if transposed else weight.shape
     width = TILE_BYTES // weight.itemsize
     panels = (columns + width - 1) // width
@@ -41,13 +71,36 @@ def pack_part(p, weight, transposed, part, parts):
 
 
 @kernel
-def times(c, t_c, columns, a, t_a, p, low, high, add):
+def times(c, t_c, a, t_a, p, low, high, add):
     """c[t_c, low:high] (+)= a[t_a, low:high] P for the packed weights P; a and c are time-major."""
-    depth = a.shape[2]
-    multiply(
-        c.reshape(-1), (t_c * c.shape[1] + low) * c.shape[2], c.shape[2], high - low, columns,
-        a.reshape(-1), (t_a * a.shape[1] + low) * depth, depth, p, 0, depth, add,
-    )  # fmt: skip
+    depth, width = a.shape[2], TILE_BYTES // c.itemsize
+    c_at, a_at = (t_c * c.shape[1] + low) * c.shape[2], (t_a * a.shape[1] + low) * depth
+    for k in range(0, depth, DEPTH):  # so much of a panel as stays in the first-level cache
+        multiply(
+            c.reshape(-1), c_at, c.shape[2], high - low, c.shape[2], a.reshape(-1), a_at + k, depth,
+            p, k * width, width, depth, min(DEPTH, depth - k), 1 if k else add,
+        )  # fmt: skip
+
+
+@kernel
+def times_part(c, t_c, a, t_a, p, part, parts, add):
+    """The same for all lanes, and this part's columns of c."""
+    width = TILE_BYTES // c.itemsize
+    panels = (c.shape[2] + width - 1) // width
+    n0, n1 = bound(part, parts, panels) * width, min(bound(part + 1, parts, panels) * width, c.shape[2])
+    depth, rows, c_at, a_at = a.shape[2], c.shape[1], t_c * c.shape[1] * c.shape[2], t_a * a.shape[1] * a.shape[2]
+    for k in range(0, depth, DEPTH):
+        multiply(
+            c.reshape(-1), c_at + n0, c.shape[2], rows, n1 - n0, a.reshape(-1), a_at + k, depth,
+            p, n0 * depth + k * width, width, depth, min(DEPTH, depth - k), 1 if k else add,
+        )  # fmt: skip
+
+
+@kernel
+def place(states, t, b):
+    """Where row [t, b] begins in the flat array. Unsigned: Numba lets an index that may be negative count from the
+    end, and such a loop never becomes vector code. Slices would do as well, but cost 100 ns a lane."""
+    return np.uint64((t * states.shape[1] + b) * states.shape[2])
 
 
 @kernel
@@ -76,8 +129,16 @@ def hold_back(grad, prev, low, high, held):
 
 
 @kernel
-def clip_message(grad, prev, low, high, held, clip):
-    """Clip the message passed back from `cur` to `prev` to +-clip and add what was held back."""
+def clip_message(grad, prev, low, high, clip):
+    """Clip the message passed back from `cur` to `prev` to +-clip."""
     for b in range(low, high):
         for j in range(grad.shape[2]):
-            grad[prev, b, j] = min(max(grad[prev, b, j], -clip), clip) + held[b, j]
+            grad[prev, b, j] = min(max(grad[prev, b, j], -clip), clip)
+
+
+@kernel
+def add_held(grad, prev, low, high, held):
+    """Add what was held back."""
+    for b in range(low, high):
+        for j in range(grad.shape[2]):
+            grad[prev, b, j] += held[b, j]

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba import prange
 
 from micrornn.kernels.cpu import maths
 from micrornn.kernels.cpu.elementwise import flat
-from micrornn.kernels.cpu.jit import REORDER, kernel
+from micrornn.kernels.cpu.jit import REORDER, kernel, parallel
+from micrornn.kernels.cpu.threads import bound, split
+
+EXP_COST = 2  # of a softmax, in multiplications of a product, which are far cheaper by the dozen
 
 
 @kernel
@@ -58,9 +62,10 @@ def max_vjp(dx, dy, where):
 
 @kernel(fastmath=REORDER)
 def _largest(row):
+    """The largest of a row, as vector code, which does not look at NaN. Whoever asks goes through the row again."""
     most = row[0]
     for j in range(1, row.size):
-        most = row[j] if row[j] > most else most
+        most = maths.larger(most, row[j])
     return most
 
 
@@ -113,21 +118,54 @@ def log_softmax_vjp(dx, dy, y):
 
 
 @kernel
+def _cross_entropy(loss, probabilities, logits, targets, low, high):
+    for r in range(low, high):
+        row, most = probabilities[r], _largest(logits[r])
+        at_target = logits[r, targets[r]] - most  # before `probabilities` is written, which may be the same array
+        total = _exp_into(row, logits[r], most)
+        share = row.dtype.type(1) / total
+        for j in range(row.size):
+            row[j] *= share
+        loss[r] = math.log(total) - at_target  # in this order: see log_softmax
+
+
+@parallel
+def _cross_entropy_parallel(loss, probabilities, logits, targets, parts):
+    for part in prange(parts):
+        low, high = bound(part, parts, len(logits)), bound(part + 1, parts, len(logits))
+        _cross_entropy(loss, probabilities, logits, targets, low, high)
+
+
 def cross_entropy(loss, probabilities, logits, targets):
-    for r in range(logits.shape[0]):
-        most = _largest(logits[r])
-        total = _exp_into(probabilities[r], logits[r], most)
-        for j in range(logits.shape[1]):
-            probabilities[r, j] /= total
-        loss[r] = math.log(total) - (logits[r, targets[r]] - most)  # in this order: see log_softmax
+    parts = split(len(logits), logits.size * EXP_COST)
+    if parts == 1:
+        _cross_entropy(loss, probabilities, logits, targets, 0, len(logits))
+    else:
+        _cross_entropy_parallel(loss, probabilities, logits, targets, parts)
 
 
 @kernel
+def _cross_entropy_vjp(dlogits, dloss, probabilities, targets, low, high):
+    for r in range(low, high):
+        row, given, weight = dlogits[r], probabilities[r], dloss[r]
+        for j in range(row.size):
+            row[j] = weight * given[j]
+        row[targets[r]] -= weight
+
+
+@parallel
+def _cross_entropy_vjp_parallel(dlogits, dloss, probabilities, targets, parts):
+    for part in prange(parts):
+        low, high = bound(part, parts, len(dlogits)), bound(part + 1, parts, len(dlogits))
+        _cross_entropy_vjp(dlogits, dloss, probabilities, targets, low, high)
+
+
 def cross_entropy_vjp(dlogits, dloss, probabilities, targets):
-    for r in range(dlogits.shape[0]):
-        for j in range(dlogits.shape[1]):
-            dlogits[r, j] = dloss[r] * probabilities[r, j]
-        dlogits[r, targets[r]] -= dloss[r]
+    parts = split(len(dlogits), dlogits.size)
+    if parts == 1:
+        _cross_entropy_vjp(dlogits, dloss, probabilities, targets, 0, len(dlogits))
+    else:
+        _cross_entropy_vjp_parallel(dlogits, dloss, probabilities, targets, parts)
 
 
 @kernel

@@ -49,9 +49,14 @@ def workspace(shape: int | tuple[int, ...], dtype: np.dtype, name: str = "panels
 
     It begins on a cache line: a vector that lies across two of them takes two loads.
     """
-    arrays, key, size = _scratch.__dict__, (name, np.dtype(dtype).char), math.prod(np.atleast_1d(shape))
-    if key not in arrays or arrays[key].size < size:
-        whole = np.empty(size + LINE // np.dtype(dtype).itemsize, dtype)
-        start = -whole.ctypes.data % LINE // whole.itemsize
-        arrays[key] = whole[start : start + size]
-    return arrays[key][:size].reshape(shape)
+    dtype = np.dtype(dtype)
+    views = _scratch.__dict__.setdefault(name + dtype.char, {})
+    if shape not in views:
+        size = shape if isinstance(shape, int) else math.prod(shape)
+        if "all" not in views or views["all"].size < size:
+            whole = np.empty(size + LINE // dtype.itemsize, dtype)
+            start = -whole.ctypes.data % LINE // whole.itemsize
+            views.clear()
+            views["all"] = whole[start : start + size]
+        views[shape] = views["all"][:size].reshape(shape)
+    return views[shape]

@@ -1,12 +1,15 @@
 """The micro-kernel: one tile of a matrix product, held in vector registers.
 
-    C[0:m, 0:n] (+)= A[0:m, 0:count] P[0:count, 0:n]
+    C[0:m, 0:n] (+)= A[0:m, 0:count] B[0:count, 0:n]
 
-P is a packed panel: rows of `width` numbers lie one behind the other, so the loop over k reads memory in one
-straight line. The m x `width` sums stay in registers for the whole loop: each number of A is read once per
-`width` products, each of P once per m.
+Rows of B lie `b_row` numbers apart: in a packed panel `width` numbers, so that the loop over k reads memory in one
+straight line. The m x `width` sums stay in registers for the whole loop: each number of A is read once per `width`
+products, each of B once per m.
 
-Numba cannot be asked for "these 24 vectors in registers" in Python, so `tile` writes the LLVM code itself.
+    tile      A by rows: A[i, k] at a + i a_row + k
+    tile_t    A by columns, as a transposed matrix lies: A[i, k] at a + k a_row + i
+
+Numba cannot be asked for "these 24 vectors in registers" in Python, so `vector_tile` writes the LLVM code itself.
 `plain_tile` is the same in Python; it is what runs under NUMBA_DISABLE_JIT=1, and what the other is held
 against.
 """
@@ -22,37 +25,35 @@ from numba.extending import intrinsic
 
 from micrornn.kernels.cpu.jit import TILE_BYTES, TILE_ROWS
 
-UNROLL = 4  # steps of k in one turn of the loop over a packed A: no instruction but loads and products is left in it
+UNROLL = 4  # steps of k in one turn of the loop: no instruction but loads and products is left in it
 
 
-def plain_tile(m, c, c_at, c_row, n, a, a_at, a_row, p, p_at, count, add):
+def plain_tile(m, c, c_at, c_row, n, a, a_at, a_row, b, b_at, b_row, count, add):
     """The micro-kernel, plainly. Arrays are flat, `*_at` is an offset, `*_row` the stride from row to row."""
-    width = TILE_BYTES // c.itemsize
     for i in range(m):
         for j in range(n):
             total = c[c_at + i * c_row + j] if add else c.dtype.type(0)
             for k in range(count):
-                total += a[a_at + i * a_row + k] * p[p_at + k * width + j]
+                total += a[a_at + i * a_row + k] * b[b_at + k * b_row + j]
             c[c_at + i * c_row + j] = total
 
 
-def plain_packed_tile(m, c, c_at, c_row, n, a, a_at, p, p_at, count, add):
-    """The same for an A that is packed too: the m numbers of one k side by side (product.pack_rows)."""
-    width = TILE_BYTES // c.itemsize
+def plain_tile_t(m, c, c_at, c_row, n, a, a_at, a_row, b, b_at, b_row, count, add):
+    """The same for an A that lies transposed."""
     for i in range(m):
         for j in range(n):
             total = c[c_at + i * c_row + j] if add else c.dtype.type(0)
             for k in range(count):
-                total += a[a_at + k * m + i] * p[p_at + k * width + j]
+                total += a[a_at + k * a_row + i] * b[b_at + k * b_row + j]
             c[c_at + i * c_row + j] = total
 
 
 class _Writer:
     """Writes the LLVM code of one tile of `m` rows behind `builder`."""
 
-    def __init__(self, builder: ir.IRBuilder, number: Any, scalar: ir.Type, values: dict[str, ir.Value]):
-        self.builder, self.values, self.scalar = builder, values, scalar
-        self.packed = "a_row" not in values
+    def __init__(self, builder: ir.IRBuilder, number: Any, scalar: ir.Type, values: dict[str, ir.Value],
+                 transposed: bool):  # fmt: skip
+        self.builder, self.values, self.scalar, self.transposed = builder, values, scalar, transposed
         self.width = TILE_BYTES * 8 // number.bitwidth
         self.bytes = number.bitwidth // 8
         self.vector = ir.VectorType(scalar, self.width)
@@ -65,6 +66,7 @@ class _Writer:
         self.fma = function(f"llvm.fma.{name}", self.vector, self.vector, self.vector, self.vector)
         self.load = function(f"llvm.masked.load.{name}.p0", self.vector, pointer, int32, mask, self.vector)
         self.store = function(f"llvm.masked.store.{name}.p0", ir.VoidType(), self.vector, pointer, int32, mask)
+        self.prefetch = function("llvm.prefetch.p0", ir.VoidType(), pointer, int32, int32, int32)
         self.align = int32(self.bytes)
 
     def splat(self, value: ir.Value, kind: ir.Type) -> ir.Value:
@@ -77,9 +79,27 @@ class _Writer:
     def at(self, pointer: ir.Value, offset: ir.Value) -> ir.Value:
         return self.builder.gep(pointer, [offset], source_etype=self.scalar)
 
+    def fetch(self, row: ir.Value) -> None:
+        """Ask for the cache lines of a row of C, without waiting for them."""
+        int32 = ir.IntType(32)
+        for line in range(0, TILE_BYTES, 64):
+            place = self.at(row, ir.IntType(64)(line // self.bytes))
+            self.builder.call(self.prefetch, [place, int32(0), int32(3), int32(1)])
+
+    def places(self, k: ir.Value, m: int, unroll: int) -> list[list[ir.Value]]:
+        """Where A[i, k + step] lies: a row for each step, a place for each i."""
+        b, index, a, a_row = self.builder, ir.IntType(64), self.values["a"], self.values["a_row"]
+        if self.transposed:
+            steps = [self.at(a, b.mul(b.add(k, index(step)), a_row)) for step in range(unroll)]
+            return [[self.at(step, index(i)) for i in range(m)] for step in steps]
+        # A base and 0, 1 or 2 strides: twelve pointers, one for each row, would not fit the registers.
+        bases = [self.at(a, b.add(b.mul(index(i), a_row), k)) for i in range(0, m, 3)]
+        rows = [self.at(bases[i // 3], b.mul(index(i % 3), a_row)) for i in range(m)]
+        return [[self.at(row, index(step)) for row in rows] for step in range(unroll)]
+
     def loop(self, start: ir.Value, sums: list[ir.Value], m: int, chains: int, unroll: int) -> tuple[ir.Value, list]:
-        """for k in start, start + unroll, ... while it fits: sums[k % chains][i] += A[i, k] P[k], for `unroll` k's."""
-        b, index = self.builder, ir.IntType(64)
+        """for k in start, start + unroll, ... while it fits: sums[k % chains][i] += A[i, k] B[k], for `unroll` k's."""
+        b, index, b_row = self.builder, ir.IntType(64), self.values["b_row"]
         before = b.block
         head, body, after = (b.append_basic_block() for _ in range(3))
         b.branch(head)
@@ -92,17 +112,11 @@ class _Writer:
         end = b.add(k, index(unroll))
         b.cbranch(b.icmp_signed("<=", end, self.values["count"]), body, after)
         b.position_at_end(body)
-        panel = self.at(self.values["p"], b.mul(k, index(self.width)))
-        if self.packed:
-            tile = self.at(self.values["a"], b.mul(k, index(m)))
-        else:
-            rows = [self.at(self.values["a"], b.add(b.mul(index(i), self.values["a_row"]), k)) for i in range(m)]
         totals = list(phis)
-        for step in range(unroll):
-            row = b.load(self.at(panel, index(step * self.width)), typ=self.vector)
+        for step, places in enumerate(self.places(k, m, unroll)):
+            row = b.load(self.at(self.values["b"], b.mul(b.add(k, index(step)), b_row)), typ=self.vector)
             row.align = self.bytes
-            for i in range(m):
-                place = self.at(tile, index(step * m + i)) if self.packed else self.at(rows[i], index(step))
+            for i, place in enumerate(places):
                 number = self.splat(b.load(place, typ=self.scalar), self.scalar)
                 at = step % chains * m + i
                 totals[at] = b.call(self.fma, [number, row, totals[at]])
@@ -119,61 +133,56 @@ class _Writer:
         b, index, values = self.builder, ir.IntType(64), self.values
         chains = max(1, 4 // m)
         # With rows far apart, LLVM would load ahead for all unrolled steps and run out of registers.
-        unroll = UNROLL if self.packed else chains
+        unroll = UNROLL if self.transposed else chains
         zero = ir.Constant(self.vector, [0.0] * self.width)
         places = ir.Constant(ir.VectorType(index, self.width), list(range(self.width)))
         inside = b.icmp_signed("<", places, self.splat(values["n"], index))  # the last panel may be narrower
         add = self.splat(b.icmp_signed("!=", values["add"], index(0)), ir.IntType(1))
         rows = [self.at(values["c"], b.mul(index(i), values["c_row"])) for i in range(m)]
-        sums = [b.call(self.load, [row, self.align, b.and_(inside, add), zero]) for row in rows]
-        k, sums = self.loop(index(0), sums + [zero] * (m * (chains - 1)), m, chains, unroll)
+        # C may be far away, in the third-level cache: it is asked for now, and added when the sums are there.
+        for row in rows:
+            self.fetch(row)
+        k, sums = self.loop(index(0), [zero] * (m * chains), m, chains, unroll)
         if unroll > 1:
             _, sums = self.loop(k, sums, m, chains, 1)  # what is left of k when count is no multiple of it
         for chain in range(1, chains):
             sums[:m] = [b.fadd(sums[i], sums[chain * m + i]) for i in range(m)]
-        for i in range(m):
-            b.call(self.store, [sums[i], rows[i], self.align, inside])
+        before = [b.call(self.load, [row, self.align, b.and_(inside, add), zero]) for row in rows]
+        for row, total, old in zip(rows, sums, before):
+            b.call(self.store, [b.fadd(total, old), row, self.align, inside])
 
 
-def _generator(names: tuple[str, ...], number: Any, arrays: dict[str, Any]) -> Any:
-    """The code of the micro-kernel for 1 <= m <= TILE_ROWS, as a switch over m."""
+def _intrinsic(transposed: bool) -> Any:
+    """The micro-kernel for 1 <= m <= TILE_ROWS, as a switch over m."""
 
-    def generate(context, builder, signature, args):
-        values, scalar = dict(zip(names, args)), context.get_value_type(number)
-        for name, kind in arrays.items():
-            data = context.make_array(kind)(context, builder, values[name]).data
-            values[name] = builder.gep(data, [values[name + "_at"]], source_etype=scalar)
-        end = builder.append_basic_block()
-        switch = builder.switch(values["m"], end)
-        for m in range(1, TILE_ROWS + 1):
-            block = builder.append_basic_block()
-            switch.add_case(ir.IntType(64)(m), block)
-            builder.position_at_end(block)
-            _Writer(builder, number, scalar, values).tile(m)
-            builder.branch(end)
-        builder.position_at_end(end)
-        return context.get_dummy_value()
+    @intrinsic
+    def vector_tile(typing, m, c, c_at, c_row, n, a, a_at, a_row, b, b_at, b_row, count, add):
+        i8 = types.intp
+        signature = types.none(i8, c, i8, i8, i8, a, i8, i8, b, i8, i8, i8, i8)
+        names = ("m", "c", "c_at", "c_row", "n", "a", "a_at", "a_row", "b", "b_at", "b_row", "count", "add")
 
-    return generate
+        def generate(context, builder, signature, args):
+            number = signature.args[1].dtype
+            values, scalar = dict(zip(names, args)), context.get_value_type(number)
+            for name, kind in {"c": signature.args[1], "a": signature.args[5], "b": signature.args[8]}.items():
+                data = context.make_array(kind)(context, builder, values[name]).data
+                values[name] = builder.gep(data, [values[name + "_at"]], source_etype=scalar)
+            end = builder.append_basic_block()
+            switch = builder.switch(values["m"], end)
+            for m in range(1, TILE_ROWS + 1):
+                block = builder.append_basic_block()
+                switch.add_case(ir.IntType(64)(m), block)
+                builder.position_at_end(block)
+                _Writer(builder, number, scalar, values, transposed).tile(m)
+                builder.branch(end)
+            builder.position_at_end(end)
+            return context.get_dummy_value()
 
+        return signature, generate
 
-@intrinsic
-def vector_tile(typing, m, c, c_at, c_row, n, a, a_at, a_row, p, p_at, count, add):
-    """`plain_tile` in vector registers."""
-    names = ("m", "c", "c_at", "c_row", "n", "a", "a_at", "a_row", "p", "p_at", "count", "add")
-    i8 = types.intp
-    generate = _generator(names, c.dtype, {"c": c, "a": a, "p": p})
-    return types.none(i8, c, i8, i8, i8, a, i8, i8, p, i8, i8, i8), generate
-
-
-@intrinsic
-def vector_packed_tile(typing, m, c, c_at, c_row, n, a, a_at, p, p_at, count, add):
-    """`plain_packed_tile` in vector registers."""
-    names = ("m", "c", "c_at", "c_row", "n", "a", "a_at", "p", "p_at", "count", "add")
-    i8 = types.intp
-    generate = _generator(names, c.dtype, {"c": c, "a": a, "p": p})
-    return types.none(i8, c, i8, i8, i8, a, i8, p, i8, i8, i8), generate
+    return vector_tile
 
 
+vector_tile, vector_tile_t = _intrinsic(transposed=False), _intrinsic(transposed=True)
 tile = plain_tile if config.DISABLE_JIT else vector_tile
-packed_tile = plain_packed_tile if config.DISABLE_JIT else vector_packed_tile
+tile_t = plain_tile_t if config.DISABLE_JIT else vector_tile_t

@@ -1,0 +1,325 @@
+"""One LSTM layer told in many ways: from the reference to the fast kernel, and the fast kernel with one thing changed.
+
+    walk()      from NumPy to the kernel, each with one thing changed against the one before
+    without()   the kernel with one thing taken back
+    tried()     the kernel with what was tried and did not help
+    meeting()   on several cores that meet at each time step
+    LARGEST     the maximum of a row of a softmax, before and after
+
+Most are made by `told_with`: code of the library with something else behind one of its names. docs/faster.md tells of
+them, steps.py beside this measures them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from micrornn.kernels import cpu, plain, reference
+from micrornn.kernels.cpu import lstm, maths, product, recurrent, reduce, tile
+from micrornn.kernels.cpu.jit import REORDER, TILE_BYTES, TILE_ROWS, kernel
+from micrornn.kernels.cpu.maths import ONE, sigmoid, tanh
+
+
+def told_with(function: Any, **names: Any) -> Any:
+    """The same code with other things behind some of its names. Not kept on disk: Numba would mix the variants up."""
+    plainly = inspect.unwrap(getattr(function, "py_func", function))
+    assert set(names) <= set(plainly.__code__.co_names), f"{plainly.__name__} does not use all of {', '.join(names)}"
+    again = FunctionType(plainly.__code__, plainly.__globals__ | names, plainly.__name__, plainly.__defaults__)
+    return again if plainly is function else kernel(again, cache=False)
+
+
+class Telling(NamedTuple):
+    """One way to compute a layer."""
+
+    words: str
+    forward: Callable[..., None] = cpu.lstm_sequence
+    backward: Callable[..., None] = cpu.lstm_sequence_vjp
+    matmul: Callable[..., None] = cpu.matmul
+    sum: Callable[..., None] = cpu.sum
+
+
+# --- the loops, as they were on the way ---------------------------------------------------------------------------
+
+
+@kernel(cache=False)
+def laid_for_dots(weight, transposed):
+    return weight if transposed else weight.T.copy()
+
+
+@kernel(cache=False)
+def add_dots(out, a, b):
+    """out (M, N) += a (M, K) b^T for b (N, K): the sum innermost, as the equation has it."""
+    for i in range(a.shape[0]):
+        for j in range(b.shape[0]):
+            for k in range(a.shape[1]):
+                out[i, j] += a[i, k] * b[j, k]
+
+
+@kernel(cache=False)
+def laid_in_panels(weight, transposed):
+    depth, columns = weight.shape[::-1] if transposed else weight.shape
+    width = TILE_BYTES // weight.itemsize
+    p = np.empty(depth * ((columns + width - 1) // width) * width, weight.dtype)
+    recurrent.pack_part(p, weight, transposed, 0, 1)
+    return p
+
+
+@kernel(cache=False)
+def add_tiles(out, a, p):
+    recurrent.times(out.reshape(1, *out.shape), 0, a.reshape(1, *a.shape), 0, p, 0, len(out), 1)
+
+
+@kernel(cache=False)
+def step_in_slices(row, bias, c_prev, c_cur, h_cur):
+    size = h_cur.size
+    i, f, g, o = row[:size], row[size : 2 * size], row[2 * size : 3 * size], row[3 * size :]
+    b_i, b_f, b_g, b_o = bias[:size], bias[size : 2 * size], bias[2 * size : 3 * size], bias[3 * size :]
+    for j in range(size):
+        i[j] = sigmoid(i[j] + b_i[j])
+        f[j] = sigmoid(f[j] + b_f[j])
+        g[j] = tanh(g[j] + b_g[j])
+        o[j] = sigmoid(o[j] + b_o[j])
+        c_cur[j] = f[j] * c_prev[j] + i[j] * g[j]
+        h_cur[j] = o[j] * tanh(c_cur[j])
+
+
+@kernel(cache=False)
+def activate_in_slices(h, c, gates, bias, mask, t, prev, cur):
+    for b in range(h.shape[1]):
+        step_in_slices(gates[t, b], bias, c[prev, b], c[cur, b], h[cur, b])
+
+
+@kernel(cache=False)
+def step_back_in_slices(drow, row, c_prev, c_cur, dh_cur, dc_cur, dc_prev):
+    size = dh_cur.size
+    i, f, g, o = row[:size], row[size : 2 * size], row[2 * size : 3 * size], row[3 * size :]
+    di, df, dg, do = drow[:size], drow[size : 2 * size], drow[2 * size : 3 * size], drow[3 * size :]
+    for j in range(size):
+        tanh_c = tanh(c_cur[j])
+        dc = dc_cur[j] + dh_cur[j] * o[j] * (ONE - tanh_c * tanh_c)
+        di[j] = dc * g[j] * i[j] * (ONE - i[j])
+        df[j] = dc * c_prev[j] * f[j] * (ONE - f[j])
+        dg[j] = dc * i[j] * (ONE - g[j] * g[j])
+        do[j] = dh_cur[j] * tanh_c * o[j] * (ONE - o[j])
+        dc_prev[j] = dc * f[j]
+        dc_cur[j] = dc
+
+
+@kernel(cache=False)
+def activate_back_in_slices(dgates, dh, dc, gates, c, mask, t, prev, cur):
+    for b in range(dh.shape[1]):
+        step_back_in_slices(dgates[t, b], gates[t, b], c[prev, b], c[cur, b], dh[cur, b], dc[cur, b], dc[prev, b])
+
+
+@kernel(cache=False)
+def activate_flat(h, c, gates, bias, mask, t, prev, cur):
+    lstm._gate(h, c, gates, bias, mask, t, prev, cur, 0, h.shape[1])
+
+
+@kernel(cache=False)
+def activate_back_flat(dgates, dh, dc, gates, c, mask, t, prev, cur):
+    lstm._gate_back(dgates, dh, dc, gates, c, mask, t, prev, cur, 0, dh.shape[1])
+
+
+# --- the walk -----------------------------------------------------------------------------------------------------
+
+
+def _plain(words: str, matmul: Callable[..., None], both: Any, forward: Any, backward: Any) -> Telling:
+    """The plain telling with some of its functions replaced."""
+    loops = told_with(plain.lstm_sequence, **both, **forward), told_with(plain.lstm_sequence_vjp, **both, **backward)
+    return Telling(words, *loops, matmul)
+
+
+@cache
+def walk() -> dict[str, Telling]:
+    """From the reference to the kernel, each with one thing changed against the one before."""
+    dots, tiles = {"laid": laid_for_dots, "add_product": add_dots}, {"laid": laid_in_panels, "add_product": add_tiles}
+    scalar = [{"activate": told_with(plain.activate, sigmoid=sigmoid, tanh=tanh)},
+              {"activate_back": told_with(plain.activate_back, tanh=tanh)}]  # fmt: skip
+    slices = [{"activate": activate_in_slices}, {"activate_back": activate_back_in_slices}]
+    flat = [{"activate": activate_flat}, {"activate_back": activate_back_flat}]
+    packed = told_with(product.matmul, _matmul_rows=told_with(product._matmul_rows, PAGE=0))
+    steps = {
+        "reference": Telling("NumPy, the reference", reference.lstm_sequence, reference.lstm_sequence_vjp,
+                             reference.matmul, reference.sum),
+        "dots": _plain("Numba, the sum innermost", plain.matmul, dots, {}, {}),
+        "plain": Telling("Numba, loops in the order i-k-j", plain.lstm_sequence, plain.lstm_sequence_vjp, plain.matmul),
+        "maths": _plain("tanh and sigmoid without the library", plain.matmul, {}, *scalar),
+        "tiles": _plain("products in panels and register tiles", packed, tiles, *scalar),
+        "lanes": _plain("activations in a function of one lane", packed, tiles, *slices),
+        "flat": _plain("activations by flat, unsigned indices", packed, tiles, *flat),
+    }  # fmt: skip
+    steps["in_place"] = steps["flat"]._replace(words="weight gradients read in place", matmul=cpu.matmul)
+    return steps | {"kernel": Telling("the kernel itself")}
+
+
+# --- the finished kernel, with one thing taken back or tried --------------------------------------------------------
+
+
+@kernel(cache=False)
+def forward_in_groups(h, c, gates, x, bias, mask, reverse, low, high, p_ih, p_hh):
+    for step in range(len(gates)):
+        t, prev, cur = recurrent.rows(step, len(gates), reverse)
+        for first in range(low, high, TILE_ROWS):
+            last = min(first + TILE_ROWS, high)
+            if x.size:
+                recurrent.times(gates, t, x, t, p_ih, first, last, 0)
+            recurrent.times(gates, t, h, prev, p_hh, first, last, 1)
+            lstm._gate(h, c, gates, bias, mask, t, prev, cur, first, last)
+
+
+@kernel(cache=False)
+def step_by_axes(gates, t, b, bias, c, h, prev, cur, size):
+    two, three = size + size, size + size + size
+    for j in range(size):
+        i = sigmoid(gates[t, b, j] + bias[j])
+        f = sigmoid(gates[t, b, size + j] + bias[size + j])
+        g = tanh(gates[t, b, two + j] + bias[two + j])
+        o = sigmoid(gates[t, b, three + j] + bias[three + j])
+        gates[t, b, j], gates[t, b, size + j], gates[t, b, two + j], gates[t, b, three + j] = i, f, g, o
+        c_t = f * c[prev, b, j] + i * g
+        c[cur, b, j], h[cur, b, j] = c_t, o * tanh(c_t)
+
+
+@kernel(cache=False)
+def step_back_by_axes(dgates, gates, t, b, c, dh, dc, prev, cur, size):
+    two, three = size + size, size + size + size
+    for j in range(size):
+        i, f, g, o = gates[t, b, j], gates[t, b, size + j], gates[t, b, two + j], gates[t, b, three + j]
+        dh_t, tanh_c = dh[cur, b, j], tanh(c[cur, b, j])
+        dc_t = dc[cur, b, j] + dh_t * o * (ONE - tanh_c * tanh_c)
+        dgates[t, b, j] = dc_t * g * i * (ONE - i)
+        dgates[t, b, size + j] = dc_t * c[prev, b, j] * f * (ONE - f)
+        dgates[t, b, two + j] = dc_t * i * (ONE - g * g)
+        dgates[t, b, three + j] = dh_t * tanh_c * o * (ONE - o)
+        dc[prev, b, j], dc[cur, b, j] = dc_t * f, dc_t
+
+
+@kernel(cache=False)
+def gate_by_axes(h, c, gates, bias, mask, t, prev, cur, low, high):
+    for b in range(low, high):
+        step_by_axes(gates, t, b, bias, c, h, prev, cur, h.shape[2])
+
+
+@kernel(cache=False)
+def gate_back_by_axes(dgates, dh, dc, gates, c, mask, t, prev, cur, low, high):
+    for b in range(low, high):
+        step_back_by_axes(dgates, gates, t, b, c, dh, dc, prev, cur, dh.shape[2])
+
+
+@kernel(cache=False)
+def divided(x):
+    return maths.f(1) / x
+
+
+def _kernel(words: str, forward: Any = None, backward: Any = None, rows: Any = None) -> Telling:
+    """The finished kernel on one thread, with another loop over time, or another product of the gradients."""
+    told = Telling(words)
+    if forward:
+        alone = told_with(lstm._forward_alone, _forward=forward)
+        told = told._replace(forward=told_with(lstm.lstm_sequence, _forward_alone=alone))
+    if backward:
+        alone = told_with(lstm._backward_alone, _backward=backward)
+        told = told._replace(backward=told_with(lstm.lstm_sequence_vjp, _backward_alone=alone))
+    if rows:
+        told = told._replace(matmul=told_with(product.matmul, _matmul_rows=rows))
+    return told
+
+
+def _products(words: str, multiply: Any = product.multiply, multiply_t: Any = product.multiply_t,
+              **names: Any) -> Telling:  # fmt: skip
+    """The finished kernel with other products."""
+    times = told_with(recurrent.times, multiply=multiply, **names)
+    rows = told_with(product._matmul_rows, multiply=multiply, multiply_t=multiply_t, **names)
+    return _kernel(words, told_with(lstm._forward, times=times), told_with(lstm._backward, times=times), rows)
+
+
+def tiled(old: str, new: str) -> dict[str, Any]:
+    """Products on a micro-kernel in whose source `old` is `new`."""
+    source, changed = Path(str(tile.__file__)).read_text("utf-8"), ModuleType("changed")
+    assert old in source, f"tile.py does not hold {old!r}"
+    exec(source.replace(old, new), changed.__dict__)
+    return {
+        "multiply": told_with(product.multiply, tile=changed.tile),
+        "multiply_t": told_with(product.multiply_t, tile_t=changed.tile_t),
+    }
+
+
+def _gates(step: Any = lstm._step, step_back: Any = lstm._step_back, **names: Any) -> dict[str, Any]:
+    """The loops over time with other activations."""
+    gate = told_with(lstm._gate, _step=step, **names)
+    gate_back = told_with(lstm._gate_back, _step_back=step_back, **names)
+    return {
+        "forward": told_with(lstm._forward, _gate=gate),
+        "backward": told_with(lstm._backward, _gate_back=gate_back),
+    }
+
+
+@cache
+def without() -> dict[str, Telling]:
+    """The kernel with one thing taken back."""
+    tanh32 = told_with(maths.tanh32, reciprocal32=divided)
+    step = told_with(lstm._step, tanh=tanh32, sigmoid=told_with(maths.sigmoid32, tanh32=tanh32))
+    doubles = told_with(lstm._step_back, ONE=1)
+    signed = ModuleType("signed")
+    signed.uint64 = np.int64  # type: ignore[attr-defined]
+    place = told_with(recurrent.place, np=signed)
+    ahead = told_with(lstm.lstm_sequence, inputs=told_with(recurrent.inputs, LANES=1 << 30))
+    return {
+        "signed": _kernel("flat indices that are signed", **_gates(np=signed, place=place)),
+        "literals": _kernel("`1 - i` on the way back, in float64", **_gates(step_back=doubles)),
+        "newton": _kernel("a division in tanh", **_gates(step, told_with(lstm._step_back, tanh=tanh32))),
+        "fetch": _products("C not asked for ahead", **tiled("self.fetch(row)", "pass")),
+        "ahead": Telling("the inputs of all time steps projected beforehand", ahead),
+    }  # fmt: skip
+
+
+@cache
+def tried() -> dict[str, Telling]:
+    """The kernel with what did not help."""
+    loop = "unroll = UNROLL if self.transposed else chains"
+    return {
+        "axes": _kernel("`gates[t, b, j]` in the place of flat indices", told_with(lstm._forward, _gate=gate_by_axes),
+                        told_with(lstm._backward, _gate_back=gate_back_by_axes)),
+        "groups": _kernel("product and activations by groups of lanes, as many as a tile has rows", forward_in_groups),
+        "blocks": _products("k in blocks of 128, not 256", DEPTH=128),
+        "unrolled": _products("four k's in a turn of the tile's loop, not one", **tiled(loop, "unroll = UNROLL")),
+    }  # fmt: skip
+
+
+def meeting(function: Callable[..., None]) -> Callable[..., None]:
+    """The same with the weights split over the cores, which then wait for one another at each time step."""
+
+    def call(*arguments: Any) -> None:
+        near, recurrent.NEAR = recurrent.NEAR, 0
+        try:
+            function(*arguments)
+        finally:
+            recurrent.NEAR = near
+
+    return call
+
+
+@kernel(cache=False)
+def largest_of_rows(most, x):
+    for r in range(len(x)):
+        most[r] = _largest(x[r])
+
+
+@kernel(cache=False, fastmath=REORDER)
+def _largest(row):
+    """With a comparison and a choice, which never become vector code."""
+    most = row[0]
+    for j in range(1, row.size):
+        most = row[j] if row[j] > most else most
+    return most
+
+
+LARGEST = {"compared": largest_of_rows, "largest": told_with(largest_of_rows, _largest=reduce._largest)}

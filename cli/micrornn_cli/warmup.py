@@ -1,0 +1,111 @@
+"""`micrornn warmup`: compile the kernels now, so that nobody waits for it later."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command(short_help="Compile the kernels now, once for this machine.")
+@click.option("--all", "everything", is_flag=True,
+              help="Also float64, every op, optimizer and granularity: twice as long.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and no progress.")
+def warmup(everything: bool, as_json: bool) -> None:
+    """Compile all kernels that training, sampling, evaluating and inspecting need, for this processor.
+
+    Once for each version of micrornn; what is compiled stays on disk. Without this, each is compiled when it
+    is first needed.
+
+    \b
+    Examples:
+      micrornn warmup
+      micrornn warmup --all
+    """
+    import json
+
+    from micrornn import kernels
+
+    start = time.perf_counter()
+    kernels.for_device("cpu")
+    compiled = _work(everything, quiet=as_json)
+    found = _facts(compiled, time.perf_counter() - start)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    from micrornn_cli.console import duration, out
+
+    took = duration(found["seconds"])
+    words = "kernel" if len(compiled) == 1 else "kernels"
+    done = f"{len(compiled)} {words} compiled in {took}" if compiled else f"nothing left to compile ({took})"
+    out.print(f"[bold green]{done}[/]\ncache: {found['cache']}, {found['bytes'] / 1e6:,.1f} MB", soft_wrap=True)
+
+
+def _work(everything: bool, quiet: bool) -> list[str]:
+    """Do all jobs; the names of what was compiled, as module.kernel, in that order."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from micrornn.warmup import jobs
+    from micrornn_cli.console import err
+
+    todo, compiled = jobs(everything), list[str]()
+    bar = Progress(
+        BarColumn(bar_width=20), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn(),
+        TextColumn("{task.description}"), console=err, transient=True, disable=quiet or not err.is_terminal,
+    )  # fmt: skip
+    with bar, _heard(compiled, bar):
+        task = bar.add_task("", total=len(todo))
+        for job in todo:
+            before = len(compiled)
+            bar.update(task, description=job.name)
+            job.run()
+            bar.advance(task)
+            if len(compiled) > before and not quiet:
+                bar.console.print(f"{job.name}: {len(compiled) - before} compiled", style="dim")
+    return compiled
+
+
+@contextmanager
+def _heard(compiled: list[str], bar: Any) -> Iterator[None]:
+    """A block in which the names of kernels are listed and shown as they are compiled."""
+    from numba.core import event
+
+    under_way = list[str]()  # a kernel, the helper that it calls, the helper's helper
+
+    def show() -> None:
+        for task in bar.task_ids:
+            bar.update(task, description=f"compiling {under_way[-1]}")
+
+    class Listener(event.Listener):
+        def on_start(self, happening: Any) -> None:
+            function = happening.data["dispatcher"].py_func
+            package, _, module = function.__module__.rpartition(".")
+            if package == "micrornn.kernels.cpu" and function.__name__.isidentifier():
+                under_way.append(f"{module}.{function.__name__}")
+                compiled.append(under_way[-1])
+            elif under_way:  # a part of Numba's own, or a nameless one: it is said whom it is for
+                under_way.append(under_way[-1])
+            else:
+                under_way.append(function.__name__)
+            show()
+
+        def on_end(self, happening: Any) -> None:
+            under_way.pop()
+            if under_way:
+                show()
+
+    with event.install_listener("numba:compile", Listener()):
+        yield
+
+
+def _facts(compiled: list[str], seconds: float) -> dict[str, Any]:
+    """What is told at the end, fit for JSON."""
+    from micrornn.kernels.about import about
+
+    cache = Path(about()["cache"])
+    size = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file())
+    return {"compiled": compiled, "seconds": seconds, "cache": str(cache), "bytes": size}

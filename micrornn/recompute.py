@@ -1,0 +1,137 @@
+"""A window that is longer than memory allows: gone over in segments, each computed twice.
+
+The tape of a window holds all that its forward pass computed. Here the window is first read without a tape, and only
+the states at the borders between segments are kept. Then, from the last segment to the first, each is computed again
+from the state at its border, on a tape of its own; and the cotangent of that state is handed to the segment before:
+
+    read     s0 -> segment 0 -> s1 -> segment 1 -> s2
+    back                                           s2 -> segment 2 -> loss 2       and back: ds2
+                                s1 -> segment 1 -> loss 1, s2 with ds2             and back: ds1
+             s0 -> segment 0 -> loss 0, s1 with ds1
+
+The gradient is that of the whole window. Memory is needed for one segment and for the borders; the price is one more
+forward pass through the recurrent layers.
+
+Chen, Xu, Zhang, Guestrin, Training Deep Nets with Sublinear Memory Cost, 2016, arXiv:1604.06174; for recurrent networks
+Gruslys, Munos, Danihelka, Lanctot, Graves, Memory-Efficient Backpropagation Through Time, 2016, arXiv:1606.03401.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from micrornn import kernels
+from micrornn.inspect.nonfinite import Blown, blown
+from micrornn.tape import Tape, Tensor, no_tape
+from micrornn.tasks.text import LanguageModel
+
+State = tuple[Tensor, ...]
+Cotangents = Sequence[np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Time steps on a tape: the state at the border before them (None where the window begins), the state they end in,
+    their mean loss, and what part of the window's loss that is, times the seed."""
+
+    tape: Tape
+    first: State | None
+    last: State
+    loss: Tensor
+    weight: float
+
+
+class Segments:
+    """One window of a language model: its loss and its gradient, from segments of at most `length` time steps.
+
+    inputs, targets    int32 (seq_len, batch_size), and the state to start from: as Windows gives them
+    seed               cotangent of the loss, which is the mean over time steps and lanes
+    update             names the dropout masks: those of the whole window, whatever the segments
+
+    After `backward`: last, the state at the end; whole, the segment on its tape if there is only one, else None.
+    """
+
+    def __init__(self, model: LanguageModel, inputs: np.ndarray, targets: np.ndarray, state: State | None, *,
+                 length: int, seed: float = 1.0, update: int = 0):  # fmt: skip
+        self.model, self.inputs, self.targets, self.state = model, inputs, targets, state
+        self.length, self.seed, self.update = length, seed, update
+        self.starts = range(0, len(inputs), length)
+        self.last: State = ()
+        self.whole: Segment | None = None
+
+    def backward(self) -> float:
+        """Add the gradient to `grad` of every parameter; the loss in nats per token."""
+        loss = 0.0
+        dlast: Cotangents = ()
+        parameters = list(self.model.flat.parameters.values())
+        for start, state in zip(reversed(self.starts), reversed(self._borders())):
+            segment = self._record(start, state)
+            found = _cotangents(segment, [*parameters, *(segment.first or ())], dlast)
+            for parameter, gradient in zip(parameters, found):
+                if gradient is not None:
+                    kernels.of(gradient).accumulate(parameter.grad, gradient)
+            dlast = found[len(parameters) :]
+            loss += segment.loss.item() * len(self._part(self.inputs, start)) / len(self.inputs)
+            self.last = self.last or segment.last
+            self.whole = segment if len(self.starts) == 1 else None
+            del segment, found  # the next one finds room in the memory of this one
+        return loss
+
+    def blown(self, limit: float | None = None) -> Blown | None:
+        """What blew up first, as inspect/nonfinite.py has it: the values of the first segment in which one did; if all
+        are fine, the gradients of the last. Computes the window again; no `grad` is touched."""
+        borders = self._borders()
+        for start, state in zip(self.starts, borders):
+            segment = self._record(start, state)
+            found = blown(segment.tape, segment.loss, segment.weight, limit)
+            if found is not None and found.what == "value":
+                return _later(found, start)
+            del segment
+        dlast: Cotangents = ()
+        for start, state in zip(reversed(self.starts), reversed(borders)):
+            segment = self._record(start, state)
+            found = blown(segment.tape, segment.loss, segment.weight, limit, list(zip(segment.last, dlast)))
+            if found is not None:
+                return _later(found, start)
+            dlast = _cotangents(segment, list(segment.first or ()), dlast)
+            del segment
+        return None
+
+    def _part(self, rows: np.ndarray, start: int) -> np.ndarray:
+        return rows[start : start + self.length]
+
+    def _borders(self) -> list[State | None]:
+        """The state at the start of each segment."""
+        states = [self.state]
+        with no_tape():
+            for start in self.starts[:-1]:
+                self.model.draw_dropout(self.update, start)
+                states.append(self.model.read(self._part(self.inputs, start), states[-1]))
+        return states
+
+    def _record(self, start: int, state: State | None) -> Segment:
+        """A segment on a tape. Behind a border its first state is one whose cotangent is wanted."""
+        if self.whole is not None:
+            return self.whole
+        if start:
+            assert state is not None
+            state = tuple(Tensor(tensor.data, requires_grad=True) for tensor in state)
+        self.model.draw_dropout(self.update, start)
+        inputs, targets = self._part(self.inputs, start), self._part(self.targets, start)
+        with Tape() as tape:
+            loss, last = self.model.loss(inputs, targets, state)
+        return Segment(tape, state if start else None, last, loss, self.seed * len(inputs) / len(self.inputs))
+
+
+def _cotangents(segment: Segment, of: list[Tensor], dlast: Cotangents) -> list[np.ndarray | None]:
+    """What flows back from the segment's loss and from its last state, whose cotangent is dlast (the last: none)."""
+    return segment.tape.cotangents(of, [segment.loss, *segment.last[: len(dlast)]], [segment.weight, *dlast])
+
+
+def _later(found: Blown, start: int) -> Blown:
+    """Time counted from the start of the window."""
+    return dataclasses.replace(found, t=None if found.t is None else found.t + start)

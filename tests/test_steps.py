@@ -1,0 +1,78 @@
+"""The walk of docs/faster.md: the plain telling and every step give the numbers of the reference, and the page's code
+is the sources' code."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click import ClickException
+from kernel_rows import SIZES, TOLERANCE, cpu, sweep
+
+from micrornn.kernels import plain, reference
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "faster.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=lambda t: t.__name__)
+@pytest.mark.parametrize("name", ["lstm_sequence", "lstm_sequence_vjp"])
+def test_plain_telling_is_the_reference(name: str, dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = getattr(plain, name)
+    assert str(inspect.signature(told)) == str(inspect.signature(getattr(reference, name)))
+    monkeypatch.setattr(cpu, name, told)  # where the sweep looks for what it compares
+    sweep(name, dtype, SIZES)
+
+
+def test_every_step_is_the_reference() -> None:
+    """Without the compiler, for it would take half a minute; `python -m benchmarks.steps` checks the compiled ones."""
+    command = [sys.executable, "-m", "benchmarks.steps", "--check"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"NUMBA_DISABLE_JIT": "1"}, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout == "all well\n", done.stderr[-2000:]
+
+
+def test_a_wrong_step_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks.steps import Layer, Telling, check
+
+    def wrong(dgates: np.ndarray, *rest: object) -> None:
+        cpu.lstm_sequence_vjp(dgates, *rest)
+        dgates[0, 0, 0] += 1
+
+    layer = Layer(3, 2, 4, 5)
+    check(layer, {"right": Telling("")})
+    with pytest.raises(ClickException, match=r"lost \(\) is \S+ away from the reference"):
+        check(layer, {"lost": Telling("", backward=wrong)})
+    with pytest.raises(ClickException, match=r"unwritten \(\) is nan away"):
+        check(layer, {"unwritten": Telling("", matmul=lambda *_: None)})
+
+
+def test_code_of_the_page_is_the_code_of_the_sources() -> None:
+    blocks = re.findall(r"^```python\n# (\S+\.py)\n(.*?)\n```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert len(blocks) > 8
+    for file, code in blocks:
+        assert code in (ROOT / file).read_text("utf-8"), f"docs/faster.md shows of {file} what is not there:\n{code}"
+
+
+def test_the_page_has_room_for_what_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks import steps
+
+    keys = [*steps.walk(), *steps.without(), *steps.tried(), "meet", *steps.LARGEST]
+    made_up = {"limit": 100.0, "times": {key: [[4e-3, 2e-3, 1e-3]] for key in keys}}
+    said = steps.pages(made_up, made_up, made_up)
+    page = tmp_path / "faster.md"
+    page.write_text(PAGE, "utf-8")
+    steps.put(page, said)
+    marks = re.findall(r"<!-- measured: (\w+) -->\n(.*?)\n<!-- /measured -->", page.read_text("utf-8"), re.DOTALL)
+    assert marks == [(name, said[name]) for name, _ in marks]
+    assert set(said) - {name for name, _ in marks} <= {"dots", "kernel"}  # these two stand in the table only
+    assert "7.00 (7.00)" in said["walk"] and "| +0 % |" in said["without"]
