@@ -17,6 +17,7 @@ from contextlib import chdir
 from importlib.metadata import version
 from pathlib import Path
 
+from click import Context, Group
 from click.testing import CliRunner
 
 from micrornn_cli.exits import Exit
@@ -31,14 +32,19 @@ CLICK = ".".join(version("click").split(".")[:2])
 
 def commands() -> str:
     """The command reference: what is said about all commands, then the --help of each."""
-    pages = [_help()] + [_help(name) for name in COMMANDS]
-    titles = ["micrornn", *(f"micrornn {name}" for name in COMMANDS)]
+    names: list[tuple[str, ...]] = [()]
+    for name in COMMANDS:
+        names.append((name,))
+        command = cli.get_command(Context(cli), name)
+        if isinstance(command, Group):
+            names += [(name, below) for below in command.list_commands(Context(command))]
+    heads = ["#" * (2 + (len(name) > 1)) + " " + " ".join(("micrornn", *name)) for name in names]
     codes = re.findall(r"= (\d+)(?:  # (.*))?\n", inspect.getsource(Exit))
     return "\n".join(
         [
             f"<!-- Written by docs/generate.py with click {CLICK}. Do not edit: run `make docs`. -->",
             ABOUT.replace("EXIT_CODES", "\n".join(f"| {n} | {what or 'done'} |" for n, what in codes)),
-            *(f"## {title}\n\n```text\n{page.rstrip()}\n```\n" for title, page in zip(titles, pages)),
+            *(f"{head}\n\n```text\n{_help(*name).rstrip()}\n```\n" for head, name in zip(heads, names)),
         ]
     )
 

@@ -2,6 +2,7 @@
 
 save, load                     one checkpoint file: named arrays and a JSON-able `meta`
 RunFolder, default_run_path    the folder of one training run, and a fresh path for it
+Rows                           a file of JSON lines that survives a kill
 write_atomically, toml_dumps   what these stand on: a whole file or none; a flat table as TOML
 
 A checkpoint file is a line `micrornn checkpoint 1` with the format version; a line with the sha256, in hex,
@@ -22,6 +23,7 @@ import math
 import os
 import re
 import shlex
+import tempfile
 import tomllib
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -152,6 +154,18 @@ def write_atomically(path: StrPath, parts: Iterable[bytes | memoryview]) -> None
             os.close(folder)
 
 
+def require_writable(path: StrPath) -> None:
+    """CheckpointError now where `write_atomically` would fail later: before work that takes its time."""
+    target = Path(os.path.realpath(path))
+    try:
+        if target.exists() and not target.is_file():
+            raise CheckpointError(f"{path}: not a regular file. Choose another name.")
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
 def _not_written(path: StrPath, error: OSError) -> CheckpointError:
     advice = _ADVICE.get(error.errno or 0, "Check the disk, or choose another path")
     old = "What was there before is untouched. " if os.path.isfile(path) else ""
@@ -193,7 +207,8 @@ class RunFolder:
     """The folder of one training run; made by `create` or `open`. Killed at any moment, it can be resumed.
 
     `config` is config.toml as read back (a None is not there); `last` and `best` are the paths of last.ckpt
-    and best.ckpt. Every method raises CheckpointError where a file cannot be read or written.
+    and best.ckpt; `gradients` is gradients.jsonl, what was watched while it trained. Every method raises
+    CheckpointError where a file cannot be read or written.
     """
 
     def __init__(self, path: Path, config: dict[str, Any]) -> None:
@@ -202,7 +217,8 @@ class RunFolder:
         self.last = path / "last.ckpt"
         self.best = path / "best.ckpt"
         self.metrics_path = path / "metrics.jsonl"
-        self._metrics_file: TextIO | None = None
+        self._metrics = Rows(self.metrics_path)
+        self.gradients = Rows(path / "gradients.jsonl")
 
     @classmethod
     def create(cls, path: StrPath, config: Mapping[str, Any]) -> RunFolder:
@@ -261,43 +277,71 @@ class RunFolder:
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
         """Add one row to metrics.jsonl, out of our hands when this returns. NaN is written as NaN."""
-        line = json.dumps(dict(row), default=_plain) + "\n"
-        try:
-            if self._metrics_file is None:
-                if self.metrics_path.is_file() and not self.metrics_path.read_bytes().endswith(b"\n"):
-                    self._write_metrics(self.metrics())  # else the new row would be glued to a torn one
-                self._metrics_file = open(self.metrics_path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115
-            self._metrics_file.write(line)
-        except OSError as error:
-            with contextlib.suppress(OSError):  # closed, so that the next row mends what this one tore
-                self.close()
-            raise _not_written(self.metrics_path, error) from error
+        self._metrics.append(row)
 
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl; without the last one if a kill tore it."""
-        if not os.path.exists(self.metrics_path):
+        return self._metrics.read()
+
+    def truncate_metrics(self, update: int) -> None:
+        """Drop the rows of metrics.jsonl and gradients.jsonl whose "update" is greater than `update`: a resumed run
+        will write them again."""
+        self._metrics.truncate(update)
+        self.gradients.truncate(update)
+
+    def close(self) -> None:
+        """Close metrics.jsonl and gradients.jsonl; the next row opens them again."""
+        self._metrics.close()
+        self.gradients.close()
+
+
+class Rows:
+    """A file of rows, one JSON object a line, each out of our hands once it is added. Read, truncated or added to
+    after a kill, it is whole again but for the row that the kill tore."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: TextIO | None = None
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add one row. NaN is written as NaN."""
+        line = json.dumps(dict(row), default=_plain) + "\n"
+        try:
+            if self._file is None:
+                if self.path.is_file() and not self.path.read_bytes().endswith(b"\n"):
+                    self._write(self.read())  # else the new row would be glued to a torn one
+                self._file = open(self.path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115
+            self._file.write(line)
+        except OSError as error:
+            with contextlib.suppress(OSError):  # closed, so that the next row mends what this one tore
+                self.close()
+            raise _not_written(self.path, error) from error
+
+    def read(self) -> list[dict[str, Any]]:
+        """All rows, without the last one if a kill tore it; no row if there is no file."""
+        if not os.path.exists(self.path):
             return []
-        lines = _read(self.metrics_path).split(b"\n")
+        lines = _read(self.path).split(b"\n")
         rows = []
         for number, line in enumerate(lines, 1):
             try:
                 rows.append(dict(json.loads(line)))
             except (ValueError, TypeError) as error:
                 if number < len(lines):  # the last one has no newline: empty, or torn
-                    raise CheckpointError(f"{self.metrics_path}:{number}: not JSON. Remove it.") from error
+                    raise CheckpointError(f"{self.path}:{number}: not JSON. Remove it.") from error
         return rows
 
-    def truncate_metrics(self, update: int) -> None:
-        """Drop the rows whose "update" is greater than `update`: a resumed run will write them again."""
+    def truncate(self, update: int) -> None:
+        """Drop the rows whose "update" is greater than `update`."""
         self.close()
-        if self.metrics_path.is_file():
-            self._write_metrics([row for row in self.metrics() if row.get("update", update) <= update])
+        if self.path.is_file():
+            self._write([row for row in self.read() if row.get("update", update) <= update])
 
-    def _write_metrics(self, rows: list[dict[str, Any]]) -> None:
-        write_atomically(self.metrics_path, [(json.dumps(row) + "\n").encode() for row in rows])
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        write_atomically(self.path, [(json.dumps(row) + "\n").encode() for row in rows])
 
     def close(self) -> None:
-        """Close metrics.jsonl; the next `append_metrics` opens it again."""
-        file, self._metrics_file = self._metrics_file, None
+        """Close the file; the next `append` opens it again."""
+        file, self._file = self._file, None
         if file is not None:
             file.close()

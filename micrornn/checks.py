@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 
 from micrornn.errors import MicrornnError
-from micrornn.evaluate import own_validation
 from micrornn.gradcheck import STEP, Check, gradcheck, projected
 from micrornn.ops import concatenate, cross_entropy, reshape
 from micrornn.parameters import Initializer
 from micrornn.recurrent import Recurrent
+from micrornn.runs import own_validation
 from micrornn.tape import Tape, Tensor
 from micrornn.tasks.text import LanguageModel
 

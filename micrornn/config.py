@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -37,9 +38,11 @@ MOST = 2**31 - 1  # no size of anything can sensibly be larger
 
 
 def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None,
-            choices: tuple[str, ...] = (), above: float | None = None, below: float | None = None) -> Any:  # fmt: skip
-    """A field: `low <= value <= high`, or `above < value < below`, or one of `choices`."""
-    meta = {"help": help, "low": low, "high": high, "choices": choices, "above": above, "below": below}
+            choices: tuple[str, ...] = (), above: float | None = None, below: float | None = None,
+            size: bool = False) -> Any:  # fmt: skip
+    """A field: `low <= value <= high`, or `above < value < below`, or one of `choices`; `size`: a number of bytes,
+    that may be written as 500MB."""
+    meta = {"help": help, "low": low, "high": high, "choices": choices, "above": above, "below": below, "size": size}
     return field(default=default, metadata=meta)
 
 
@@ -64,6 +67,12 @@ class Config:
     state: str = setting(
         "carried", "State at the start of a window: carried from the last, or fresh zeros.",
         choices=("carried", "fresh"),
+    )  # fmt: skip
+    memory_budget: int = setting(
+        0,
+        "Memory that an update may take, as in 500MB or 2GB: a window that needs more is gone over in segments, each "
+        "computed twice. Beside it come some 150 MB for Python and the compiler. 0: no limit.",
+        low=0, high=2**63 - 1, size=True,
     )  # fmt: skip
     val_fraction: float = setting(0.05, "Part of the text held out for validation.", low=0, below=1)
     val_every: int = setting(1000, "Updates between validations (and checkpoints).", low=1, high=MOST)
@@ -130,6 +139,8 @@ class Config:
 def check(entry: dataclasses.Field[Any], value: Any) -> Any:
     """The value in the field's own type, or ConfigError that says what was got and what is allowed."""
     flag, kind, meta = "--" + entry.name.replace("_", "-"), type(entry.default), entry.metadata
+    if meta["size"] and isinstance(value, str):
+        value = parse_size(value, flag)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not kind:
@@ -147,6 +158,19 @@ def check(entry: dataclasses.Field[Any], value: Any) -> Any:
         if not fits:
             raise ConfigError(f"{flag} is {value}; it must be {allowed(entry)}")
     return value
+
+
+UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def parse_size(text: str, flag: str) -> int:
+    """Bytes: 500MB, 1.5 GB, 300MiB or a number alone."""
+    found = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", text, re.ASCII)
+    try:
+        number, unit = found.groups() if found else ("", "")
+        return int(float(number) * UNITS[unit.upper() or "B"])
+    except (ValueError, KeyError, OverflowError):
+        raise ConfigError(f"{flag} is {text!r}; it must be a size such as 500MB or 2GB") from None
 
 
 def _article(kind: type) -> str:

@@ -80,7 +80,7 @@ class Pool:
     unmapped again. An unrolled network asks for the same sizes at every update, so a pool finds each of them.
     """
 
-    SMALL = 4096  # below this many bytes the allocator is quicker than a pool
+    SMALL = 65536  # below this many bytes the allocator is quicker than a pool: it maps no page
     MOST_IDLE = 1 << 30  # bytes kept for later; sequences of ever new lengths would otherwise pile up
 
     def __init__(self) -> None:

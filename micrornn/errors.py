@@ -7,6 +7,7 @@ MicrornnError        the root: a user's mistake or the machine's limit, never a 
   CheckpointError    a checkpoint or run folder that cannot be read, written or matched
   ConfigError        a size, name or option that makes no sense
   DivergedError      a loss or gradient that became NaN or infinite
+  MissingError       an extra that is not installed
 """
 
 from __future__ import annotations
@@ -38,3 +39,7 @@ class ConfigError(MicrornnError):
 
 class DivergedError(MicrornnError):
     """The loss or a gradient became NaN or infinite."""
+
+
+class MissingError(MicrornnError):
+    """A package that only some commands need is not installed; the message says how to."""

@@ -2,7 +2,6 @@
 
     window_losses(model, lanes)    the mean loss of each window in turn, state carried from one to the next
     encode_files(paths, vocab)     the ids of text files in a vocabulary that already is
-    own_validation(meta)           the part of its own text that a run held out
     evaluate(model, ids, ...)      the loss over a text -> Score
 
 Losses are in nats per token, as everywhere in the library; whoever prints them may turn them into bits.
@@ -12,22 +11,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from micrornn.bptt import Windows
-from micrornn.checkpoint import RunFolder
-from micrornn.config import Config
-from micrornn.data import Lanes, Vocab, find, read_chunks, split, stdlib_sources, tokenize
+from micrornn.data import Lanes, Vocab, read_chunks
 from micrornn.data.text import Ids
-from micrornn.errors import CheckpointError, ConfigError, DataError
-from micrornn.ops import cross_entropy
+from micrornn.errors import DataError
 from micrornn.tape import no_tape
-from micrornn.tasks.text import LanguageModel, require_memory
+from micrornn.tasks.text import LanguageModel, require_memory, segment_steps
 
 Progress = Callable[[int, int], None]
 
@@ -65,22 +60,23 @@ def window_losses(model: LanguageModel, lanes: Lanes) -> Iterator[float]:
     for _ in range(lanes.num_windows):
         with no_tape():  # not around the loop: whoever reads on may record in between
             inputs, targets, state = windows.next()
-            logits, last = model(inputs, state)
+            loss, last = model.loss(inputs, targets, state)
             windows.carry(last)
-            loss = cross_entropy(logits, targets=targets).item()
-        yield loss
+        yield loss.item()
 
 
 def evaluate(model: LanguageModel, ids: Ids, batch_size: int, num_steps: int,
              progress: Progress | None = None) -> Score:  # fmt: skip
-    """The mean loss over the ids. With fewer lanes, then fewer time steps, if that is short.
+    """The mean loss over the ids. With fewer lanes, then fewer time steps, if that is short; and with fewer time steps
+    where the model has a memory budget.
 
     progress(done, total)    called after each window with the number of windows
     """
     if len(ids) < 2:
         raise DataError(f"the text has {len(ids)} tokens, at least 2 are needed; give more of it")
     model.train(False)
-    lanes = Lanes.validation(ids, batch_size, num_steps)
+    sizes = dataclasses.replace(model.config, batch_size=batch_size, num_steps=num_steps)
+    lanes = Lanes.validation(ids, batch_size, segment_steps(sizes, model.vocab_size))
     sizes = dataclasses.replace(model.config, batch_size=lanes.batch_size, num_steps=lanes.num_steps)
     require_memory(sizes, model.vocab_size)
     total = 0.0
@@ -103,24 +99,3 @@ def encode_files(paths: Sequence[Path], vocab: Vocab) -> np.ndarray:
             told = str(error)
             raise DataError(told if str(path) in told else f"{path}: {told}") from None
     return np.concatenate(pieces)
-
-
-def own_validation(meta: Mapping[str, Any], progress: Progress | None = None) -> Ids:
-    """The ids of the part held out of the text that a run learns from, found through its config.toml.
-
-    meta    as `load_run` gives it
-    """
-    config, folder = Config.from_dict(meta["config"], "the checkpoint"), Path(meta["path"]).parent
-    if not config.val_fraction:
-        raise ConfigError("this run held nothing out (--val-fraction 0)")
-    try:
-        patterns = RunFolder.open(folder).config.get("files", [])
-    except CheckpointError:
-        raise CheckpointError(
-            f"{meta['path']}: there is no config.toml beside it that says what text it learned from"
-        ) from None
-    paths = find(patterns) if patterns else stdlib_sources()
-    tokens = tokenize(paths, config.level, max_size=config.vocab_size or None, progress=progress)
-    if tokens.fingerprint != meta.get("text"):
-        raise DataError("the text of this run has changed since, and so has what it held out")
-    return split(tokens, config.val_fraction)[1]

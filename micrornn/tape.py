@@ -310,19 +310,24 @@ class _Active(threading.local):
 _active = _Active()
 
 
-@contextmanager
-def stamp(t: int | None = None, scope: str | None = None) -> Iterator[None]:
+class stamp:
     """Records made in this block carry time step t and scope; both stay as they are where not given."""
-    if not _active.tapes:
-        yield
-        return
-    tape = _active.tapes[-1]
-    before = tape.t, tape.scope
-    tape.t, tape.scope = tape.t if t is None else t, tape.scope if scope is None else scope
-    try:
-        yield
-    finally:
-        tape.t, tape.scope = before
+
+    __slots__ = ("before", "scope", "t", "tape")
+
+    def __init__(self, t: int | None = None, scope: str | None = None):
+        self.t, self.scope = t, scope
+
+    def __enter__(self) -> None:
+        self.tape = _active.tapes[-1] if _active.tapes else None
+        if self.tape is not None:
+            self.before = self.tape.t, self.tape.scope
+            self.tape.t = self.before[0] if self.t is None else self.t
+            self.tape.scope = self.before[1] if self.scope is None else self.scope
+
+    def __exit__(self, *_: Any) -> None:
+        if self.tape is not None:
+            self.tape.t, self.tape.scope = self.before
 
 
 @contextmanager

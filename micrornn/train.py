@@ -3,7 +3,6 @@
 Training(config, tokens)    model, optimizer, schedule, place in the data; all that a checkpoint holds
 .update()                   one window forward and backward, one optimizer step -> Report
 .validate()                 mean loss over the held-out part; touches nothing that training uses
-load_run(path)              a trained model, from a run folder or a checkpoint
 run(training, folder)       update after update, validating, checkpointing, until a limit is reached
 """
 
@@ -14,24 +13,31 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from micrornn import device
 from micrornn.bptt import Windows
-from micrornn.checkpoint import RunFolder, StrPath, load
+from micrornn.checkpoint import RunFolder
 from micrornn.config import Config
-from micrornn.data import Lanes, Tokens, Vocab, split
-from micrornn.errors import CheckpointError, DivergedError
+from micrornn.data import Lanes, Tokens, split
+from micrornn.errors import CheckpointError, ConfigError, DivergedError
 from micrornn.evaluate import window_losses
+from micrornn.inspect.nonfinite import LOST, Blown, blown
+from micrornn.inspect.watched import flow_row
+from micrornn.inspect.words import number
 from micrornn.ops import cross_entropy
 from micrornn.optim import Optimizer, Schedule, clip_scale, global_norm
+from micrornn.recompute import Segments
+from micrornn.runs import load_parameters
 from micrornn.tape import Tape
-from micrornn.tasks.text import LanguageModel, require_memory
+from micrornn.tasks.text import LanguageModel, require_memory, segment_steps
 
 CHECKPOINT_SECONDS = 30.0
+# A run is given up after so many updates in a row with a loss above LOST, if a weight is this large by then. With
+# ordinary weights there is hope: an rnn_relu that starts from the identity may be lost for 60 updates and then learn.
+LOST_UPDATES, LARGE_WEIGHT = 10, 100.0
 LIMITS = ("num_updates", "epochs", "max_minutes")  # what a resumed run may change
 
 
@@ -61,10 +67,11 @@ class Training:
         self.config, self.tokens, self.vocab = config, tokens, tokens.vocab
         training, validation = split(tokens, config.val_fraction)
         self.lanes = Lanes(training, config.batch_size, config.num_steps)
+        self.segment_steps = segment_steps(config, self.vocab.size)  # time steps that are on a tape at once
         self.val_lanes = (
-            Lanes.validation(validation, config.batch_size, config.num_steps) if config.val_fraction else None
+            Lanes.validation(validation, config.batch_size, self.segment_steps) if config.val_fraction else None
         )
-        require_memory(config, self.vocab.size)
+        require_memory(dataclasses.replace(config, num_steps=self.segment_steps), self.vocab.size)
         self.model = LanguageModel(config, self.vocab.size)
         self.optimizer = Optimizer(self.model.flat, config.optimizer)
         self.windows = Windows(self.lanes, carried=config.state == "carried")
@@ -73,6 +80,9 @@ class Training:
         self.updates, self.seconds = 0, 0.0
         self.warm = False  # the first update of a process compiles kernels: that is no time of training
         self.whole = True  # False while an update is under way: such a state is worth no checkpoint
+        self.watch_every = 0
+        self.gradients: dict[str, Any] | None = None  # what `watch` shows of the last update, if it was watched
+        self.lost, self.lost_first = 0, ""  # updates in a row with a loss above LOST; what blew up at the first
         self.best_val_loss: float | None = None
         self.history: list[dict[str, Any]] = []  # the reports of the updates at which there was a validation
 
@@ -81,35 +91,79 @@ class Training:
         ends = [self.config.num_updates, math.ceil(self.config.epochs * self.lanes.num_windows)]
         return min((end for end in ends if end), default=None)
 
+    def watch(self, every: int) -> None:
+        """From now on `gradients` shows, at the first update and at every so many, how the gradient went back:
+        a row of gradients.jsonl (inspect/watched.py); 0: never. Training stays the same to the bit."""
+        if every and self.config.granularity != "sequence":
+            raise ConfigError(
+                f"--watch-gradients needs --granularity sequence, not {self.config.granularity}: "
+                "it reads what the op of a whole sequence has saved"
+            )
+        if every and self.segment_steps < self.config.num_steps:
+            raise ConfigError(
+                f"--watch-gradients needs all {self.config.num_steps:,} time steps of a window at once, and "
+                f"--memory-budget allows {self.segment_steps:,}; leave one of the two away, or lower --num-steps"
+            )
+        self.watch_every = every
+
     def update(self) -> Report:
         """One window forward and backward, one step of the optimizer. DivergedError leaves all as it was before."""
         start, self.whole = time.perf_counter(), False
         config, flat = self.config, self.model.flat
         self.model.train()
-        self.model.draw_dropout(self.updates)
         place = self.windows.epoch, self.windows.window, self.windows.state
-        inputs, targets, state = self.windows.next()
-        with Tape() as tape:
-            logits, last = self.model(inputs, state)
-            loss = cross_entropy(logits, targets=targets)
-        flat.zero_grad()
         # cross_entropy is the mean over time and lanes; the sum over time is num_steps times that
-        tape.backward(loss, config.num_steps if config.loss == "sum" else 1.0)
-        value, norm = loss.item(), global_norm(flat)
-        if not (math.isfinite(value) and math.isfinite(norm)):
+        seed = config.num_steps if config.loss == "sum" else 1.0
+        window = Segments(self.model, *self.windows.next(), length=self.segment_steps, seed=seed, update=self.updates)
+        flat.zero_grad()
+        value = window.backward()
+        norm = global_norm(flat)
+        what = self._blown_up(window, value, norm)
+        if what:
             self.windows.epoch, self.windows.window, self.windows.state = place
             self.whole = True
-            what = f"loss is {value}" if not math.isfinite(value) else f"gradient's norm is {norm}"
-            raise DivergedError(f"update {self.updates + 1}: the {what}")
+            raise DivergedError(f"update {self.updates + 1}: {what}")
+        self.gradients = self._watched(window, value)
         lr = config.lr * self.schedule(self.updates)
         self.optimizer.update(lr, clip_scale(norm, config.clip_norm), config.clip_value or math.inf)
-        self.windows.carry(last)
+        self.windows.carry(window.last)
         self.updates += 1
         took = time.perf_counter() - start
         self.seconds += took if self.warm else 0.0
         self.warm = self.whole = True
         size = self.lanes.tokens_per_update
         return Report(self.updates, self.updates * size, self.seconds, value, None, lr, norm, size / took)
+
+    def _blown_up(self, window: Segments, value: float, norm: float) -> str:
+        """What is wrong with this update, and in a second line what blew up first; empty if nothing is wrong."""
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            what = f"loss is {value}" if not math.isfinite(value) else f"gradient's norm is {norm}"
+            found, limit = window.blown(), None
+            if found is None:  # each number is finite, but not its square
+                limit = math.sqrt(np.finfo(self.model.flat.data.dtype).max)
+            return f"the {what}\n{_first(found or window.blown(limit), limit)}"
+        self.lost = self.lost + 1 if value > LOST else 0
+        if self.lost == 1:
+            self.lost_first = _first(window.blown(LOST), LOST, f", at update {self.updates + 1}")
+        if self.lost < LOST_UPDATES:
+            return ""
+        sizes = {name: float(np.abs(p.data).max()) for name, p in self.model.flat.parameters.items()}
+        name = max(sizes, key=lambda name: sizes[name])
+        if sizes[name] < LARGE_WEIGHT:
+            return ""
+        return (
+            f"the loss is {number(value)} nats, for {self.lost} updates it was above {LOST:.0f}, and {name} has values "
+            f"of {number(sizes[name])}\n{self.lost_first}"
+        )
+
+    def _watched(self, window: Segments, value: float) -> dict[str, Any] | None:
+        """What to show of this update, if it is one to be watched."""
+        update = self.updates + 1
+        if not self.watch_every or (update % self.watch_every and update != 1):
+            return None
+        assert window.whole is not None
+        row = flow_row(window.whole.tape, self.lanes.tokens_per_update / window.seed)
+        return {"update": update, "every": self.watch_every, "loss": value} | row
 
     def validate(self, stopped: Callable[[], bool] = lambda: False) -> float | None:
         """Mean loss in nats per token over the held-out part, its state carried from window to window from the
@@ -152,8 +206,9 @@ class Training:
                 "give the same files, or start a new run"
             )
         load_parameters(self.model, arrays)
+        before = Config.from_dict(meta["config"], "the checkpoint").to_dict()  # an old one lacks what is new
         for name, value in self.config.to_dict().items():
-            was = meta["config"].get(name)
+            was = before[name]
             if name not in LIMITS and value != was:
                 raise CheckpointError(
                     f"the checkpoint is of another run: its {name} was {was!r}, and is now to be {value!r}"
@@ -173,50 +228,6 @@ class Training:
         return (self.num_updates is not None and self.updates >= self.num_updates) or (
             limit > 0 and self.seconds >= limit
         )
-
-
-def load_parameters(model: LanguageModel, arrays: Mapping[str, np.ndarray]) -> None:
-    """Copy a checkpoint's parameters into a model. CheckpointError names the first that does not fit."""
-    wanted = {f"parameter/{name}": p for name, p in model.flat.parameters.items()}
-    given = {name: array for name, array in arrays.items() if name.startswith("parameter/")}
-    for name in sorted(wanted.keys() ^ given.keys()):
-        where = "lacks" if name in wanted else "has an unknown"
-        raise CheckpointError(f"the checkpoint is of another model: it {where} {name}")
-    for name, parameter in wanted.items():
-        array = given[name]
-        if array.shape != parameter.shape or array.dtype != parameter.dtype:
-            raise CheckpointError(
-                f"the checkpoint is of another model: {name} is {array.shape} {array.dtype}, "
-                f"wanted {parameter.shape} {parameter.dtype}"
-            )
-        parameter.data[...] = array
-
-
-def load_model(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> tuple[LanguageModel, Vocab]:
-    """The model and vocabulary that a checkpoint holds."""
-    try:
-        config, vocab = Config.from_dict(meta["config"], "the checkpoint"), Vocab.from_dict(meta["vocab"])
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"the checkpoint does not describe a language model: {error}") from None
-    model = LanguageModel(config, vocab.size)
-    load_parameters(model, arrays)
-    return model, vocab
-
-
-def load_run(path: StrPath, which: str = "best") -> tuple[LanguageModel, Vocab, dict[str, Any]]:
-    """(model, vocabulary, the checkpoint's meta) of a run folder or of a checkpoint file.
-
-    Of a folder it is best.ckpt if there is one, else last.ckpt; with which="last" it is always last.ckpt.
-    meta["path"] is the file that was read.
-    """
-    file = Path(path)
-    if file.is_dir():
-        folder = RunFolder.open(file)
-        file = folder.best if which == "best" and folder.best.is_file() else folder.last
-        if not file.is_file():
-            raise CheckpointError(f"{path}: this run has no checkpoint yet. Train it first.")
-    arrays, meta = load(file)
-    return *load_model(arrays, meta), meta | {"path": str(file)}
 
 
 def run(training: Training, folder: RunFolder | None = None,
@@ -239,12 +250,15 @@ def run(training: Training, folder: RunFolder | None = None,
                 report = dataclasses.replace(report, val_loss=training.validate(stopped))
                 if report.val_loss is not None:
                     if not math.isfinite(report.val_loss):
-                        raise DivergedError(f"update {report.update}: the validation loss is {report.val_loss}")
+                        what = f"update {report.update}: the validation loss is {report.val_loss}"
+                        raise DivergedError(what + _first_in_validation(training))
                     training.history.append(report.to_dict())
                     best = training.best_val_loss is None or report.val_loss < training.best_val_loss
                     training.best_val_loss = report.val_loss if best else training.best_val_loss
             if folder is not None:
                 folder.append_metrics(report.to_dict())
+                if training.gradients is not None:
+                    folder.gradients.append(training.gradients)
                 if whole or time.monotonic() - saved_at >= CHECKPOINT_SECONDS:
                     _save(training, folder, best)
                     saved_at, saved_update = time.monotonic(), training.updates
@@ -253,14 +267,40 @@ def run(training: Training, folder: RunFolder | None = None,
     except DivergedError as error:
         kept = f"; the checkpoint of update {saved_update} is kept" if folder is not None else ""
         saved_update = training.updates  # what led to it is not worth keeping
-        raise DivergedError(f"{error}{kept}. Lower --lr, or limit the gradient with --clip-norm") from None
+        what, *first = str(error).splitlines()
+        clip = "" if training.config.clip_norm else ", or limit the gradient with --clip-norm"
+        advice = f"{what}{kept}. Lower --lr{clip}"
+        raise DivergedError("\n  ".join([advice, *first])) from None
     finally:
         if folder is not None and training.whole and training.updates != saved_update:
             _save(training, folder, best=False)
 
 
+def _first(found: Blown | None, limit: float | None = None, when: str = "") -> str:
+    """The second line of an error: what blew up first."""
+    what = "blow up" if limit is None else f"be larger than {limit:.3g}"
+    return f"first to {what}{when}: {found.words() if found else 'unknown'}"
+
+
+def _first_in_validation(training: Training) -> str:
+    """A second line for an error: what blows up first when the held-out part is read."""
+    assert training.val_lanes is not None
+    windows = Windows(training.val_lanes)
+    for _ in range(training.val_lanes.num_windows):
+        inputs, targets, state = windows.next()
+        with Tape() as tape:
+            logits, last = training.model(inputs, state)
+            loss = cross_entropy(logits, targets=targets)
+        windows.carry(last)
+        found = blown(tape, loss)
+        if found is not None:
+            return "\n" + _first(found)
+    return ""
+
+
 def _save(training: Training, folder: RunFolder, best: bool) -> None:
     if not math.isfinite(float(np.abs(training.model.flat.data).max())):
-        raise DivergedError(f"update {training.updates}: a parameter is no longer finite")
+        name = next(n for n, p in training.model.flat.parameters.items() if not np.isfinite(p.data).all())
+        raise DivergedError(f"update {training.updates}: a parameter is no longer finite: {name}")
     arrays, meta = training.snapshot()
     folder.save(arrays, meta, best=best)

@@ -19,8 +19,9 @@ from micrornn.checks import check_cell
 from micrornn.config import Config
 from micrornn.data import tokenize
 from micrornn.ops import cross_entropy
+from micrornn.runs import load_run
 from micrornn.tape import OPS, no_tape
-from micrornn.train import Training, load_run, run
+from micrornn.train import Training, run
 from micrornn_cli.exits import Exit
 from micrornn_cli.main import main
 

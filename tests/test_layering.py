@@ -15,14 +15,17 @@ ROOT = Path(__file__).parents[1]
 # files one another.
 HOUSE = (
     "__init__", "errors", "config", "device", "kernels", "tape", "ops", "parameters", "cells", "recurrent", "layers",
-    "optim", "gradcheck", "tapeview", "data", "checkpoint", "bptt", "tasks", "evaluate", "train", "checks",
+    "optim", "gradcheck", "tapeview", "data", "checkpoint", "bptt", "tasks", "evaluate", "runs",
+    "inspect", "recompute", "train", "advise", "checks", "warmup", "bench", "report",
 )  # fmt: skip
 
 # What may import less than its place allows: reading text and writing files has nothing to do with networks.
 ONLY = {"data": {"errors", "config"}, "checkpoint": {"errors", "config"}}
 
 # Packages from outside, and where they may be imported. NumPy may be everywhere.
-OUTSIDE = {"numpy": HOUSE, "numba": ("kernels",), "llvmlite": ("kernels",)}
+OUTSIDE = {
+    "numpy": HOUSE, "numba": ("kernels",), "llvmlite": ("kernels",), "matplotlib": ("report",), "plotly": ("report",),
+}  # fmt: skip
 
 FILES = sorted((ROOT / "micrornn").rglob("*.py"))
 CLI = sorted((ROOT / "cli").rglob("*.py"))

@@ -120,6 +120,9 @@ ROWS: dict[str, list[Row]] = {
     "log_softmax": [Row(LAST, plain=lambda x: x - np.log(np.exp(x).sum(-1, keepdims=True)))],
     "cross_entropy": [Row([((3, 4, 7),)], [{"targets": TARGETS % 7, "mask": m} for m in (None, MASK)]),
                       Row([((5,),)], [{"targets": 2}])],
+    "linear_cross_entropy": [Row([((3, 4, 5), (7, 5), (7,))],
+                                 [{"targets": TARGETS % 7, "mask": m, "gradient": g}
+                                  for m in (None, MASK) for g in (True, False)])],
     "binary_cross_entropy": [Row([((3, 4),)], [{"targets": TARGETS / 11, "mask": m} for m in (None, MASK)]),
                              Row([((),)], [{"targets": 1}])],
     "mean_squared_error": [
@@ -225,6 +228,27 @@ def test_golden_mean_squared_error_is_the_op(golden: Callable) -> None:
     np.testing.assert_allclose(x.grad, z["mse.grad_input"], atol=1e-10)
 
 
+@pytest.mark.parametrize("rows_in_a_block", [1, 5, 12])
+def test_linear_cross_entropy_in_blocks(rows_in_a_block: int, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the blocks, the numbers are those of the two ops that it stands for."""
+    monkeypatch.setattr(ops.loss, "BLOCK_BYTES", rows_in_a_block * 7 * 8)
+    rng = np.random.default_rng(0)
+    found = []
+    for whole in (True, False):
+        rng = np.random.default_rng(0)
+        x, weight, bias = (Tensor(rng.normal(size=shape), True) for shape in ((3, 4, 5), (7, 5), (7,)))
+        targets, mask = rng.integers(0, 7, (3, 4)), rng.random((3, 4)) < 0.7
+        with Tape() as tape:
+            if whole:
+                y = ops.cross_entropy(ops.linear(x, weight, bias), targets=targets, mask=mask)
+            else:
+                y = ops.linear_cross_entropy(x, weight, bias, targets=targets, mask=mask)
+        tape.backward(y, 0.3)
+        found.append([y.data, x.grad, weight.grad, bias.grad])
+    for ours, plain in zip(*found):
+        np.testing.assert_allclose(ours, plain, rtol=1e-12, atol=1e-13)
+
+
 def test_clip_message_limits_what_goes_back_and_nothing_else(table: str) -> None:
     x = Tensor([-3.0, 0.5, 7.0], True)
     with Tape() as tape:
@@ -281,6 +305,8 @@ MISTAKES: list[tuple[str, list[Tensor], dict[str, Any], list[str]]] = [  # op, i
     ("cross_entropy", blank((3, 4)), {"targets": [0, 1]}, ["(2,)", "(3, 4)", "(3,)"]),
     ("cross_entropy", blank((2, 4)), {"targets": [0, 4]}, ["0..4", "0..3"]),
     ("cross_entropy", blank((2, 4)), {"targets": [0, 3], "mask": [True]}, ["(1,)", "(2,)"]),
+    ("linear_cross_entropy", blank((3, 4), (7, 5), (7,)), {"targets": [0, 1, 2]}, ["(3, 4)", "(7, 5)", "(V, D)"]),
+    ("linear_cross_entropy", blank((3, 4), (7, 4), (7,)), {"targets": [0, 1]}, ["(2,)", "(3,)"]),
     ("binary_cross_entropy", blank((3, 4)), {"targets": np.ones((4, 3))}, ["(3, 4)", "(4, 3)"]),
     ("mean_squared_error", blank((3, 4)), {"targets": np.ones(4)}, ["(3, 4)", "(4,)"]),
     ("embedding", blank((5, 2)), {"ids": [-1]}, ["-1..-1", "0..4"]),

@@ -37,4 +37,5 @@ def test_wheel(tmp_path: Path) -> None:
     assert {name.split("/")[0] for name in names} == {"micrornn", "micrornn_cli"}
     modules = {str(path.relative_to(source)) for path in (source / "micrornn").rglob("*.py")}
     modules |= {str(path.relative_to(source / "cli")) for path in (source / "cli").rglob("*.py")}
-    assert names == modules | {"micrornn/py.typed", "micrornn_cli/py.typed"}
+    pages = {"micrornn/report/page.css", "micrornn/report/page.js"}
+    assert names == modules | pages | {"micrornn/py.typed", "micrornn_cli/py.typed"}

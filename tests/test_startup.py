@@ -15,7 +15,7 @@ import pytest
 PYTHON = [sys.executable, "-X", "importtime", "-m", "micrornn_cli"]
 
 
-@pytest.mark.parametrize("command", [["--help"], ["train", "--help"], ["--version"]])
+@pytest.mark.parametrize("command", [["--help"], ["train", "--help"], ["inspect", "credit", "--help"], ["--version"]])
 def test_help_imports_neither_numba_nor_numpy(command):
     done = subprocess.run([*PYTHON, *command], capture_output=True, text=True)
     assert done.returncode == 0

@@ -267,7 +267,7 @@ def test_dropping_the_tape_frees_all_of_it_without_the_collector(granularity: st
 
 
 def test_pool_hands_memory_out_again_but_never_what_is_in_use() -> None:
-    pool, shape = Pool(), (64, 33)
+    pool, shape = Pool(), (640, 33)
     first, second = pool.empty(shape, np.float64), pool.empty(shape, np.float64)
     first[...], second[...] = 1, 2
     view = first.reshape(-1)[5:9].reshape(2, 2)  # a view of a view keeps the memory
@@ -281,7 +281,7 @@ def test_pool_hands_memory_out_again_but_never_what_is_in_use() -> None:
     assert again.ctypes.data == where
     again[...] = 4
     assert (second == 2).all() and (third == 3).all()
-    assert pool.empty((64, 33), np.float32).ctypes.data != where, "another size"
+    assert pool.empty((640, 33), np.float32).ctypes.data != where, "another size"
     del again
     pool.MOST_IDLE = 0  # nothing more is kept for later
     idle = pool._idle
@@ -294,7 +294,7 @@ def test_pool_under_a_storm() -> None:
     """Arrays and views come and go at random; each keeps the number that was written into it."""
     pool, rng, held = Pool(), np.random.default_rng(0), []
     for number in range(3000):
-        array = pool.empty(((40, 40), (1600, 1), (50, 64))[rng.integers(3)], np.float64)
+        array = pool.empty(((400, 40), (16000, 1), (500, 64))[rng.integers(3)], np.float64)
         array[...] = number
         held.append((number, array if rng.random() < 0.5 else array[rng.integers(40) :, None].T))
         del array

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
 from rich.table import Table
 from rich.text import Text
 
 from micrornn.data import Lanes, Vocab
+from micrornn.report.lanes import few, piece
 
-_SHOWN = {"\n": "⏎", "\t": "→", " ": " ", "\r": "␍"}
 TINTS = ("cyan", "green", "magenta")
 
 
 def draw(lanes: Lanes, vocab: Vocab, width: int) -> Text:
     """Lanes as rows, windows as columns, with the text that really stands there."""
     label = len(f"lane {lanes.batch_size:,}") + 2
-    windows = _few(lanes.num_windows)
+    windows = few(lanes.num_windows)
     gaps = 1 if windows[-1] > len(windows) - 1 else 0
     cell = max(14, min(lanes.num_steps, (min(width, 200) - label - 1 - 4 * gaps) // len(windows) - 1))
     if vocab.kind == "word":
@@ -34,11 +33,11 @@ def draw(lanes: Lanes, vocab: Vocab, width: int) -> Text:
     names = [f"window {w + 1:,}" for w in windows]
     out.append(row("", "   ", names, "   "))
     out.append(row("", "┌┬┐", ["─" * cell] * len(windows), "───"))
-    shown = _few(lanes.batch_size)
+    shown = few(lanes.batch_size)
     for n, b in enumerate(shown):
         if n and b > shown[n - 1] + 1:
             out.append(row("    ⋮", "│││", ["⋮".center(cell)] * len(windows), " ⋮ "))
-        cells = [_cell(lanes, vocab, b, w, cell) for w in windows]
+        cells = [piece(lanes, vocab, b, w, cell) for w in windows]
         out.append(row(f"lane {b + 1:,}", "│││", cells, " … ", styles=True))
     out.append(row("", "└┴┘", ["─" * cell] * len(windows), "───"))
     updates = [f"↑ update {w + 1:,}" for w in windows]
@@ -72,25 +71,3 @@ def facts(lanes: Lanes, vocab: Vocab, carried: bool = True) -> Table:
         f"updates: every window once ({lanes.left_over:,} {unit} at the ends of the lanes are left over)",
     )  # fmt: skip
     return table
-
-
-def _few(n: int) -> list[int]:
-    """The first two and the last of n."""
-    return sorted({0, min(1, n - 1), n - 1})
-
-
-def _cell(lanes: Lanes, vocab: Vocab, b: int, w: int, width: int) -> str:
-    """What lane b reads in window w; cut in its middle if it is too long."""
-    start = b * lanes.lane_len + w * lanes.num_steps
-    take = min(lanes.num_steps, width + 1)
-    head = _visible(vocab, lanes.tokens[start : start + take])
-    if len(head) <= width and take == lanes.num_steps:
-        return head
-    stop = start + lanes.num_steps
-    tail = _visible(vocab, lanes.tokens[stop - min(take, 6) : stop])[-6:]
-    return head[: width - len(tail) - 1] + "…" + tail
-
-
-def _visible(vocab: Vocab, ids: np.ndarray) -> str:
-    text = vocab.decode(ids)
-    return "".join(_SHOWN.get(ch, ch if ch.isprintable() and ch.isascii() else "·") for ch in text)

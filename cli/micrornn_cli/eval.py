@@ -38,8 +38,8 @@ def eval(run: str, files: tuple[str, ...], batch_size: int | None, num_steps: in
 
     from micrornn import data
     from micrornn.errors import MicrornnError
-    from micrornn.evaluate import encode_files, evaluate, own_validation
-    from micrornn.train import load_run
+    from micrornn.evaluate import encode_files, evaluate
+    from micrornn.runs import load_run, own_validation
     from micrornn_cli.waiting import compiling, progress
 
     model, vocab, meta = load_run(run, "best" if best else "last")

@@ -11,10 +11,10 @@ class Exit(IntEnum):
     """What a shell sees in `$?`."""
 
     OK = 0
-    FAILED = 1  # a check did not hold (gradcheck)
+    FAILED = 1  # a check did not hold (gradcheck), or a verdict is one of --fail-on (inspect)
     USAGE = 2  # a flag, size or name that makes no sense
     DATA = 3  # text that is missing, empty, undecodable or too short
-    CHECKPOINT = 4  # a checkpoint or run folder that cannot be read, written or matched
+    CHECKPOINT = 4  # a checkpoint or run folder that cannot be read, written or matched; a report not written
     DEVICE = 5  # a device that is not there
     DIVERGED = 6  # the loss became NaN or infinite
     MISSING = 7  # an extra that is not installed
@@ -28,6 +28,7 @@ CODES: dict[type[errors.MicrornnError], Exit] = {
     errors.CheckpointError: Exit.CHECKPOINT,
     errors.DeviceError: Exit.DEVICE,
     errors.DivergedError: Exit.DIVERGED,
+    errors.MissingError: Exit.MISSING,
 }
 
 

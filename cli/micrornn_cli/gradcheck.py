@@ -89,7 +89,7 @@ def _fresh(cells: tuple[str, ...], granularities: tuple[str, ...],
 
 def _trained(run: str, granularities: tuple[str, ...], sizes: dict[str, Any]) -> Iterator[NetworkCheck]:
     from micrornn.checks import check_model, window
-    from micrornn.train import load_run
+    from micrornn.runs import load_run
     from micrornn_cli.console import err
 
     model, vocab, meta = load_run(run)

@@ -21,8 +21,12 @@ COMMANDS = {
     "train": "Train a recurrent network on text; with no arguments, on Python's own sources.",
     "sample": "Let a trained model write.",
     "eval": "Loss, bits per character and perplexity of a trained model on a text.",
+    "inspect": "See where the gradient goes: how far back it reaches, what truncation costs, what blew up.",
+    "advise": "Which batch_size, num_steps and learning rate? Measured, on your text and this machine.",
     "gradcheck": "Are the gradients right? Analytic against numeric, to ten decimals.",
     "tape": "Print the tape of a three-step network: every op, value and gradient.",
+    "warmup": "Compile the kernels now, so that no command has to wait for it later.",
+    "bench": "How fast is this machine with it: layers, training, sampling, start-up.",
     "info": "What is here: versions, processor, threads, devices, caches.",
 }
 

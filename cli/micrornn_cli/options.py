@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,9 @@ class _Setting(click.ParamType):
         return [CompletionItem(choice) for choice in choices if choice.startswith(incomplete)]
 
 
-def settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator: a flag for each setting. A flag that was not given is None."""
-    for entry in reversed(dataclasses.fields(Config)):
+def settings(command: Callable[..., Any], without: Collection[str] = ()) -> Callable[..., Any]:
+    """Decorator: a flag for each setting, but for some. A flag that was not given is None."""
+    for entry in reversed([entry for entry in dataclasses.fields(Config) if entry.name not in without]):
         flag, help = "--" + entry.name.replace("_", "-"), entry.metadata["help"]
         variable = "MICRORNN_" + entry.name.upper()
         if isinstance(entry.default, bool):
@@ -53,6 +53,8 @@ def settings(command: Callable[..., Any]) -> Callable[..., Any]:
             shown = "|".join(choices) if choices else ("TEXT" if isinstance(entry.default, str) else "N")
             if isinstance(entry.default, float):
                 shown = "X"
+            if entry.metadata["size"]:
+                shown = "SIZE"
             option = click.option(
                 flag, type=_Setting(entry), metavar=shown, default=None, envvar=variable,
                 help=f"{help}  [{entry.default}{_range(entry)}]",

@@ -38,8 +38,8 @@ def sample(run: str, prompt: str, length: int, temperature: float, top_k: int, s
     import json
     import sys
 
+    from micrornn.runs import load_run
     from micrornn.tasks.text import sample as draw
-    from micrornn.train import load_run
     from micrornn_cli.waiting import compiling
 
     with compiling(quiet=as_json):

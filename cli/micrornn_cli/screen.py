@@ -37,6 +37,11 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
         f"{training.val_lanes.num_tokens:,} {unit}, for validation every {config.val_every:,} updates",
         "ends": _end(training),
     }
+    if training.segment_steps < config.num_steps:
+        rows["memory"] = (
+            f"windows in segments of {training.segment_steps:,} time steps, each computed twice, so that an update "
+            f"takes at most {config.memory_budget / 1e6:,.0f} MB"
+        )
     if resumed:
         rows["resumed"] = f"{resumed} at update {training.updates:,}"
     table = Table.grid(padding=(0, 2))

@@ -20,6 +20,20 @@ from micrornn_cli.waiting import compiling, progress
 TASKS = ("text",)
 
 
+class _Every(click.ParamType):
+    """A number of updates, written 50 or every=50."""
+
+    name = "integer"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        number = str(value).removeprefix("every=")
+        if not (number.isascii() and number.isdigit()):
+            raise click.UsageError(
+                f"--watch-gradients is {value!r}; it must be a number of updates, such as 50 or every=50", context
+            )
+        return int(number)
+
+
 @click.command(short_help="Train a recurrent network on text.")
 @click.argument("files", nargs=-1, type=click.Path(), metavar="[text] [FILES]...")
 @settings
@@ -39,9 +53,17 @@ TASKS = ("text",)
     metavar="FILE",
     help="Settings from a TOML file, such as a run's config.toml.",
 )
+@click.option(
+    "--watch-gradients",
+    "watch",
+    type=_Every(),
+    metavar="N",
+    help="Record at the first update and at every N-th how the gradient flows, for `micrornn inspect flow`; written "
+    "N or every=N. It changes nothing in training. 0: do not.  [0; with --resume: as before]",
+)
 @click.option("--json", "as_json", is_flag=True, help="On stdout: every update and the result as JSON lines.")
 def train(files: tuple[str, ...], out: str | None, resume: str | None, config_file: str | None,
-          as_json: bool, **given: Any) -> None:  # fmt: skip
+          watch: int | None, as_json: bool, **given: Any) -> None:  # fmt: skip
     """Train a recurrent network to predict the next character (or word) of a text.
 
     FILES are UTF-8 text files, folders or globs; without any, the Python standard library's own sources.
@@ -73,7 +95,7 @@ def train(files: tuple[str, ...], out: str | None, resume: str | None, config_fi
                 "--resume goes on with a run's own text and settings; give no FILES, --config or --out"
             )
         job.change_limits(given)
-    job.go()
+    job.go(watch)
 
 
 class _Job:
@@ -119,7 +141,7 @@ class _Job:
                 self.config, **({name: type(getattr(self.config, name))(0) for name in LIMITS} | limits)
             )
 
-    def go(self) -> None:
+    def go(self, watch: int | None) -> None:
         from micrornn import data, device, kernels
         from micrornn.checkpoint import RunFolder, default_run_path
         from micrornn.train import Training
@@ -133,6 +155,9 @@ class _Job:
         kernels.set_threads(self.config.threads)
         training = Training(self.config, tokens)
         resumed = self.folder is not None
+        if resumed and watch is None:  # a run that was watched goes on being watched
+            watch = next((row.get("every") for row in self.folder.gradients.read()[-1:]), 0)
+        training.watch(watch or 0)
         if self.folder is None:
             self.folder = RunFolder.create(self.out or default_run_path(self.config.cell), self._settings())
         else:

@@ -1,0 +1,189 @@
+"""`micrornn advise`: which batch_size, num_steps and learning rate, by measurement, in one screen."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from micrornn_cli.options import resolve, settings
+
+# What says how long to train and how to report: no part of what is measured.
+NO_MATTER = ("num_updates", "epochs", "max_minutes", "val_every", "bidirectional", "granularity")
+
+
+@click.command(short_help="Which batch_size, num_steps and learning rate?")
+@click.argument("files", nargs=-1, type=click.Path(), metavar="[RUN | FILES]...")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), metavar="X", default=2.0, show_default=True,
+              help="To measure for, at most.")  # fmt: skip
+@click.option("--bias", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="X", default=0.1,
+              show_default=True, help="The largest truncation bias to be borne: it decides num_steps.")  # fmt: skip
+@click.option("--last", is_flag=True, help="Of a RUN: its last checkpoint, not the best (by validation).")
+@click.option("--save", type=click.Path(), metavar="FIG.PNG|SVG", help="Write a figure (extra: plot).")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
+@partial(settings, without=NO_MATTER)
+def advise(files: tuple[str, ...], minutes: float, bias: float, last: bool, save: str | None, as_json: bool,
+           **given: Any) -> None:  # fmt: skip
+    """Which batch_size, num_steps and learning rate to train with, measured on your text and this machine.
+
+    FILES are UTF-8 text files, folders or globs; without any, the Python standard library's own sources. A model
+    with the settings below is trained briefly; early and later it is measured what truncation to num_steps does to
+    the gradient, and how much of it is noise; and real updates are timed. --batch-size, --num-steps and --lr are
+    where it starts from.
+
+    With a RUN folder or checkpoint nothing is trained: its model is measured, on its own text, with its own settings.
+
+    \b
+    Examples:
+      micrornn advise book.txt --num-layers 2 --hidden-size 128
+      micrornn advise runs/2026-11-20-120000-lstm --minutes 1
+    """
+    import json
+
+    from micrornn.advise import advise
+    from micrornn.report.advise import panels
+    from micrornn_cli.measuring import require_outputs
+    from micrornn_cli.waiting import compiling
+
+    format = require_outputs(save, None)
+    job = _of_run(files[0], last, as_json) if _is_run(files) else _of_files(files, given, as_json)
+    with compiling(as_json), _progress(as_json) as tell:
+        measure = advise(job.config, job.tokens, 60 * minutes, tell, trained=job.trained, tolerance=bias, **job.about)
+    command = _command(job.start, measure)
+    if save:
+        from micrornn.checkpoint import write_atomically
+        from micrornn.report.figure import figure
+
+        write_atomically(save, [figure([(measure, panels(measure))], format)])
+    if as_json:
+        click.echo(json.dumps(measure.to_dict() | {"command": command}, allow_nan=False))
+    else:
+        _show(measure, command)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What to measure. start: how the command to train begins, before the sizes."""
+
+    config: Any
+    tokens: Any
+    trained: Any
+    start: Sequence[str]
+    about: dict[str, Any]
+
+
+def _is_run(files: Sequence[str]) -> bool:
+    if len(files) != 1:
+        return False
+    path = Path(files[0])
+    return path.suffix == ".ckpt" or Path(path, "config.toml").is_file()
+
+
+def _of_files(files: Sequence[str], given: dict[str, Any], quiet: bool) -> _Job:
+    from micrornn.config import Config
+
+    config = resolve(given, {}, "the settings")
+    told = ", ".join(map(str, files[:2])) + (f" and {len(files) - 2} more" if len(files) > 2 else "")
+    flags, advised = [], ("batch_size", "num_steps", "lr")
+    for name, value in config.to_dict().items():
+        if name not in advised and value != getattr(Config(), name):
+            flags += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+    about = {"run": _model(config), "text": told or "Python's own standard library"}
+    return _Job(config, _tokens(files, config, quiet), None, [*map(str, files), *flags], about)
+
+
+def _of_run(path: str, last: bool, quiet: bool) -> _Job:
+    from micrornn.advise import Point
+    from micrornn.checkpoint import RunFolder
+    from micrornn.errors import CheckpointError, DataError
+    from micrornn.runs import load_run
+
+    _refuse_settings()
+    model, _, meta = load_run(path, "last" if last else "best")
+    folder = Path(meta["path"]).parent
+    try:
+        files = RunFolder.open(folder).config.get("files", [])
+    except CheckpointError:
+        raise CheckpointError(
+            f"{path}: there is no config.toml beside it that says what text it learned from"
+        ) from None
+    tokens = _tokens(files, model.config, quiet)
+    if tokens.fingerprint != meta.get("text"):
+        raise DataError(f"{path}: the text of this run has changed since; give FILES instead")
+    model.train(False)
+    about = {"run": f"{Path(path).name}, {_model(model.config)}", "text": "the text it learns from"}
+    start = ["--config", os.path.join(folder, "config.toml")]
+    return _Job(model.config, tokens, Point(meta["updates"], model), start, about | {"updates": meta["updates"]})
+
+
+def _refuse_settings() -> None:
+    """UsageError for a setting that was typed beside a RUN: it has its own."""
+    context = click.get_current_context()
+    for name in context.params:
+        typed = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if typed and name not in ("files", "minutes", "bias", "last", "save", "as_json"):
+            raise click.UsageError(f"a RUN has its own settings; leave --{name.replace('_', '-')} away, or give FILES")
+
+
+def _tokens(files: Sequence[str], config: Any, quiet: bool) -> Any:
+    from micrornn import data, device, kernels
+    from micrornn_cli.waiting import progress
+
+    device.require(config.device)
+    kernels.set_threads(config.threads or device.default_threads())
+    paths = data.find(files) if files else data.stdlib_sources()
+    with progress("reading the text", quiet) as tell:
+        return data.tokenize(paths, config.level, max_size=config.vocab_size or None, progress=tell)
+
+
+def _model(config: Any) -> str:
+    return f"{config.num_layers} x {config.hidden_size} {config.cell.upper()}"
+
+
+@contextlib.contextmanager
+def _progress(quiet: bool) -> Iterator[Any]:
+    """Each thing that is done gets a line of progress of its own."""
+    from micrornn_cli.waiting import progress
+
+    now, shown = "", contextlib.ExitStack()
+    inner: Any = None
+
+    def tell(what: str, done: int, total: int) -> None:
+        nonlocal now, inner
+        if what != now:
+            shown.close()
+            now, inner = what, shown.enter_context(progress(what, quiet))
+        inner(done, total)
+
+    with shown:
+        yield tell
+
+
+def _command(start: Sequence[str], measure: Any) -> str:
+    """What to type."""
+    import shlex
+
+    sizes = [
+        f"--{name.replace('_', '-')} {measure.numbers[name].value:g}" for name in ("batch_size", "num_steps", "lr")
+    ]
+    return " ".join(["micrornn train", *([shlex.join(start)] if start else []), *sizes])
+
+
+def _show(measure: Any, command: str) -> None:
+    """The tables, the advice in words, and the command: one screen."""
+    from rich.text import Text
+
+    from micrornn.report.advise import panels
+    from micrornn.report.panels import Rows
+    from micrornn_cli.console import out, program
+    from micrornn_cli.panels import view
+
+    view(measure, [panel for panel in panels(measure) if isinstance(panel, Rows)], out)
+    out.print(Text("\nTo train so:", "bold"))
+    out.print(Text("  " + command.replace("micrornn", program(), 1)), soft_wrap=True)

@@ -1,0 +1,127 @@
+"""What pictures in a terminal share: scales, ticks, labels along an axis."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+SIGNS = {"\n": "⏎", "\t": "→", "\r": "␍"}
+OBEYED = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")  # kinds of characters that are no letters: control, format, private
+DECADES = 12  # what a logarithmic scale shows at most, from its top
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From numbers to 0 .. 1, by themselves or by their logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @classmethod
+    def over(cls, values: np.ndarray, log: bool = False) -> Scale:
+        """A scale that holds all of them. Small numbers above 0 get a 0 to stand on; a single number gets room."""
+        values = values[np.isfinite(values)]
+        values = values[values > 0] if log else values
+        if not values.size:
+            return cls(1.0, 10.0, True) if log else cls(0.0, 1.0)
+        low, high = float(values.min()), float(values.max())
+        if log:
+            low = max(low, high * 10.0**-DECADES)
+            return cls(low, high, True) if high > low else cls(low / 2, high * 2, True)
+        if high > low:
+            return cls(0.0 if 0 < low < 0.4 * high else low, high)
+        return cls(low - abs(low) / 2 - (low == 0), high + abs(high) / 2 + (high == 0))
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """NaN where there is nothing to show: beyond the ends, or no logarithm."""
+        values = np.asarray(values, float)
+        ends = np.array([self.low, self.high])
+        if self.log:
+            values, ends = np.log(np.where(values > 0, values, np.nan)), np.log(ends)
+        at = (values - ends[0]) / (ends[1] - ends[0])
+        return np.where((at > -1e-9) & (at < 1 + 1e-9), np.clip(at, 0, 1), np.nan)
+
+    def ticks(self, most: int) -> list[float]:
+        """At most so many round numbers."""
+        most = max(2, most)
+        if self.log:
+            first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
+            for mantissas in ((1, 2, 5), (1,)):
+                fine = [m * 10.0**e for e in range(first - 1, last + 1) for m in mantissas]
+                fine = [v for v in fine if self.low * (1 - 1e-9) <= v <= self.high * (1 + 1e-9)]
+                if len(fine) <= most and (len(fine) > 1 or mantissas == (1,)):
+                    return fine if len(fine) > 1 else [self.low, self.high]
+            stride = math.ceil(len(fine) / most)
+            return fine[(len(fine) - 1) % stride :: stride]
+        return round_numbers(self.low, self.high, most)
+
+
+def round_numbers(low: float, high: float, most: int) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten between two numbers."""
+    rough = (high - low) / most
+    if not rough > 0:
+        return [low]
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * power for m in (1, 2, 5, 10, 20) if len(_multiples(low, high, m * power)) <= most)
+    return _multiples(low, high, step)
+
+
+def _multiples(low: float, high: float, step: float) -> list[float]:
+    return [n * step for n in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def flags(marks: Iterable[tuple[int, str]], width: int) -> list[str]:
+    """Lines with `▼ name` over the column of each mark, as few as can be."""
+    lines: list[str] = []
+    for column, name in sorted(marks):
+        name = visible(name)
+        text = f"▼ {name}"
+        start = column
+        if column + cell_len(text) > width and column >= cell_len(name) + 1:
+            text, start = f"{name} ▼", column - cell_len(name) - 1
+        text = fit(text, width - start)
+        for n, line in enumerate(lines):
+            if cell_len(line) + 1 < start + (start == 0):
+                lines[n] = set_cell_size(line, start) + text
+                break
+        else:
+            lines.append(" " * start + text)
+    return lines[::-1]  # the leftmost right over the picture
+
+
+def labels(places: Sequence[tuple[int, str]], width: int, indent: int) -> str:
+    """One line of labels, each centred under its column; what would touch the one before it is left out. They may
+    reach `indent` columns to the left of column 0."""
+    line, free = " " * (width + indent), 0
+    for column, text in places:
+        size = cell_len(text)
+        start = min(max(0, column + indent - size // 2), width + indent - size)
+        if start < free or size > width:
+            continue
+        line = line[:start] + text + line[start + size :]
+        free = start + size + 1
+    return line.rstrip()
+
+
+def visible(text: str) -> str:
+    """Line ends and tabs as signs, and nothing that a terminal would obey."""
+    return "".join(SIGNS.get(c, "·" if unicodedata.category(c) in OBEYED else c) for c in text)
+
+
+def fit(text: str, width: int) -> str:
+    """Cut with an ellipsis where it is too long."""
+    text = visible(text)
+    return text if cell_len(text) <= width else set_cell_size(text, max(0, width - 1)) + "…" if width > 0 else ""
+
+
+def heading(title: str, below: str, width: int) -> Text:
+    """The title of a picture, and under it what its values are."""
+    text = Text().append(fit(title, width) + "\n", "bold")
+    return text.append(fit(below, width) + "\n", "dim") if below else text

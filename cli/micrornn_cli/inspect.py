@@ -1,0 +1,241 @@
+"""`micrornn inspect`: measures on a trained model, shown in the terminal, as a figure, a page, JSON or CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import click
+
+from micrornn_cli.exits import Exit
+
+SIZE = click.IntRange(1)
+KINDS = (  # of verdicts; micrornn/inspect/measure.py says what they mean, and needs NumPy to be imported
+    "vanishing", "exploding", "chaotic", "saturated", "dead", "biased", "noisy", "nonfinite", "unsure", "healthy",
+)  # fmt: skip
+
+
+class What(NamedTuple):
+    """A measure: its line in the list, its words, an example, and how much text it reads unless told otherwise.
+    None: as in training."""
+
+    line: str
+    words: str
+    example: str
+    windows: int
+    seq_len: int | None
+    batch_size: int | None
+
+
+MEASURES = {
+    "flow": What(
+        "How large the gradient is at every time step, layer and gate; which gates are stuck.",
+        """Norms of dL/dh_t, dL/dc_t, dL/dx_t and of each gate's gradient; how far back the gradient of the last time
+        step goes; the share of saturated gates and dead units. A run that was trained with --watch-gradients shows
+        how that changed while it trained.""",
+        "micrornn inspect flow runs/... --seq-len 200", 4, None, None,
+    ),
+    "weights": What(
+        "Which time step contributed what to each weight gradient.",
+        """The norm of each time step's contribution to a weight gradient, and its cosine with the sum of all: do the
+        time steps agree?""",
+        "micrornn inspect weights runs/... --csv > weights.csv", 4, None, None,
+    ),
+    "credit": What(
+        "How far back a loss reaches: each loss against each state.",
+        """The matrix C[s, t], the norm of dL_s/dh_t, loss at s against state at t; its profile over lags, and after
+        how many time steps half of the gradient is left.""",
+        "micrornn inspect credit runs/... --html credit.html", 4, 200, 8,
+    ),
+    "truncation": What(
+        "What windows of K time steps cut off the gradient, for every K.",
+        """For every K, how far the gradient of windows of K time steps is from the one over all --seq-len time steps:
+        relative bias and cosine, with their spread over windows.""",
+        "micrornn inspect truncation runs/... --save truncation.png", 4, 200, 8,
+    ),
+    "jacobian": What(
+        "Does a time step stretch or shrink? Singular values and Lyapunov exponents.",
+        """Singular values of dh_{t+1}/dh_t along the sequence, norms of their products over lags, and Lyapunov
+        exponents: vanishing, exploding and chaotic regimes told apart.""",
+        "micrornn inspect jacobian runs/... --seq-len 400", 1, 200, 8,
+    ),
+    "noise": What(
+        "How much of a batch's gradient is chance, and which batch_size that speaks for.",
+        """The gradient noise scale: from how many lanes on a larger batch is hardly better than the one before.""",
+        "micrornn inspect noise runs/... --windows 64", 32, None, 64,
+    ),
+    "nonfinite": What(
+        "The first value or gradient that is NaN or infinite: op, layer, time step.",
+        """Reads window after window and stops at the first NaN or infinity, in a value or in a gradient, and names the
+        op, the layer, the time step and what went in.""",
+        "micrornn inspect nonfinite runs/... --last", 8, None, None,
+    ),
+    "states": What(
+        "What the units do over a text, and which of them follow quotes, brackets, lines.",
+        """The state over the characters of a text, the units that best follow a property of it (position in the line,
+        inside of quotes, of brackets), and the text in the colours of one of them.""",
+        "micrornn inspect states runs/... --text chapter.txt", 1, 10_000, 1,
+    ),
+    "all": What(
+        "All of these, one after the other: what belongs on a page.",
+        "All measures, one after the other.",
+        "micrornn inspect all runs/... --html report.html", 0, 0, 0,
+    ),
+}  # fmt: skip
+
+WINDOWED = tuple(name for name in MEASURES if name not in ("states", "all"))
+
+
+class Measures(click.Group):
+    """One command for each measure, made when it is asked for; in the order of the table."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(MEASURES)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        return _command(name, MEASURES[name]) if name in MEASURES else None
+
+
+@click.group(cls=Measures, short_help="See where the gradient goes.")
+def inspect() -> None:
+    """See where the gradient goes: how far back it reaches, what truncation costs, what blew up.
+
+    RUN is a run folder or a checkpoint. What is read is the text that the run learns from, or --text. Each
+    measure ends with a verdict in words, the numbers behind it, and what to do.
+
+    \b
+    Examples:
+      micrornn inspect credit runs/2026-11-20-120000-lstm
+      micrornn inspect all runs/... --html report.html
+      micrornn inspect flow runs/... --fail-on vanishing,exploding
+    """
+
+
+def _command(name: str, what: What) -> click.Command:
+    """The command of one measure; all have the same flags."""
+
+    def run(**given: Any) -> int:
+        return _inspect(name, **given)
+
+    def size(number: int | None) -> str:
+        return "" if name == "all" else f"  [{'as in training' if number is None else number}]"
+
+    words = " ".join(what.words.split())
+    options: list[Callable[..., Any]] = [
+        click.argument("run"),
+        click.option("--text", multiple=True, metavar="FILE", type=click.Path(),
+                     help="A UTF-8 text file, folder or glob to read instead; may be given several times."),
+        *([
+            click.option("--seq-len", type=SIZE, metavar="T",
+                         help="Time steps to read, in one lane from the beginning." + size(what.seq_len)),
+        ] if name == "states" else [
+            click.option("--windows", type=SIZE, metavar="N",
+                         help="Windows to look at, spread evenly over the text." + size(what.windows)),
+            click.option("--seq-len", type=SIZE, metavar="T", help="Time steps of a window." + size(what.seq_len)),
+            click.option("--batch-size", type=SIZE, metavar="N",
+                         help="Lanes, read side by side." + size(what.batch_size)),
+        ]),
+        click.option("--best/--last", default=True, show_default=True,
+                     help="Of a run folder: its best checkpoint (by validation), or its last."),
+        click.option("--save", type=click.Path(), metavar="FIG.PNG|SVG", help="Write a figure (extra: plot)."),
+        click.option("--html", type=click.Path(), metavar="FILE",
+                     help="Write one page that needs nothing else (extra: report)."),
+        click.option("--json", "as_json", is_flag=True, help="One JSON object instead of pictures."),
+        *([] if name == "all" else [
+            click.option("--csv", "as_csv", is_flag=True, help="All numbers, one a line, instead of pictures.")]),
+        click.option("--fail-on", default="", metavar="KIND,...",
+                     help=f"Exit code 1 if there is a verdict of one of these kinds: {', '.join(KINDS)}."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        run = option(run)
+    about = f"{words}\n\n\b\nExample:\n  {what.example}"
+    return click.command(name, short_help=what.line, help=f"{what.line}\n\n{about}")(run)
+
+
+def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, best: bool, save: str | None,
+             html: str | None, as_json: bool, fail_on: str, as_csv: bool = False, windows: int | None = None,
+             batch_size: int | None = None) -> int:  # fmt: skip
+    """Whatever can be wrong is found before anything is measured; then measure, show, write, judge."""
+    import json
+
+    from micrornn.checkpoint import write_atomically
+    from micrornn.errors import ConfigError, MicrornnError
+    from micrornn.inspect.measure import kinds
+    from micrornn.inspect.subject import open_subject
+    from micrornn_cli.measuring import measured, require_outputs
+    from micrornn_cli.waiting import compiling, progress
+
+    if as_json and as_csv:
+        raise ConfigError("--json or --csv: one of them")
+    failing, quiet = set(kinds(fail_on)), as_json or as_csv
+    format = require_outputs(save, html)
+    with progress("reading the text", quiet) as tell:
+        subject = open_subject(run, text, "best" if best else "last", tell)
+    found: list[Any] = []
+    names = [other for other in MEASURES if other != "all"] if name == "all" else [name]
+    with compiling(quiet):
+        for each in names:
+            # the sizes of windows say nothing of the one text that states reads
+            sizes = (windows, seq_len, batch_size) if each in (name, *WINDOWED) else (None, None, None)
+            try:
+                for pair in measured(each, MEASURES[each], subject, sizes, quiet):
+                    found.append(pair)
+                    if not quiet:
+                        _show(*pair)
+            except MicrornnError as error:
+                if name != "all" or (each == names[-1] and not found):  # of all, the others are worth having
+                    raise
+                click.echo(f"{each} is left out: {error}", err=True)
+    if as_json:
+        click.echo(json.dumps(_object(name, found), allow_nan=False))
+    elif as_csv:
+        click.echo(found[0][0].to_csv(), nl=False)
+    elif name == "all":
+        _show_brief([measure for measure, _ in found])
+    if save:
+        from micrornn.report.figure import figure
+
+        write_atomically(save, [figure(found, format)])
+    if html:
+        from micrornn.report.page import page
+        from micrornn.report.run import run_of
+
+        write_atomically(html, [page(run_of(subject, _again()), found).encode()])
+    return _judge(found, failing)
+
+
+def _object(name: str, found: Sequence[Any]) -> dict[str, Any]:
+    """A measure; what comes with it, or all of them, under their names."""
+    objects = {measure.what: measure.to_dict() for measure, _ in found}
+    return objects if name == "all" else objects.pop(name) | objects
+
+
+def _show(measure: Any, panels: Sequence[Any]) -> None:
+    from micrornn_cli.console import out
+    from micrornn_cli.panels import view
+
+    view(measure, panels, out)
+    out.print()
+
+
+def _show_brief(measures: Sequence[Any]) -> None:
+    from micrornn_cli.console import out
+    from micrornn_cli.panels import brief
+
+    brief(measures, out)
+
+
+def _judge(found: Sequence[Any], failing: set[str]) -> int:
+    """The exit code, and on stderr which verdict it is for."""
+    bad = [verdict.kind for measure, _ in found for verdict in measure.verdicts if verdict.kind in failing]
+    if bad:
+        click.echo(f"--fail-on: {', '.join(dict.fromkeys(bad))}", err=True)
+    return Exit.FAILED if bad else Exit.OK
+
+
+def _again() -> str:
+    """The command as it was typed."""
+    import shlex
+    import sys
+
+    return "micrornn " + shlex.join(sys.argv[1:])

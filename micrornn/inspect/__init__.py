@@ -1,0 +1,18 @@
+"""Measures on a recorded tape: where the gradient goes, and what that means.
+
+measure       what every measure gives: arrays with named axes and units, verdicts
+subject       a trained model and a text in lanes and windows
+recorded      a window on the tape, layer by layer, in the order of time
+sweep         all losses of a window on their way back at once
+
+flow          the gradient at every time step (flow_verdicts); watched: while a run trains
+weights       which time step contributed what to a weight gradient
+credit        each loss against each state
+truncation    what a gradient loses that is cut after K time steps (cuts)
+jacobian      whether a time step stretches or shrinks (spectrum)
+noise         how much of a batch's gradient is chance
+nonfinite     what was NaN or infinite first
+states        what the units do over a text (properties)
+advice        time steps and batch size from all that
+words         how numbers are written
+"""

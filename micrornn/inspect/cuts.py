@@ -1,0 +1,171 @@
+"""The gradient of one window of text, whole and cut off K time steps back, in the two ways of inspect/truncation.py."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import accumulate
+
+import numpy as np
+
+from micrornn import kernels
+from micrornn.inspect.subject import Window
+from micrornn.inspect.sweep import Layer, Scratch, forward, sweep, vjp
+from micrornn.kernels import Kernels
+from micrornn.ops.recurrent import NO_MASK
+from micrornn.tasks.text import LanguageModel
+
+
+class Cuts:
+    """The gradient of the mean loss over one window, whole and truncated.
+
+    row       g_K as it is now: the recurrent parameters and the embedding, in an order of their own
+    full      g in the same order
+    rest      the gradient of all other parameters, one after the other. They act at the loss's own time step alone, and
+              no truncation changes them
+    """
+
+    def __init__(self, model: LanguageModel, window: Window):
+        self.model, self.ids = model, np.array(window.inputs, np.int32)
+        inside = {f"rnn.{name}" for name in model.rnn.weights} | {"embedding.weight"}
+        above = [p for name, p in model.flat.parameters.items() if name not in inside]
+        levels, self.dy, gradients = forward(model, window, 1.0, above)
+        self.above = {p.name: gradient for p, gradient in zip(above, gradients)}
+        self.rest = np.concatenate([gradient.reshape(-1) for gradient in gradients])
+        self.layers = [level[0] for level in reversed(levels)]  # the top one first
+        self.k, self.scratch = kernels.of(self.dy), Scratch(self.dy.dtype)
+        self.products = [_Products(layer) for layer in self.layers]
+        sizes = [product.size for product in self.products]
+        self.row = np.zeros(sum(sizes) + model.embedding.weight.data.size, self.dy.dtype)
+        self.places = [slice(end - size, end) for size, end in zip(sizes, accumulate(sizes))]
+        self.windows(len(self.dy))
+        self.full = self.row.copy()
+
+    def by_lag(self) -> Iterator[tuple[float, np.ndarray]]:
+        """`row` becomes `back` for K = 1, 2, ..., T in turn. Each gives (mean over losses and lanes of the norm of
+        dL_s / d(h, c)_(s-K+1), and the mean of that gradient itself), over all layers together."""
+        self.row[...] = 0
+        squares: np.ndarray | float = 0.0
+        mean: list[np.ndarray] = []
+        for n, diagonal in enumerate(sweep([[layer] for layer in reversed(self.layers)], self.dy)):
+            at = n % len(self.layers)
+            self._add(at, diagonal.steps, diagonal.dgates, diagonal.dhidden, diagonal.dx)
+            for gradient in (diagonal.dh, diagonal.dc):
+                if gradient is not None:
+                    squares = squares + np.square(gradient, dtype=np.float64).sum(axis=2)
+                    mean.append(gradient.mean(axis=(0, 1), dtype=np.float64))
+            if at == len(self.layers) - 1:
+                yield float(np.sqrt(squares).mean()), np.concatenate(mean)
+                squares, mean = 0.0, []
+
+    def windows(self, num_steps: int) -> None:
+        """`row` becomes `windows` for K = num_steps: a backward pass that stops at the border of each window."""
+        self.row[...] = 0
+        seed, everything = self.dy, slice(0, len(self.dy))
+        for at, layer in enumerate(self.layers):
+            gates, gru = layer.saved["gates"], layer.op == "gru"
+            dgates = self.scratch.room("dgates", *gates.shape)
+            dhidden = self.scratch.room("dhidden", *gates.shape) if gru else dgates
+            whole = len(gates) // num_steps * num_steps
+            # windows side by side, as if they were lanes: (time step in the window, window); the last may be short
+            starts = [(num_steps, np.arange(0, whole, num_steps)), (len(gates) - whole, np.array([whole]))]
+            for length, start in starts:
+                if length:
+                    self._beside(layer, seed, dgates, dhidden, start + np.arange(length)[:, None])
+            weight_ih = layer.saved["weights"][0]
+            seed = self.scratch.room(f"dx{at}", *gates.shape[:2], weight_ih.shape[1])
+            self.k.matmul(seed.reshape(-1, seed.shape[2]), dgates.reshape(-1, dgates.shape[2]), weight_ih)
+            self._add(at, everything, dgates, dhidden, seed)
+
+    def _beside(self, layer: Layer, dy: np.ndarray, dgates: np.ndarray, dhidden: np.ndarray,
+                 steps: np.ndarray) -> None:  # fmt: skip
+        """Fill dgates (and dhidden) at these time steps (n, windows), each column a window cut off from the others."""
+        saved, room = layer.saved, self.scratch.room
+        n, rows = len(steps), steps.shape[1] * dy.shape[1]
+
+        def take(name: str, array: np.ndarray, at: np.ndarray) -> np.ndarray:
+            out = room(name, *at.shape, *array.shape[1:])
+            np.take(array, at, axis=0, out=out, mode="clip")
+            return out.reshape(len(at), rows, array.shape[2])
+
+        grads = []
+        for name in layer.states:
+            grad = room(f"d{name}", n + 1, rows, saved[name].shape[2])
+            grad[...] = 0
+            grads.append(grad)
+        grads[0][1:] = take("dy", dy, steps)
+        around = np.concatenate([steps, steps[-1:] + 1])  # the states before and after these time steps
+        gates = take("gates", saved["gates"], steps)
+        part = room("part", *gates.shape)
+        part_hidden = room("part_hidden", *gates.shape) if layer.op == "gru" else part
+        vjp(
+            self.k, layer, grads, part, part_hidden, gates,
+            states=None if layer.op == "rnn" else take("states", saved[layer.states[-1]], around),
+            hidden=take("hidden", saved["hidden"], steps) if layer.op == "gru" else None,
+            mask=NO_MASK,
+        )  # fmt: skip
+        for out, found in ((dgates, part), (dhidden, part_hidden))[: 1 + (layer.op == "gru")]:
+            out[steps] = found.reshape(*steps.shape, *out.shape[1:])
+
+    def _add(self, at: int, steps: slice, dgates: np.ndarray, dhidden: np.ndarray, dx: np.ndarray) -> None:
+        """Add to `row` what these cotangents at these time steps give to the weights of a layer, and of the embedding
+        below the last."""
+        self.products[at].add(self.k, self.row[self.places[at]], steps, dgates, dhidden)
+        if at == len(self.layers) - 1:
+            table = self.row[self.places[-1].stop :].reshape(self.model.embedding.weight.shape)
+            self.k.scatter_add(table, self.ids[steps].reshape(-1), dx.reshape(-1, dx.shape[2]))
+
+    def flat(self) -> np.ndarray:
+        """g_K as it is now, in the order of model.flat: (num_parameters,)."""
+        out = np.zeros(len(self.model.flat), self.row.dtype)
+        found = dict(self.above)
+        for product, place in zip(self.products, self.places):
+            found |= product.split(self.row[place])
+        found["embedding.weight"] = self.row[self.places[-1].stop :]
+        for name, gradient in found.items():
+            out[self.model.flat.places[name]] = gradient.reshape(-1)
+        return out
+
+
+class _Products:
+    """The weight gradients of one layer, from cotangents of its gates.
+
+    RNN and LSTM: all of them in one product, [x | h_prev | sqrt 2]^T dgates. Both biases have the same gradient b; one
+    row sqrt 2 b stands for the two, and norms and cosines come out right. For the GRU the sides of x and h_prev differ.
+    """
+
+    def __init__(self, layer: Layer):
+        saved, (*_, weight_ih, weight_hh, bias_ih, bias_hh) = layer.record.saved, layer.record.inputs
+        x, before, self.width = saved["x"], saved["h"][:-1], saved["gates"].shape[2]
+        sides = [([x, before], [weight_ih, weight_hh], [bias_ih, bias_hh])]
+        if layer.op == "gru":
+            sides = [([x], [weight_ih], [bias_ih]), ([before], [weight_hh], [bias_hh])]
+        # what the cotangents are multiplied with, on x's side and on h_prev's; and whose gradients that gives
+        self.inputs, self.owners = [], []
+        for parts, weights, biases in sides:
+            one = np.full((*x.shape[:2], 1), math.sqrt(len(biases)), x.dtype)
+            self.inputs.append(np.concatenate([*parts, one], axis=2))
+            self.owners.append((weights, biases))
+        self.size = sum(inputs.shape[2] for inputs in self.inputs) * self.width
+
+    def _sides(self, row: np.ndarray) -> list[np.ndarray]:
+        """One matrix (inputs, gates) for each side."""
+        return np.split(row.reshape(-1, self.width), np.cumsum([inputs.shape[2] for inputs in self.inputs])[:-1])
+
+    def add(self, k: Kernels, row: np.ndarray, steps: slice, dgates: np.ndarray,
+            dhidden: np.ndarray) -> None:  # fmt: skip
+        """Add the products at these time steps."""
+        for out, inputs, cotangents in zip(self._sides(row), self.inputs, (dgates, dhidden)):
+            rows = inputs[steps].reshape(-1, len(out))
+            k.matmul(out, rows, cotangents.reshape(-1, self.width), trans_a=True, accumulate=True)
+
+    def split(self, row: np.ndarray) -> dict[str, np.ndarray]:
+        """The gradient of each parameter by its name."""
+        found = {}
+        for side, (weights, biases) in zip(self._sides(row), self.owners):
+            ends = np.cumsum([weight.shape[1] for weight in weights])
+            for weight, rows in zip(weights, np.split(side[:-1], ends[:-1])):
+                found[weight.name] = rows.T
+            for bias in biases:
+                found[bias.name] = side[-1] / math.sqrt(len(biases))
+        return found

@@ -1,0 +1,199 @@
+"""Where the gradient goes: how large it is at every time step, layer and gate, and how far back it reaches.
+
+    flow           the measure
+    norms          mean over lanes of the L2 norm over units
+    norms_of       those of one layer, out of what a backward pass has left
+    shares_of      which share of each gate's values lies at its lower and at its upper end
+    ends           where those begin
+
+A loss at every time step feeds the gradient at every time step, so the sum of all losses hardly ever vanishes on
+its way back, however little of it comes from far. So everything is measured for all losses together, and the way
+back in time once more for the loss of the last time step alone (`..._last`): that one says how far back a time step
+can be blamed for what comes later. In a layer that reads backward, the last time step is the first of the text.
+
+L is what one lane loses, in nats, summed over the time steps of the window (for `..._last`: at the last one); norms
+are over the units of a layer and then averaged over lanes and windows. dL/dh_t and dL/dc_t are total derivatives,
+through all later time steps and all layers above; dL/dc_t also through h_t = o tanh(c_t).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from micrornn import kernels
+from micrornn.errors import ConfigError
+from micrornn.inspect import flow_verdicts
+from micrornn.inspect.credit import FEW, LEFT, decay, reach
+from micrornn.inspect.measure import Array, Axis, Measure
+from micrornn.inspect.recorded import Recording, by_gate, gate_names, record, states
+from micrornn.inspect.subject import Window
+from micrornn.inspect.sweep import Layer
+from micrornn.inspect.words import percent
+from micrornn.runs import Progress
+
+# Where a gate counts as saturated. A sigmoid below 0.1 or above 0.9, as in Karpathy, Johnson, Fei-Fei (2015,
+# arXiv:1506.02078, section 4.2). tanh beyond 0.95, where its slope is less than a tenth of the largest.
+SIGMOID, TANH = (0.1, 0.9), (-0.95, 0.95)
+TANH_GATES = ("g", "n", "a")  # candidates, and what an RNN makes of its one; the other gates are sigmoids
+
+# A unit is dead if its value changes by less than this part of itself over all that was read.
+STILL = 1e-3
+
+MOST_UNITS = 128  # units of a layer in the heat map: the first, which are as good as any others
+
+
+def flow(model: Any, windows: Sequence[Window], progress: Progress | None = None, **about: Any) -> Measure:
+    """The gradient at every time step of the windows, all of one shape, averaged over them.
+
+    model     called as model(inputs, state) -> (logits, last); its parameters and gradients are left alone
+    progress  called with (windows looked at, all of them)
+    about     what the measure says of its subject, such as `Subject.about()`
+
+    ConfigError if nothing in the model is recurrent, or if there is no window.
+    """
+    found, recording = [], None
+    for window in windows:
+        recording = record(model, window)
+        found.append(_look(recording))
+        if progress is not None:
+            progress(len(found), len(windows))
+    if recording is None:
+        raise ConfigError("flow: there is no window to look at")
+    layers, gates = [layer.name for layer in recording.layers], gate_names(recording.layers[0])
+    mean = {name: np.mean([one[name] for one in found], axis=0) for name in found[0]}
+    seq_len, units = mean["dh"].shape[1], mean["units"].shape[2]
+    for kind in ("h", "gates"):  # the extremes over all windows, not their mean
+        low, high = np.min([one[kind + "_low"] for one in found], 0), np.max([one[kind + "_high"] for one in found], 0)
+        mean["dead_" + kind] = _dead(low, high)
+    profiles = mean.get("dc_last", mean["dh_last"])  # all that an LSTM remembers passes through c
+    left = np.array([_left(profile) for profile in profiles])
+    factors = np.array([_factor(profile) for profile in left])
+    far = np.array([np.inf if (k := reach(profile)) is None else k for profile in left], float)
+    memory = "c" if "dc_last" in mean else "h"
+
+    axes = {
+        "layer": Axis.of(layers), "t": Axis.of(range(seq_len), "time step"), "gate": Axis.of(gates),
+        "lag": Axis.of(range(seq_len), "time steps back"), "unit": Axis.of(range(units)),
+    }  # fmt: skip
+    time, lag, gate = ("layer", "t"), ("layer", "lag"), ("layer", "gate")
+    arrays = {
+        "dh": Array(mean["dh"], time, "nats", "norm of dL/dh_t, L of all time steps"),
+        "dgates": Array(mean["dgates"], (*gate, "t"), "nats", "norm of dL/da_t, a_t what goes into the gate"),
+        "dx": Array(mean["dx"], time, "nats", "norm of dL/dx_t, x_t what the layer reads"),
+        "units": Array(mean["units"], ("layer", "t", "unit"), "nats", "|dL/dh_t| of a unit, mean over lanes"),
+        "dh_last": Array(mean["dh_last"], lag, "nats", "norm of dL/dh_t, L of the last time step alone"),
+        "left": Array(left, lag, "", f"share that is left of dL/d{memory}_t, L of the last time step alone"),
+        "low": Array(mean["low"], (*gate, "t"), "", "share of values saturated at the lower end"),
+        "high": Array(mean["high"], (*gate, "t"), "", "share of values saturated at the upper end"),
+        "dead_gates": Array(mean["dead_gates"], gate, "", "share of units whose gate never moves"),
+        "dead": Array(mean["dead_h"], ("layer",), "", "share of units whose h never moves"),
+        "decay": Array(factors, ("layer",), "per time step", "what remains of the last time step's gradient"),
+        "half_life": Array(half_life(factors), ("layer",), "time steps", "after which half of it is left"),
+        "reach": Array(far, ("layer",), "time steps", f"after which less than {percent(LEFT)} of it is left"),
+    }
+    if memory == "c":
+        arrays["dc"] = Array(mean["dc"], time, "nats", "norm of dL/dc_t, L of all time steps")
+        arrays["dc_last"] = Array(mean["dc_last"], lag, "nats", "norm of dL/dc_t, L of the last time step alone")
+    told = about | {"windows": len(found), "seq_len": seq_len, "batch_size": recording.logits.shape[1]}
+    return Measure("flow", told, axes, arrays, {}, flow_verdicts.of_flow(axes, arrays))
+
+
+def _look(recording: Recording) -> dict[str, np.ndarray]:
+    """What one window shows; the first axis of each array is the layer."""
+    tape, logits, layers = recording.tape, recording.logits, recording.layers
+    (dlogits,) = tape.cotangents([logits], [recording.loss], [recording.tokens])
+    rows = [
+        norms_of(layer) | shares_of(layer)
+        | {"units": np.abs(states(layer, "dh")[:, :, :MOST_UNITS]).mean(axis=1, dtype=np.float64)}
+        | _extremes(layer)
+        for layer in layers
+    ]  # fmt: skip
+    assert dlogits is not None
+    for reverse in {layer.reverse for layer in layers}:
+        seed = np.zeros_like(dlogits)
+        at = 0 if reverse else -1
+        seed[at] = dlogits[at]
+        tape.cotangents([], [logits], [seed])
+        for layer, row in zip(layers, rows):
+            if layer.reverse == reverse:
+                for name in ("dh", "dc") if "dc" in layer.saved else ("dh",):
+                    profile = norms(states(layer, name))
+                    row[name + "_last"] = profile if reverse else profile[::-1]
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def norms_of(layer: Layer) -> dict[str, np.ndarray]:
+    """dh, dx (T,), dgates (gates, T) and, of an LSTM, dc (T,): the norms that the last backward pass has left."""
+    saved, (weight_ih, _) = layer.saved, layer.saved["weights"]
+    k, width = kernels.of(weight_ih), saved["dgates"].shape[2]
+    dx = k.empty(saved["x"].shape, weight_ih.dtype)
+    k.matmul(dx.reshape(-1, dx.shape[2]), saved["dgates"].reshape(-1, width), weight_ih)
+    found = {"dh": norms(states(layer, "dh")), "dgates": norms(by_gate(layer, "dgates")).T, "dx": norms(dx)}
+    return found | ({"dc": norms(states(layer, "dc"))} if "dc" in saved else {})
+
+
+def norms(x: np.ndarray) -> np.ndarray:
+    """x (T, B, ..., H) -> (T, ...): the L2 norm over units, its mean over lanes; summed in float64."""
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite is what a gradient may be: a verdict says so
+        return np.sqrt(np.einsum("...h,...h->...", x, x, dtype=np.float64)).mean(axis=1)
+
+
+def shares_of(layer: Layer) -> dict[str, np.ndarray]:
+    """low, high (gates, T): `saturation` of each gate, averaged over lanes and units. A relu has no such ends."""
+    values, names = by_gate(layer), gate_names(layer)
+    if layer.saved.get("relu"):
+        return {"low": np.zeros((1, len(values))), "high": np.zeros((1, len(values)))}
+    pairs = [saturation(values[:, :, n], name) for n, name in enumerate(names)]
+    return {"low": np.stack([low for low, _ in pairs]), "high": np.stack([high for _, high in pairs])}
+
+
+def ends(gate: str) -> tuple[float, float]:
+    """Below and above which of its values a gate is saturated."""
+    return TANH if gate in TANH_GATES else SIGMOID
+
+
+def saturation(values: np.ndarray, gate: str) -> tuple[np.ndarray, np.ndarray]:
+    """Which shares of a gate's values (T, B, H) lie at its lower and at its upper end, each (T,)."""
+    bottom, top = ends(gate)
+    return (values < bottom).mean(axis=(1, 2)), (values > top).mean(axis=(1, 2))
+
+
+def _extremes(layer: Layer) -> dict[str, np.ndarray]:
+    """The smallest and the largest value of each unit of h, and of each gate, over time steps and lanes."""
+    h, gates = states(layer, "h"), by_gate(layer)
+    return {
+        "h_low": h.min(axis=(0, 1)), "h_high": h.max(axis=(0, 1)),
+        "gates_low": gates.min(axis=(0, 1)), "gates_high": gates.max(axis=(0, 1)),
+    }  # fmt: skip
+
+
+def _dead(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """The share of units that do not move, (..., H) -> (...)."""
+    still: np.ndarray = (high - low <= STILL * np.maximum(np.abs(low), np.abs(high))).mean(axis=-1)
+    return still
+
+
+def _left(profile: np.ndarray) -> np.ndarray:
+    """A profile over lags as shares of its first number; NaN where that is 0 or not finite."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return np.where(profile[0] > 0, profile / profile[0], np.nan)
+
+
+def _factor(left: np.ndarray) -> float:
+    """The factor per time step of a profile over lags, as `credit` fits it: up to where 1 % is left, for what comes
+    behind that weighs nothing and is often of another slope. NaN where nothing arrives."""
+    if not left[0] > 0:
+        return np.nan
+    finite = np.flatnonzero(~np.isfinite(left))  # one that explodes may overflow
+    end, far = int(finite[0]) if len(finite) else len(left), reach(left)
+    factor = decay(left[:end], end if far is None else max(far, FEW))
+    return 0.0 if np.isnan(factor) else factor
+
+
+def half_life(factor: np.ndarray) -> np.ndarray:
+    """Time steps after which half is left, for a factor per time step; infinite where it does not shrink."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(factor < 1, np.log(2) / -np.log(factor), np.where(np.isnan(factor), np.nan, np.inf))

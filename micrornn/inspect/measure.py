@@ -1,0 +1,157 @@
+"""What every measure gives: arrays with named axes and units, and verdicts in words.
+
+Axis       a direction of an array: its name, its unit, and what each place on it is called
+Array      numbers along named axes, with their unit
+Number     one number with its unit
+Verdict    what the numbers mean, and what to do
+Measure    all of that together, ready for JSON, CSV or a picture
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from micrornn.errors import ConfigError
+
+# What a verdict may say; `--fail-on` takes these names.
+KINDS = {
+    "healthy": "nothing stands out",
+    "vanishing": "the gradient dies before it has gone far back",
+    "exploding": "the gradient grows on its way back",
+    "chaotic": "states that start close drift apart",
+    "saturated": "gates are stuck at 0 or 1, tanh at -1 or 1",
+    "dead": "units that never move",
+    "biased": "truncation bends the gradient more than its noise does",
+    "noisy": "the gradient of one batch is mostly noise",
+    "nonfinite": "a value or a gradient is NaN or infinite",
+    "unsure": "too little was measured to say",
+}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A direction of arrays. `places` names each index: numbers (in `unit`) or texts."""
+
+    unit: str
+    places: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, places: Any, unit: str = "") -> Axis:
+        """From any row of numbers or texts."""
+        return cls(unit, tuple(x.item() if isinstance(x, np.generic) else x for x in places))
+
+
+@dataclass(frozen=True)
+class Array:
+    """`values` along the axes that are named in `axes`, which a Measure holds. `about` says in a line what it is."""
+
+    values: np.ndarray
+    axes: tuple[str, ...]
+    unit: str
+    about: str
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number. `about` says in a line what it is."""
+
+    value: float
+    unit: str
+    about: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """kind: one of KINDS. words: a sentence or two, with the numbers in them. numbers: the same, to be computed
+    with. advice: what to do; empty where there is nothing to do."""
+
+    kind: str
+    words: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    advice: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"there is no verdict {self.kind!r}; KINDS has {', '.join(KINDS)}")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What was measured (`flow`, `credit`, ...), on what (`subject`: run, text, lanes, ...), and what came out."""
+
+    what: str
+    subject: Mapping[str, Any]
+    axes: Mapping[str, Axis]
+    arrays: Mapping[str, Array]
+    numbers: Mapping[str, Number] = field(default_factory=dict)
+    verdicts: tuple[Verdict, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, array in self.arrays.items():
+            shape = tuple(len(self.axes[axis].places) for axis in array.axes)
+            if array.values.shape != shape:
+                raise ValueError(f"{self.what}.{name} has shape {array.values.shape}, its axes have {shape}")
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """The values of an array by its name."""
+        return self.arrays[name].values
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for JSON. NaN and infinities become None: JSON knows none of them."""
+        return {
+            "what": self.what,
+            "subject": dict(self.subject),
+            "axes": {name: {"unit": a.unit, "places": list(a.places)} for name, a in self.axes.items()},
+            "arrays": {
+                name: {"axes": list(a.axes), "unit": a.unit, "about": a.about, "values": plain(a.values.tolist())}
+                for name, a in self.arrays.items()
+            },
+            "numbers": {
+                name: {"value": plain(n.value), "unit": n.unit, "about": n.about} for name, n in self.numbers.items()
+            },
+            "verdicts": [
+                {"kind": v.kind, "words": v.words, "advice": v.advice, "numbers": plain(dict(v.numbers))}
+                for v in self.verdicts
+            ],
+        }
+
+    def to_csv(self) -> str:
+        """One line for each number: array, its place on each axis (empty where the array lacks that axis), value,
+        unit. Numbers stand first, with no place at all."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["array", *self.axes, "value", "unit"])
+        for name, number in self.numbers.items():
+            writer.writerow([name, *[""] * len(self.axes), number.value, number.unit])
+        for name, array in self.arrays.items():
+            for at, value in zip(product(*(range(n) for n in array.values.shape)), array.values.flat):
+                place = {axis: self.axes[axis].places[i] for axis, i in zip(array.axes, at)}
+                writer.writerow([name, *(place.get(axis, "") for axis in self.axes), value, array.unit])
+        return out.getvalue()
+
+
+def plain(value: Any) -> Any:
+    """Numbers as JSON can hold them."""
+    if isinstance(value, Mapping):
+        return {key: plain(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def kinds(names: str) -> Iterator[str]:
+    """The verdict kinds in a list with commas. ConfigError names the one that is none."""
+    for name in filter(None, (part.strip() for part in names.split(","))):
+        if name not in KINDS:
+            raise ConfigError(f"there is no verdict {name!r}; choose from {', '.join(KINDS)}")
+        yield name

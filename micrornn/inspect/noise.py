@@ -1,0 +1,274 @@
+"""How much of a gradient is noise, and so which batch_size is worth its price: the gradient noise scale.
+
+noise(model, windows)      the measure
+two_batches                |G|^2 and tr(Sigma) from the squared norms of a small and of a large batch's gradient
+estimate                   both, and the noise scale with its uncertainty, from many small batches
+
+G is the gradient that all of the text would give, g that of one lane of one window: of the mean loss over its
+num_steps time steps, from the state that the text before it leaves, all parameters in one row. Sigma is the
+covariance of g. The mean over a batch of N lanes has the squared norm |G|^2 + tr(Sigma) / N on average; so at
+
+    B_simple = tr(Sigma) / |G|^2     lanes
+
+it is half signal, half noise. Lanes are what can be told apart: they lie far from each other in the text, while the
+time steps of one lane hang together. In tokens it is num_steps times as many.
+
+What that means for training (McCandlish, Kaplan, Amodei et al. 2018, arXiv:1812.06162): to reach a loss takes S
+updates and E = N S lanes, with (S / S_min - 1) (E / E_min - 1) = 1. At batch_size N these are
+
+    S / S_min = 1 + B / N      against ever larger batches
+    E / E_min = 1 + N / B      against ever smaller ones
+
+with B near B_simple: by a factor of a few, as it takes the loss for equally curved in all directions. It is small at
+the start of training, and grows as the loss falls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from micrornn.errors import ConfigError
+from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict
+from micrornn.inspect.recorded import record
+from micrornn.inspect.subject import Window
+from micrornn.inspect.words import number, percent
+from micrornn.runs import Progress
+from micrornn.tape import Tensor
+
+# Noisy: more than 9 parts of 10 of the squared norm of a batch's gradient.
+MOSTLY = 0.9
+
+# From fewer lanes, or fewer blocks of windows to leave out in turn, the spread of an estimate cannot be told.
+LEAST_LANES, LEAST_BLOCKS, BLOCKS = 16, 4, 16
+
+
+def two_batches(small_square: float, large_square: float, small: int, large: int) -> tuple[float, float]:
+    """(|G|^2, tr(Sigma)) from the squared norms of the mean gradients of a batch of `small` and one of `large` lanes.
+
+    Both are unbiased, and may be averaged over many pairs of batches; their ratio must be taken last (appendix A.1).
+    """
+    signal = (large * large_square - small * small_square) / (large - small)
+    return signal, (small_square - large_square) / (1 / small - 1 / large)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """signal |G|^2 and noise tr(Sigma), their standard errors, and the noise scale B_simple = noise / signal in lanes
+    with a range of two standard errors. The signal may come out negative: then `scale` is infinite.
+
+    left_out    the scale with each block of windows left out in turn
+    """
+
+    signal: float
+    noise: float
+    signal_error: float
+    noise_error: float
+    scale: float
+    low: float
+    high: float
+    left_out: np.ndarray
+
+
+def estimate(sums: np.ndarray, squares: Sequence[float] | np.ndarray, counts: Sequence[int] | np.ndarray,
+             small: int = 1) -> Estimate:  # fmt: skip
+    """The noise scale from the gradients of many small batches of `small` lanes each, in M blocks.
+
+    sums       (M, P) for each block the sum of the gradients of its small batches
+    squares    (M,) the sum of their squared norms
+    counts     (M,) how many they are
+
+    The large batch is all there is: that is the average over all pairs of small batches. The uncertainty comes from
+    leaving out one block after the other (jackknife, Efron 1982). It is that of 1 / B_simple, which stays finite
+    where the signal is lost in the noise.
+    """
+    squares, counts = np.asarray(squares, np.float64), np.asarray(counts)
+    if counts.sum() < 2:
+        raise ConfigError("noise: one small batch alone has no spread; give more text, or more windows or lanes of it")
+    gram = (sums @ sums.T).astype(np.float64)
+
+    def of(blocks: np.ndarray) -> tuple[float, float]:
+        n = int(counts[blocks].sum())
+        large_square = float(gram[np.ix_(blocks, blocks)].sum()) / n**2
+        return two_batches(float(squares[blocks].sum()) / n, large_square, small, small * n)
+
+    everything = np.arange(len(sums))
+    signal, noise = of(everything)
+    if counts.sum() - counts.max() < 2:
+        nothing = np.empty(0)
+        return Estimate(signal, noise, math.nan, math.nan, _ratio(noise, signal), 0.0, math.inf, nothing)
+    left = np.array([of(np.delete(everything, n)) for n in everything])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        others = np.column_stack([left, left[:, 0] / left[:, 1]])
+        signal_error, noise_error, error = np.sqrt((len(sums) - 1) * others.var(axis=0))
+        inverse = np.float64(signal) / noise
+    return Estimate(
+        signal, noise, float(signal_error), float(noise_error), _ratio(noise, signal),
+        _ratio(1, inverse + 2 * error), _ratio(1, inverse - 2 * error),
+        np.array([_ratio(noise, signal) for signal, noise in left]),
+    )  # fmt: skip
+
+
+def _ratio(noise: float, signal: float) -> float:
+    return noise / signal if signal > 0 else math.inf
+
+
+def noise(model: Any, windows: Iterable[Window], progress: Progress | None = None, *, batch_size: int | None = None,
+          lanes: int | None = None, **about: Any) -> Measure:  # fmt: skip
+    """The gradient noise scale of a model on a text, and what its batch_size costs.
+
+    model         called as model(inputs, state) -> (logits, last); its parameters and gradients are left alone. With
+                  dropout at work its noise counts too
+    windows       of num_steps time steps each. To tell the signal from the noise takes more lanes in all than the
+                  noise scale: some hundreds in early training, some thousands later. 32 windows of 64 are good
+    batch_size    lanes of a batch in training; by default that of the model
+    lanes         of a small batch; by default about a quarter of those of a window, which is quick. Fewer are more
+                  precise on the noise, hardly on the signal
+    about         what the measure says of its subject
+
+    Holds 16 sums of gradients, each of as many numbers as the model has parameters.
+    ConfigError if there is no window, or if its lanes are no multiple of `lanes`.
+    """
+    if batch_size is None:
+        batch_size = int(model.config.batch_size)
+    parameters, windows = list(model.parameters().values()), list(windows)
+    if not windows:
+        raise ConfigError("noise: there is no window to look at")
+    seq_len, width = windows[0].inputs.shape
+    if lanes is None:
+        lanes = next(n for n in range(max(1, width // 4), 0, -1) if width % n == 0)
+    if lanes < 1 or width % lanes:
+        raise ConfigError(f"noise: windows of {width} lanes do not fall into small batches of {lanes}")
+    blocks, size = min(BLOCKS, len(windows)), sum(parameter.data.size for parameter in parameters)
+    sums = np.zeros((blocks, size), parameters[0].dtype)
+    squares, counts = np.zeros(blocks), np.zeros(blocks, int)
+    for m, window in enumerate(windows):
+        block = m * blocks // len(windows)
+        for start in range(0, width, lanes):
+            gradient = _gradient(model, parameters, _cut(window, slice(start, start + lanes)))
+            sums[block] += gradient
+            squares[block] += np.square(gradient, dtype=np.float64).sum()
+            counts[block] += 1
+        if not np.isfinite(squares[block]):
+            words = f"The gradient of window {m} is NaN or infinite."
+            advice = "`micrornn inspect nonfinite` says what blew up first."
+            return Measure("noise", about, {}, {}, {}, (Verdict("nonfinite", words, {}, advice),))
+        if progress is not None:
+            progress(m + 1, len(windows))
+    about = about | {"windows": len(windows), "seq_len": seq_len, "lanes": width, "in_training": batch_size}
+    return _measure(estimate(sums, squares, counts, lanes), batch_size, len(windows) * width, seq_len, about)
+
+
+def _cut(window: Window, lanes: slice) -> Window:
+    state = None
+    if window.state is not None:
+        state = tuple(Tensor(part.data[:, lanes].copy()) for part in window.state)
+    inputs, targets = (np.ascontiguousarray(ids[:, lanes]) for ids in (window.inputs, window.targets))
+    return Window(inputs, targets, state)
+
+
+def _gradient(model: Any, parameters: Sequence[Tensor], window: Window) -> np.ndarray:
+    """Of the mean loss over time and lanes in nats per token, by all parameters in one row (P,)."""
+    recording = record(model, window)
+    parts = recording.tape.cotangents(parameters, [recording.loss])
+    return np.concatenate(
+        [np.zeros(p.data.size, p.dtype) if part is None else part.reshape(-1) for p, part in zip(parameters, parts)]
+    )
+
+
+def _measure(found: Estimate, batch_size: int, lanes: int, seq_len: int, about: Mapping[str, Any]) -> Measure:
+    sizes = np.unique([max(1, batch_size * 2**n // 16) for n in range(9)])  # from a sixteenth to sixteen times it
+    share = float(share_at(found.scale, batch_size))
+    axes = {"batch_size": Axis.of(sizes, "lanes"), "block": Axis.of(range(len(found.left_out)))}
+    arrays = {
+        "updates": Array(
+            updates_at(found.scale, sizes), ("batch_size",), "", "updates to reach a loss, times the fewest there are"
+        ),
+        "tokens": Array(
+            tokens_at(found.scale, sizes), ("batch_size",), "", "tokens to reach a loss, times the fewest there are"
+        ),
+        "share": Array(share_at(found.scale, sizes), ("batch_size",), "", "of a gradient's squared norm that is noise"),
+        "left_out": Array(found.left_out, ("block",), "lanes", "noise scale without this block of windows"),
+    }
+    numbers = {
+        "scale": Number(found.scale, "lanes", "gradient noise scale B_simple; infinite where no signal was found"),
+        "scale_low": Number(found.low, "lanes", "two standard errors down"),
+        "scale_high": Number(found.high, "lanes", "two standard errors up; infinite where nothing bounds it"),
+        "scale_tokens": Number(found.scale * seq_len, "tokens", "the same in tokens"),
+        "signal": Number(found.signal, "nats^2", "|G|^2, squared norm of the gradient without noise"),
+        "signal_error": Number(found.signal_error, "nats^2", "its standard error"),
+        "noise": Number(found.noise, "nats^2", "tr(Sigma) of the gradient of one lane of one window"),
+        "noise_error": Number(found.noise_error, "nats^2", "its standard error"),
+        "batch_size": Number(batch_size, "lanes", "of a batch in training"),
+        "share": Number(share, "", "of its gradient's squared norm that is noise"),
+    }
+    verdict = _verdict(found, batch_size, lanes, seq_len)
+    return Measure("noise", about, axes, arrays, numbers, (verdict,))
+
+
+def updates_at(scale: float, batch_size: Any) -> np.ndarray:
+    """S / S_min: how many times the fewest updates that any batch_size needs."""
+    return 1 + scale / np.asarray(batch_size, np.float64)
+
+
+def tokens_at(scale: float, batch_size: Any) -> np.ndarray:
+    """E / E_min: how many times the fewest tokens that any batch_size needs."""
+    with np.errstate(divide="ignore"):
+        return 1 + np.asarray(batch_size, np.float64) / scale
+
+
+def share_at(scale: float, batch_size: Any) -> np.ndarray:
+    """Of the squared norm of a batch's gradient, |G|^2 + tr(Sigma) / N, what is noise."""
+    return 1 - 1 / updates_at(scale, batch_size)
+
+
+def _verdict(found: Estimate, batch_size: int, lanes: int, seq_len: int) -> Verdict:
+    share, scale = float(share_at(found.scale, batch_size)), found.scale
+    least = float(share_at(found.low, batch_size))
+    numbers = {"scale": scale, "low": found.low, "high": found.high, "batch_size": batch_size, "share": share}
+    few = lanes < LEAST_LANES or len(found.left_out) < LEAST_BLOCKS
+    if few or found.noise <= 0 or not math.isfinite(found.low):
+        words = f"{lanes:,} lanes in {len(found.left_out)} blocks of windows are too few to tell signal from noise."
+        advice = "Look at more text with --windows and --batch-size."
+        return Verdict("unsure", words, numbers, advice)
+    low = number(found.low)
+    up_to = f"({low} to {number(found.high)})" if math.isfinite(found.high) else f"({low} or more)"
+    tokens = f" of {seq_len:,} time steps, {number(scale * seq_len)} tokens"
+    if not math.isfinite(scale):
+        up_to, scale, tokens = "or more", found.low, ""
+    words = (
+        f"The gradient noise scale is {number(scale)} lanes {up_to}{tokens}: at batch_size {batch_size:,}, "
+        f"{percent(float(share_at(scale, batch_size)))} of a gradient's squared norm is noise"
+        + (", at least." if found.low == scale else ".")
+    )
+    half, double = max(1, batch_size // 2), 2 * batch_size
+    costs = (
+        f"To reach the same loss batch_size {double:,} would take {_change(scale, batch_size, double)}; "
+        f"{half:,} would take {_change(scale, batch_size, half)}."
+    )
+    if least > MOSTLY or (share > MOSTLY and math.isfinite(found.high)):
+        advice = (
+            f"{costs} A larger batch_size with a higher --lr pays in time wherever it brings more tokens per second; "
+            "where it does not, leave it: noise alone does no harm."
+        )
+        return Verdict("noisy", words, numbers, advice)
+    if not math.isfinite(found.high):
+        words += f" The {lanes:,} lanes that were looked at do not bound it from above."
+        return Verdict("unsure", words, numbers, "Look at more text with --windows and --batch-size.")
+    if share < 1 - MOSTLY:
+        near = max(1, round(scale))
+        costs = f"Most lanes say what the others have said: {near:,} would take {_change(scale, batch_size, near)}."
+    return Verdict("healthy", words, numbers, costs)
+
+
+def _change(scale: float, before: int, after: int) -> str:
+    """`8 % fewer updates and 40 % more tokens`."""
+    told = []
+    for name, at in (("updates", updates_at), ("tokens", tokens_at)):
+        ratio = float(at(scale, after) / at(scale, before))
+        told.append(f"{percent(abs(ratio - 1))} {'more' if ratio > 1 else 'fewer'} {name}")
+    return " and ".join(told)

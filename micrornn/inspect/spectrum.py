@@ -1,0 +1,232 @@
+"""The recurrent Jacobians of a layer, and how much they stretch what goes through them.
+
+Jacobians        d state_t / d state_{t-1} of many time steps and lanes, as products with vectors
+singular         all their singular values, exactly
+top_singular     the largest few by block power iteration
+product_norms    the norms of products over more and more time steps
+lyapunov         at what rate such products grow, direction by direction
+dimension        of how many directions a chaos is made
+
+The same matrices carry a change of the state forward and a gradient back: dL/ds_{t-1} = J_t^T dL/ds_t. Only the
+layer's own recurrence is in J_t: its inputs x_t are held fixed. Nothing is differentiated here: J_t follows in
+closed form from the gates, h and c that the forward pass saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from micrornn import kernels
+from micrornn.inspect.recorded import by_gate, states
+from micrornn.inspect.sweep import Layer
+
+VECTORS = 4  # of block power iteration
+
+Apply = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Jacobians:
+    """J = D + P W for each of N (time step, lane): W is weight_hh, D and P are diagonal in every block.
+
+    weight    (G H, H)
+    carry     D (N, n, n, H): how state b goes straight into state a. n = 1 for h alone, 2 for the LSTM's (h, c)
+    gain      P (N, n, G, H): what state a makes of the pre-activation of each gate
+    reverse   whether the layer walks from the last time step to the first; then J_t = d state_t / d state_{t+1}
+
+    Of the next state, with all gates as they were at that time step:
+
+        RNN    P = 1 - h^2, for relu 1 where h > 0, else 0;  D = 0
+        GRU    D = z;  P_r = P_n' hn r (1 - r),  P_z = (h_prev - n) z (1 - z),  P_n = P_n' r,
+               with P_n' = (1 - z) (1 - n^2),  hn = W_hn h_prev + b_hn
+        LSTM   c: D_cc = f;  P_i = g i (1 - i),  P_f = c_prev f (1 - f),  P_g = i (1 - g^2),  P_o = 0
+               h = o tanh(c): o (1 - tanh(c)^2) times that of c, and P_o = tanh(c) o (1 - o)
+
+    What an LSTM remembers stands in c. dh_t / dh_{t-1} alone leaves out the way through c, and a product of such
+    blocks is no derivative of anything; so products and exponents are those of (h, c) together. At a masked time
+    step the state is carried over: J = 1.
+    """
+
+    weight: np.ndarray
+    carry: np.ndarray
+    gain: np.ndarray
+    reverse: bool = False
+
+    @classmethod
+    def of(cls, layer: Layer, lanes: slice = slice(None)) -> Jacobians:
+        """Those of all time steps and of some lanes, in float64, N = T * lanes, in the order in which the layer
+        walks: with reverse, the first is that of the last time step."""
+        saved, op = layer.saved, layer.record.op.name
+        gates = by_gate(layer)[:, lanes].astype(np.float64)
+        if op == "rnn":
+            slope = np.where(gates > 0, 1.0, 0.0) if saved["relu"] else 1 - gates**2
+            carry, gain = np.zeros_like(slope)[:, :, None], slope[:, :, None]
+        elif op == "gru":
+            r, z, n = np.moveaxis(gates, 2, 0)
+            hn = by_gate(layer, "hidden")[:, lanes, 2].astype(np.float64)
+            h_prev, through = states(layer, "h", before=True)[:, lanes], (1 - z) * (1 - n**2)
+            carry = z[:, :, None, None]
+            gain = np.stack([through * hn * r * (1 - r), (h_prev - n) * z * (1 - z), through * r], axis=2)[:, :, None]
+        else:
+            i, f, g, o = np.moveaxis(gates, 2, 0)
+            c_prev, c = (states(layer, "c", before)[:, lanes].astype(np.float64) for before in (True, False))
+            tanh_c, none = np.tanh(c), np.zeros_like(i)
+            slope = o * (1 - tanh_c**2)
+            of_c = np.stack([g * i * (1 - i), c_prev * f * (1 - f), i * (1 - g**2), none], axis=2)
+            of_h = slope[:, :, None] * of_c
+            of_h[:, :, 3] = tanh_c * o * (1 - o)
+            gain = np.stack([of_h, of_c], axis=2)
+            carry = np.stack([np.stack([none, slope * f], axis=2), np.stack([none, f], axis=2)], axis=2)
+        if saved["mask"].size:
+            counts = saved["mask"][:, lanes, None, None, None]
+            carry, gain = np.where(counts, carry, np.eye(carry.shape[2])[:, :, None]), np.where(counts, gain, 0)
+        if layer.reverse:
+            carry, gain = carry[::-1], gain[::-1]
+        return cls(saved["weights"][1].astype(np.float64), np.concatenate(carry), np.concatenate(gain), layer.reverse)
+
+    def __len__(self) -> int:
+        return len(self.carry)
+
+    def __getitem__(self, rows: Any) -> Jacobians:
+        """Those of some of the N."""
+        return Jacobians(self.weight, self.carry[rows], self.gain[rows], self.reverse)
+
+    @property
+    def size(self) -> int:
+        """S = n H: how many numbers the state has."""
+        return self.carry.shape[1] * self.carry.shape[3]
+
+    def of_h(self) -> Jacobians:
+        """The block dh_t / dh_{t-1} alone."""
+        return Jacobians(self.weight, self.carry[:, :1, :1], self.gain[:, :1], self.reverse)
+
+    def jvp(self, v: np.ndarray) -> np.ndarray:
+        """J v for k vectors each: v (N, k, S) -> (N, k, S)."""
+        parts = v.reshape(*v.shape[:2], self.carry.shape[1], -1)
+        pushed = self._times(parts[:, :, 0], True).reshape(*v.shape[:2], self.gain.shape[2], -1)
+        out = np.einsum("nabh,nkbh->nkah", self.carry, parts) + np.einsum("nagh,nkgh->nkah", self.gain, pushed)
+        return out.reshape(v.shape)
+
+    def vjp(self, u: np.ndarray) -> np.ndarray:
+        """J^T u for k vectors each: u (N, k, S) -> (N, k, S)."""
+        parts = u.reshape(*u.shape[:2], self.carry.shape[1], -1)
+        out = np.einsum("nabh,nkah->nkbh", self.carry, parts)
+        gates = np.einsum("nagh,nkah->nkgh", self.gain, parts)
+        out[:, :, 0] += self._times(gates, False).reshape(out[:, :, 0].shape)
+        return out.reshape(u.shape)
+
+    def _times(self, vectors: np.ndarray, transposed: bool) -> np.ndarray:
+        """All vectors times W^T or W, in one product. With the kernels, as all products of the library: the threads
+        of a second matrix library would stand in the way of theirs."""
+        rows = np.ascontiguousarray(vectors.reshape(-1, self.weight.shape[1 if transposed else 0]))
+        out = np.empty((len(rows), self.weight.shape[0 if transposed else 1]))
+        kernels.of(rows).matmul(out, rows, self.weight, trans_b=transposed)
+        return out
+
+    def dense(self) -> np.ndarray:
+        """The matrices themselves, (N, S, S)."""
+        identity = np.broadcast_to(np.eye(self.size), (len(self), self.size, self.size))
+        return self.jvp(identity).swapaxes(1, 2)
+
+
+def singular(jacobians: Jacobians, at_once: int = 64) -> np.ndarray:
+    """All singular values, exactly, from the largest down: (N, S)."""
+    parts = [jacobians[n : n + at_once].dense() for n in range(0, len(jacobians), at_once)]
+    return np.concatenate([np.linalg.svd(part, compute_uv=False) for part in parts])
+
+
+def top_singular(forward: Apply, back: Apply, start: np.ndarray, tolerance: float = 1e-3,
+                 most: int = 100) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """The k largest singular values of N matrices by block power iteration: (values (N, k), vectors (N, k, S)).
+
+    forward, back    products of the matrices, and of their transposes, with vectors (N, k, S)
+    start            (N, k, S) any vectors; those of similar matrices save rounds
+    tolerance        ends when the largest value of each changes by no more than this, relative
+
+    Subspace iteration with a Rayleigh-Ritz step (Halko, Martinsson, Tropp 2011, algorithm 4.4): the value found
+    is never above the true one, and the error falls by (s_{k+1} / s_1)^2 in each round.
+    """
+    vectors, before = _orthonormal(start), np.zeros(start.shape[:1])
+    for _ in range(most):
+        q, r = np.linalg.qr(forward(vectors).swapaxes(1, 2))
+        values = np.linalg.svd(r, compute_uv=False)
+        vectors = _orthonormal(back(q.swapaxes(1, 2)))
+        if np.all(np.abs(values[:, 0] - before) <= tolerance * values[:, 0]):
+            break
+        before = values[:, 0]
+    return values, vectors
+
+
+def product_norms(steps: Sequence[Jacobians], lags: Sequence[int], rate: np.ndarray | float,
+                  rng: np.random.Generator) -> np.ndarray:  # fmt: skip
+    """log ||J_k ... J_1|| (the largest singular value) for each lag k: (len(lags), N), in nats.
+
+    steps    J_1, J_2, ..., each of the same N lanes or starting places
+    rate     about how many nats the products grow per time step: taken out on the way, so that nothing overflows
+    """
+    found = []
+    vectors = rng.normal(size=(len(steps[0]), min(VECTORS, steps[0].size), steps[0].size))
+    shrink = float(np.exp(-np.clip(rate, -50, 50)))
+    for lag in lags:
+
+        def forward(v: np.ndarray, lag: int = lag) -> np.ndarray:
+            for step in steps[:lag]:
+                v = step.jvp(v) * shrink
+            return v
+
+        def back(u: np.ndarray, lag: int = lag) -> np.ndarray:
+            for step in steps[:lag][::-1]:
+                u = step.vjp(u) * shrink
+            return u
+
+        # where a longer product stretches most changes little with its length: the vectors go on
+        values, vectors = top_singular(forward, back, vectors, tolerance=2e-2)
+        with np.errstate(divide="ignore"):
+            found.append(np.log(values[:, 0]) - lag * np.log(shrink))
+    return np.array(found)
+
+
+def lyapunov(steps: Sequence[Jacobians], exponents: int, skip: int, rng: np.random.Generator) -> np.ndarray:
+    """Finite-time Lyapunov exponents of N lanes, from the largest down: (N, exponents), in nats per time step.
+
+    skip    so many first time steps are left out of the average: there a change first turns into the directions
+            that last, and may grow or shrink more than it will ever again
+
+    Orthonormal vectors go through the Jacobians; after each time step a QR decomposition makes them orthonormal
+    again, and the logarithms of R's diagonal are averaged (Benettin et al. 1980; for networks Vogt et al. 2022,
+    Engelken, Wolf and Abbott 2023). Random vectors may take hundreds of time steps to turn. So they go back through
+    the transposed Jacobians first, in the same way: what is left then is what will last when it goes forward.
+    """
+    q = _orthonormal(rng.normal(size=(len(steps[0]), exponents, steps[0].size)))
+    for step in reversed(steps):
+        q = _orthonormal(step.vjp(q))
+    total = np.zeros(q.shape[:2])
+    for t, step in enumerate(steps):
+        columns, r = np.linalg.qr(step.jvp(q).swapaxes(1, 2))
+        q = columns.swapaxes(1, 2)
+        if t >= skip:
+            with np.errstate(divide="ignore"):  # what a relu cuts off shrinks to nothing: -inf
+                total += np.log(np.abs(np.diagonal(r, axis1=1, axis2=2)))
+    return total / (len(steps) - skip)
+
+
+def dimension(exponents: np.ndarray) -> float:
+    """Lyapunov dimension (Kaplan and Yorke 1979): of how many directions a chaos is made; 0 where all fall.
+
+    NaN if the exponents given do not reach far enough down to say.
+    """
+    sums = np.cumsum(exponents)
+    if sums[0] <= 0:
+        return 0.0
+    if sums[-1] > 0:
+        return float("nan")
+    n = int(np.argmax(sums <= 0))
+    return float(n + sums[n - 1] / -exponents[n])
+
+
+def _orthonormal(vectors: np.ndarray) -> np.ndarray:
+    return np.linalg.qr(vectors.swapaxes(1, 2))[0].swapaxes(1, 2)

@@ -1,0 +1,101 @@
+"""The flow of the gradient while a model trains, as gradients.jsonl holds it.
+
+    flow_row             what one update shows, out of what its own backward pass has left on the tape
+    flow_over_training   the measure: all rows of a run
+
+`micrornn train --watch-gradients N` writes a row at the first update and at every N-th. Nothing is computed a second
+time but dL/dx_t, so a row costs a small part of an update; and nothing that training uses is touched.
+
+Norms are those of the measure `flow`, for all losses of the window together: L is what one lane loses, in nats,
+summed over the window, whatever the training minimised (its mean, its sum).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from micrornn.checkpoint import RunFolder, StrPath
+from micrornn.errors import CheckpointError, ConfigError
+from micrornn.inspect import flow_verdicts
+from micrornn.inspect.flow import norms_of, shares_of
+from micrornn.inspect.measure import Array, Axis, Measure
+from micrornn.inspect.recorded import gate_names, layers_on
+from micrornn.tape import Tape
+
+
+def flow_row(tape: Tape, scale: float) -> dict[str, Any]:
+    """{"gates": names, "layers": {name: {"dh": [...], "dgates": [[...], ...], ...}}}: one row of gradients.jsonl.
+
+    tape     of a window, after backward
+    scale    makes the gradient that went back one of the loss summed over time and lanes
+
+    ConfigError if no recurrent layer went over a whole sequence at once.
+    """
+    layers = layers_on(tape)
+    if not layers:
+        raise ConfigError("gradients can be watched with --granularity sequence only: it saves what is to be seen")
+    found = {}
+    for layer in layers:
+        norms = {name: values * scale for name, values in norms_of(layer).items()}
+        shares = {name: values.mean(axis=1) for name, values in shares_of(layer).items()}
+        found[layer.name] = {name: _short(values) for name, values in (norms | shares).items()}
+    return {"gates": list(gate_names(layers[0])), "layers": found}
+
+
+def _short(values: np.ndarray) -> list[Any]:
+    """With four digits: a row is for the eye, and there may be many."""
+    if values.ndim > 1:
+        return [_short(row) for row in values]
+    return [float(f"{value:.4g}") for value in values]
+
+
+def flow_over_training(folder: StrPath) -> Measure:
+    """What was watched while the run in this folder trained.
+
+    CheckpointError if the folder is no run, if nothing was watched, or if gradients.jsonl is not what it should be.
+    """
+    run = RunFolder.open(folder)
+    rows = run.gradients.read()
+    if not rows:
+        raise CheckpointError(
+            f"{folder}: no gradients were watched while it trained.\n"
+            "Train with --watch-gradients 50; with --resume it is watched from there on."
+        )
+    try:
+        layers, first = tuple(rows[0]["layers"]), next(iter(rows[0]["layers"].values()))
+        values = {
+            name: np.array([[row["layers"][layer][name] for layer in layers] for row in rows], np.float64)
+            for name in first
+        }
+        axes = {
+            "update": Axis.of([row["update"] for row in rows], "update"),
+            "layer": Axis.of(layers),
+            "t": Axis.of(range(values["dh"].shape[2]), "time step"),
+            "gate": Axis.of(rows[0]["gates"]),
+        }
+        arrays = {
+            name: Array(values[name], shape, unit, about)
+            for name, (shape, unit, about) in SHOWN.items()
+            if name in values
+        }
+        loss = np.array([row["loss"] for row in rows], np.float64)
+        arrays["loss"] = Array(loss, ("update",), "nats per token", "loss of that update")
+        told = {"run": run.path.name, "updates": rows[-1]["update"], "seq_len": values["dh"].shape[2]}
+        return Measure("flow_over_training", told, axes, arrays, {}, flow_verdicts.of_training(axes, arrays))
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, StopIteration) as error:
+        raise CheckpointError(
+            f"{run.gradients.path}: not what --watch-gradients writes ({error}). Remove that file."
+        ) from None
+
+
+_TIME, _GATE = ("update", "layer", "t"), ("update", "layer", "gate")
+SHOWN = {
+    "dh": (_TIME, "nats", "norm of dL/dh_t, L of all time steps"),
+    "dc": (_TIME, "nats", "norm of dL/dc_t, L of all time steps"),
+    "dx": (_TIME, "nats", "norm of dL/dx_t, x_t what the layer reads"),
+    "dgates": ((*_GATE, "t"), "nats", "norm of dL/da_t, a_t what goes into the gate"),
+    "low": (_GATE, "", "share of values saturated at the lower end"),
+    "high": (_GATE, "", "share of values saturated at the upper end"),
+}

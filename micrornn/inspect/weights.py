@@ -1,0 +1,160 @@
+"""Which time step contributed what to the gradient of each recurrent weight.
+
+    weights         the measure: norm of each contribution, and its cosine with the gradient
+    contribution    the contribution of one time step itself
+
+The same weights are used at every time step, so their gradient is a sum over time steps (Werbos 1990). With a_t what
+goes into the gates at time step t:
+
+    dL/dweight_ih = sum over t of (dL/da_t)^T x_t         dL/dbias_ih = sum over t and lanes of dL/da_t
+    dL/dweight_hh = sum over t of (dL/da_t)^T h_prev      dL/dbias_hh likewise
+
+dL/da_t holds what time step t does to the losses of all later time steps. In the GRU the two sides differ: on the
+side of h_prev the gate n counts times r.
+
+L is the mean over time and lanes, as it is trained with (for `--loss sum` everything is num_steps times that).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from micrornn import kernels
+from micrornn.errors import ConfigError
+from micrornn.inspect.measure import Array, Axis, Measure, Verdict
+from micrornn.inspect.recorded import Recording, record, states
+from micrornn.inspect.subject import Window
+from micrornn.inspect.sweep import Layer
+from micrornn.inspect.words import percent
+from micrornn.runs import Progress
+
+KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+# Exploding: one time step in ten gives more than half of all that is given. In a sound network the time steps give
+# about alike, the last ones less, for few losses lie behind them.
+TENTH, HALF = 0.1, 0.5
+LEAST_STEPS = 10  # below which there is no tenth of the time steps
+
+
+def contribution(layer: Layer, kind: str, t: int) -> np.ndarray:
+    """What time step t gave to the gradient of a weight (one of KINDS), as large as the weight, after a backward
+    pass. Over all t they sum up to the gradient."""
+    rows, inputs = _factors(layer, kind)
+    given: np.ndarray = rows[t].sum(axis=0) if inputs is None else rows[t].T @ inputs[t]
+    return given
+
+
+def _factors(layer: Layer, kind: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """(a (T, B, G H), b (T, B, D) or None): time step t contributes a_t^T b_t, to a bias the sum of a_t's rows."""
+    saved = layer.saved
+    if kind.endswith("_ih"):
+        return saved["dgates"], saved["x"] if kind == "weight_ih" else None
+    rows = saved["dhidden"] if "dhidden" in saved else saved["dgates"]
+    return rows, states(layer, "h", before=True) if kind == "weight_hh" else None
+
+
+def _norms_and_cosines(layer: Layer, kind: str) -> tuple[np.ndarray, np.ndarray, float]:
+    """(norm (T,), cosine with the gradient (T,), norm of the gradient), in float64; a cosine with nothing is 0.
+
+    A contribution a_t^T b_t is a sum of B outer products. Its squared norm is the sum over all pairs of lanes of
+    (a_t a_t^T) (b_t b_t^T), its product with the gradient G the sum of a_t (b_t G^T): it need not be made itself.
+    """
+    rows, inputs = (None if x is None else x.astype(np.float64) for x in _factors(layer, kind))
+    assert rows is not None
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        if inputs is None:
+            given = rows.sum(axis=1)
+            total = given.sum(axis=0)
+            squares, products = np.square(given).sum(axis=1), given @ total
+        else:
+            k, width, size = kernels.of(rows), rows.shape[2], inputs.shape[2]
+            flat, total, onto = inputs.reshape(-1, size), np.empty((width, size)), np.empty(rows.shape)
+            k.matmul(total, rows.reshape(-1, width), flat, trans_a=True)
+            k.matmul(onto.reshape(-1, width), flat, total, trans_b=True)
+            pairs = (rows @ rows.transpose(0, 2, 1)) * (inputs @ inputs.transpose(0, 2, 1))
+            squares = np.maximum(pairs.sum(axis=(1, 2)), 0)
+            products = np.einsum("tbg,tbg->t", rows, onto)
+        norms, whole = np.sqrt(squares), float(np.sqrt(np.square(total).sum()))
+        return norms, np.where(norms * whole == 0, 0, products / (norms * whole)), whole
+
+
+def weights(model: Any, windows: Sequence[Window], progress: Progress | None = None, **about: Any) -> Measure:
+    """What each time step of the windows, all of one shape, contributes to each weight gradient; norms and cosines
+    are those of a window, averaged over windows.
+
+    model     called as model(inputs, state) -> (logits, last); its parameters and gradients are left alone
+    progress  called with (windows looked at, all of them)
+    about     what the measure says of its subject, such as `Subject.about()`
+
+    ConfigError if nothing in the model is recurrent, or if there is no window.
+    """
+    found, recording, names = [], None, list[str]()
+    for window in windows:
+        recording = record(model, window)
+        recording.tape.cotangents([], [recording.loss])
+        names, *arrays = _look(recording)
+        found.append(arrays)
+        if progress is not None:
+            progress(len(found), len(windows))
+    if recording is None:
+        raise ConfigError("weights: there is no window to look at")
+    norms, cosines, totals = (np.mean([one[n] for one in found], axis=0) for n in range(3))
+    given = norms.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        coherence = np.where(given == 0, 0, totals / given)
+    seq_len, lanes, _ = recording.logits.shape
+    axes = {"weight": Axis.of(names), "t": Axis.of(range(seq_len), "time step")}
+    grid = ("weight", "t")
+    measured = {
+        "norm": Array(norms, grid, "nats", "norm of what a time step contributes"),
+        "cosine": Array(cosines, grid, "", "its cosine with the gradient of the window"),
+        "total": Array(totals, ("weight",), "nats", "norm of the gradient"),
+        "coherence": Array(coherence, ("weight",), "", "that, as a share of the sum of the time steps' norms"),
+    }
+    told = about | {"windows": len(found), "seq_len": seq_len, "batch_size": lanes}
+    return Measure("weights", told, axes, measured, {}, (_verdict(names, norms, coherence),))
+
+
+def _look(recording: Recording) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+    """(names, norms (weights, T), cosines (weights, T), norms of the gradients (weights,)) of one window."""
+    names, rows = [], []
+    for layer in recording.layers:
+        at = layer.name[layer.name.rindex("_l") :]  # weights are called after it: weight_ih_l0_reverse
+        for kind in KINDS:
+            names.append(kind + at)
+            rows.append(_norms_and_cosines(layer, kind))
+    norms, cosines, totals = (np.array(column) for column in zip(*rows))
+    return names, norms, cosines, totals
+
+
+def _verdict(names: list[str], norms: np.ndarray, coherence: np.ndarray) -> Verdict:
+    seq_len = norms.shape[1]
+    if not np.isfinite(norms).all():
+        name = names[int(np.argmin(np.isfinite(norms).all(axis=1)))]
+        words = f"What the time steps contribute to {name} is NaN or infinite."
+        return Verdict("nonfinite", words, {}, "`micrornn inspect nonfinite` says what blew up first.")
+    if seq_len < LEAST_STEPS:
+        words = f"{seq_len} time steps are too few to tell early from late; {LEAST_STEPS} would do."
+        return Verdict("unsure", words, {"seq_len": seq_len}, "Look at longer windows with --seq-len.")
+    several = round(seq_len * TENTH)
+    sums = norms.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        top = np.where(sums == 0, 0, np.sort(norms, axis=1)[:, -several:].sum(axis=1) / sums)
+    worst = int(top.argmax())
+    numbers = {"top_tenth": float(top[worst]), "coherence": float(coherence[worst])}
+    share = f"{percent(top[worst])} of what {names[worst]} gets comes from {several} of {seq_len} time steps"
+    if top[worst] > HALF:
+        peak = int(norms[worst].argmax())
+        words = f"{share}; the most comes from time step {peak}."
+        advice = "A few time steps outshout all others: limit them with --clip-message, or lower --lr."
+        return Verdict("exploding", words, numbers | {"t": peak}, advice)
+    recurrent = [n for n, name in enumerate(names) if name.startswith("weight_hh")]
+    agree = ", ".join(f"{names[n]} {percent(coherence[n])}" for n in recurrent)
+    words = (
+        f"The time steps give about alike: at most {share}. Added up they partly cancel; so much of the sum of their "
+        f"norms is left: {agree}."
+    )
+    return Verdict("healthy", words, numbers)

@@ -1,0 +1,27 @@
+"""How numbers stand in words, in tables and along axes: short, and all alike.
+
+number     three digits: 0.0123, 1.5e-7, 12,345
+percent    a share: 0.45 %, 5.6 %, 71 %, 99.2 %
+"""
+
+from __future__ import annotations
+
+import math
+
+
+def number(value: float) -> str:
+    """Three digits, and no more letters than needed."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else str(value)
+    if 999.5 <= abs(value) < 1e7:
+        return f"{value:,.0f}"
+    head, sign, power = f"{value:.3g}".partition("e")
+    return f"{head}e{int(power)}" if sign else head
+
+
+def percent(share: float) -> str:
+    """A share in percent, with two digits; with three where it is nearly all, 0.00 where it is nearly nothing."""
+    value = 100 * share
+    if 99 <= value < 99.95 or 0.95 <= value < 9.95:
+        return f"{value:.1f} %"
+    return f"{value:.2f} %" if 0 < value < 0.95 else f"{value:,.0f} %"

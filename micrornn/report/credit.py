@@ -1,0 +1,58 @@
+"""How the measure `credit` is drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from micrornn.inspect.credit import decay, reach, share
+from micrornn.inspect.measure import Measure
+from micrornn.inspect.words import percent
+from micrornn.report.panels import Curve, Heat, Lines, Mark, Panel, Rows
+
+
+def panels(measure: Measure) -> list[Panel]:
+    """The profile over lags, the matrix, and a table of the layers."""
+    parts, profile, spread = measure.axes["part"].places, measure["profile"], measure["spread"]
+    lags, trained = np.arange(profile.shape[1]), _trained(measure)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative, band = profile / profile[:, :1], spread / spread[:, :1]
+    relative[relative <= 0] = np.nan  # nothing of it can be drawn on a logarithmic axis
+    curves = [Curve("all", lags, relative[0], band.min(axis=0), band.max(axis=0))]
+    curves += [Curve(part, lags, row) for part, row in zip(parts[1:], relative[1:])]
+    marks = [Mark(trained, f"num_steps {trained}")] if 0 < trained < len(lags) else []
+    far = reach(profile[0])
+    if far is not None:
+        marks.append(Mark(far, "1 % left"))
+    places = list(measure.axes["time"].places)
+    return [
+        Lines(
+            "How fast credit fades", "lag (time steps back)", "gradient, relative to lag 0", curves, log_y=True,
+            marks=marks, note="Mean norm of dL_s/dh_t (and c_t) over all losses; band: lowest and highest window.",
+        ),
+        Heat(
+            "Credit of each state for each loss", "state at time step t", "loss at time step s", "norm of dL_s/dh_t",
+            places, places, measure["credit"][0], log=True, window=trained or None,
+            note="A row is a loss, a column a state; the diagonal is lag 0. All layers and states together.",
+        ),
+        Rows(
+            "Layers",
+            ("part", "half-life", "1 % left after", f"kept by num_steps {trained}" if trained else "kept"),
+            [_row(part, row, trained) for part, row in zip(parts, profile)],
+            note="Half-life in time steps, fitted over the lags at which more than 1 % is left.",
+        ),
+    ]  # fmt: skip
+
+
+def _trained(measure: Measure) -> int:
+    """The num_steps trained with; 0 if the measure does not tell."""
+    return int(measure.subject.get("trained", {}).get("num_steps", 0))
+
+
+def _row(part: str, profile: np.ndarray, trained: int) -> tuple[str, ...]:
+    if not np.isfinite(profile).all() or not profile.any():
+        return part, "-", "-", "-"
+    far, last = reach(profile), len(profile) // 2
+    factor = decay(profile, last if far is None else min(last, max(far, 2)))
+    half = f"{np.log(0.5) / np.log(factor):,.1f}" if factor < 1 else "none: it does not fade"
+    kept = percent(share(profile, trained)) if trained else "-"
+    return part, half, f"more than {len(profile) - 1}" if far is None else f"{far}", kept

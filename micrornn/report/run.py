@@ -1,0 +1,87 @@
+"""What a page says of the run itself: facts, learning curve, and the text as it was read in lanes and windows.
+
+Run         all of that
+run_of      the run of a subject
+learning    the learning curve as a panel
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from micrornn.checkpoint import RunFolder
+from micrornn.data import Lanes, Vocab
+from micrornn.errors import CheckpointError, MicrornnError
+from micrornn.inspect.subject import Subject
+from micrornn.report.panels import Curve, Lines
+from micrornn.runs import own_text
+
+
+@dataclass(frozen=True)
+class Run:
+    """name and facts: how the run is told; metrics: the rows of metrics.jsonl; lanes: the text that it learns from
+    as it is read in training, None where that is not at hand; carried: whether its windows hand on their state;
+    command: what wrote the page."""
+
+    name: str
+    facts: Sequence[tuple[str, str]] = ()
+    metrics: Sequence[Mapping[str, Any]] = ()
+    lanes: Lanes | None = None
+    vocab: Vocab | None = None
+    carried: bool = True
+    command: str = ""
+
+
+def run_of(subject: Subject, command: str = "") -> Run:
+    """The run that a subject is of. What lies no longer beside the checkpoint is left out."""
+    config, meta, model = subject.model.config, subject.meta, subject.model
+    clip = f", gradient norm at most {config.clip_norm:g}" if config.clip_norm else ""
+    facts = [
+        ("model", f"{config.num_layers} x {config.hidden_size} {config.cell.upper()}, "
+                  f"{model.num_parameters:,} parameters"),
+        ("learning", f"{config.optimizer}, learning rate {config.lr:g} ({config.schedule}){clip}"),
+        ("checkpoint", f"{Path(meta['path']).name}, after {meta['updates']:,} updates"),
+    ]  # fmt: skip
+    if meta.get("best_val_loss") is not None:
+        facts.append(("best validation loss", f"{meta['best_val_loss']:.3f} nats per token"))
+    try:
+        metrics: Sequence[Mapping[str, Any]] = RunFolder.open(Path(meta["path"]).parent).metrics()
+    except CheckpointError:
+        metrics = []
+    lanes = None
+    try:
+        ids = own_text(meta)[0]
+        lanes = Lanes(ids, config.batch_size, config.num_steps)
+    except MicrornnError:
+        pass
+    metrics = metrics or meta.get("history", ())
+    return Run(subject.run, facts, metrics, lanes, subject.vocab, config.state == "carried", command)
+
+
+def learning(metrics: Sequence[Mapping[str, Any]]) -> Lines | None:
+    """The learning curve: training and validation loss over updates. None if there are not two points of it."""
+    rows = [row for row in metrics if isinstance(row.get("update"), int)]
+    curves = []
+    for name, key in (("training, smoothed", "loss"), ("validation", "val_loss")):
+        points = [(row["update"], row[key]) for row in rows if isinstance(row.get(key), int | float)]
+        if points:
+            x, y = np.array(points, float).T
+            curves.append(Curve(name, x, _smooth(y) if key == "loss" else y))
+    if not curves or len(curves[0].x) < 2:
+        return None
+    return Lines("Loss over training", "update", "loss, nats per token", curves)
+
+
+def _smooth(y: np.ndarray) -> np.ndarray:
+    """The mean over a hundredth of the run around each place."""
+    half = len(y) // 200
+    sums = np.concatenate([[0.0], np.cumsum(y)])
+    at = np.arange(len(y))
+    low, high = np.maximum(at - half, 0), np.minimum(at + half + 1, len(y))
+    means: np.ndarray = (sums[high] - sums[low]) / (high - low)
+    return means
