@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from micrornn.kernels import cpu, plain, reference
-from micrornn.kernels.cpu import lstm, maths, product, recurrent, reduce, tile
+from micrornn.kernels.cpu import lstm, maths, multiply, product, recurrent, reduce, tile
 from micrornn.kernels.cpu.jit import REORDER, TILE_BYTES, TILE_ROWS, kernel
 from micrornn.kernels.cpu.maths import ONE, sigmoid, tanh
 
@@ -67,7 +67,7 @@ def laid_in_panels(weight, transposed):
     depth, columns = weight.shape[::-1] if transposed else weight.shape
     width = TILE_BYTES // weight.itemsize
     p = np.empty(depth * ((columns + width - 1) // width) * width, weight.dtype)
-    recurrent.pack_part(p, weight, transposed, 0, 1)
+    product.pack(p, 0, weight, transposed, 0, depth, 0, columns)
     return p
 
 
@@ -223,17 +223,15 @@ def _kernel(words: str, forward: Any = None, backward: Any = None, rows: Any = N
     """The finished kernel on one thread, with another loop over time, or another product of the gradients."""
     told = Telling(words)
     if forward:
-        alone = told_with(lstm._forward_alone, _forward=forward)
-        told = told._replace(forward=told_with(lstm.lstm_sequence, _forward_alone=alone))
+        told = told._replace(forward=told_with(lstm.lstm_sequence, _forward=forward))
     if backward:
-        alone = told_with(lstm._backward_alone, _backward=backward)
-        told = told._replace(backward=told_with(lstm.lstm_sequence_vjp, _backward_alone=alone))
+        told = told._replace(backward=told_with(lstm.lstm_sequence_vjp, _backward=backward))
     if rows:
         told = told._replace(matmul=told_with(product.matmul, _matmul_rows=rows))
     return told
 
 
-def _products(words: str, multiply: Any = product.multiply, multiply_t: Any = product.multiply_t,
+def _products(words: str, multiply: Any = multiply.multiply, multiply_t: Any = multiply.multiply_t,
               **names: Any) -> Telling:  # fmt: skip
     """The finished kernel with other products."""
     times = told_with(recurrent.times, multiply=multiply, **names)
@@ -247,8 +245,8 @@ def tiled(old: str, new: str) -> dict[str, Any]:
     assert old in source, f"tile.py does not hold {old!r}"
     exec(source.replace(old, new), changed.__dict__)
     return {
-        "multiply": told_with(product.multiply, tile=changed.tile),
-        "multiply_t": told_with(product.multiply_t, tile_t=changed.tile_t),
+        "multiply": kernel(told_with(multiply.loop, tile=changed.tile), cache=False),
+        "multiply_t": kernel(told_with(multiply.loop_t, tile_t=changed.tile_t), cache=False),
     }
 
 

@@ -1,7 +1,7 @@
 """One row per kernel: random arguments for it, at sizes that fit no vector, no tile and no block.
 
     ROWS                            what test_kernels.py goes through
-    compare(name, arguments, tol)   a CPU kernel against the plain NumPy page
+    compare(name, arguments, tol)   a kernel against the plain NumPy page: `on_cpu`, or `on_cuda`
 
 `python tests/kernel_rows.py plain` is a sweep in a process of its own whose environment has switched the
 compiler off (NUMBA_DISABLE_JIT); with `checked` instead of `plain`, bounds checks on (NUMBA_BOUNDSCHECK).
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from micrornn.kernels import NAMES, cpu, reference
-from micrornn.kernels.cpu import product, tile
+from micrornn.kernels.cpu import multiply, product, recurrent, tile
 from micrornn.kernels.cpu.jit import kernel
 
 SIZES = (1, 13, 33, 77)
@@ -130,6 +130,7 @@ ROWS: dict[str, Row] = {
     "tanh_vjp": flat(2),
     "relu": flat(1),
     "relu_vjp": flat(2),
+    "scale_by": lambda d: [[d.out(3, d.n), d.normal(3, d.n), d.normal(1)]],
     "where": lambda d: [[d.out(3, d.n), d.some(3, d.n), d.normal(3, d.n), d.normal(3, d.n)]],
     "dropout": flat(1, 0.3, np.uint64(2**63 + 7)),
     "binary_cross_entropy": flat(2, low=-40, high=40),
@@ -182,7 +183,27 @@ ROWS: dict[str, Row] = {
 }  # fmt: skip
 
 
-def compare(name: str, arguments: list[Any], tolerance: float) -> None:
+def on_cpu(name: str, arguments: list[Any]) -> None:
+    """Call a kernel of the processor with NumPy arrays."""
+    getattr(cpu, name)(*arguments)
+
+
+def on_cuda(name: str, arguments: list[Any]) -> None:
+    """Call a CUDA kernel with NumPy arrays: they go to the card, and what it made of them comes back."""
+    from micrornn.kernels import cuda
+    from micrornn.kernels.cuda.array import asarray
+
+    there = [asarray(a) if isinstance(a, np.ndarray) and a.ndim else a for a in arguments]
+    getattr(cuda, name)(*there)
+    for ours, array in zip(arguments, there):
+        if isinstance(ours, np.ndarray) and ours.ndim:
+            ours[...] = array.get()
+
+
+Call = Callable[[str, list[Any]], None]
+
+
+def compare(name: str, arguments: list[Any], tolerance: float, call: Call = on_cpu) -> None:
     """The kernel on a copy of the arguments, the plain telling on a copy in float64: then all arrays must be
     equal, inputs as well, and NaN stand in the same places."""
     got = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
@@ -190,7 +211,7 @@ def compare(name: str, arguments: list[Any], tolerance: float) -> None:
         a.astype(np.float64) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else np.copy(a)[()]
         for a in arguments
     ]  # fmt: skip
-    getattr(cpu, name)(*got)
+    call(name, got)
     getattr(reference, name)(*wanted)
     for place, (ours, plain) in enumerate(zip(got, wanted)):
         if isinstance(ours, np.ndarray):
@@ -200,10 +221,10 @@ def compare(name: str, arguments: list[Any], tolerance: float) -> None:
             )
 
 
-def sweep(name: str, dtype: type, sizes: tuple[int, ...]) -> None:
+def sweep(name: str, dtype: type, sizes: tuple[int, ...], call: Call = on_cpu) -> None:
     for n in sizes:
         for arguments in ROWS[name](Draw(dtype, n)):
-            compare(name, arguments, TOLERANCE[dtype])
+            compare(name, arguments, TOLERANCE[dtype], call)
 
 
 # The kernels that compute an index: products with their packing, sequences, reductions, gather and scatter.
@@ -222,8 +243,11 @@ def main(mode: str) -> None:
         for name in NAMES:
             sweep(name, np.float64, (2, 3))
     else:
-        product.tile = kernel(tile.plain_tile)  # the others read and write through bare pointers
-        product.tile_t = kernel(tile.plain_tile_t)
+        # The others read and write through bare pointers.
+        multiply.tile, multiply.tile_t = kernel(tile.plain_tile), kernel(tile.plain_tile_t)
+        product.multiply = recurrent.multiply = kernel(multiply.loop)
+        product.multiply_t = kernel(multiply.loop_t)
+        product.ready = recurrent.ready = lambda dtype: None
         try:
             cpu.gather(np.zeros((1, 2)), np.zeros((3, 2)), np.array([3], np.int32))
         except IndexError:

@@ -46,6 +46,11 @@ def scale(out, x, factor):
     out[...] = x * out.dtype.type(factor)
 
 
+def scale_by(out, x, factor):
+    """factor (1,): a number that may be on a graphics card, and stays there."""
+    out[...] = x * factor[0]
+
+
 def accumulate(out, x):
     out += x
 

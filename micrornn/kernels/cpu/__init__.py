@@ -19,6 +19,7 @@ from micrornn.kernels.cpu.elementwise import (
     relu,
     relu_vjp,
     scale,
+    scale_by,
     sigmoid,
     sigmoid_vjp,
     sqrt,

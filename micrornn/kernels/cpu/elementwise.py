@@ -70,6 +70,12 @@ def scale(out, x, factor):
 
 
 @flat
+def scale_by(out, x, factor):
+    for i in range(out.size):
+        out[i] = x[i] * factor[0]
+
+
+@flat
 def accumulate(out, x):
     for i in range(out.size):
         out[i] += x[i]

@@ -15,7 +15,6 @@ from micrornn.kernels.cpu.recurrent import (
     copy,
     hold_back,
     inputs,
-    pack_part,
     place,
     plan,
     rows,
@@ -107,44 +106,22 @@ def _backward(dgates, dh, dc, gates, c, mask, reverse, clip, low, high, p, held)
             clip_message(dc, prev, low, high, clip)
 
 
-@kernel
-def _forward_alone(h, c, gates, x, weight_ih, weight_hh, bias, mask, reverse, p_ih, p_hh):
-    if x.size:
-        pack_part(p_ih, weight_ih, True, 0, 1)
-    pack_part(p_hh, weight_hh, True, 0, 1)
-    _forward(h, c, gates, x, bias, mask, reverse, 0, h.shape[1], p_ih, p_hh)
-
-
 @parallel
-def _forward_parallel(h, c, gates, x, weight_ih, weight_hh, bias, mask, reverse, p_ih, p_hh, parts):
-    for part in prange(parts):
-        if x.size:
-            pack_part(p_ih, weight_ih, True, part, parts)
-        pack_part(p_hh, weight_hh, True, part, parts)
+def _forward_parallel(h, c, gates, x, bias, mask, reverse, p_ih, p_hh, parts):
     for part in prange(parts):
         low, high = bound(part, parts, h.shape[1]), bound(part + 1, parts, h.shape[1])
         _forward(h, c, gates, x, bias, mask, reverse, low, high, p_ih, p_hh)
 
 
-@kernel
-def _backward_alone(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip, p, held):
-    pack_part(p, weight_hh, False, 0, 1)
-    _backward(dgates, dh, dc, gates, c, mask, reverse, clip, 0, dh.shape[1], p, held)
-
-
 @parallel
-def _backward_parallel(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip, p, held, parts):
-    for part in prange(parts):
-        pack_part(p, weight_hh, False, part, parts)
+def _backward_parallel(dgates, dh, dc, gates, c, mask, reverse, clip, p, held, parts):
     for part in prange(parts):
         low, high = bound(part, parts, dh.shape[1]), bound(part + 1, parts, dh.shape[1])
         _backward(dgates, dh, dc, gates, c, mask, reverse, clip, low, high, p, held)
 
 
 @parallel
-def _forward_wide(h, c, gates, weight_hh, bias, mask, reverse, p, parts):
-    for part in prange(parts):
-        pack_part(p, weight_hh, True, part, parts)
+def _forward_wide(h, c, gates, bias, mask, reverse, p, parts):
     for step in range(len(gates)):
         t, prev, cur = rows(step, len(gates), reverse)
         for part in prange(parts):
@@ -155,10 +132,8 @@ def _forward_wide(h, c, gates, weight_hh, bias, mask, reverse, p, parts):
 
 
 @parallel
-def _backward_wide(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip, p, held, parts):
+def _backward_wide(dgates, dh, dc, gates, c, mask, reverse, clip, p, held, parts):
     batch_size = dh.shape[1]
-    for part in prange(parts):
-        pack_part(p, weight_hh, False, part, parts)
     for step in range(len(gates)):
         t, prev, cur = rows(len(gates) - 1 - step, len(gates), reverse)
         if clip > 0:
@@ -175,22 +150,22 @@ def _backward_wide(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip, p, 
 
 
 def lstm_sequence(h, c, gates, x, weight_ih, weight_hh, bias_ih, bias_hh, mask, reverse):
-    (parts, wide, p_hh), bias = plan(h, gates, weight_hh), both(bias_ih, bias_hh)
+    (parts, wide, p_hh), bias = plan(gates, weight_hh, True), both(bias_ih, bias_hh)
     x, p_ih = inputs(gates, x, weight_ih, weight_hh, parts, wide)
     if parts == 1:
-        _forward_alone(h, c, gates, x, weight_ih, weight_hh, bias, mask, reverse, p_ih, p_hh)
+        _forward(h, c, gates, x, bias, mask, reverse, 0, h.shape[1], p_ih, p_hh)
     elif wide:
-        _forward_wide(h, c, gates, weight_hh, bias, mask, reverse, p_hh, parts)
+        _forward_wide(h, c, gates, bias, mask, reverse, p_hh, parts)
     else:
-        _forward_parallel(h, c, gates, x, weight_ih, weight_hh, bias, mask, reverse, p_ih, p_hh, parts)
+        _forward_parallel(h, c, gates, x, bias, mask, reverse, p_ih, p_hh, parts)
 
 
 def lstm_sequence_vjp(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip):
-    parts, wide, p = plan(dh, gates, weight_hh)
+    parts, wide, p = plan(gates, weight_hh, False)
     held, clip = workspace(dh[0].shape, dh.dtype, "held"), dh.dtype.type(clip)
     if parts == 1:
-        _backward_alone(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip, p, held)
+        _backward(dgates, dh, dc, gates, c, mask, reverse, clip, 0, dh.shape[1], p, held)
     elif wide:
-        _backward_wide(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip, p, held, parts)
+        _backward_wide(dgates, dh, dc, gates, c, mask, reverse, clip, p, held, parts)
     else:
-        _backward_parallel(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip, p, held, parts)
+        _backward_parallel(dgates, dh, dc, gates, c, mask, reverse, clip, p, held, parts)

@@ -11,8 +11,8 @@ import numpy as np
 from numba import prange
 
 from micrornn.kernels.cpu.jit import TILE_BYTES, TILE_ROWS, kernel, parallel
+from micrornn.kernels.cpu.multiply import multiply, multiply_t, ready
 from micrornn.kernels.cpu.threads import bound, split, workspace
-from micrornn.kernels.cpu.tile import tile, tile_t
 
 DEPTH = 256  # rows of a packed block: a panel of DEPTH rows fits the first-level cache
 BREADTH = 1024  # its columns: the block fits the second-level cache
@@ -53,41 +53,7 @@ def pack(p, p_at, b, trans_b, k0, k1, n0, n1):
             p_at += width
 
 
-@kernel
-def multiply(c, c_at, c_row, rows, columns, a, a_at, a_row, b, b_at, b_row, apart, count, add):
-    """C (+)= A B. Flat arrays; `*_at` is an offset, `*_row` the stride from row to row.
-
-    Of a packed B, `b_row` is the width of a panel and `apart` the number of its rows; of a B read where it lies,
-    `apart` is 1, and all panels are whole.
-    """
-    width = TILE_BYTES // c.itemsize
-    tiles = (rows + TILE_ROWS - 1) // TILE_ROWS
-    for left in range(0, columns, width):
-        n, panel = min(width, columns - left), b_at + left * apart
-        for t in range(tiles):
-            # tiles of 10 and 10 rows rather than 12 and 8: a low tile does not hide the latency of its sums
-            low = t * rows // tiles
-            m = (t + 1) * rows // tiles - low
-            at = c_at + low * c_row + left
-            tile(m, c, at, c_row, n, a, a_at + low * a_row, a_row, b, panel, b_row, count, add)
-
-
-@kernel
-def multiply_t(c, c_at, c_row, rows, columns, a, a_at, a_row, b, b_at, b_row, apart, count, add):
-    """C (+)= A^T B, the same. Not one function for both: a micro-kernel takes a second to compile wherever it is
-    called, and the recurrent kernels need but one of them."""
-    width = TILE_BYTES // c.itemsize
-    tiles = (rows + TILE_ROWS - 1) // TILE_ROWS
-    for left in range(0, columns, width):
-        n, panel = min(width, columns - left), b_at + left * apart
-        for t in range(tiles):
-            low = t * rows // tiles
-            m = (t + 1) * rows // tiles - low
-            at = c_at + low * c_row + left
-            tile_t(m, c, at, c_row, n, a, a_at + low, a_row, b, panel, b_row, count, add)
-
-
-@kernel
+@kernel(inline="always")
 def copy_strip(q, q_at, a, k0, k1, low, high):
     """a[k0:k1, low:high] row after row: read in place, each row of a large matrix would be on another page."""
     for k in range(k0, k1):
@@ -122,13 +88,13 @@ def _matmul_rows(out, a, b, trans_a, trans_b, accumulate, low, high, p, p_at, q,
                     z, z_at, z_row = q, q_at, n
                 if trans_a and n0 < whole:
                     multiply_t(c, at + n0, columns, n, whole - n0, z, z_at, z_row,
-                               y, k0 * columns + n0, columns, 1, k1 - k0, add)  # fmt: skip
+                               y, k0 * columns + n0, columns, 1, width, k1 - k0, add)  # fmt: skip
                 if trans_a:
                     multiply_t(c, at + whole, columns, n, n1 - whole, z, z_at, z_row,
-                               p, p_at, width, k1 - k0, k1 - k0, add)  # fmt: skip
+                               p, p_at, width, k1 - k0, width, k1 - k0, add)  # fmt: skip
                 else:
                     multiply(c, at + whole, columns, n, n1 - whole, z, z_at, z_row,
-                             p, p_at, width, k1 - k0, k1 - k0, add)  # fmt: skip
+                             p, p_at, width, k1 - k0, width, k1 - k0, add)  # fmt: skip
 
 
 @parallel
@@ -141,6 +107,7 @@ def _matmul_parallel(out, a, b, trans_a, trans_b, accumulate, parts, p, block, q
 def matmul(out, a, b, trans_a=False, trans_b=False, accumulate=False):
     """out (M, N) (+)= op(a) op(b), where op transposes if asked. The sum over k runs in the same order
     whatever the number of threads, but for tiles of fewer than four rows."""
+    ready(out.dtype)
     rows, columns = out.shape
     depth = a.shape[0] if trans_a else a.shape[1]
     parts = split((rows + TILE_ROWS - 1) // TILE_ROWS, rows * columns * depth)

@@ -16,7 +16,8 @@ from __future__ import annotations
 import numpy as np
 
 from micrornn.kernels.cpu.jit import TILE_BYTES, TILE_ROWS, kernel
-from micrornn.kernels.cpu.product import DEPTH, matmul, multiply, pack, packed_size
+from micrornn.kernels.cpu.multiply import multiply, ready
+from micrornn.kernels.cpu.product import DEPTH, matmul, pack, packed_size
 from micrornn.kernels.cpu.threads import bound, split, workspace
 
 NEAR = 8 << 20  # bytes of recurrent weights, above which they are split over the cores rather than the lanes
@@ -24,19 +25,26 @@ AT_HAND = 3 << 19  # bytes of weights that a core keeps in its second-level cach
 LANES = TILE_ROWS - 4  # of a part, from which on a single time step is worth a product of its own
 
 
-def plan(states, gates, weight_hh):
-    """(parts, wide, panels): into how many parts the lanes, or if `wide` the weights, are split, and room for the
-    packed recurrent weights."""
+def packed(weight, transposed, name):
+    """The weights, or their transpose, packed for `times`."""
+    depth, columns = weight.shape[::-1] if transposed else weight.shape
+    p = workspace(packed_size(depth, columns, weight.dtype), weight.dtype, name)
+    pack(p, 0, weight, transposed, 0, depth, 0, columns)
+    return p
+
+
+def plan(gates, weight_hh, transposed):
+    """(parts, wide, p): into how many parts the lanes, or if `wide` the weights, are split, and the recurrent weights
+    packed: transposed as the way forward wants them, or as the way back does."""
+    ready(gates.dtype)
     seq_len, batch_size, columns = gates.shape
     wide = weight_hh.nbytes > NEAR
     parts = split(columns if wide else batch_size, seq_len * batch_size * weight_hh.size)
-    # either orientation of the weights must fit
-    size = max(packed_size(*weight_hh.shape, states.dtype), packed_size(*weight_hh.shape[::-1], states.dtype))
-    return parts, wide, workspace(size, states.dtype)
+    return parts, wide, packed(weight_hh, transposed, "weight_hh")
 
 
 def inputs(gates, x, weight_ih, weight_hh, parts, wide):
-    """(x, panels) for a loop over time that projects its inputs as it goes: gates then never leave the caches.
+    """(x, packed weights) for a loop over time that projects its inputs as it goes: gates then never leave the caches.
 
     Few lanes make low tiles, and large weights push each other out of the cache: then all steps are projected here
     at once, and x comes back empty.
@@ -44,8 +52,8 @@ def inputs(gates, x, weight_ih, weight_hh, parts, wide):
     columns, size = weight_ih.shape
     if wide or weight_ih.nbytes + weight_hh.nbytes > AT_HAND or gates.shape[1] < LANES * parts:
         matmul(gates.reshape(-1, columns), x.reshape(-1, size), weight_ih, trans_b=True)
-        return x[:0], workspace(1, x.dtype, "inputs")
-    return x, workspace(packed_size(size, columns, x.dtype), x.dtype, "inputs")
+        return x[:0], workspace(1, x.dtype, "weight_ih")
+    return x, packed(weight_ih, True, "weight_ih")
 
 
 def both(bias_ih, bias_hh):
@@ -53,24 +61,14 @@ def both(bias_ih, bias_hh):
     return np.add(bias_ih, bias_hh, out=workspace(bias_ih.shape, bias_ih.dtype, "bias"))
 
 
-@kernel
+@kernel(inline="always")
 def rows(step, seq_len, reverse):
     """(t, prev, cur) of the step-th time step in the order of the forward pass."""
     t = seq_len - 1 - step if reverse else step
     return (t, t + 1, t) if reverse else (t, t, t + 1)
 
 
-@kernel
-def pack_part(p, weight, transposed, part, parts):
-    """Pack this part's share of the panels of the weights."""
-    depth, columns = weight.shape[::-1] if transposed else weight.shape
-    width = TILE_BYTES // weight.itemsize
-    panels = (columns + width - 1) // width
-    n0, n1 = bound(part, parts, panels) * width, min(bound(part + 1, parts, panels) * width, columns)
-    pack(p, n0 * depth, weight, transposed, 0, depth, n0, n1)
-
-
-@kernel
+@kernel(inline="always")
 def times(c, t_c, a, t_a, p, low, high, add):
     """c[t_c, low:high] (+)= a[t_a, low:high] P for the packed weights P; a and c are time-major."""
     depth, width = a.shape[2], TILE_BYTES // c.itemsize
@@ -78,7 +76,7 @@ def times(c, t_c, a, t_a, p, low, high, add):
     for k in range(0, depth, DEPTH):  # so much of a panel as stays in the first-level cache
         multiply(
             c.reshape(-1), c_at, c.shape[2], high - low, c.shape[2], a.reshape(-1), a_at + k, depth,
-            p, k * width, width, depth, min(DEPTH, depth - k), 1 if k else add,
+            p, k * width, width, depth, width, min(DEPTH, depth - k), 1 if k else add,
         )  # fmt: skip
 
 
@@ -92,7 +90,7 @@ def times_part(c, t_c, a, t_a, p, part, parts, add):
     for k in range(0, depth, DEPTH):
         multiply(
             c.reshape(-1), c_at + n0, c.shape[2], rows, n1 - n0, a.reshape(-1), a_at + k, depth,
-            p, n0 * depth + k * width, width, depth, min(DEPTH, depth - k), 1 if k else add,
+            p, n0 * depth + k * width, width, depth, width, min(DEPTH, depth - k), 1 if k else add,
         )  # fmt: skip
 
 
@@ -110,7 +108,7 @@ def copy(out, row):
         out[j] = row[j]
 
 
-@kernel
+@kernel(inline="always")
 def carry_back(drow, dprev, dcur):
     """The way back through a masked step: nothing for the gates, everything for the step before."""
     for j in range(drow.size):
@@ -119,7 +117,7 @@ def carry_back(drow, dprev, dcur):
         dprev[j] += dcur[j]
 
 
-@kernel
+@kernel(inline="always")
 def hold_back(grad, prev, low, high, held):
     """Set aside the cotangent that h[prev] has from its own output, to be added after clipping."""
     for b in range(low, high):
@@ -128,7 +126,7 @@ def hold_back(grad, prev, low, high, held):
             grad[prev, b, j] = 0
 
 
-@kernel
+@kernel(inline="always")
 def clip_message(grad, prev, low, high, clip):
     """Clip the message passed back from `cur` to `prev` to +-clip."""
     for b in range(low, high):
@@ -136,7 +134,7 @@ def clip_message(grad, prev, low, high, clip):
             grad[prev, b, j] = min(max(grad[prev, b, j], -clip), clip)
 
 
-@kernel
+@kernel(inline="always")
 def add_held(grad, prev, low, high, held):
     """Add what was held back."""
     for b in range(low, high):

@@ -14,7 +14,6 @@ from micrornn.kernels.cpu.recurrent import (
     copy,
     hold_back,
     inputs,
-    pack_part,
     plan,
     rows,
     times,
@@ -90,44 +89,22 @@ def _backward(dgates, dh, gates, mask, reverse, clip, relu, low, high, p, held):
             add_held(dh, prev, low, high, held)
 
 
-@kernel
-def _forward_alone(h, gates, x, weight_ih, weight_hh, bias, mask, reverse, relu, p_ih, p_hh):
-    if x.size:
-        pack_part(p_ih, weight_ih, True, 0, 1)
-    pack_part(p_hh, weight_hh, True, 0, 1)
-    _forward(h, gates, x, bias, mask, reverse, relu, 0, h.shape[1], p_ih, p_hh)
-
-
 @parallel
-def _forward_parallel(h, gates, x, weight_ih, weight_hh, bias, mask, reverse, relu, p_ih, p_hh, parts):
-    for part in prange(parts):
-        if x.size:
-            pack_part(p_ih, weight_ih, True, part, parts)
-        pack_part(p_hh, weight_hh, True, part, parts)
+def _forward_parallel(h, gates, x, bias, mask, reverse, relu, p_ih, p_hh, parts):
     for part in prange(parts):
         low, high = bound(part, parts, h.shape[1]), bound(part + 1, parts, h.shape[1])
         _forward(h, gates, x, bias, mask, reverse, relu, low, high, p_ih, p_hh)
 
 
-@kernel
-def _backward_alone(dgates, dh, gates, weight_hh, mask, reverse, clip, relu, p, held):
-    pack_part(p, weight_hh, False, 0, 1)
-    _backward(dgates, dh, gates, mask, reverse, clip, relu, 0, dh.shape[1], p, held)
-
-
 @parallel
-def _backward_parallel(dgates, dh, gates, weight_hh, mask, reverse, clip, relu, p, held, parts):
-    for part in prange(parts):
-        pack_part(p, weight_hh, False, part, parts)
+def _backward_parallel(dgates, dh, gates, mask, reverse, clip, relu, p, held, parts):
     for part in prange(parts):
         low, high = bound(part, parts, dh.shape[1]), bound(part + 1, parts, dh.shape[1])
         _backward(dgates, dh, gates, mask, reverse, clip, relu, low, high, p, held)
 
 
 @parallel
-def _forward_wide(h, gates, weight_hh, bias, mask, reverse, relu, p, parts):
-    for part in prange(parts):
-        pack_part(p, weight_hh, True, part, parts)
+def _forward_wide(h, gates, bias, mask, reverse, relu, p, parts):
     for step in range(len(gates)):
         t, prev, cur = rows(step, len(gates), reverse)
         for part in prange(parts):
@@ -138,10 +115,8 @@ def _forward_wide(h, gates, weight_hh, bias, mask, reverse, relu, p, parts):
 
 
 @parallel
-def _backward_wide(dgates, dh, gates, weight_hh, mask, reverse, clip, relu, p, held, parts):
+def _backward_wide(dgates, dh, gates, mask, reverse, clip, relu, p, held, parts):
     batch_size = dh.shape[1]
-    for part in prange(parts):
-        pack_part(p, weight_hh, False, part, parts)
     for step in range(len(gates)):
         t, prev, cur = rows(len(gates) - 1 - step, len(gates), reverse)
         if clip > 0:
@@ -157,22 +132,22 @@ def _backward_wide(dgates, dh, gates, weight_hh, mask, reverse, clip, relu, p, h
 
 
 def rnn_sequence(h, gates, x, weight_ih, weight_hh, bias_ih, bias_hh, mask, reverse, relu):
-    (parts, wide, p_hh), bias = plan(h, gates, weight_hh), both(bias_ih, bias_hh)
+    (parts, wide, p_hh), bias = plan(gates, weight_hh, True), both(bias_ih, bias_hh)
     x, p_ih = inputs(gates, x, weight_ih, weight_hh, parts, wide)
     if parts == 1:
-        _forward_alone(h, gates, x, weight_ih, weight_hh, bias, mask, reverse, relu, p_ih, p_hh)
+        _forward(h, gates, x, bias, mask, reverse, relu, 0, h.shape[1], p_ih, p_hh)
     elif wide:
-        _forward_wide(h, gates, weight_hh, bias, mask, reverse, relu, p_hh, parts)
+        _forward_wide(h, gates, bias, mask, reverse, relu, p_hh, parts)
     else:
-        _forward_parallel(h, gates, x, weight_ih, weight_hh, bias, mask, reverse, relu, p_ih, p_hh, parts)
+        _forward_parallel(h, gates, x, bias, mask, reverse, relu, p_ih, p_hh, parts)
 
 
 def rnn_sequence_vjp(dgates, dh, gates, weight_hh, mask, reverse, clip, relu):
-    parts, wide, p = plan(dh, gates, weight_hh)
+    parts, wide, p = plan(gates, weight_hh, False)
     held, clip = workspace(dh[0].shape, dh.dtype, "held"), dh.dtype.type(clip)
     if parts == 1:
-        _backward_alone(dgates, dh, gates, weight_hh, mask, reverse, clip, relu, p, held)
+        _backward(dgates, dh, gates, mask, reverse, clip, relu, 0, dh.shape[1], p, held)
     elif wide:
-        _backward_wide(dgates, dh, gates, weight_hh, mask, reverse, clip, relu, p, held, parts)
+        _backward_wide(dgates, dh, gates, mask, reverse, clip, relu, p, held, parts)
     else:
-        _backward_parallel(dgates, dh, gates, weight_hh, mask, reverse, clip, relu, p, held, parts)
+        _backward_parallel(dgates, dh, gates, mask, reverse, clip, relu, p, held, parts)

@@ -38,7 +38,7 @@ def split(rows: int, cost: int) -> int:
     return max(1, min(_threads, rows, cost // WORTH_A_THREAD))
 
 
-@kernel
+@kernel(inline="always")
 def bound(part, parts, rows):
     """The first of `rows` rows that belongs to `part`; `bound(parts, ...)` is `rows`."""
     return part * rows // parts

@@ -153,7 +153,7 @@ class _Writer:
 
 
 def _intrinsic(transposed: bool) -> Any:
-    """The micro-kernel for 1 <= m <= TILE_ROWS, as a switch over m."""
+    """The micro-kernel for 1 <= m <= TILE_ROWS, as a switch over m. It takes flat arrays or bare pointers."""
 
     @intrinsic
     def vector_tile(typing, m, c, c_at, c_row, n, a, a_at, a_row, b, b_at, b_row, count, add):
@@ -165,7 +165,7 @@ def _intrinsic(transposed: bool) -> Any:
             number = signature.args[1].dtype
             values, scalar = dict(zip(names, args)), context.get_value_type(number)
             for name, kind in {"c": signature.args[1], "a": signature.args[5], "b": signature.args[8]}.items():
-                data = context.make_array(kind)(context, builder, values[name]).data
+                data = pointer_to(context, builder, kind, values[name])
                 values[name] = builder.gep(data, [values[name + "_at"]], source_etype=scalar)
             end = builder.append_basic_block()
             switch = builder.switch(values["m"], end)
@@ -181,6 +181,11 @@ def _intrinsic(transposed: bool) -> Any:
         return signature, generate
 
     return vector_tile
+
+
+def pointer_to(context: Any, builder: ir.IRBuilder, kind: Any, value: ir.Value) -> ir.Value:
+    """Where the numbers of an array lie, or a pointer as it is."""
+    return context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
 
 
 vector_tile, vector_tile_t = _intrinsic(transposed=False), _intrinsic(transposed=True)
