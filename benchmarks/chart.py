@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-COLOURS = {"micrornn": "#0072b2", "torch": "#d55e00", "jax": "#009e73"}
+from benchmarks.runner import precision
+
+COLOURS = {"micrornn": "#0072b2", "torch": "#d55e00", "jax": "#009e73", "micrornn tf32": "#56b4e9",
+           "torch tf32": "#e69f00"}  # fmt: skip
 CELLS = {"rnn": "#56b4e9", "gru": "#e69f00", "lstm": "#0072b2"}
 
 Row = dict[str, Any]
@@ -41,15 +44,18 @@ def _shape(row: Row) -> str:
 
 
 def _layers(axes: Any, rows: Sequence[Row]) -> None:
-    """A dot for each layer: how many times faster than the best peer, or without peers the share of the limit."""
+    """A dot for each layer: how many times faster than the best peer, or without peers the share of the limit. Where
+    there are two precisions, tf32 is a ring."""
     compared = any(row["faster"] for row in rows)
     shapes = list(dict.fromkeys(map(_shape, rows)))
     for cell, colour in CELLS.items():
         mine = [row for row in rows if row["cell"] == cell]
-        if not mine:
-            continue
-        x = [min(row["faster"].values()) if compared else 100 * row["share"] for row in mine]
-        axes.plot(x, [shapes.index(_shape(row)) for row in mine], "o", color=colour, label=cell)
+        for kind, face in (("float32", colour), ("tf32", "none")):
+            found = [(_ratio(row, kind) if compared else 100 * row["share"], shapes.index(_shape(row))) for row in mine]
+            found = [(x, y) for x, y in found if x is not None and (compared or kind == "float32")]
+            if found:
+                name = cell if kind == "float32" else f"{cell}, {kind}"
+                axes.plot(*zip(*found), "o", color=colour, label=name, markerfacecolor=face)
     axes.set_yticks(range(len(shapes)), shapes)
     axes.set_ylim(len(shapes) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.3)
@@ -64,6 +70,11 @@ def _layers(axes: Any, rows: Sequence[Row]) -> None:
         axes.set_xlabel("% of the FMA limit")
     axes.set_title(f"layers (batch, time steps, input, hidden), {_threads(rows[0])}", loc="left")
     axes.legend(loc="best")
+
+
+def _ratio(row: Row, kind: str) -> float | None:
+    """To the best peer in a precision, if there is one."""
+    return min((ratio for peer, ratio in row["faster"].items() if precision(peer) == kind), default=None)
 
 
 def _rates(axes: Any, rows: Sequence[Row], unit: str, peers: Sequence[str]) -> None:
@@ -108,4 +119,4 @@ def _growth(axes: Any, rows: Sequence[Row], peers: Sequence[str]) -> None:
 
 
 def _threads(row: Row) -> str:
-    return f"{row['threads']} thread{'s' * (row['threads'] > 1)}"
+    return f"{row['threads']} thread{'s' * (row['threads'] > 1)}" if row["threads"] else "graphics card"

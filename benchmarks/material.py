@@ -17,7 +17,8 @@ from micrornn.bench.cases import Model
 from micrornn.bench.made import made_tokens
 from micrornn.data import Lanes, Tokens, tokenize
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
+ROOT = Path(__file__).parents[1]
+DATA = next((data for place in (ROOT, ROOT.parent) if (data := place / "shared" / "data").is_dir()), ROOT / "data")
 TEXTS = {"char": ["shakespeare/shakespeare.txt"], "word": ["wikitext2/valid.txt", "wikitext2/test.txt"]}
 
 

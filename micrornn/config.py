@@ -108,6 +108,11 @@ class Config:
     )
     seed: int = setting(0, "Of the initial weights and of dropout.", low=0, high=2**63 - 1)
     device: str = setting("cpu", "Where to compute.", choices=("cpu", "cuda"))
+    matmul_precision: str = setting(
+        "float32",
+        "Of matrix products on a graphics card: tf32 rounds the factors to 10 bits for its tensor cores.",
+        choices=("float32", "tf32"),
+    )
     threads: int = setting(0, "Processor cores to use. 0: all.", low=0, high=4096)
 
     def __post_init__(self) -> None:

@@ -3,6 +3,8 @@
     available(device)       None if it can be used, else the reason why not
     require(device)         raise DeviceError with that reason
     of(array)               the device of an array
+    host(array)             the same numbers as a NumPy array, in this machine's memory
+    card()                  what is known of the graphics card
     default_threads()       the cores that this process may use
     memory()                bytes of memory in this machine
     Pool                    memory that is used again instead of being given back
@@ -12,6 +14,7 @@ A device is named "cpu" or "cuda". "reference" names the plain NumPy kernels: th
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 from collections import defaultdict
@@ -29,8 +32,22 @@ def available(device: str) -> str | None:
     if device in ("cpu", "reference"):
         return None
     if device == "cuda":
-        return "micrornn has no CUDA kernels yet; use --device cpu"
+        try:
+            return _cuda("card").why_not()
+        except ImportError as error:
+            return f"Numba's part for it is missing ({error}); `pip install 'micrornn[cuda]'`, or use --device cpu"
     return f"there is no device {device!r}; choose one of {', '.join(DEVICES)}"
+
+
+def _cuda(module: str) -> Any:
+    """A module of the CUDA kernels: they stand further down in the house, and nobody who does without them should wait
+    for Numba. So they are asked for by name, and only when somebody asks for the card."""
+    return importlib.import_module(f"micrornn.kernels.cuda.{module}")
+
+
+def card() -> dict[str, Any]:
+    """What is known of the graphics card, fit for JSON; only where available("cuda") is None."""
+    return _cuda("card").about()
 
 
 def require(device: str) -> str:
@@ -43,7 +60,12 @@ def require(device: str) -> str:
 
 def of(array: Any) -> str:
     """The device whose memory holds the array."""
-    return "cpu" if isinstance(array, np.ndarray) else "cuda"
+    return "cuda" if getattr(array, "device", "cpu") == "cuda" else "cpu"
+
+
+def host(array: Any) -> np.ndarray:
+    """The numbers as a NumPy array. A copy if they are on a graphics card: it waits for all that is queued there."""
+    return array if isinstance(array, np.ndarray) else array.get()
 
 
 def default_threads() -> int:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from micrornn import device
 from micrornn.errors import ConfigError
 from micrornn.tape import Tape, Tensor, no_tape
 
@@ -58,7 +59,7 @@ def decimals(error: float) -> int:
 
 def numeric(f: Callable[[], float], x: np.ndarray, index: tuple[int, ...], step: float = STEP) -> float:
     """df / dx[index] by the five-point central difference; x is put back as it was."""
-    before, total = x[index], 0.0
+    before, total = float(x[index]), 0.0
     for offset, weight in ((-2, 1), (-1, -8), (1, 8), (2, -1)):
         x[index] = before + offset * step
         total += weight * f()
@@ -82,13 +83,13 @@ def _prepare(function: Callable[[], Tensor], tensors: Sequence[Tensor],
     weights = np.random.default_rng(seed).uniform(0.5, 1.5, output.shape) if output.data.size > 1 else None
     cotangents = tape.cotangents(tensors, [output], [weights])
     analytic = [
-        np.zeros(tensor.shape) if cotangent is None else cotangent.copy()
+        np.zeros(tensor.shape) if cotangent is None else device.host(cotangent).copy()
         for tensor, cotangent in zip(tensors, cotangents)
     ]
 
     def value() -> float:
         with no_tape():
-            result = function().data
+            result = device.host(function().data)
         return float(result.item() if weights is None else (result * weights).sum())
 
     return value, analytic
@@ -144,7 +145,7 @@ def projected(function: Callable[[], Tensor], tensors: Sequence[Tensor], *, step
     directions = [rng.normal(size=tensor.shape) for tensor in tensors]
     length = math.sqrt(sum(float((v * v).sum()) for v in directions))
     directions = [v / length for v in directions]
-    before = [tensor.data.copy() for tensor in tensors]
+    before = [device.host(tensor.data).copy() for tensor in tensors]
     line = np.zeros(1)
 
     def along() -> float:

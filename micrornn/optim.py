@@ -82,7 +82,8 @@ class Optimizer:
         self.name, self.options = parse_optimizer(text)
         kernel, names, _ = OPTIMIZERS[self.name]
         self.kernel = getattr(kernels.of(flat.data), kernel)
-        self.state = {name: np.zeros_like(flat.data) for name in names}
+        table = kernels.of(flat.data)
+        self.state = {name: table.zeros(flat.data.shape, flat.data.dtype) for name in names}
         self.updates = 0
 
     def update(self, lr: float, scale: float = 1.0, limit: float = math.inf) -> None:
@@ -97,9 +98,10 @@ class Optimizer:
 
 def global_norm(flat: Flat) -> float:
     """The Euclidean norm of the gradient of all parameters together."""
-    square = np.empty(1, np.float64)
-    kernels.of(flat.grad).sum_of_squares(square, flat.grad)
-    return math.sqrt(square[0])
+    table = kernels.of(flat.grad)
+    square = table.empty((1,), np.float64)
+    table.sum_of_squares(square, flat.grad)
+    return math.sqrt(square.item())
 
 
 def clip_scale(norm: float, clip_norm: float) -> float:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from micrornn import device, kernels
 from micrornn.errors import ConfigError
 from micrornn.tape import Tensor
 
@@ -90,6 +91,12 @@ class Module:
             if isinstance(value, Module):
                 yield from value.modules()
 
+    def to(self, name: str) -> None:
+        """Move all parameters to a device, "cpu" or "cuda". Before a Flat is made of them, not after."""
+        table = kernels.for_device(name)
+        for parameter in self.parameters().values():
+            parameter.data = table.asarray(device.host(parameter.data))
+
     def train(self, training: bool = True) -> None:
         """Switch what differs between training and use (dropout)."""
         for module in self.modules():
@@ -129,13 +136,15 @@ class Flat:
         kinds = {parameter.dtype for parameter in parameters.values()}
         if len(kinds) > 1:
             raise ConfigError(f"parameters have different precisions: {', '.join(map(str, kinds))}")
-        self.data = np.concatenate([parameter.data.reshape(-1) for parameter in parameters.values()])
-        self.grad = np.zeros_like(self.data)
+        first = next(iter(parameters.values())).data
+        table, size = kernels.of(first), sum(parameter.data.size for parameter in parameters.values())
+        self.data, self.grad = table.empty((size,), first.dtype), table.zeros((size,), first.dtype)
         self.places: dict[str, slice] = {}
         start = 0
         for name, parameter in parameters.items():
             place = slice(start, start + parameter.data.size)
             self.places[name], shape, start = place, parameter.shape, place.stop
+            self.data[place] = parameter.data.reshape(-1)
             parameter.data = self.data[place].reshape(shape)
             parameter.grad = self.grad[place].reshape(shape)
 

@@ -21,10 +21,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from micrornn import kernels
+from micrornn import device, kernels
 from micrornn.inspect.nonfinite import Blown, blown
 from micrornn.tape import Tape, Tensor, no_tape
 from micrornn.tasks.text import LanguageModel
@@ -84,6 +85,8 @@ class Segments:
     def blown(self, limit: float | None = None) -> Blown | None:
         """What blew up first, as inspect/nonfinite.py has it: the values of the first segment in which one did; if all
         are fine, the gradients of the last. Computes the window again; no `grad` is touched."""
+        if device.of(self.model.flat.data) != "cpu":
+            return self._on_host().blown(limit)
         borders = self._borders()
         for start, state in zip(self.starts, borders):
             segment = self._record(start, state)
@@ -100,6 +103,13 @@ class Segments:
             dlast = _cotangents(segment, list(segment.first or ()), dlast)
             del segment
         return None
+
+    def _on_host(self) -> Segments:
+        """The same window for a copy of the model in the machine's memory."""
+        state = None if self.state is None else tuple(Tensor(device.host(tensor.data)) for tensor in self.state)
+        model = self.model.copy(device="cpu")
+        options: dict[str, Any] = {"length": self.length, "seed": self.seed, "update": self.update}
+        return Segments(model, self.inputs, self.targets, state, **options)
 
     def _part(self, rows: np.ndarray, start: int) -> np.ndarray:
         return rows[start : start + self.length]

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from micrornn import kernels
 from micrornn.cells import State, Weights, bias_with_forget, find_cell
 from micrornn.errors import ConfigError, ShapeError
 from micrornn.ops import clip_message, concatenate, dropout, reshape, stack, where
@@ -84,16 +85,20 @@ class Recurrent(Module):
     def initial(self, batch_size: int) -> State:
         """The states a sequence starts from if none are given: zeros, or the learned ones."""
         shape = (self.num_layers * len(self.directions), batch_size, self.hidden_size)
-        dtype = self.weights["weight_hh_l0"].dtype
-        blank = Tensor(np.zeros(shape, dtype))
+        blank = self._blank(shape)
         return tuple(
             self.weights[state + "_0"] + blank if state + "_0" in self.weights else blank for state in self.cell.states
         )
 
+    def _blank(self, shape: tuple[int, ...]) -> Tensor:
+        """Zeros on the device of the weights, in their precision."""
+        weight = self.weights["weight_hh_l0"].data
+        return Tensor(kernels.of(weight).zeros(shape, weight.dtype))
+
     def _rows(self, batch_size: int, state: Sequence[Tensor] | None) -> list[list[Tensor]]:
         """For h, and for c, what each layer and direction starts from."""
         if state is None and not any(name + "_0" in self.weights for name in self.cell.states):
-            blank = Tensor(np.zeros((batch_size, self.hidden_size), self.weights["weight_hh_l0"].dtype))
+            blank = self._blank((batch_size, self.hidden_size))
             return [[blank] * (self.num_layers * len(self.directions))] * len(self.cell.states)
         return [list(rows) for rows in (self.initial(batch_size) if state is None else state)]
 

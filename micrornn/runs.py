@@ -8,6 +8,7 @@ own_validation(meta)   the held-out part
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,12 @@ def load_parameters(model: LanguageModel, arrays: Mapping[str, np.ndarray]) -> N
         parameter.data[...] = array
 
 
-def load_model(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> tuple[LanguageModel, Vocab]:
-    """The model and vocabulary that a checkpoint holds."""
+def load_model(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any],
+               where: str = "cpu") -> tuple[LanguageModel, Vocab]:  # fmt: skip
+    """The model and vocabulary that a checkpoint holds, on the device `where`, whichever it was trained on."""
     try:
-        config, vocab = Config.from_dict(meta["config"], "the checkpoint"), Vocab.from_dict(meta["vocab"])
+        config = dataclasses.replace(Config.from_dict(meta["config"], "the checkpoint"), device=where)
+        vocab = Vocab.from_dict(meta["vocab"])
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"the checkpoint does not describe a language model: {error}") from None
     model = LanguageModel(config, vocab.size)

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn import kernels
+from micrornn import device, kernels
 from micrornn.errors import ConfigError, ShapeError
 
 OPS: dict[str, Op] = {}
@@ -31,7 +31,7 @@ OPS: dict[str, Op] = {}
 class Tensor:
     """An array that ops take and give.
 
-    data            the numbers, C-contiguous, float32 or float64
+    data            the numbers, C-contiguous, float32 or float64: a NumPy array, or one on a graphics card
     requires_grad   whether its gradient is wanted: a parameter, or computed from one
     grad            what `Tape.backward` accumulates here, same shape; None until then. Leaves only
     name            for people; optional
@@ -40,10 +40,12 @@ class Tensor:
     __slots__ = ("__weakref__", "data", "grad", "name", "requires_grad")
 
     def __init__(self, data: Any, requires_grad: bool = False, name: str = "", dtype: Any = None):
-        data = np.asarray(data, dtype)
-        if data.dtype not in (np.float32, np.float64):
-            data = data.astype(np.float32)
-        self.data: np.ndarray = np.asarray(data, order="C")
+        if device.of(data) == "cpu":
+            data = np.asarray(data, dtype)
+            if data.dtype not in (np.float32, np.float64):
+                data = data.astype(np.float32)
+            data = np.asarray(data, order="C")
+        self.data: np.ndarray = data
         self.requires_grad = requires_grad
         self.grad: np.ndarray | None = None
         self.name = name
@@ -128,13 +130,18 @@ class Op:
         first = next((x for x in inputs if isinstance(x, Tensor)), None)
         if first is None:
             first = Tensor(inputs[0])
-        tensors = tuple(x if isinstance(x, Tensor) else Tensor(x, dtype=first.dtype) for x in inputs)
+        table = kernels.of(first.data)
+        tensors = tuple(x if isinstance(x, Tensor) else Tensor(table.asarray(x, first.dtype)) for x in inputs)
         if any(x.data.dtype != first.data.dtype for x in tensors):  # a kernel would misread the bytes of one
             kinds = ", ".join(str(x.dtype) for x in tensors)
             raise ConfigError(
                 f"{self.name}: inputs must have the same precision, not {kinds}; Tensor(x, dtype=...) sets it"
             )
-        table = kernels.of(first.data)
+        if any(x.data.device != first.data.device for x in tensors):
+            where = ", ".join(x.data.device for x in tensors)
+            raise ConfigError(
+                f"{self.name}: inputs must be on the same device, not {where}; Module.to(device) moves them"
+            )
         result, saved = self.forward(table, *[x.data for x in tensors], **options)
         needs = tuple(x.requires_grad for x in tensors)
         single = not isinstance(result, tuple)
@@ -293,8 +300,8 @@ def _seed(output: Tensor, seed: Any) -> np.ndarray:
                 f"backward needs a seed: the output has shape {output.shape}, not a single number; "
                 "pass seed=, an array of that shape"
             )
-        return np.ones(output.shape, output.dtype)
-    seed = np.asarray(seed, output.dtype, order="C")
+        return kernels.of(output.data).full(output.shape, 1, output.dtype)
+    seed = kernels.of(output.data).asarray(seed, output.dtype)
     if seed.shape != output.shape:
         raise ShapeError(f"seed has shape {seed.shape}, the output has {output.shape}; they must be equal")
     return seed

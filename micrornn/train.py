@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn import device
+from micrornn import device, kernels
 from micrornn.bptt import Windows
 from micrornn.checkpoint import RunFolder
 from micrornn.config import Config
@@ -38,7 +38,8 @@ CHECKPOINT_SECONDS = 30.0
 # A run is given up after so many updates in a row with a loss above LOST, if a weight is this large by then. With
 # ordinary weights there is hope: an rnn_relu that starts from the identity may be lost for 60 updates and then learn.
 LOST_UPDATES, LARGE_WEIGHT = 10, 100.0
-LIMITS = ("num_updates", "epochs", "max_minutes")  # what a resumed run may change
+LIMITS = ("num_updates", "epochs", "max_minutes")  # what a resumed run may change: where it ends,
+PLACE = ("device", "matmul_precision")  # and where it runs
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Training:
 
     def __init__(self, config: Config, tokens: Tokens):
         device.require(config.device)
+        kernels.set_matmul_precision(config.device, config.matmul_precision)
         self.config, self.tokens, self.vocab = config, tokens, tokens.vocab
         training, validation = split(tokens, config.val_fraction)
         self.lanes = Lanes(training, config.batch_size, config.num_steps)
@@ -147,7 +149,7 @@ class Training:
             self.lost_first = _first(window.blown(LOST), LOST, f", at update {self.updates + 1}")
         if self.lost < LOST_UPDATES:
             return ""
-        sizes = {name: float(np.abs(p.data).max()) for name, p in self.model.flat.parameters.items()}
+        sizes = {name: _largest(p.data) for name, p in self.model.flat.parameters.items()}
         name = max(sizes, key=lambda name: sizes[name])
         if sizes[name] < LARGE_WEIGHT:
             return ""
@@ -180,10 +182,10 @@ class Training:
 
     def snapshot(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """(arrays, meta): all that is needed to go on to the bit, or to use the model."""
-        arrays = {f"parameter/{name}": p.data for name, p in self.model.flat.parameters.items()}
-        arrays |= {f"optimizer/{name}": array for name, array in self.optimizer.state.items()}
+        arrays = {f"parameter/{name}": device.host(p.data) for name, p in self.model.flat.parameters.items()}
+        arrays |= {f"optimizer/{name}": device.host(array) for name, array in self.optimizer.state.items()}
         for n, array in enumerate(self.windows.state or ()):
-            arrays[f"carried/{n}"] = array
+            arrays[f"carried/{n}"] = device.host(array)
         meta = {
             "task": "text",
             "config": self.config.to_dict(),
@@ -209,13 +211,14 @@ class Training:
         before = Config.from_dict(meta["config"], "the checkpoint").to_dict()  # an old one lacks what is new
         for name, value in self.config.to_dict().items():
             was = before[name]
-            if name not in LIMITS and value != was:
+            if name not in LIMITS + PLACE and value != was:
                 raise CheckpointError(
                     f"the checkpoint is of another run: its {name} was {was!r}, and is now to be {value!r}"
                 )
         for name, array in self.optimizer.state.items():
             array[...] = arrays[f"optimizer/{name}"]
-        carried = [arrays[f"carried/{n}"] for n in range(sum(key.startswith("carried/") for key in arrays))]
+        count, table = sum(key.startswith("carried/") for key in arrays), kernels.of(self.model.flat.data)
+        carried = [table.asarray(arrays[f"carried/{n}"]) for n in range(count)]
         self.windows.state = tuple(carried) or None
         self.windows.epoch, self.windows.window = meta["epoch"], meta["window"]
         self.updates = self.optimizer.updates = meta["updates"]
@@ -285,11 +288,12 @@ def _first(found: Blown | None, limit: float | None = None, when: str = "") -> s
 def _first_in_validation(training: Training) -> str:
     """A second line for an error: what blows up first when the held-out part is read."""
     assert training.val_lanes is not None
+    model = training.model if training.config.device == "cpu" else training.model.copy(device="cpu")
     windows = Windows(training.val_lanes)
     for _ in range(training.val_lanes.num_windows):
         inputs, targets, state = windows.next()
         with Tape() as tape:
-            logits, last = training.model(inputs, state)
+            logits, last = model(inputs, state)
             loss = cross_entropy(logits, targets=targets)
         windows.carry(last)
         found = blown(tape, loss)
@@ -298,9 +302,14 @@ def _first_in_validation(training: Training) -> str:
     return ""
 
 
+def _largest(array: Any) -> float:
+    """The largest absolute value; NaN if one is."""
+    return float(np.abs(device.host(array)).max())
+
+
 def _save(training: Training, folder: RunFolder, best: bool) -> None:
-    if not math.isfinite(float(np.abs(training.model.flat.data).max())):
-        name = next(n for n, p in training.model.flat.parameters.items() if not np.isfinite(p.data).all())
+    if not math.isfinite(_largest(training.model.flat.data)):
+        name = next(n for n, p in training.model.flat.parameters.items() if not math.isfinite(_largest(p.data)))
         raise DivergedError(f"update {training.updates}: a parameter is no longer finite: {name}")
     arrays, meta = training.snapshot()
     folder.save(arrays, meta, best=best)

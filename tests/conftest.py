@@ -6,9 +6,15 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from card import has_card
+
 # Numba fixes the most threads it will ever use at its import. A machine with one core must run the parallel
 # kernels too: slowly, but it must.
 os.environ.setdefault("NUMBA_NUM_THREADS", str(max(2, os.cpu_count() or 1)))
+
+
+# Where there is no card, CUDA kernels run in Numba's simulator, which must be chosen before its import.
+os.environ.setdefault("NUMBA_ENABLE_CUDASIM", str(int(not has_card())))
 
 import numpy as np
 import pytest

@@ -14,7 +14,7 @@ import pytest
 
 from micrornn.config import Config
 from micrornn.data import tokenize
-from micrornn.kernels import Kernels
+from micrornn.kernels import host
 from micrornn.train import Training
 
 LARGE = 64 * 1024
@@ -80,6 +80,6 @@ def test_an_update_allocates_nothing_large(name: str, tmp_path: Path) -> None:
     idle = []
     for _ in range(4):
         training.update()
-        idle.append(Kernels.pool._idle)
+        idle.append(host.pool._idle)
     assert idle[1] == idle[2] == idle[3] > LARGE  # all that is used comes back, and nothing else is kept
     assert large_allocations(training.update) == []

@@ -115,7 +115,9 @@ def test_settings(at, case):
 
 
 def test_device_that_is_not_there(at):
-    mistake(micrornn("train", "text.txt", "--device", "cuda"), Exit.DEVICE, "device cuda", "--device cpu")
+    nowhere = os.environ | {"NUMBA_ENABLE_CUDASIM": "0", "CUDA_VISIBLE_DEVICES": ""}
+    done = micrornn("train", at / "text.txt", "--device", "cuda", env=nowhere, cwd=at)
+    mistake(done, Exit.DEVICE, "device cuda", "--device cpu")
     assert not (at / "runs").exists()
 
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.clock import Clock
 from micrornn.bench.cases import GATES, LENGTH, LR, Layer, Model
 
 version = jax.__version__
@@ -16,6 +17,12 @@ version = jax.__version__
 
 def threads(n: int) -> None:
     """Settled before JAX starts, by the processor set that the worker asks for (worker.py)."""
+
+
+def place(device: str, precision: str) -> Clock:
+    if device != "cpu":
+        raise RuntimeError("JAX is compared on the processor alone")
+    return Clock()
 
 
 def _step(cell, weights, carry, projected):

@@ -1,26 +1,46 @@
-"""PyTorch, as its own examples use it: nn.LSTM, cross_entropy, clip_grad_norm_, Adam."""
+"""PyTorch, as its own examples use it: nn.LSTM, cross_entropy, clip_grad_norm_, Adam. On a graphics card with cuDNN."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
 
+from benchmarks.clock import Clock, Events
 from micrornn.bench.cases import LENGTH, LR, Layer, Model
 
 version = torch.__version__
+
+
+where = torch.device("cpu")
 
 
 def threads(n: int) -> None:
     torch.set_num_threads(n)
 
 
+def place(device: str, precision: str) -> Clock:
+    global where
+    if device == "cpu":
+        return Clock()
+    if not torch.cuda.is_available():
+        raise RuntimeError("this PyTorch sees no graphics card")
+    if not torch.backends.cudnn.is_available():
+        raise RuntimeError("this PyTorch has no cuDNN, and without it its layers would be slower than need be")
+    where = torch.device(device)
+    # Both: cuDNN's may compute in tf32 where nobody asked for it.
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    return Events(partial(torch.cuda.Event, enable_timing=True), torch.cuda.current_stream())
+
+
 def layer(case: Layer) -> Callable[[], None]:
     torch.manual_seed(0)
-    net = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[case.cell](case.input, case.hidden)
-    x = torch.randn(case.steps, case.batch, case.input, requires_grad=True)
-    dy = torch.randn(case.steps, case.batch, case.hidden)
+    net = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[case.cell](case.input, case.hidden).to(where)
+    x = torch.randn(case.steps, case.batch, case.input, device=where, requires_grad=True)
+    dy = torch.randn(case.steps, case.batch, case.hidden, device=where)
 
     def run() -> None:
         net.zero_grad(set_to_none=True)
@@ -45,7 +65,7 @@ def _parts(case: Model):
     )
     start = material.weights(case, text.vocab.size)
     net.load_state_dict({name: torch.from_numpy(array) for name, array in start.items()})
-    return net, text
+    return net.to(where), text
 
 
 def model(case: Model) -> Callable[[], float]:
@@ -60,9 +80,9 @@ def model(case: Model) -> Callable[[], float]:
     def run() -> float:
         nonlocal state
         inputs, targets, fresh = next(windows)
-        y, last = net["rnn"](net["embedding"](torch.from_numpy(inputs)), None if fresh else state)
+        y, last = net["rnn"](net["embedding"](torch.from_numpy(inputs).to(where)), None if fresh else state)
         logits = net["decoder"](y).flatten(0, 1)
-        loss = nn.functional.cross_entropy(logits, torch.from_numpy(targets).long().flatten())
+        loss = nn.functional.cross_entropy(logits, torch.from_numpy(targets).to(where).long().flatten())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 PACKAGES = ("micrornn", "numpy", "numba", "llvmlite", "click", "rich")
+EXTRAS = ("numba-cuda", "cuda-bindings", "nvidia-nvvm")  # what the kernels for graphics cards are compiled by
 
 
 @click.command(short_help="What is here: versions, processor, devices, caches.")
@@ -46,12 +47,14 @@ def _facts() -> dict[str, Any]:
     compiled = Path(kernels.pop("cache"))
     return {
         "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in PACKAGES},
+        | {name: importlib.metadata.version(name) for name in PACKAGES}
+        | {name: version for name in EXTRAS if (version := _version(name))},
         "system": platform.platform(),
         "processor": {"name": _processor(), "cores": os.cpu_count()},
         "kernels": kernels,
         "devices": {
             name: {"available": why is None, "why_not": why}
+            | ({"card": device.card()} if name == "cuda" and why is None else {})
             for name, why in ((name, device.available(name)) for name in device.DEVICES)
         },
         "caches": {
@@ -63,6 +66,16 @@ def _facts() -> dict[str, Any]:
             },
         },
     }
+
+
+def _version(package: str) -> str | None:
+    """None if it is not installed."""
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:
@@ -93,6 +106,18 @@ def _size(paths: Iterable[Path]) -> int:
     return total
 
 
+def _card(card: dict[str, Any] | None) -> str:
+    if card is None:
+        return ""
+    if card["simulator"]:
+        return "; Numba's simulator: kernels run in Python, thread by thread (NUMBA_ENABLE_CUDASIM)"
+    return (
+        f": {card['name']}, compute capability {card['compute_capability']}, "
+        f"{card['multiprocessors']} multiprocessors, "
+        f"{card['memory_bytes'] / 1e9:,.1f} GB ({card['free_bytes'] / 1e9:,.1f} free), driver for CUDA {card['driver']}"
+    )
+
+
 def _show(facts: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
@@ -114,7 +139,8 @@ def _show(facts: dict[str, Any]) -> None:
     )
     table.add_row("threads", f"{kernels['threads']}; threading layer {kernels['threading_layer']}")
     for name, found in facts["devices"].items():
-        text = "[green]ready[/]" if found["available"] else f"[yellow]not available:[/] {found['why_not']}"
+        text = Text.assemble(("ready", "green")) if found["available"] else Text.assemble(("not available: ", "yellow"))
+        text.append(found["why_not"] or _card(found.get("card")))
         table.add_row(f"device {name}", text)
     for name, cache in facts["caches"].items():
         table.add_row(f"{name} cache", Text(f"{cache['path']}, {cache['bytes'] / 1e6:,.1f} MB"))

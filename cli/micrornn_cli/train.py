@@ -124,17 +124,18 @@ class _Job:
         return job
 
     def change_limits(self, given: dict[str, Any]) -> None:
-        """A resumed run may go on for longer; everything else stays, or it would be another run."""
+        """A resumed run may go on for longer, and elsewhere; all else stays, or it would be another run."""
         from micrornn.errors import ConfigError
-        from micrornn.train import LIMITS
+        from micrornn.train import LIMITS, PLACE
 
         changed = {name: value for name, value in given.items() if value is not None}
         for name, value in changed.items():
-            if name not in LIMITS and value != getattr(self.config, name):
+            if name not in LIMITS + PLACE and value != getattr(self.config, name):
                 raise ConfigError(
                     f"--resume: --{name.replace('_', '-')} was {getattr(self.config, name)} and cannot become {value}; "
-                    f"only {', '.join('--' + limit.replace('_', '-') for limit in LIMITS)} may change"
+                    f"only {', '.join('--' + limit.replace('_', '-') for limit in LIMITS + PLACE)} may change"
                 )
+        self.config = dataclasses.replace(self.config, **{n: value for n, value in changed.items() if n in PLACE})
         limits = {name: value for name, value in changed.items() if name in LIMITS}
         if limits:
             self.config = dataclasses.replace(

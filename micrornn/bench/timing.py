@@ -15,16 +15,21 @@ from typing import Any
 LEAST = 3  # calls, however long each takes
 
 
-def times(run: Callable[[], Any], seconds: float) -> list[float]:
-    """Call it for so many seconds, and at least a few times: the seconds of each call. The first, which finds other
-    things in the caches, is not counted."""
+def took(run: Callable[[], Any]) -> float:
+    """Seconds of one call."""
+    start = time.perf_counter()
     run()
-    found: list[float] = []
+    return time.perf_counter() - start
+
+
+def times(run: Callable[[], Any], seconds: float, took: Callable[[Callable[[], Any]], Any] = took) -> list[Any]:
+    """Call it for so many seconds, and at least a few times: the seconds of each call, as `took` tells them. The first,
+    which finds other things in the caches, is not counted."""
+    run()
+    found: list[Any] = []
     end = time.perf_counter() + seconds
     while len(found) < LEAST or time.perf_counter() < end:
-        start = time.perf_counter()
-        run()
-        found.append(time.perf_counter() - start)
+        found.append(took(run))
     return found
 
 

@@ -3,6 +3,8 @@
 layer(case)               forward and backward over one batch
 training(case, tokens)    a `Training`; its update() is what is timed
 sampling(case, vocab)     draws characters one by one
+
+The first two also on a graphics card, device="cuda"; what they have queued there need not be done when they return.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from micrornn import kernels
 from micrornn.bench.cases import LR, Layer, Model
 from micrornn.config import Config
 from micrornn.data import Tokens, Vocab
@@ -21,13 +24,15 @@ from micrornn.tasks.text import LanguageModel, sample
 from micrornn.train import Training
 
 
-def layer(case: Layer) -> Callable[[], None]:
+def layer(case: Layer, device: str = "cpu") -> Callable[[], None]:
     """Forward and backward of one layer: the gradients of the input and of all weights."""
-    rng = np.random.default_rng(0)
+    rng, table = np.random.default_rng(0), kernels.for_device(device)
     net = Recurrent(case.cell, case.input, case.hidden)
+    net.to(device)
     flat = Flat(net.parameters())
-    x = Tensor(rng.standard_normal((case.steps, case.batch, case.input)), requires_grad=True, dtype=np.float32)
-    dy = rng.standard_normal((case.steps, case.batch, case.hidden)).astype(np.float32)
+    sizes = (case.input, case.hidden)
+    numbers, dy = (table.asarray(rng.standard_normal((case.steps, case.batch, n)), np.float32) for n in sizes)
+    x = Tensor(numbers, requires_grad=True)
 
     def run() -> None:
         flat.zero_grad()
@@ -39,17 +44,18 @@ def layer(case: Layer) -> Callable[[], None]:
     return run
 
 
-def config(case: Model) -> Config:
+def config(case: Model, device: str = "cpu", precision: str = "float32") -> Config:
     """The settings of a case: Adam at a constant learning rate, the gradient's norm clipped at 1."""
     return Config(
         hidden_size=case.hidden, num_layers=case.layers, embedding_size=case.embedding, batch_size=case.batch,
         num_steps=case.steps, level=case.level, lr=LR, schedule="constant", clip_norm=1.0, val_fraction=0.0,
+        device=device, matmul_precision=precision,
     )  # fmt: skip
 
 
-def training(case: Model, tokens: Tokens) -> Training:
+def training(case: Model, tokens: Tokens, device: str = "cpu", precision: str = "float32") -> Training:
     """Training as `micrornn train` does it."""
-    return Training(config(case), tokens)
+    return Training(config(case, device, precision), tokens)
 
 
 def sampling(case: Model, vocab: Vocab, length: int, model: LanguageModel | None = None) -> Callable[[], None]:

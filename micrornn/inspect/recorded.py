@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from micrornn import device
 from micrornn.cells import CELLS
 from micrornn.inspect.subject import Window, recurrent_of
 from micrornn.inspect.sweep import RECURRENT, Layer
 from micrornn.ops import cross_entropy
 from micrornn.parameters import Module
 from micrornn.recurrent import Recurrent
-from micrornn.tape import Tape, Tensor
+from micrornn.tape import Record, Tape, Tensor
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,21 @@ def _whole_sequences(model: Module) -> Iterator[None]:
 
 def layers_on(tape: Tape) -> list[Layer]:
     """The recurrent layers that went over a whole sequence at once, one for each direction, from bottom to top."""
-    return [Layer(r.scope, r) for r in tape.records if r.op.name in RECURRENT and r.t is None]
+    return [Layer(r.scope, _on_host(r)) for r in tape.records if r.op.name in RECURRENT and r.t is None]
+
+
+def _on_host(record: Record) -> Record:
+    """The same with NumPy arrays in what was saved; itself if it has them."""
+    if device.of(record.saved["gates"]) == "cpu":
+        return record
+
+    def there(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(there, value))
+        return device.host(value) if device.of(value) == "cuda" else value
+
+    saved = {name: there(value) for name, value in record.saved.items()}
+    return Record(record.op, record.inputs, record.outputs, saved, record.needs, record.t, record.scope)
 
 
 def gate_names(layer: Layer) -> tuple[str, ...]:

@@ -3,11 +3,12 @@
     for_device(name)    the table of kernels of a device: "cpu", "cuda", or "reference" (plain NumPy)
     of(array)           the table for the device that holds the array
     set_threads(n)      how many cores the kernels may use
+    set_matmul_precision(device, precision)    how exact products are
     use(name)           a block in which another table does the work
     NAMES               what every table holds
 
 The same names with the same parameters exist once per device; reference.py says what each of them means. A table
-also makes arrays (`empty`, `zeros`, `asarray`), so that an op is written once for every device.
+also makes arrays (host.py, cuda/array.py), so that an op is written once for every device.
 """
 
 from __future__ import annotations
@@ -19,10 +20,9 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from micrornn import device
-from micrornn.kernels import reference
+from micrornn.errors import ConfigError
+from micrornn.kernels import host, reference
 
 # What a kernel is: a public function of the reference page.
 NAMES = tuple(
@@ -30,58 +30,39 @@ NAMES = tuple(
     for name, value in vars(reference).items()
     if inspect.isfunction(value) and not name.startswith("_") and value.__module__ == reference.__name__
 )
+MAKERS = ("empty", "full", "zeros", "asarray", "contiguous", "spread")  # of arrays
 
 
 class Kernels:
-    """The kernels of one device as attributes, and the arrays they work on."""
+    """The kernels of one device as attributes, and what makes the arrays they work on."""
 
-    pool = device.Pool()
-
-    def __init__(self, name: str, module: ModuleType):
+    def __init__(self, name: str, module: ModuleType, arrays: ModuleType):
         self.device = name
-        for kernel in NAMES:
-            function = getattr(module, kernel, None)
-            if function is None:
-                raise NotImplementedError(f"kernel {kernel} is missing on device {name}")
-            setattr(self, kernel, function)
+        for names, place in ((NAMES, module), (MAKERS, arrays)):
+            for one in names:
+                function = getattr(place, one, None)
+                if function is None:
+                    raise NotImplementedError(f"kernel {one} is missing on device {name}")
+                setattr(self, one, function)
 
     def __getattr__(self, name: str) -> Any:  # tells a type checker that kernels are found here
         raise AttributeError(name)
-
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """An array of undefined numbers."""
-        return self.pool.empty(shape, dtype)
-
-    def zeros(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """An array of zeros."""
-        out = self.pool.empty(shape, dtype)
-        out[...] = 0
-        return out
-
-    def full(self, shape: tuple[int, ...], value: float, dtype: Any) -> np.ndarray:
-        """An array of the same number."""
-        out = self.pool.empty(shape, dtype)
-        out[...] = value
-        return out
-
-    def contiguous(self, view: np.ndarray) -> np.ndarray:
-        """The array itself if its numbers lie in order, else a copy in which they do."""
-        if view.flags.c_contiguous:
-            return view
-        out = self.pool.empty(view.shape, view.dtype)
-        out[...] = view
-        return out
 
 
 @cache
 def for_device(name: str) -> Kernels:
     """The table of kernels of a device. Numba is imported here, at the first call, and not before."""
     if name == "reference":
-        return Kernels(name, reference)
+        return Kernels(name, reference, host)
     device.require(name)
+    if name == "cuda":
+        from micrornn.kernels import cuda
+        from micrornn.kernels.cuda import array
+
+        return Kernels(name, cuda, array)
     from micrornn.kernels import cpu
 
-    return Kernels(name, cpu)
+    return Kernels(name, cpu, host)
 
 
 def set_threads(n: int) -> None:
@@ -91,12 +72,22 @@ def set_threads(n: int) -> None:
     cpu.set_threads(n)
 
 
+def set_matmul_precision(name: str, precision: str) -> None:
+    """Of the products on a device from now on: "float32", or on a graphics card "tf32". ConfigError for another."""
+    if name == "cuda":
+        from micrornn.kernels.cuda import product
+
+        product.set_precision(precision)
+    elif precision != "float32":
+        raise ConfigError(f"--matmul-precision {precision} is for --device cuda; the processor's is float32")
+
+
 _instead: str | None = None
 
 
-def of(array: np.ndarray) -> Kernels:
+def of(array: Any) -> Kernels:
     """The table for the device that holds the array."""
-    return for_device(_instead or device.of(array))
+    return for_device(_instead or array.device)
 
 
 @contextmanager

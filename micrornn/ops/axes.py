@@ -18,7 +18,7 @@ def spread(k: Kernels, name: str, a: np.ndarray, b: np.ndarray) -> tuple[np.ndar
         shape = np.broadcast_shapes(a.shape, b.shape)
     except ValueError:
         raise ShapeError(f"{name}: shapes {a.shape} and {b.shape} do not broadcast") from None
-    return k.contiguous(np.broadcast_to(a, shape)), k.contiguous(np.broadcast_to(b, shape))
+    return k.spread(a, shape), k.spread(b, shape)
 
 
 def fold(k: Kernels, dy: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -198,7 +198,7 @@ def where(k, a, b, *, mask):
         shape = np.broadcast_shapes(a.shape, b.shape, mask.shape)
     except ValueError:
         raise ShapeError(f"where: a {a.shape}, b {b.shape} and mask {mask.shape} do not broadcast") from None
-    x, z, m = (k.contiguous(np.broadcast_to(array, shape)) for array in (a, b, mask))
+    x, z, m = (k.spread(array, shape) for array in (a, b, k.asarray(mask)))
     y = k.empty(shape, a.dtype)
     k.where(y, m, x, z)
     return y, (m, a.shape, b.shape)

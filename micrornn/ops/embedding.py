@@ -15,7 +15,7 @@ def embedding(k, table, *, ids):
     """y = table[ids];  dtable = zeros with each row of dy added where it came from. table (V, D), ids integers of
     any shape, y (*ids.shape, D)."""
     ids = take_ids("embedding", ids, len(table))
-    flat = ids.reshape(-1)
+    flat = k.asarray(ids.reshape(-1))
     y = k.empty((flat.size, table.shape[1]), table.dtype)
     k.gather(y, table, flat)
     return y.reshape(*ids.shape, table.shape[1]), (flat, table.shape)
@@ -25,7 +25,7 @@ def embedding(k, table, *, ids):
 def _(k, saved, dy, needs):
     ids, shape = saved
     dtable = k.zeros(shape, dy.dtype)
-    k.scatter_add(dtable, ids, dy.reshape(ids.size, -1))
+    k.scatter_add(dtable, ids, dy.reshape(ids.size, shape[1]))
     return (dtable,)
 
 

@@ -22,7 +22,7 @@ def _weights(k: Kernels, name: str, shape: tuple[int, ...], mask: Any, dtype: An
     mask = np.asarray(mask, bool)
     if mask.shape != shape:
         raise ShapeError(f"{name}: mask {mask.shape}, wanted {shape}, one for each position")
-    return k.contiguous(mask.astype(dtype) / max(1, int(mask.sum())))
+    return k.asarray(mask.astype(dtype) / max(1, int(mask.sum())), dtype)
 
 
 def _mean(k: Kernels, losses: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -43,7 +43,7 @@ def cross_entropy(k, logits, *, targets, mask=None):
         raise ShapeError(
             f"cross_entropy: targets {targets.shape} for logits {logits.shape}; wanted {logits.shape[:-1]}"
         )
-    rows, flat = logits.reshape(-1, size), targets.reshape(-1)
+    rows, flat = logits.reshape(-1, size), k.asarray(targets.reshape(-1))
     losses, probabilities = k.empty(flat.shape, logits.dtype), k.empty(rows.shape, logits.dtype)
     k.cross_entropy(losses, probabilities, rows, flat)
     weights = _weights(k, "cross_entropy", targets.shape, mask, logits.dtype).reshape(-1)
@@ -54,7 +54,7 @@ def cross_entropy(k, logits, *, targets, mask=None):
 def _(k, saved, dy, needs):
     probabilities, targets, weights, shape = saved
     dlosses = k.empty(weights.shape, weights.dtype)
-    k.scale(dlosses, weights, float(dy))
+    k.scale_by(dlosses, weights, dy.reshape(1))
     dlogits = k.empty(probabilities.shape, probabilities.dtype)
     k.cross_entropy_vjp(dlogits, dlosses, probabilities, targets)
     return (dlogits.reshape(shape),)
@@ -81,7 +81,7 @@ def linear_cross_entropy(k, x, weight, bias, *, targets, mask=None, gradient=Tru
     if targets.shape != x.shape[:-1]:
         raise ShapeError(f"linear_cross_entropy: targets {targets.shape} for x {x.shape}; wanted {x.shape[:-1]}")
     weights = _weights(k, "linear_cross_entropy", targets.shape, mask, x.dtype).reshape(-1)
-    inputs: Any = x.reshape(-1, x.shape[-1]), weight, bias, targets.reshape(-1), weights
+    inputs: Any = x.reshape(-1, x.shape[-1]), weight, bias, k.asarray(targets.reshape(-1)), weights
     losses, gradients = _in_blocks(k, *inputs, gradient=gradient)
     return _mean(k, losses, weights), (x.shape, inputs, gradients)
 
@@ -94,7 +94,7 @@ def _(k, saved, dy, needs):
     scaled = []
     for gradient in gradients:
         scaled.append(k.empty(gradient.shape, gradient.dtype))
-        k.scale(scaled[-1], gradient, float(dy))
+        k.scale_by(scaled[-1], gradient, dy.reshape(1))
     return scaled[0].reshape(shape), *scaled[1:]
 
 
@@ -121,10 +121,10 @@ def _in_blocks(k: Kernels, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, 
 @op
 def binary_cross_entropy(k, logits, *, targets, mask=None):
     """y = mean of -t ln s(x) - (1 - t) ln(1 - s(x)), s the sigmoid;  dx = dy w (s(x) - t). Targets in 0..1, nats."""
-    targets = np.array(targets, logits.dtype, order="C")
+    targets = np.array(targets, logits.dtype, order="C")  # a copy: the way back needs it as it is now
     if targets.shape != logits.shape:
         raise ShapeError(f"binary_cross_entropy: targets {targets.shape}, logits {logits.shape}; must be equal")
-    losses = k.empty(logits.shape, logits.dtype)
+    losses, targets = k.empty(logits.shape, logits.dtype), k.asarray(targets)
     k.binary_cross_entropy(losses, logits, targets)
     weights = _weights(k, "binary_cross_entropy", logits.shape, mask, logits.dtype)
     return _mean(k, losses, weights), (logits, targets, weights)
@@ -134,7 +134,7 @@ def binary_cross_entropy(k, logits, *, targets, mask=None):
 def _(k, saved, dy, needs):
     logits, targets, weights = saved
     dlosses, dlogits = k.empty(logits.shape, logits.dtype), k.empty(logits.shape, logits.dtype)
-    k.scale(dlosses, weights, float(dy))
+    k.scale_by(dlosses, weights, dy.reshape(1))
     k.binary_cross_entropy_vjp(dlogits, dlosses, logits, targets)
     return (dlogits,)
 
@@ -146,7 +146,7 @@ def mean_squared_error(k, x, *, targets, mask=None):
     if targets.shape != x.shape:
         raise ShapeError(f"mean_squared_error: targets {targets.shape}, x {x.shape}; must be equal")
     off, squares = k.empty(x.shape, x.dtype), k.empty(x.shape, x.dtype)
-    k.sub(off, x, targets)
+    k.sub(off, x, k.asarray(targets))
     k.mul(squares, off, off)
     weights = _weights(k, "mean_squared_error", x.shape, mask, x.dtype)
     return _mean(k, squares, weights), (off, weights)
@@ -157,7 +157,8 @@ def _(k, saved, dy, needs):
     off, weights = saved
     dx = k.empty(off.shape, off.dtype)
     k.mul(dx, off, weights)
-    k.scale(dx, dx, 2 * float(dy))
+    k.scale(dx, dx, 2.0)
+    k.scale_by(dx, dx, dy.reshape(1))
     return (dx,)
 
 

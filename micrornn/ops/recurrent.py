@@ -52,7 +52,7 @@ def _prepare(k: Kernels, name: str, gates: int, x: np.ndarray, states: list[np.n
         row = k.empty((seq_len + 1, batch_size, size), x.dtype)
         row[seq_len if reverse else 0] = state
         rows.append(row)
-    mask = np.array(mask, bool)  # a copy: the way back needs it as it is now
+    mask = k.asarray(np.array(mask, bool))  # a copy: the way back needs it as it is now
     return (
         k.empty((seq_len, batch_size, gates * size), x.dtype),
         rows,
@@ -72,7 +72,7 @@ def _seeded(k: Kernels, rows: np.ndarray, reverse: bool, dy: Any, dlast: Any) ->
     drows[-1 if reverse else 0] = 0
     outputs[...] = 0 if dy is None else dy
     if dlast is not None:
-        last += dlast
+        k.accumulate(last, dlast)
     return drows
 
 

@@ -22,7 +22,7 @@ def _sum(k: Kernels, x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np
 def _unsum(k: Kernels, dy: np.ndarray, shape: tuple[int, ...], axes: tuple[int, ...]) -> np.ndarray:
     """Repeat dy along the axes that were summed."""
     kept = [1 if axis in axes else size for axis, size in enumerate(shape)]
-    return k.contiguous(np.broadcast_to(dy.reshape(kept), shape))
+    return k.spread(dy.reshape(kept), shape)
 
 
 @op

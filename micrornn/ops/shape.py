@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -37,7 +38,7 @@ def transpose(k, x, *, axes=None):
 
 @transpose.vjp
 def _(k, axes, dy, needs):
-    return (k.contiguous(dy.transpose(np.argsort(axes))),)
+    return (k.contiguous(dy.transpose(tuple(np.argsort(axes)))),)
 
 
 def _cut(k: Kernels, x: np.ndarray, sizes: list[int], axis: int) -> list[np.ndarray]:
@@ -133,26 +134,27 @@ def getitem(k, x, *, index):
             raise ShapeError(f"getitem: an index array must hold integers, not {index.dtype}; for a mask use where")
         if index.size and not (-len(x) <= index.min() and index.max() < len(x)):
             raise ShapeError(f"getitem: index {index.min()}..{index.max()} of an axis of {len(x)}")
-        ids = np.ascontiguousarray(index % len(x), np.int32).reshape(-1)
+        ids = k.asarray(np.ascontiguousarray(index % len(x), np.int32).reshape(-1))
         y = k.empty((ids.size, x[0].size), x.dtype)
         k.gather(y, x.reshape(len(x), -1), ids)
-        return y.reshape(*index.shape, *x.shape[1:]), (ids, x.shape)
+        return y.reshape(*index.shape, *x.shape[1:]), (None, ids, x.shape)
     for part in index if isinstance(index, tuple) else (index,):
         plain = part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice))
         if not plain or isinstance(part, bool):
             raise ShapeError(f"getitem: cannot index by {part!r}; use integers, slices, or one integer array alone")
     try:
-        return k.contiguous(np.asarray(x[index])), (index, x.shape)
+        return k.contiguous(x[index]), (index, None, x.shape)
     except IndexError as error:
         raise ShapeError(f"getitem: shape {x.shape}: {error}") from None
 
 
 @getitem.vjp
 def _(k, saved, dy, needs):
-    index, shape = saved
+    index, ids, shape = saved
     dx = k.zeros(shape, dy.dtype)
-    if isinstance(index, np.ndarray):
-        k.scatter_add(dx.reshape(shape[0], -1), index, dy.reshape(index.size, -1))
+    if ids is not None:
+        size = math.prod(shape[1:])
+        k.scatter_add(dx.reshape(shape[0], size), ids, dy.reshape(ids.size, size))
     else:
         dx[index] = dy
     return (dx,)

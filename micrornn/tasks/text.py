@@ -47,6 +47,7 @@ class LanguageModel(Module):
         )  # fmt: skip
         self.dropout = Dropout(config.dropout, seed=seeds[2])
         self.decoder = Linear(config.hidden_size, vocab_size, seed=seeds[3], dtype=dtype)
+        self.to(config.device)
         self.flat = Flat(self.parameters())
 
     @property
@@ -56,7 +57,7 @@ class LanguageModel(Module):
     def copy(self, **settings: Any) -> LanguageModel:
         """The same model with other settings, such as dtype="float64" or granularity="primitive"."""
         other = LanguageModel(dataclasses.replace(self.config, **settings), self.vocab_size)
-        other.flat.data[...] = self.flat.data
+        other.flat.data[...] = device.host(self.flat.data)
         return other
 
     def draw_dropout(self, update: int, start: int = 0) -> None:
@@ -129,11 +130,12 @@ def segment_steps(config: Config, vocab_size: int) -> int:
 
 
 def require_memory(config: Config, vocab_size: int) -> None:
-    """ConfigError where the sizes ask for more memory than the machine has."""
-    needed, there = memory_needed(config, vocab_size), device.memory()
+    """ConfigError where the sizes ask for more memory than the machine, or its graphics card, has."""
+    needed, where = memory_needed(config, vocab_size), "card" if config.device == "cuda" else "machine"
+    there = device.card()["memory_bytes"] if config.device == "cuda" else device.memory()
     if there and needed > there:
         raise ConfigError(
-            f"these sizes need about {needed / 1e9:,.0f} GB of memory, and the machine has {there / 1e9:,.0f} GB; "
+            f"these sizes need about {needed / 1e9:,.0f} GB of memory, and the {where} has {there / 1e9:,.0f} GB; "
             "lower --hidden-size, --num-layers, --batch-size or --num-steps"
         )
 

@@ -60,16 +60,20 @@ _NAME = f"{__name__}.table"
 _table = (ctypes.c_void_p * len(_LOOPS))()
 llvm.add_symbol(_NAME, ctypes.addressof(_table))
 _kept: list[Any] = []  # what the table points to
+_there: set[np.dtype] = set()
 
 
-def ready(dtype: Any) -> None:
+def ready(dtype: np.dtype) -> None:
     """Put the loops for numbers of this type into the table, unless they are there."""
+    if dtype in _there or config.DISABLE_JIT:
+        return
     for place, (number, function) in enumerate(_LOOPS):
-        if not _table[place] and number.name == np.dtype(dtype).name and not config.DISABLE_JIT:
+        if number.name == dtype.name:
             i8, pointer = types.intp, types.CPointer(number)
             signature = types.void(pointer, i8, i8, i8, i8, pointer, i8, i8, pointer, i8, i8, i8, i8, i8, i8)
             _kept.append(numba.cfunc(signature, cache=True, error_model="numpy")(function))
             _table[place] = _kept[-1].address
+    _there.add(dtype)
 
 
 def _through_table(function: Callable[..., None]) -> Any:

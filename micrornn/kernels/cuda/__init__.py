@@ -1,0 +1,51 @@
+"""The kernels for NVIDIA graphics cards, compiled by Numba. Names and parameters are those of reference.py.
+
+Importing this package imports Numba's `cuda`; nothing is compiled before it is first launched.
+"""
+
+from micrornn.kernels.cuda.elementwise import (
+    accumulate,
+    add,
+    binary_cross_entropy,
+    binary_cross_entropy_vjp,
+    clip,
+    div,
+    dropout,
+    exp,
+    fill,
+    log,
+    mul,
+    neg,
+    relu,
+    relu_vjp,
+    scale,
+    scale_by,
+    sigmoid,
+    sigmoid_vjp,
+    sqrt,
+    sub,
+    tanh,
+    tanh_vjp,
+    where,
+)  # fmt: skip
+from micrornn.kernels.cuda.gru import gru_sequence, gru_sequence_vjp
+from micrornn.kernels.cuda.jit import cache_dir
+from micrornn.kernels.cuda.lstm import lstm_sequence, lstm_sequence_vjp
+from micrornn.kernels.cuda.optim import adagrad, adam, momentum, rmsprop, sgd
+from micrornn.kernels.cuda.product import add_bias, matmul
+from micrornn.kernels.cuda.reduce import (
+    cross_entropy,
+    cross_entropy_vjp,
+    gather,
+    log_softmax,
+    log_softmax_vjp,
+    max,
+    max_vjp,
+    scatter_add,
+    softmax,
+    softmax_vjp,
+    sum,
+    sum_of_squares,
+)  # fmt: skip
+from micrornn.kernels.cuda.rnn import rnn_sequence, rnn_sequence_vjp
+from micrornn.kernels.cuda.step import gru_step, lstm_step, matvec, rnn_step

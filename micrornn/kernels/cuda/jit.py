@@ -1,0 +1,101 @@
+"""How every CUDA kernel is compiled and launched, in one place. The only file that imports Numba's `cuda`.
+
+kernel      compile a function that is launched over a grid of threads
+device      compile a function that kernels call
+intrinsic   a function whose instructions are written by hand, with `ir` (llvmlite's) and `types` (Numba's)
+blocks(n)   how many blocks of THREADS threads a loop over n numbers is given
+stream()    where everything is queued, in order
+SIM         whether Numba's simulator runs the kernels, thread by thread, in Python (NUMBA_ENABLE_CUDASIM=1)
+
+A kernel over n numbers strides through them (`for i in range(cuda.grid(1), n, cuda.gridsize(1))`): so it is right
+for any number of blocks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numba
+from llvmlite import ir as ir  # offered to those who write an intrinsic
+from numba import types as types
+
+from micrornn.config import cache_home
+
+_all: Any = numba.config
+intrinsic: Any = None  # not in the simulator
+with warnings.catch_warnings():  # without numba-cuda, Numba's own copy says that it is about to leave
+    warnings.simplefilter("ignore")
+    from numba import cuda as _cuda
+
+    if not _all.ENABLE_CUDASIM:
+        from numba.cuda.extending import intrinsic as intrinsic
+    try:
+        _config: Any = importlib.import_module("numba.cuda.core.config")  # numba-cuda has settings of its own
+    except ImportError:
+        if not _all.ENABLE_CUDASIM:  # Numba's own copy is good enough for the simulator, but is no longer mended
+            raise ImportError("numba-cuda is not installed") from None
+        _config = _all
+
+_config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a small network has small grids, and its user cannot mend that
+SIM = bool(_all.ENABLE_CUDASIM)
+_simulator: Any = importlib.import_module("micrornn.kernels.cuda.simulator") if SIM else None
+cuda: Any = _simulator.cuda if SIM else _cuda
+
+THREADS = 4 if SIM else 256  # of a block of a kernel in which each thread works for itself; the simulator starts each
+MOST_BLOCKS = 2 if SIM else 2048  # a grid that covers the largest card several times
+
+
+@cache
+def cache_dir() -> Path:
+    """Where compiled kernels are kept, as for the processor (kernels/cpu/jit.py): named by the hash of the sources."""
+    state = hashlib.sha256(f"{numba.__version__} {getattr(cuda, '__version__', '')}".encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        state.update(source.read_bytes())
+    return cache_home() / "kernels" / f"cuda-{state.hexdigest()[:16]}"
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    """Numba looks up where to keep a kernel when it meets it. NUMBA_CACHE_DIR, when set, is the user's choice."""
+    before = _config.CACHE_DIR
+    if not os.environ.get("NUMBA_CACHE_DIR"):
+        _config.CACHE_DIR = str(cache_dir())
+    try:
+        yield
+    finally:
+        _config.CACHE_DIR = before
+
+
+_options: dict[str, Any] = {"cache": True}  # compile once per machine, not once per process
+
+
+def kernel(function: Callable[..., None] | None = None, **options: Any) -> Any:
+    """`cuda.jit` with the options above."""
+    if function is None:
+        return partial(kernel, **options)
+    if SIM:
+        return cuda.jit(**options)(_simulator.quiet(function))
+    with _kept():
+        return cuda.jit(**(_options | options))(function)
+
+
+device = partial(kernel, device=True)
+
+
+def blocks(n: int) -> int:
+    """Blocks for a loop over n numbers; never none, for a grid cannot be empty."""
+    return max(1, min(MOST_BLOCKS, (n + THREADS - 1) // THREADS))
+
+
+def stream() -> Any:
+    """All copies and kernels of this process are queued here, one behind the other. The number 0 names the stream that
+    is always there; an object for it would be made, and its launch set up, anew at every launch."""
+    return 0

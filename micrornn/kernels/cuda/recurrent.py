@@ -1,0 +1,336 @@
+"""What the three recurrent kernels share on the card.
+
+Three ways through a sequence, told apart by who does the product of a time step:
+
+    kernel 1, "steps"     a launch per time step; a thread per (lane, unit) reads its weights from memory
+    kernel 2, "apart"     as kernel 1, but product.matmul does the product: two launches, fast for large hidden sizes
+    kernel 3, "sequence"  one launch for all time steps; the recurrent weights stay in registers
+
+Kernel 3. The hidden units are split over the `parts` of a group of blocks, the lanes over groups. A thread holds 4
+rows of weights (a set: out of it come 4 sums) for 16 of the k's summed over (its slice); the 4 to 32 slices of a set
+are neighbours in a warp. A time step is then
+
+    stage       copy the lanes' vectors, h_prev or the dgates of the step after, from memory to shared memory
+    products    each thread its part of 4 sums, lane after lane; the slices' parts are added by warp shuffles
+    the cell    a thread per (lane, unit) makes of the sums what the cell says, and writes it to memory
+    meet        the blocks of the group wait for each other; those of other groups go on as they like
+
+Forward, the sums of a set are the gates of one unit, so that a number of h_prev fetched from shared memory serves
+several products. The RNN has one gate: there they are 4 units. On the way back, they are 4 units too, and the sum over
+the gates, of which each has threads of its own, is left to the cell.
+
+At most 512 threads with at most 128 registers, and less than 48 kB of shared memory: so every card has room for one
+block on each multiprocessor, and a grid of no more blocks than that is resident at once, as `meet` needs it.
+
+    plan, Plan, sizes                   which way a sequence goes, and with what grid
+    launch                              kernel 3 of a plan
+    rows, rows_back, counts, message    time steps, masks, clipping: for the cells
+    hold, stage, products, meet         device functions of kernel 3
+    depth_of, chunk_of                  sizes of its shared memory
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import float32
+
+from micrornn.kernels.cuda import card
+from micrornn.kernels.cuda.array import Array, empty, zeros
+from micrornn.kernels.cuda.jit import SIM, cuda, device, intrinsic, ir, stream, types
+from micrornn.kernels.cuda.maths import ZERO, clipped
+from micrornn.kernels.cuda.tensor import load4
+
+HELD = 16  # k's for which a thread holds weights, of 4 rows
+WEIGHTS = 4 * HELD  # in registers
+THREADS = 512  # of a block at most: each may then have 128 registers
+LARGEST = 32 * HELD  # hidden size of kernel 3: the slices of a set share a warp
+APART = 256  # hidden size from which kernel 2 is better than kernel 1
+AT_ONCE = 4  # loads that a thread has on their way at the same time
+APART_BY = 32  # counters lie in different lines of the cache
+ALL = 0xFFFFFFFF  # lanes of a warp
+
+LIMITS: dict[str, Any] = {} if SIM else {"launch_bounds": THREADS}  # else ptxas may use more registers than there are
+
+
+class Plan(NamedTuple):
+    """slices and units (of a block) name a variant of kernel 3, the others its grid. No slices: another kernel."""
+
+    way: str
+    slices: int = 0
+    units: int = 0
+    threads: int = 0
+    parts: int = 0  # blocks of a group
+    groups: int = 0
+    lanes: int = 0  # of a group
+    steps: int = 0  # of a launch, 0: all. The end of a launch is a barrier too, and the only one that the simulator has
+
+
+def plan(batch_size: int, hidden_size: int, dtype: Any, sets: int) -> Plan:
+    """`sets`: of a block, per 4 of its units."""
+    plain = Plan("apart" if hidden_size > APART else "steps")
+    if dtype != np.float32 or hidden_size > LARGEST:
+        return plain
+    slices = 4
+    while slices * HELD < hidden_size:
+        slices *= 2
+    if SIM:  # few threads, and blocks that do not wait for each other
+        units, groups = -(-hidden_size // 4) * 4, 2
+    else:
+        units, groups = min(slices * HELD, THREADS // slices * (4 if sets == 1 else 1)), batch_size
+    parts = -(-hidden_size // units)
+    if parts > 1:  # they wait for each other, so all must be there at once; a single one may come when there is room
+        groups = card.multiprocessors() // parts
+    if not groups:
+        return plain
+    lanes = -(-batch_size // groups)
+    return Plan("sequence", slices, units, sets * units // 4 * slices, parts, -(-batch_size // lanes), lanes)
+
+
+def launch(kernel: Any, p: Plan, steps: int, *arguments: Any) -> None:
+    """kernel(*arguments, counters, lanes, begin, end) for all steps."""
+    each = p.steps or steps
+    for begin in range(0, steps, each):
+        counters = zeros((p.groups * APART_BY,), np.int32) if p.parts > 1 else empty((1,), np.int32)
+        end = min(begin + each, steps)
+        kernel[(p.groups, p.parts), p.threads, stream()](*arguments, counters.flat, p.lanes, begin, end)
+
+
+def turn_of(reverse: bool) -> int:
+    """1 if the step that follows in the order of the forward pass is later in time, else -1."""
+    return -1 if reverse else 1
+
+
+def depth_of(slices: int) -> int:
+    """The numbers of a staged vector: the hidden size, filled up with zeros."""
+    return slices * HELD
+
+
+def chunk_of(width: int, units: int, threads: int) -> int:
+    """Lanes staged at once, of so many numbers each: at most 32 kB of shared memory, and a thread per lane and unit."""
+    return min(8192 // width, 8, threads // units)
+
+
+def sizes(h: Array) -> tuple[int, int, int]:
+    """(seq_len, batch_size, hidden_size) of an array of states."""
+    return h.shape[0] - 1, h.shape[1], h.shape[2]
+
+
+# --- for the cells ---------------------------------------------------------------------------------------------
+
+
+@device
+def rows(step, seq_len, turn):
+    """(t, prev, cur) of the step-th time step in the order of the forward pass."""
+    t = step if turn > 0 else seq_len - 1 - step
+    return t, t if turn > 0 else t + 1, t + 1 if turn > 0 else t
+
+
+@device
+def rows_back(step, seq_len, turn):
+    """(t, cur) of the step-th time step on the way back; t + turn is the one before it there."""
+    cur = seq_len - step if turn > 0 else step
+    return cur - 1 if turn > 0 else cur, cur
+
+
+rows_of, rows_back_of = rows.py_func, rows_back.py_func  # the same for the host
+
+
+@device
+def counts(mask, place):
+    """Whether the step of the lane counts; place = t * batch_size + lane. An empty mask: all do."""
+    return mask.size == 0 or mask[place]
+
+
+@device
+def message(total, clip):
+    """What is passed back to the step before, within its limit."""
+    return clipped(total, clip) if clip > ZERO else total
+
+
+# --- instructions that Numba has no word for; in the simulator no block waits for another ------------------------
+
+this_thread: Any
+exchange: Any
+together: Any
+arrive: Any
+arrived: Any
+
+if SIM:
+
+    @device
+    def this_thread():
+        return cuda.threadIdx.x
+
+    @device
+    def exchange(x, apart, box):
+        """Through shared memory: the simulator has no warps. One exchange later the same box may be used again."""
+        boxes = cuda.shared.array(32 * 1024, float32)
+        boxes[box * 1024 + cuda.threadIdx.x] = x
+        cuda.syncthreads()
+        return boxes[box * 1024 + (cuda.threadIdx.x ^ apart)]
+
+    @device
+    def together():
+        pass
+
+    @device
+    def arrive(counters, i):
+        raise NotImplementedError("the simulator runs one block after the other")
+
+    arrived = arrive
+
+else:
+
+    @intrinsic
+    def this_thread(typing):
+        """cuda.threadIdx.x, asked anew each time: else the compiler works out all that follows from it before the loop
+        over time, and keeps it in registers that the weights need."""
+
+        def codegen(context, builder, signature, arguments):
+            asm = ir.InlineAsm(ir.FunctionType(ir.IntType(32), []), "mov.u32 $0, %tid.x;", "=r", side_effect=True)
+            return builder.zext(builder.call(asm, []), ir.IntType(64))
+
+        return types.int64(), codegen
+
+    @device
+    def exchange(x, apart, box):
+        """x of the thread that is so far apart, a power of two. Another `box` than the exchange before."""
+        return cuda.shfl_xor_sync(ALL, x, apart)
+
+    @intrinsic
+    def together(typing):
+        """All blocks of the grid must be resident at once: a cooperative launch. So does `cuda.cg.this_grid().sync()`
+        the side, but the call itself would cost time, and registers for a function of unknown needs."""
+
+        def codegen(context, builder, signature, arguments):
+            context.active_code_library.use_cooperative = True
+            return context.get_dummy_value()
+
+        return types.void(), codegen
+
+    def _at(context, builder, array, arguments):
+        return builder.gep(context.make_array(array)(context, builder, arguments[0]).data, [arguments[1]])
+
+    @intrinsic
+    def arrive(typing, counters, i):
+        """counters[i] += 1, and whoever sees it sees all that this thread has seen."""
+
+        def codegen(context, builder, signature, arguments):
+            at = _at(context, builder, counters, arguments)
+            kind = ir.FunctionType(ir.VoidType(), [at.type])
+            code = "fence.acq_rel.gpu; red.relaxed.gpu.global.add.s32 [$0], 1;"
+            builder.call(ir.InlineAsm(kind, code, "l,~{memory}", side_effect=True), [at])
+            return context.get_dummy_value()
+
+        return types.void(counters, types.int64), codegen
+
+    @intrinsic
+    def arrived(typing, counters, i):
+        """counters[i], and what is read after is no older."""
+
+        def codegen(context, builder, signature, arguments):
+            at = _at(context, builder, counters, arguments)
+            kind = ir.FunctionType(ir.IntType(32), [at.type])
+            code = "ld.acquire.gpu.global.s32 $0, [$1];"
+            return builder.call(ir.InlineAsm(kind, code, "=r,l,~{memory}", side_effect=True), [at])
+
+        return types.int32(counters, types.int64), codegen
+
+
+# --- kernel 3 --------------------------------------------------------------------------------------------------
+
+
+@device
+def hold(held, weight, first, row_stride, k_stride, there, slices, size):
+    """The thread's weights into registers: 4 rows of the k's of its slice. Only `there` rows (at least one) are there:
+    in the place of others comes the last; their sums are nobody's.
+
+    The k's of a slice are not side by side, but 4 and 4 and 4 and 4 of them: then neighbours in a warp read
+    neighbouring 16 bytes of shared memory, which is the fastest that it can be read.
+    """
+    for n in range(WEIGHTS):
+        held[n] = ZERO
+    for j in range((size + 4 * slices - 1) // (4 * slices)):
+        for i in range(4):
+            k = 4 * (j * slices + cuda.threadIdx.x % slices) + i
+            at = first + min(k, size - 1) * k_stride
+            for r in range(4):
+                x = weight[at + min(r, there - 1) * row_stride]
+                if k < size:
+                    for n in range(HELD // 4):  # registers have no index: so to the one that it is, told by name
+                        held[r * HELD + 4 * n + i] = x if n == j else held[r * HELD + 4 * n + i]
+
+
+@device
+def stage(vectors, source, at, count, size, depth, threads):
+    """vectors (count, depth) = source[at:] (count, size), filled up with zeros.
+
+    Shared memory and `source` could be the same for all that the compiler knows, so it would wait for each load before
+    the next: hence some at once into registers, and never out of bounds, which needs no branch.
+    """
+    held, thread = cuda.local.array(AT_ONCE, float32), this_thread()
+    lines = max(threads // depth, 1)  # of vectors that the threads copy side by side
+    for k in range(thread % depth if threads >= depth else thread, depth, threads):
+        for first in range(thread // depth, count, lines * AT_ONCE):
+            for n in range(AT_ONCE):
+                line = first + n * lines
+                held[n] = source[at + line * size + k] if line < count and k < size else ZERO
+            for n in range(AT_ONCE):
+                line = first + n * lines
+                if line < count:
+                    vectors[line * depth + k] = held[n]
+
+
+@device
+def products(sums, vectors, held, at, width, count, threads, slices, rows):
+    """sums (count, sets, 4): for each lane and each set the sums over k of held * vectors[lane, at + k].
+
+    The slices' parts of the 4 sums are added up in the way that needs the fewest exchanges: first each thread gives a
+    neighbour two of its sums and takes that one's part of the two it keeps, then so with one of the two. What is left
+    is one sum per thread, to be added up over the threads that are 4, 8 and 16 apart.
+    """
+    thread = this_thread()
+    first, into, per_lane = at + 4 * (thread % slices), thread // slices * 4 + thread % slices, threads // slices * 4
+    for lane in range(count):
+        a0, a1, a2, a3 = ZERO, ZERO, ZERO, ZERO
+        for j in range(HELD // 4):
+            n = 4 * j
+            x0, x1, x2, x3 = load4(vectors, lane * width + first + 4 * j * slices)
+            a0 = a0 + held[n] * x0 + held[n + 1] * x1 + held[n + 2] * x2 + held[n + 3] * x3
+            n += HELD
+            a1 = a1 + held[n] * x0 + held[n + 1] * x1 + held[n + 2] * x2 + held[n + 3] * x3
+            n += HELD
+            a2 = a2 + held[n] * x0 + held[n + 1] * x1 + held[n + 2] * x2 + held[n + 3] * x3
+            if rows > 3:
+                n += HELD
+                a3 = a3 + held[n] * x0 + held[n + 1] * x1 + held[n + 2] * x2 + held[n + 3] * x3
+        upper, odd = thread & 2 != 0, thread & 1 != 0
+        b0 = (a2 if upper else a0) + exchange(a0 if upper else a2, 2, 2)
+        b1 = (a3 if upper else a1) + exchange(a1 if upper else a3, 2, 3)
+        total = (b1 if odd else b0) + exchange(b0 if odd else b1, 1, 1)
+        apart = 4
+        while apart < slices:
+            total += exchange(total, apart, apart)
+            apart *= 2
+        if thread % slices < 4:
+            sums[lane * per_lane + into] = total
+
+
+@device
+def meet(counters, arrivals):
+    """Wait until this barrier was reached by all threads of the group's blocks: `arrivals` blocks since the launch.
+
+    What the threads of a block wrote before comes before its thread 0's fence (syncthreads), that before the count (a
+    fence orders all that a thread has seen, not its own writes alone), the count before whoever reads it with
+    `acquire`, and that before what the threads of its block read after (syncthreads). To acquire also empties the
+    multiprocessor's first-level cache, which knows nothing of what others write.
+    """
+    cuda.syncthreads()
+    if arrivals:
+        if cuda.threadIdx.x == 0:
+            arrive(counters, cuda.blockIdx.x * APART_BY)
+            while arrived(counters, cuda.blockIdx.x * APART_BY) < arrivals:
+                pass
+        cuda.syncthreads()

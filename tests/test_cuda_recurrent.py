@@ -1,0 +1,123 @@
+"""The whole-sequence kernels of the card, each of the three ways, against the plain NumPy page.
+
+The simulator runs one block after the other, so no block can wait for another there. What does not depend on that is
+tested: how units are split over blocks, with a launch per time step in the place of the barrier.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from kernel_rows import ROWS, TOLERANCE, Draw, compare, on_cuda, sweep
+
+from micrornn.kernels.cuda import card, gru, lstm, recurrent, rnn
+from micrornn.kernels.cuda.jit import SIM
+from micrornn.kernels.cuda.recurrent import Plan, plan
+
+MODULES = {"rnn": rnn, "lstm": lstm, "gru": gru}
+NAMES = [f"{cell}_sequence{back}" for cell in MODULES for back in ("", "_vjp")]
+SETS = {"rnn_sequence": 1, "rnn_sequence_vjp": 1, "gru_sequence_vjp": 3}  # 4 for the others
+simulated = pytest.mark.skipif(not SIM, reason="only where blocks run one after the other")
+
+
+@pytest.fixture
+def go(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """go(p): sequences go the way of this plan, or of what p(batch_size, hidden_size, dtype, sets) says."""
+
+    def go(p: Any) -> None:
+        for module in MODULES.values():
+            monkeypatch.setattr(module, "plan", p if callable(p) else lambda *_: p)
+
+    return go
+
+
+def some(name: str, dtype: type, n: int, first: int, every: int) -> None:
+    """Some of the calls of a row: with a mask and without, reverse and not, clipped and not, in turn."""
+    for arguments in ROWS[name](Draw(dtype, n))[first::every]:
+        compare(name, arguments, TOLERANCE[dtype], on_cuda)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=lambda t: t.__name__)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_launch_per_time_step(name: str, dtype: type, go: Any) -> None:
+    go(Plan("steps"))
+    sweep(name, dtype, (1,), on_cuda)
+    some(name, dtype, 13, 0, 5)
+    some(name, dtype, 33, 1, 99)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_product_and_a_launch_per_time_step(name: str, go: Any) -> None:
+    go(Plan("apart"))
+    some(name, np.float32, 7, 0, 5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_launch(name: str) -> None:
+    assert plan(5, 33, np.float32, 4).way == "sequence"
+    some(name, np.float32, 1, 1, 9)
+    some(name, np.float32, 13, 0, 13)
+    some(name, np.float32, 33, 1, 99)
+
+
+def split(name: str, units: int, groups: int, slices: int = 4) -> Any:
+    """A plan with so many units in a block, lanes in groups, and a launch per time step."""
+    sets = SETS.get(name, 4)
+
+    def plan(lanes: int, size: int, *_: Any) -> Plan:
+        threads, parts, each = sets * units // 4 * slices, -(-size // units), -(-lanes // groups)
+        return Plan("sequence", slices, units, threads, parts, -(-lanes // each), each, steps=1)
+
+    return plan
+
+
+@simulated
+@pytest.mark.parametrize("name", NAMES)
+def test_units_split_over_blocks(name: str, go: Any) -> None:
+    """33 units over three blocks, lanes over two groups; and 13 over two."""
+    go(split(name, 12, 2))
+    some(name, np.float32, 33, 1, 99)
+    go(split(name, 8, 1))
+    some(name, np.float32, 13, 2, 99)
+
+
+@simulated
+@pytest.mark.parametrize("slices", (8, 16, 32))
+@pytest.mark.parametrize("name", ("rnn_sequence", "lstm_sequence_vjp"))
+def test_sums_of_more_slices(name: str, slices: int, go: Any) -> None:
+    go(split(name, 4, 1, slices))
+    some(name, np.float32, 5, 0, 99)
+
+
+@pytest.mark.parametrize("count", (1, 8, 132))
+def test_every_unit_and_lane_has_its_place_and_every_block_room(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recurrent, "SIM", False)
+    monkeypatch.setattr(card, "multiprocessors", lambda: count)
+    sizes = 1, 13, 33, 64, 65, 128, 200, 256, 512
+    for size, lanes, sets in itertools.product(sizes, (1, 5, 32, 128, 1000), (1, 3, 4)):
+        p = plan(lanes, size, np.float32, sets)
+        if not p.slices:
+            assert count < 132  # on the cards that matter, all of these are one launch
+            continue
+        assert p.slices * recurrent.HELD >= size and p.slices in (4, 8, 16, 32)
+        assert (p.parts - 1) * p.units < size <= p.parts * p.units
+        assert (p.groups - 1) * p.lanes < lanes <= p.groups * p.lanes
+        assert p.parts == 1 or p.parts * p.groups <= count
+        assert p.parts > 1 or p.units == p.slices * recurrent.HELD  # else the blocks would not ask to be there at once
+        assert p.threads == sets * p.units // 4 * p.slices <= recurrent.THREADS and p.threads % 32 == 0
+        gates = 1 if sets == 1 else sets
+        chunk = recurrent.chunk_of(gates * p.slices * recurrent.HELD, p.units, p.threads)
+        assert 1 <= chunk <= p.threads // p.units
+        assert 4 * chunk * (gates * p.slices * recurrent.HELD + 4 * p.units) + 24 * p.units <= 48 << 10
+
+
+def test_what_does_not_fit_goes_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recurrent, "SIM", False)
+    monkeypatch.setattr(card, "multiprocessors", lambda: 132)
+    assert plan(32, 513, np.float32, 4) == plan(32, 513, np.float64, 4) == Plan("apart")
+    assert plan(32, 64, np.float64, 4) == Plan("steps")
+    monkeypatch.setattr(card, "multiprocessors", lambda: 20)
+    assert plan(32, 512, np.float32, 4) == Plan("apart")  # 32 blocks would wait for each other
