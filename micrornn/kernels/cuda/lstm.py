@@ -143,8 +143,12 @@ def _forward(slices: int, units: int) -> Any:
     def sequence(
         h, c, gates, weight, bias_ih, bias_hh, mask, turn, seq_len, batch_size, size, counters, lanes, begin, end
     ):  # fmt: skip
-        vectors = cuda.shared.array(room, float32)
-        sums = cuda.shared.array(room_sums, float32)
+        if SIM:  # which knows no alignment, as load4 needs it
+            vectors = cuda.shared.array(room, float32)
+            sums = cuda.shared.array(room_sums, float32)
+        else:
+            vectors = cuda.shared.array(room, float32, alignment=16)
+            sums = cuda.shared.array(room_sums, float32, alignment=16)
         biases = cuda.shared.array(room_biases, float32)
         held = cuda.local.array(WEIGHTS, float32)
         thread, first_unit = this_thread(), cuda.blockIdx.y * units
@@ -190,8 +194,12 @@ def _backward(slices: int, units: int) -> Any:
     def sequence(
         dgates, dh, dc, gates, c, weight, mask, turn, clip, seq_len, batch_size, size, counters, lanes, begin, end
     ):  # fmt: skip
-        vectors = cuda.shared.array(room, float32)
-        sums = cuda.shared.array(room_sums, float32)
+        if SIM:  # which knows no alignment, as load4 needs it
+            vectors = cuda.shared.array(room, float32)
+            sums = cuda.shared.array(room_sums, float32)
+        else:
+            vectors = cuda.shared.array(room, float32, alignment=16)
+            sums = cuda.shared.array(room_sums, float32, alignment=16)
         held = cuda.local.array(WEIGHTS, float32)
         thread, first_unit = this_thread(), cuda.blockIdx.y * units
         low, high = cuda.blockIdx.x * lanes, min((cuda.blockIdx.x + 1) * lanes, batch_size)

@@ -201,8 +201,8 @@ else:
 
     @intrinsic
     def together(typing):
-        """All blocks of the grid must be resident at once: a cooperative launch. So does `cuda.cg.this_grid().sync()`
-        the side, but the call itself would cost time, and registers for a function of unknown needs."""
+        """All blocks of the grid must be resident at once: a cooperative launch. `cuda.cg.this_grid().sync()` does so
+        on the side, but the call itself would cost time, and registers for a function of unknown needs."""
 
         def codegen(context, builder, signature, arguments):
             context.active_code_library.use_cooperative = True

@@ -118,8 +118,12 @@ def _forward(slices: int, units: int) -> Any:
     def sequence(
         h, gates, weight, bias_ih, bias_hh, mask, turn, seq_len, batch_size, size, relu, counters, lanes, begin, end
     ):  # fmt: skip
-        vectors = cuda.shared.array(room, float32)
-        sums = cuda.shared.array(room_sums, float32)
+        if SIM:  # which knows no alignment, as load4 needs it
+            vectors = cuda.shared.array(room, float32)
+            sums = cuda.shared.array(room_sums, float32)
+        else:
+            vectors = cuda.shared.array(room, float32, alignment=16)
+            sums = cuda.shared.array(room_sums, float32, alignment=16)
         held = cuda.local.array(WEIGHTS, float32)
         thread, first_unit = this_thread(), cuda.blockIdx.y * units
         low, high = cuda.blockIdx.x * lanes, min((cuda.blockIdx.x + 1) * lanes, batch_size)
@@ -159,8 +163,12 @@ def _backward(slices: int, units: int) -> Any:
     def sequence(
         dgates, dh, gates, weight, mask, turn, clip, seq_len, batch_size, size, relu, counters, lanes, begin, end
     ):  # fmt: skip
-        vectors = cuda.shared.array(room, float32)
-        sums = cuda.shared.array(room_sums, float32)
+        if SIM:  # which knows no alignment, as load4 needs it
+            vectors = cuda.shared.array(room, float32)
+            sums = cuda.shared.array(room_sums, float32)
+        else:
+            vectors = cuda.shared.array(room, float32, alignment=16)
+            sums = cuda.shared.array(room_sums, float32, alignment=16)
         held = cuda.local.array(WEIGHTS, float32)
         thread, first_unit = this_thread(), cuda.blockIdx.y * units
         low, high = cuda.blockIdx.x * lanes, min((cuda.blockIdx.x + 1) * lanes, batch_size)
