@@ -87,7 +87,7 @@ def name() -> str:
 
 def compute_capability() -> tuple[int, int]:
     """Which instructions it knows."""
-    major, minor = cuda.get_current_device().compute_capability
+    major, minor = (0, 0) if SIM else cuda.get_current_device().compute_capability
     return int(major), int(minor)
 
 
