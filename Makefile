@@ -1,6 +1,7 @@
 # Two commands do everything: `make train` and `make test`. Each sets up .venv by itself (python3 3.11 or
 # newer and make are all that is assumed) and is quick the second time.
 PYTHON ?= python3
+JOBS   ?= 2
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
@@ -11,7 +12,7 @@ train: $(VENV)/.train
 	@$(BIN)/micrornn train $(ARGS)
 
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
