@@ -32,35 +32,60 @@ def packed_size(rows: int, columns: int, dtype: np.dtype) -> int:
 
 
 @kernel
+def _row(p, to, x, at, n, width):
+    """n numbers into a row of a panel. Unsigned: an index that may count from the end is never made vector code."""
+    to, at = np.uint64(to), np.uint64(at)
+    if n == width:  # of fixed length: no loop is left of it
+        for j in range(width):
+            p[to + np.uint64(j)] = x[at + np.uint64(j)]
+    else:
+        for j in range(n):
+            p[to + np.uint64(j)] = x[at + np.uint64(j)]
+        for j in range(n, width):
+            p[to + np.uint64(j)] = x.dtype.type(0)
+
+
+@kernel
+def _columns(p, to, x, at, row, n, width, count):
+    """n columns of x^T into a panel. A line of the cache at a time: 16 numbers that lie side by side in x go to 16 rows
+    of the panel, which all stay near."""
+    line, step = np.uint64(16), np.uint64(width)
+    for k in range(0, count, 16):
+        first, rows = np.uint64(to + k * width), min(16, count - k)
+        for j in range(n):
+            source, place = np.uint64(at + j * row + k), first + np.uint64(j)
+            if rows == 16:
+                for i in range(line):
+                    p[place + np.uint64(i) * step] = x[source + np.uint64(i)]
+            else:
+                for i in range(rows):
+                    p[place + np.uint64(i) * step] = x[source + np.uint64(i)]
+        for j in range(n, width):
+            for i in range(rows):
+                p[first + np.uint64(j) + np.uint64(i) * step] = x.dtype.type(0)
+
+
+@kernel
 def pack(p, p_at, b, trans_b, k0, k1, n0, n1):
     """Rows k0:k1 and columns n0:n1 of b (of its transpose if trans_b) into panels at p[p_at:]."""
-    width, count = TILE_BYTES // b.itemsize, k1 - k0
-    if not trans_b:
+    width, count, row, x = TILE_BYTES // b.itemsize, k1 - k0, b.shape[1], b.reshape(-1)
+    if trans_b:
+        for left in range(n0, n1, width):
+            n = min(width, n1 - left)
+            _columns(p, p_at + (left - n0) * count, x, left * row + k0, row, n, width, count)
+    else:
         for k in range(count):  # along the rows of b: it is read in one straight line
             for left in range(n0, n1, width):
-                at = p_at + (left - n0) * count + k * width
-                if left + width <= n1:  # of fixed length: no loop is left of it
-                    for n in range(width):
-                        p[at + n] = b[k0 + k, left + n]
-                else:
-                    for n in range(width):
-                        p[at + n] = b[k0 + k, left + n] if left + n < n1 else b.dtype.type(0)
-        return
-    for left in range(n0, n1, width):
-        for k in range(k0, k1):
-            for n in range(left, left + width):
-                p[p_at + n - left] = b[n, k] if n < n1 else b.dtype.type(0)
-            p_at += width
+                to = p_at + (left - n0) * count + k * width
+                _row(p, to, x, (k0 + k) * row + left, min(width, n1 - left), width)
 
 
 @kernel(inline="always")
 def copy_strip(q, q_at, a, k0, k1, low, high):
     """a[k0:k1, low:high] row after row: read in place, each row of a large matrix would be on another page."""
+    x, n = a.reshape(-1), high - low
     for k in range(k0, k1):
-        row, n = a[k], high - low
-        for i in range(n):
-            q[q_at + i] = row[low + i]
-        q_at += n
+        _row(q, q_at + (k - k0) * n, x, k * a.shape[1] + low, n, n)
 
 
 @kernel
