@@ -74,8 +74,8 @@ def ids(count: int, below: int) -> Numbers:
 
 
 def calls(tiny: bool = False) -> list[Call]:
-    """Large arrays, many times a card's cache, for what memory limits; shapes from practice for the rest."""
-    n = 60 if tiny else 2**25
+    """Large arrays, larger than a card's cache, for what memory limits; shapes from practice for the rest."""
+    n = 60 if tiny else 2**27
     return _elementwise(n) + _optimizers(n) + _reductions(n, tiny) + _rows(tiny) + _products(tiny) + _sequences(tiny)
 
 
@@ -96,8 +96,8 @@ def _elementwise(n: int) -> list[Call]:
     units = n // 4
     h, wide = Numbers((units,), times=2), {gates: Numbers((gates * units,)) for gates in (1, 3, 4)}
     arguments |= {
-        "rnn_step": (h, wide[1], wide[1], False),
-        "lstm_step": (h, h, wide[4], wide[4]),
+        "rnn_step": (Numbers((units,)), wide[1], wide[1], False),
+        "lstm_step": (Numbers((units,)), h, wide[4], wide[4]),
         "gru_step": (h, wide[3], wide[3]),
     }
     return [Call(name, given) for name, given in arguments.items()]

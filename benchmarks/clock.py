@@ -42,6 +42,8 @@ class Events(Clock):
         self.first, self.last, self.stream = make(), make(), stream
 
     def __call__(self, run: Callable[[], Any]) -> tuple[Any, tuple[float, ...]]:
+        self.first.record(self.stream)
+        self.first.synchronize()  # the queue is empty now
         start = time.perf_counter()
         self.first.record(self.stream)
         value = run()

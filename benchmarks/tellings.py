@@ -26,6 +26,9 @@ from micrornn.kernels.cpu import lstm, maths, multiply, product, recurrent, redu
 from micrornn.kernels.cpu.jit import REORDER, TILE_BYTES, TILE_ROWS, kernel
 from micrornn.kernels.cpu.maths import ONE, sigmoid, tanh
 
+for number in (np.float32, np.float64):  # tellings call what multiplies by ways of their own
+    multiply.ready(np.dtype(number))
+
 
 def told_with(function: Any, **names: Any) -> Any:
     """The same code with other things behind some of its names. Not kept on disk: Numba would mix the variants up."""

@@ -65,15 +65,19 @@ class Segments:
         self.whole: Segment | None = None
 
     def backward(self) -> float:
-        """Add the gradient to `grad` of every parameter; the loss in nats per token."""
+        """Put the gradient in the place of what is in `grad` of every parameter; the loss in nats per token."""
         loss = 0.0
         dlast: Cotangents = ()
         parameters = list(self.model.flat.parameters.values())
         for start, state in zip(reversed(self.starts), reversed(self._borders())):
             segment = self._record(start, state)
             found = _cotangents(segment, [*parameters, *(segment.first or ())], dlast)
+            first = start == self.starts[-1]
             for parameter, gradient in zip(parameters, found):
-                if gradient is not None:
+                assert parameter.grad is not None
+                if first:  # to write what is there is one way to memory; to add it to zeros that were written, three
+                    parameter.grad[...] = 0 if gradient is None else gradient
+                elif gradient is not None:
                     kernels.of(gradient).accumulate(parameter.grad, gradient)
             dlast = found[len(parameters) :]
             loss += segment.loss.item() * len(self._part(self.inputs, start)) / len(self.inputs)

@@ -127,28 +127,34 @@ class Op:
         return back
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        first = next((x for x in inputs if isinstance(x, Tensor)), None)
+        first = inputs[0] if isinstance(inputs[0], Tensor) else next((x for x in inputs if isinstance(x, Tensor)), None)
         if first is None:
             first = Tensor(inputs[0])
         table = kernels.of(first.data)
-        tensors = tuple(x if isinstance(x, Tensor) else Tensor(table.asarray(x, first.dtype)) for x in inputs)
-        if any(x.data.dtype != first.data.dtype for x in tensors):  # a kernel would misread the bytes of one
-            kinds = ", ".join(str(x.dtype) for x in tensors)
+        tensors = tuple([x if isinstance(x, Tensor) else Tensor(table.asarray(x, first.dtype)) for x in inputs])
+        arrays = [x.data for x in tensors]
+        dtype, where = arrays[0].dtype, arrays[0].device
+        for array in arrays:
+            if array.dtype != dtype or array.device != where:
+                self._refuse(arrays)
+        result, saved = self.forward(table, *arrays, **options)
+        needs = tuple([x.requires_grad for x in tensors])
+        single, wanted = not isinstance(result, tuple), True in needs
+        outputs = tuple([_wrap(array, wanted) for array in ((result,) if single else result)])
+        if wanted and _active.tapes:
+            _active.tapes[-1]._record(self, tensors, outputs, saved, needs)
+        return outputs[0] if single else outputs
+
+    def _refuse(self, arrays: list[np.ndarray]) -> None:
+        """A kernel would misread the bytes of one."""
+        kinds, places = (
+            ", ".join(str(part) for part in parts) for parts in zip(*[(a.dtype, a.device) for a in arrays])
+        )
+        if len({array.dtype for array in arrays}) > 1:
             raise ConfigError(
                 f"{self.name}: inputs must have the same precision, not {kinds}; Tensor(x, dtype=...) sets it"
             )
-        if any(x.data.device != first.data.device for x in tensors):
-            where = ", ".join(x.data.device for x in tensors)
-            raise ConfigError(
-                f"{self.name}: inputs must be on the same device, not {where}; Module.to(device) moves them"
-            )
-        result, saved = self.forward(table, *[x.data for x in tensors], **options)
-        needs = tuple(x.requires_grad for x in tensors)
-        single = not isinstance(result, tuple)
-        outputs = tuple(_wrap(array, any(needs)) for array in ((result,) if single else result))
-        if _active.tapes and any(needs):
-            _active.tapes[-1]._record(self, tensors, outputs, saved, needs)
-        return outputs[0] if single else outputs
+        raise ConfigError(f"{self.name}: inputs must be on the same device, not {places}; Module.to(device) moves them")
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -301,6 +307,8 @@ def _seed(output: Tensor, seed: Any) -> np.ndarray:
                 "pass seed=, an array of that shape"
             )
         return kernels.of(output.data).full(output.shape, 1, output.dtype)
+    if isinstance(seed, float) and output.data.size == 1:  # made where it is needed: nothing has to be copied there
+        return kernels.of(output.data).full(output.shape, seed, output.dtype)
     seed = kernels.of(output.data).asarray(seed, output.dtype)
     if seed.shape != output.shape:
         raise ShapeError(f"seed has shape {seed.shape}, the output has {output.shape}; they must be equal")

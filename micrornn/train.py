@@ -117,7 +117,6 @@ class Training:
         # cross_entropy is the mean over time and lanes; the sum over time is num_steps times that
         seed = config.num_steps if config.loss == "sum" else 1.0
         window = Segments(self.model, *self.windows.next(), length=self.segment_steps, seed=seed, update=self.updates)
-        flat.zero_grad()
         value = window.backward()
         norm = global_norm(flat)
         what = self._blown_up(window, value, norm)
@@ -143,7 +142,10 @@ class Training:
             found, limit = window.blown(), None
             if found is None:  # each number is finite, but not its square
                 limit = math.sqrt(np.finfo(self.model.flat.data.dtype).max)
-            return f"the {what}\n{_first(found or window.blown(limit), limit)}"
+            found = found or window.blown(limit)
+            if found is None and self.config.device != "cpu":
+                return f"the {what}\nthe processor, which computed this window again, finds nothing that blows up"
+            return f"the {what}\n{_first(found, limit)}"
         self.lost = self.lost + 1 if value > LOST else 0
         if self.lost == 1:
             self.lost_first = _first(window.blown(LOST), LOST, f", at update {self.updates + 1}")

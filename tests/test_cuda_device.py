@@ -87,7 +87,8 @@ from micrornn.kernels.cuda import card
 driver = SimpleNamespace(is_available=True, initialization_error=None, get_version=lambda: (13, 0))
 nvvm = SimpleNamespace(is_available=lambda: True)
 runtime = SimpleNamespace(runtime=SimpleNamespace(get_version=lambda: (13, 0)))
-modules = {"driver": SimpleNamespace(driver=driver), "nvvm": nvvm, "runtime": runtime}
+nvrtc = SimpleNamespace(get_lowest_supported_cc=lambda: (7, 5))
+modules = {"driver": SimpleNamespace(driver=driver), "nvvm": nvvm, "nvrtc": nvrtc, "runtime": runtime}
 card.importlib = SimpleNamespace(import_module=lambda name: modules[name.rpartition(".")[2]])
 one = SimpleNamespace(compute_capability=(9, 0), name="NVIDIA Test", MULTIPROCESSOR_COUNT=132)
 card.cuda = SimpleNamespace(
@@ -99,9 +100,9 @@ card.cuda = SimpleNamespace(
 
 WRONG = {
     "": "None",
-    "one.compute_capability = (5, 2)": "NVIDIA Test has compute capability 5.2, and the kernels need cooperative "
-    "launches, 6.0 or newer; use --device cpu",
-    "one.compute_capability = (6, 0)": "None",
+    "one.compute_capability = (5, 2)": "NVIDIA Test has compute capability 5.2, and the kernels and their "
+    "compiler need 7.5 or newer; use --device cpu",
+    "one.compute_capability = (7, 5)": "None",
     "nvvm.is_available = lambda: False": "there is no compiler for kernels (libnvvm); "
     "`pip install 'micrornn[cuda]'`, or use --device cpu",
     "nvvm.is_available = lambda: True; driver.get_version = lambda: (12, 4)": "the driver knows CUDA 12.4, the "

@@ -19,7 +19,7 @@ from kernel_rows import ROWS, TOLERANCE, Draw, compare, on_cuda, sweep
 
 from micrornn.kernels import NAMES, cpu, reference
 from micrornn.kernels import cuda as kernels
-from micrornn.kernels.cuda import array, elementwise, maths, optim, reduce, step
+from micrornn.kernels.cuda import array, elementwise, maths, optim, reduce, rows, step, tables
 from micrornn.kernels.cuda.array import asarray, contiguous, empty, full, pool, spread, zeros
 from micrornn.kernels.cuda.jit import SIM, cuda
 
@@ -142,7 +142,7 @@ def test_scatter_add_keeps_the_order(rows: int) -> None:
     """To the bit what the processor adds up one after the other: with one id in half of the places, with ids in one
     place, and over several slabs."""
     d = Draw(np.float32, rows)
-    assert rows < 70 or not SIM or rows > 2 * reduce.SLAB
+    assert rows < 70 or not SIM or rows > 2 * tables.SLAB
     ids = np.where(d.some(rows), 2, d.ids(rows, 9)).astype(np.int32)
     table, added = d.normal(9, 19), d.normal(rows, 19, std=1000)
     there = asarray(table.copy())
@@ -222,7 +222,7 @@ def test_lanes_add_up_by_shuffles_as_on_a_card(width: int, monkeypatch: pytest.M
     simulator = importlib.import_module("numba.cuda.simulator.kernelapi")
     monkeypatch.setattr(simulator.FakeCUDAModule, "shfl_xor_sync", shuffle, raising=False)
     monkeypatch.setattr(maths, "SIM", False)
-    for module in (maths, reduce, step):
+    for module in (maths, reduce, rows, step):
         monkeypatch.setattr(module, "MOST", 64)
     monkeypatch.setattr(maths, "WARP", 32)
     d = Draw(np.float32, width)

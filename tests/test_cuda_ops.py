@@ -22,10 +22,12 @@ from micrornn.config import Config
 from micrornn.data import tokenize
 from micrornn.errors import ConfigError, DivergedError
 from micrornn.gradcheck import projected
+from micrornn.inspect.recorded import record
 from micrornn.parameters import Flat, Parameter
 from micrornn.recurrent import GRANULARITIES, Recurrent
 from micrornn.runs import load_run
 from micrornn.tape import OPS, Tape, Tensor
+from micrornn.tasks.text import sample
 from micrornn.train import Training, run
 
 reason = device.available("cuda")
@@ -174,6 +176,41 @@ def test_what_blows_up_is_named(training: Callable) -> None:
         list(run(one))
 
 
+def test_nothing_is_copied_there_once_the_kernels_run(training: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy waits for all that is queued before it: so all of an update's go first."""
+    table, order = kernels.for_device("cuda"), []
+
+    def told(name: str, function: Callable) -> Callable:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if name != "copy" or (isinstance(arguments[0], np.ndarray) and arguments[0].size):
+                order.append(name)
+            return function(*arguments, **options)
+
+        return call
+
+    one = training(device="cuda", clip_norm=1.0)
+    one.update()
+    for name, function in {"copy": "asarray", "forward": "lstm_sequence", "backward": "lstm_sequence_vjp"}.items():
+        monkeypatch.setattr(table, function, told(name, getattr(table, function)))
+    one.update()
+    assert order == ["copy", "copy", "forward", "backward"]
+
+
+def test_what_the_processor_does_with_a_model_on_the_card(training: Callable) -> None:
+    one = training(device="cuda")
+    there, here = one.model, one.model.copy(device="cpu")
+    assert list(sample(there, one.vocab, length=5)) == list(sample(here, one.vocab, length=5))
+    with pytest.raises(ConfigError, match=r"model\.copy\(device='cpu'\)"):
+        record(there, one.windows.next())
+
+
+def test_an_array_is_not_indexed_by_arrays() -> None:
+    x = kernels.for_device("cuda").zeros((3, 4), np.float32)
+    for index in ([0, 1], np.array([0, 1]), np.ones(3, bool), (slice(None), [1, 2])):
+        with pytest.raises(TypeError, match="integers and slices"):
+            x[index]
+
+
 def test_from_the_command_line(tmp_path: Path) -> None:
     """Train there, inspect it, go on here."""
 
@@ -191,6 +228,8 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     assert device.of(load_run(tmp_path / "run")[0].flat.data) == "cpu"
     seen = micrornn("inspect", "flow", "run", "--json")
     assert seen.returncode == 0 and json.loads(seen.stdout), seen.stderr
+    tf32 = micrornn("train", "--resume", "run", "--num-updates", "3", "--matmul-precision", "tf32", "--json")
+    assert tf32.returncode == 0, tf32.stderr
     more = micrornn("train", "--resume", "run", "--num-updates", "4", "--device", "cpu", "--json")
     assert more.returncode == 0, more.stderr
     assert load(tmp_path / "run" / "last.ckpt")[1]["updates"] == 4

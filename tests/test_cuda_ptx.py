@@ -70,7 +70,6 @@ def stand_in(capability: tuple[int, int]) -> list[tuple[Any, tuple, tuple]]:
     dispatcher = importlib.import_module("numba.cuda.dispatcher")
     card = SimpleNamespace(
         compute_capability=capability, id=0, name="stand-in", MULTIPROCESSOR_COUNT=MULTIPROCESSORS[capability],
-        MAX_SHARED_MEMORY_PER_BLOCK_OPTIN=SHARED[capability],
     )  # fmt: skip
     launches: list[tuple[Any, tuple, tuple]] = []
 

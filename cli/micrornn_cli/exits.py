@@ -15,7 +15,7 @@ class Exit(IntEnum):
     USAGE = 2  # a flag, size or name that makes no sense
     DATA = 3  # text that is missing, empty, undecodable or too short
     CHECKPOINT = 4  # a checkpoint or run folder that cannot be read, written or matched; a report not written
-    DEVICE = 5  # a device that is not there
+    DEVICE = 5  # a device that is not there, or has no memory left
     DIVERGED = 6  # the loss became NaN or infinite
     MISSING = 7  # an extra that is not installed
     INTERRUPTED = 130  # Ctrl-C; the run can be resumed

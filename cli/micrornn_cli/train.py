@@ -135,7 +135,10 @@ class _Job:
                     f"--resume: --{name.replace('_', '-')} was {getattr(self.config, name)} and cannot become {value}; "
                     f"only {', '.join('--' + limit.replace('_', '-') for limit in LIMITS + PLACE)} may change"
                 )
-        self.config = dataclasses.replace(self.config, **{n: value for n, value in changed.items() if n in PLACE})
+        place = {name: value for name, value in changed.items() if name in PLACE}
+        if place.get("device") == "cpu":  # which has one precision
+            place = {"matmul_precision": "float32"} | place
+        self.config = dataclasses.replace(self.config, **place)
         limits = {name: value for name, value in changed.items() if name in LIMITS}
         if limits:
             self.config = dataclasses.replace(

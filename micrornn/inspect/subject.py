@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from micrornn import device
 from micrornn.data import Lanes, Vocab, find
 from micrornn.data.text import Ids
 from micrornn.errors import CheckpointError, ConfigError, DataError
@@ -106,9 +107,10 @@ def open_subject(run: str, text: Sequence[str] = (), which: str = "best",
 
 def recurrent_of(model: Module) -> Recurrent:
     """The recurrent layers of a model. ConfigError if there are none: nothing flows through time then."""
-    if isinstance(model, Recurrent):
-        return model
-    found = [part for part in vars(model).values() if isinstance(part, Recurrent)]
+    found = [model] if isinstance(model, Recurrent) else []
+    found += [part for part in vars(model).values() if isinstance(part, Recurrent)]
     if not found:
         raise ConfigError(f"{type(model).__name__} has no recurrent layer: no gradient flows through time in it")
+    if device.of(found[0].weights["weight_hh_l0"].data) != "cpu":
+        raise ConfigError("a model on a graphics card is inspected as a copy: model.copy(device='cpu')")
     return found[0]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from micrornn import device
 from micrornn.errors import ShapeError
 from micrornn.tape import op
 
@@ -29,9 +30,12 @@ def _(k, saved, dy, needs):
     return (dtable,)
 
 
-def take_ids(name: str, ids: Any, size: int) -> np.ndarray:
+def take_ids(name: str, ids: Any, size: int) -> Any:
     """A copy of the ids as int32: they are needed again on the way back, when the caller's array may hold others.
-    Each must name one of `size` rows, for a kernel does not look whether it does."""
+    Each must name one of `size` rows, for a kernel does not look whether it does. On a graphics card they have been
+    through here before, and nobody writes to them."""
+    if device.of(ids) == "cuda":
+        return ids
     ids = np.asarray(ids)
     if ids.dtype.kind not in "iu":
         raise ShapeError(f"{name}: wanted integers, not {ids.dtype}")

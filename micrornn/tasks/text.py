@@ -19,6 +19,7 @@ from micrornn.data import Vocab
 from micrornn.errors import ConfigError
 from micrornn.layers import Dropout, Embedding, Linear
 from micrornn.ops import cross_entropy, linear_cross_entropy
+from micrornn.ops.embedding import take_ids
 from micrornn.parameters import Flat, Module
 from micrornn.recurrent import Recurrent
 from micrornn.tape import Tensor, no_tape
@@ -73,6 +74,9 @@ class LanguageModel(Module):
     def loss(self, ids: np.ndarray, targets: np.ndarray,
              state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
         """The mean loss in nats per token, and the last state. The logits of a large vocabulary are never all there."""
+        k = kernels.of(self.flat.data)
+        if k.device == "cuda":  # both now: a copy to the card waits for the kernels that are queued before it
+            ids, targets = (k.asarray(take_ids("tokens", array, self.vocab_size)) for array in (ids, targets))
         if self.vocab_size < LARGE_VOCABULARY:
             logits, last = self(ids, state)
             return cross_entropy(logits, targets=targets), last
@@ -151,6 +155,8 @@ def sample(model: LanguageModel, vocab: Vocab, *, length: int, prompt: str = "",
     """
     if not temperature >= 0:
         raise ConfigError(f"--temperature is {temperature}; it must be 0 or more")
+    if model.config.device != "cpu":  # one lane at a time is no work for a card
+        model = model.copy(device="cpu")
     rng = np.random.default_rng(seed)
     newline = "\n" if vocab.kind == "char" else "<eos>"
     ids = vocab.encode(prompt) if prompt else np.array([vocab.tokens.index(newline) if newline in vocab.tokens else 0])

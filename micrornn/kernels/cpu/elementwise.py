@@ -75,10 +75,14 @@ def scale_by(out, x, factor):
         out[i] = x[i] * factor[0]
 
 
-@flat
-def accumulate(out, x):
+@kernel
+def _accumulate(out, x):
     for i in range(out.size):
         out[i] += x[i]
+
+
+def accumulate(out, x):
+    _accumulate(out.reshape(-1), x.reshape(-1))  # as `flat`, but sooner there: small gradients are many
 
 
 @flat

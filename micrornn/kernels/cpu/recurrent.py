@@ -21,6 +21,7 @@ from micrornn.kernels.cpu.product import DEPTH, matmul, pack, packed_size
 from micrornn.kernels.cpu.threads import bound, split, workspace
 
 NEAR = 8 << 20  # bytes of recurrent weights, above which they are split over the cores rather than the lanes
+ALONE = 2 << 20  # the same for a single lane, which cannot be split
 AT_HAND = 3 << 19  # bytes of weights that a core keeps in its second-level cache from one time step to the next
 LANES = TILE_ROWS - 4  # of a part, from which on a single time step is worth a product of its own
 
@@ -38,7 +39,7 @@ def plan(gates, weight_hh, transposed):
     packed: transposed as the way forward wants them, or as the way back does."""
     ready(gates.dtype)
     seq_len, batch_size, columns = gates.shape
-    wide = weight_hh.nbytes > NEAR
+    wide = weight_hh.nbytes > (NEAR if batch_size > 1 else min(NEAR, ALONE))
     parts = split(columns if wide else batch_size, seq_len * batch_size * weight_hh.size)
     return parts, wide, packed(weight_hh, transposed, "weight_hh")
 

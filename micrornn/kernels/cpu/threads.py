@@ -49,14 +49,16 @@ def workspace(shape: int | tuple[int, ...], dtype: np.dtype, name: str = "panels
 
     It begins on a cache line: a vector that lies across two of them takes two loads.
     """
-    dtype = np.dtype(dtype)
-    views = _scratch.__dict__.setdefault(name + dtype.char, {})
-    if shape not in views:
+    views = _scratch.__dict__.setdefault(name, {})
+    found: np.ndarray | None = views.get((dtype, shape))
+    if found is None:
         size = shape if isinstance(shape, int) else math.prod(shape)
-        if "all" not in views or views["all"].size < size:
-            whole = np.empty(size + LINE // dtype.itemsize, dtype)
-            start = -whole.ctypes.data % LINE // whole.itemsize
-            views.clear()
-            views["all"] = whole[start : start + size]
-        views[shape] = views["all"][:size].reshape(shape)
-    return views[shape]
+        whole = views.get(dtype)
+        if whole is None or whole.size < size:
+            new = np.empty(size + LINE // dtype.itemsize, dtype)
+            start = -new.ctypes.data % LINE // new.itemsize
+            for key in [key for key in views if isinstance(key, tuple) and key[0] == dtype]:
+                del views[key]  # they look at the smaller one
+            whole = views[dtype] = new[start : start + size]
+        found = views[dtype, shape] = whole[:size].reshape(shape)
+    return found

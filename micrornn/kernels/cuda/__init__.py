@@ -33,19 +33,15 @@ from micrornn.kernels.cuda.jit import cache_dir
 from micrornn.kernels.cuda.lstm import lstm_sequence, lstm_sequence_vjp
 from micrornn.kernels.cuda.optim import adagrad, adam, momentum, rmsprop, sgd
 from micrornn.kernels.cuda.product import add_bias, matmul
-from micrornn.kernels.cuda.reduce import (
+from micrornn.kernels.cuda.reduce import max, max_vjp, sum, sum_of_squares
+from micrornn.kernels.cuda.rnn import rnn_sequence, rnn_sequence_vjp
+from micrornn.kernels.cuda.rows import (
     cross_entropy,
     cross_entropy_vjp,
-    gather,
     log_softmax,
     log_softmax_vjp,
-    max,
-    max_vjp,
-    scatter_add,
     softmax,
     softmax_vjp,
-    sum,
-    sum_of_squares,
-)  # fmt: skip
-from micrornn.kernels.cuda.rnn import rnn_sequence, rnn_sequence_vjp
+)
 from micrornn.kernels.cuda.step import gru_step, lstm_step, matvec, rnn_step
+from micrornn.kernels.cuda.tables import gather, scatter_add

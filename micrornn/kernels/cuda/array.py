@@ -159,6 +159,9 @@ class Array:
 
     def __getitem__(self, index: Any) -> Array:
         parts = index if isinstance(index, tuple) else (index,)
+        for part in parts:  # of an index array NumPy would make a copy, and a copy of the layout leads nowhere
+            if not (part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice))):
+                raise TypeError(f"an array on the card is indexed by integers and slices, not by {part!r}")
         if not any(part is Ellipsis for part in parts):
             parts = (*parts, ...)  # with it, NumPy gives a view even of a single number
         return Array(self.memory, self.layout[parts])

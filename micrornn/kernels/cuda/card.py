@@ -4,7 +4,6 @@ why_not()               None if they can, else one line: what is missing and wha
 name()                  as its maker calls it
 compute_capability()    (major, minor): which instructions it knows
 multiprocessors()       how many there are
-shared_memory()         bytes of shared memory that a block may ask for, at most
 memory()                (free, all) bytes
 driver()                the newest CUDA version that the driver knows, (major, minor)
 about()                 all of it, for `micrornn info`
@@ -20,7 +19,7 @@ from typing import Any
 from micrornn import device
 from micrornn.kernels.cuda.jit import SIM, cuda
 
-OLDEST = (6, 0)  # the first that can launch a grid whose blocks wait for one another
+OLDEST = (7, 0)  # the first with the loads that acquire, by which blocks wait for one another (recurrent.py)
 INSTALL = "pip install 'micrornn[cuda]'"
 
 
@@ -31,11 +30,11 @@ def why_not() -> str | None:
     reason = _no_driver() or _no_compiler()
     if reason:
         return reason
-    card = cuda.gpus[0]
-    if card.compute_capability < OLDEST:
+    card, oldest = cuda.gpus[0], max(OLDEST, _oldest_compiled())
+    if card.compute_capability < oldest:
         return (
-            f"{_text(card.name)} has compute capability {_version(card.compute_capability)}, and the kernels need "
-            f"cooperative launches, {_version(OLDEST)} or newer; use --device cpu"
+            f"{_text(card.name)} has compute capability {_version(card.compute_capability)}, and the kernels and their "
+            f"compiler need {_version(oldest)} or newer; use --device cpu"
         )
     return _old_driver()
 
@@ -59,6 +58,12 @@ def _no_compiler() -> str | None:
     if importlib.import_module("numba.cuda.cudadrv.nvvm").is_available():
         return None
     return f"there is no compiler for kernels (libnvvm); `{INSTALL}`, or use --device cpu"
+
+
+def _oldest_compiled() -> tuple[int, int]:
+    """The oldest card that the compiler knows: each CUDA version forgets some."""
+    major, minor = importlib.import_module("numba.cuda.cudadrv.nvrtc").get_lowest_supported_cc()
+    return int(major), int(minor)
 
 
 def _old_driver() -> str | None:
@@ -94,11 +99,6 @@ def compute_capability() -> tuple[int, int]:
 def multiprocessors() -> int:
     """How many blocks can work at once, at least."""
     return 1 if SIM else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
-
-
-def shared_memory() -> int:
-    """Bytes of shared memory that a block may ask for, at most."""
-    return 48 * 1024 if SIM else int(cuda.get_current_device().MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
 
 
 def memory() -> tuple[int, int]:

@@ -8,6 +8,7 @@ from typing import Any
 from numba import float32
 
 from micrornn.kernels.cuda.array import empty
+from micrornn.kernels.cuda.barrier import meet, this_thread, together
 from micrornn.kernels.cuda.jit import SIM, THREADS, blocks, cuda, device, kernel, stream
 from micrornn.kernels.cuda.maths import ONE, ZERO, sigmoid, tanh
 from micrornn.kernels.cuda.product import matmul
@@ -19,7 +20,6 @@ from micrornn.kernels.cuda.recurrent import (
     depth_of,
     hold,
     launch,
-    meet,
     message,
     plan,
     products,
@@ -29,8 +29,6 @@ from micrornn.kernels.cuda.recurrent import (
     rows_of,
     sizes,
     stage,
-    this_thread,
-    together,
     turn_of,
 )
 from micrornn.kernels.cuda.tensor import load4

@@ -16,10 +16,8 @@ float32 errors: exp and tanh as CUDA's own library gives them, 2 units in the la
 
 from __future__ import annotations
 
+import importlib
 import math
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
 
 import numpy as np
 from numba import float32
@@ -28,17 +26,6 @@ from micrornn.kernels.cuda.jit import SIM, cuda, device
 
 ZERO, ONE, HALF = np.float32(0), np.float32(1), np.float32(0.5)
 LOWEST = np.float32(-np.inf)
-
-
-def quiet(function: Callable) -> Callable:
-    """For the simulator: as on a card, 1 / 0 and overflow say nothing."""
-
-    @wraps(function)
-    def call(*arguments: Any) -> Any:
-        with np.errstate(all="ignore"):
-            return function(*arguments)
-
-    return call
 
 
 def _exp(x):
@@ -70,6 +57,7 @@ def _bits(key, i):
 
 
 if SIM:  # Python's own functions raise an error where a card's give inf or NaN
+    quiet = importlib.import_module("micrornn.kernels.cuda.simulator").quiet
     exp, log, log1p, sqrt, tanh = (quiet(f) for f in (np.exp, np.log, np.log1p, np.sqrt, np.tanh))
     bits = quiet(_bits)
 else:

@@ -38,7 +38,7 @@ class _Cuda:
 class _Quiet:
     def __init__(self, function: Callable[..., Any]):
         update_wrapper(self, function)
-        self.function, self.__globals__ = function, function.__globals__
+        self.function, self.__globals__ = function, getattr(function, "__globals__", {})
 
     def __call__(self, *arguments: Any) -> Any:
         with np.errstate(all="ignore"):

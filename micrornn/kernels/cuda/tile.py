@@ -1,9 +1,9 @@
 """The kernels behind matrix products: a tile of the product per block of threads.
 
 plain                       kernel 1: a thread per number of the product; nothing is kept near
-tiled(BM, BN, TM, TN)       kernel 2 and 3: the block keeps slices of A and B in shared memory, and each of its threads
-                            TM x TN numbers of the product in registers; with TM = TN = 1 that is kernel 2
-tensor(BM, BN, WM, WN)      the same on tensor cores: each warp holds WM x WN numbers, and multiplies in tf32
+tiled(BM, BN, TM, TN)       kernel 2: the block keeps slices of A and B in shared memory, and each of its threads
+                            TM x TN numbers of the product in registers (4 x 4 or 8 x 8)
+tensor(BM, BN, WM, WN)      kernel 3: the same on tensor cores; each warp holds WM x WN numbers, and multiplies in tf32
 add_parts                   the sum of the parts of a product whose long sum was split
 
 All four transposes are one kernel: only the way in which slices are fetched differs. Memory is read along the rows of
