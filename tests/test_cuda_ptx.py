@@ -183,11 +183,19 @@ def assemble(command: str, ptx: str, capability: tuple[int, int], folder: Path) 
     }
 
 
+def cooperative(kernel: Any, types: tuple, capability: tuple[int, int]) -> bool:
+    """Whether Numba would launch it so that all blocks are on the card at once."""
+    from numba.core import types as numba_types
+
+    compile_cuda = importlib.import_module("numba.cuda.compiler").compile_cuda
+    return bool(compile_cuda(kernel.py_func, numba_types.void, types, cc=capability).library.use_cooperative)
+
+
 def main(capability: tuple[int, int]) -> None:
     from micrornn.kernels.cuda.jit import SIM, cuda
 
     assert not SIM
-    launches = stand_in(capability)
+    launches, seen = stand_in(capability), set()
     assembler = ptxas()
     with tempfile.TemporaryDirectory() as folder:
         work = [(np.float32, *item) for item in launched(launches, np.float32).items()]
@@ -208,6 +216,10 @@ def main(capability: tuple[int, int]) -> None:
                 "f64": [line.strip() for line in ptx.splitlines() if ".f64" in line][:5],
                 "seconds": time.perf_counter() - start,
             }
+            several = variant["several"].cell_contents if "several" in variant else None
+            if several is not None and (kernel.__module__, several) not in seen:
+                seen.add((kernel.__module__, several))
+                row |= {"several": several, "cooperative": cooperative(kernel, types, capability)}
             if assembler and dtype == np.float32:
                 row |= assemble(assembler, ptx, capability, Path(folder))
             print(json.dumps(row), flush=True)
@@ -287,6 +299,13 @@ def test_float32_kernels_do_nothing_in_float64(compiled: Compiled) -> None:
     wrong = {what: row["f64"] for what, _, row in each(compiled) if row["f64"] and not set(row["names"]) <= DOUBLE}
     assert not wrong, json.dumps(wrong, indent=2)
     assert any(row["f64"] for _, _, row in each(compiled)), "sum_of_squares has no float64: the check sees nothing"
+
+
+def test_launches_are_cooperative_where_blocks_wait_for_each_other_and_only_there(compiled: Compiled) -> None:
+    """One that is not would never end; one that need not be would be refused for a grid larger than the card."""
+    rows = [(what, row) for what, _, row in each(compiled) if "cooperative" in row]
+    assert {row["several"] for _, row in rows} == {True, False}
+    assert not [what for what, row in rows if row["cooperative"] != row["several"]]
 
 
 def test_nothing_is_spilled_and_all_fits(compiled: Compiled) -> None:
