@@ -70,14 +70,27 @@ def _largest(row):
 
 
 @kernel(fastmath=REORDER)
-def _exp_into(out, row, shift):
-    """out = exp(row - shift); returns the sum."""
-    for j in range(row.size):
-        out[j] = maths.exp(row[j] - shift)
+def _sum(row):
     total = row.dtype.type(0)
     for j in range(row.size):
-        total += out[j]
+        total += row[j]
     return total
+
+
+@kernel
+def _exp_into(out, row, shift):
+    """out = exp(row - shift); returns the sum. Not for an out that is the row: each number would wait for the last."""
+    for j in range(row.size):
+        out[j] = maths.exp(row[j] - shift)
+    return _sum(out)
+
+
+@kernel
+def _exp_over(row, shift):
+    """The same, written over the row."""
+    for j in range(row.size):
+        row[j] = maths.exp(row[j] - shift)
+    return _sum(row)
 
 
 @kernel
@@ -118,11 +131,11 @@ def log_softmax_vjp(dx, dy, y):
 
 
 @kernel
-def _cross_entropy(loss, probabilities, logits, targets, low, high):
+def _cross_entropy(loss, probabilities, logits, targets, over, low, high):
     for r in range(low, high):
         row, most = probabilities[r], _largest(logits[r])
         at_target = logits[r, targets[r]] - most  # before `probabilities` is written, which may be the same array
-        total = _exp_into(row, logits[r], most)
+        total = _exp_over(row, most) if over else _exp_into(row, logits[r], most)
         share = row.dtype.type(1) / total
         for j in range(row.size):
             row[j] *= share
@@ -130,18 +143,18 @@ def _cross_entropy(loss, probabilities, logits, targets, low, high):
 
 
 @parallel
-def _cross_entropy_parallel(loss, probabilities, logits, targets, parts):
+def _cross_entropy_parallel(loss, probabilities, logits, targets, over, parts):
     for part in prange(parts):
         low, high = bound(part, parts, len(logits)), bound(part + 1, parts, len(logits))
-        _cross_entropy(loss, probabilities, logits, targets, low, high)
+        _cross_entropy(loss, probabilities, logits, targets, over, low, high)
 
 
 def cross_entropy(loss, probabilities, logits, targets):
-    parts = split(len(logits), logits.size * EXP_COST)
+    parts, over = split(len(logits), logits.size * EXP_COST), probabilities is logits
     if parts == 1:
-        _cross_entropy(loss, probabilities, logits, targets, 0, len(logits))
+        _cross_entropy(loss, probabilities, logits, targets, over, 0, len(logits))
     else:
-        _cross_entropy_parallel(loss, probabilities, logits, targets, parts)
+        _cross_entropy_parallel(loss, probabilities, logits, targets, over, parts)
 
 
 @kernel
