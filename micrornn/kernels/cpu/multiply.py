@@ -89,10 +89,7 @@ def _through_table(function: Callable[..., None]) -> Any:
             table = builder.module.globals.get(_NAME)
             if table is None:
                 table = ir.GlobalVariable(builder.module, ir.ArrayType(ir.PointerType(), len(_LOOPS)), _NAME)
-            given = [
-                pointer_to(context, builder, kind, arg) if isinstance(kind, types.Array) else arg
-                for kind, arg in zip(signature.args, args)
-            ]
+            given = [pointer_to(context, builder, kind, arg) for kind, arg in zip(signature.args, args)]
             kind = ir.FunctionType(ir.VoidType(), [arg.type for arg in given])
             at = builder.gep(table, [ir.IntType(64)(0), ir.IntType(64)(place)], source_etype=table.value_type)
             builder.call(builder.load(at, typ=kind.as_pointer()), given)

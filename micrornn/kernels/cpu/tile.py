@@ -184,7 +184,7 @@ def _intrinsic(transposed: bool) -> Any:
 
 
 def pointer_to(context: Any, builder: ir.IRBuilder, kind: Any, value: ir.Value) -> ir.Value:
-    """Where the numbers of an array lie, or a pointer as it is."""
+    """Where the numbers of an array lie; a pointer, or a number, as it is."""
     return context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
 
 
