@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from micrornn.errors import ConfigError
+from micrornn.errors import ConfigError, quoted
+from micrornn.schema import Rule
 
 
 def cache_home() -> Path:
@@ -42,8 +43,8 @@ def setting(default: Any, help: str, *, low: float | None = None, high: float | 
             size: bool = False) -> Any:  # fmt: skip
     """A field: `low <= value <= high`, or `above < value < below`, or one of `choices`; `size`: a number of bytes,
     that may be written as 500MB."""
-    meta = {"help": help, "low": low, "high": high, "choices": choices, "above": above, "below": below, "size": size}
-    return field(default=default, metadata=meta)
+    rule = Rule(type(default), low=low, high=high, above=above, below=below, choices=choices)
+    return field(default=default, metadata={"help": help, "rule": rule, "choices": choices, "size": size})
 
 
 @dataclass(frozen=True)
@@ -137,32 +138,17 @@ class Config:
             if name not in known:
                 close = difflib.get_close_matches(name, known, 1)
                 hint = f"; did you mean {close[0]}?" if close else ""
-                raise ConfigError(f"{where} has no setting {name!r}{hint}")
+                raise ConfigError(f"{where} has no setting {quoted(name)}{hint}")
         return cls(**values)
 
 
 def check(entry: dataclasses.Field[Any], value: Any) -> Any:
     """The value in the field's own type, or ConfigError that says what was got and what is allowed."""
-    flag, kind, meta = "--" + entry.name.replace("_", "-"), type(entry.default), entry.metadata
-    if meta["size"] and isinstance(value, str):
+    flag = "--" + entry.name.replace("_", "-")
+    if entry.metadata["size"] and isinstance(value, str):
         value = parse_size(value, flag)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not kind:
-        raise ConfigError(f"{flag} must be {_article(kind)}, not {value!r}")
-    if meta["choices"] and value not in meta["choices"]:
-        raise ConfigError(f"{flag}: there is no {value!r}; choose one of {', '.join(meta['choices'])}")
-    if kind in (int, float):
-        fits = (
-            value == value  # no NaN
-            and (meta["low"] is None or value >= meta["low"])
-            and (meta["high"] is None or value <= meta["high"])
-            and (meta["above"] is None or value > meta["above"])
-            and (meta["below"] is None or value < meta["below"])
-        )
-        if not fits:
-            raise ConfigError(f"{flag} is {value}; it must be {allowed(entry)}")
-    return value
+    rule: Rule = entry.metadata["rule"]
+    return rule.check(value, flag, ConfigError)
 
 
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -175,22 +161,10 @@ def parse_size(text: str, flag: str) -> int:
         number, unit = found.groups() if found else ("", "")
         return int(float(number) * UNITS[unit.upper() or "B"])
     except (ValueError, KeyError, OverflowError):
-        raise ConfigError(f"{flag} is {text!r}; it must be a size such as 500MB or 2GB") from None
-
-
-def _article(kind: type) -> str:
-    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[kind]
+        raise ConfigError(f"{flag} is {quoted(text)}; it must be a size such as 500MB or 2GB") from None
 
 
 def allowed(entry: dataclasses.Field[Any]) -> str:
     """The range of a number in words."""
-    meta, parts = entry.metadata, []
-    if meta["low"] is not None:
-        parts.append(f"{meta['low']} or more")
-    if meta["above"] is not None:
-        parts.append(f"above {meta['above']}")
-    if meta["below"] is not None:
-        parts.append(f"below {meta['below']}")
-    if meta["high"] is not None:
-        parts.append(f"at most {meta['high']:g}" if meta["high"] < 1e6 else f"at most {meta['high']:.3g}")
-    return ", ".join(parts)
+    rule: Rule = entry.metadata["rule"]
+    return rule.range()

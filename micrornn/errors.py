@@ -8,9 +8,36 @@ MicrornnError        the root: a user's mistake or the machine's limit, never a 
   ConfigError        a size, name or option that makes no sense
   DivergedError      a loss or gradient that became NaN or infinite
   MissingError       an extra that is not installed
+
+quoted(value)        a value as a message repeats it: never more than a part of a line
 """
 
 from __future__ import annotations
+
+import os
+import reprlib
+from typing import Any
+
+MOST_QUOTED = 80  # characters of a value that a message repeats
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = MOST_QUOTED - 10
+_short.maxlong, _short.maxlevel = 40, 3
+
+
+def quoted(value: Any) -> str:
+    """`repr(value)`, cut in the middle where it is long: of whatever size and depth the value is."""
+    try:
+        text = _short.repr(value)
+    except (ValueError, RecursionError):  # Python writes no integer of more than 4,300 digits
+        size = f" of {value.bit_length():,} bits" if isinstance(value, int) else ""
+        text = f"<{type(value).__name__}{size}>"
+    return text if len(text) <= MOST_QUOTED else f"{text[: MOST_QUOTED - 23]}...{text[-20:]}"
+
+
+def named(path: str | os.PathLike[str]) -> str:
+    """A path as a message names it: its end, where it is longer than three lines."""
+    text = str(path)
+    return text if len(text) <= 240 else f"...{text[-200:]}"
 
 
 class MicrornnError(Exception):

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from micrornn import kernels
-from micrornn.errors import ConfigError
+from micrornn.errors import ConfigError, quoted
 from micrornn.parameters import Flat
 
 # What an optimizer's option or a schedule's number may be, wherever it occurs: in words, and as a check.
@@ -44,13 +44,13 @@ def parse_optimizer(text: str) -> tuple[str, dict[str, float]]:
     """`name` or `name:option=number,...` -> (name, all its options). ConfigError names what there is."""
     name, _, rest = text.partition(":")
     if name not in OPTIMIZERS:
-        raise ConfigError(f"there is no optimizer {name!r}; choose one of {', '.join(OPTIMIZERS)}")
+        raise ConfigError(f"there is no optimizer {quoted(name)}; choose one of {', '.join(OPTIMIZERS)}")
     options = dict(OPTIMIZERS[name][2])
     for part in filter(None, rest.split(",")):
         key, _, value = part.partition("=")
         if key not in options:
             known = ", ".join(options) or "none"
-            raise ConfigError(f"optimizer {name} has no option {key!r}; it has: {known}")
+            raise ConfigError(f"optimizer {name} has no option {quoted(key)}; it has: {known}")
         options[key] = _number(value, key, f"optimizer {name}: {key}")
     return name, options
 
@@ -62,7 +62,7 @@ def _number(text: str, name: str, what: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ConfigError(f"{what} must be a number, not {text!r}")
+        raise ConfigError(f"{what} must be a number, not {quoted(text)}")
     words, fits = RANGES[name]
     if not fits(value):
         raise ConfigError(f"{what} is {value:g}; it must be {words}")
@@ -147,12 +147,12 @@ class Schedule:
         for part in text.split("+"):
             name, *given = part.split(":")
             if name not in SCHEDULES:
-                raise ConfigError(f"there is no schedule {name!r}; choose one of {', '.join(SCHEDULES)}")
+                raise ConfigError(f"there is no schedule {quoted(name)}; choose one of {', '.join(SCHEDULES)}")
             function, wanted = SCHEDULES[name]
             defaults = list(wanted.values())
             if len(given) > len(wanted) or None in defaults[len(given) :]:
-                raise ConfigError(f"schedule {part!r}: write {':'.join([name, *map(str.upper, wanted)])}")
-            numbers = [_number(value, key, f"schedule {part!r}: {key}") for key, value in zip(wanted, given)]
+                raise ConfigError(f"schedule {quoted(part)}: write {':'.join([name, *map(str.upper, wanted)])}")
+            numbers = [_number(value, key, f"schedule {quoted(part)}: {key}") for key, value in zip(wanted, given)]
             self.parts.append((function, numbers + [n for n in defaults[len(numbers) :] if n is not None]))
 
     def __call__(self, update: int) -> float:

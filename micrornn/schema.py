@@ -1,0 +1,112 @@
+"""What may stand in a file, a variable or a flag: checked before it is used.
+
+Rule               what one value may be: type, range, choices, length, what its items are
+check_table        a table of names and values against a rule for each: what is missing, what is wrong
+
+The settings (config.py), the meta of a checkpoint, config.toml, JSON lines and vocabularies are read through this.
+A file that can be read is not yet one to be trusted: it may be of another version, mended by hand, or made up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from micrornn.errors import MicrornnError, quoted
+
+_WORDS = {
+    int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list", dict: "a table",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a value may be.
+
+    kind           int, float, bool, str, list or dict; a whole number is a float too, true and false are neither
+    low, high      low <= value <= high
+    above, below   above < value < below
+    finite         no infinity; NaN is never a number
+    choices        one of these
+    most           the most characters of a text, items of a list or table
+    items          the rule for each item of a list, each value of a table
+    none           None will do as well
+    optional       it may be missing from its table
+    """
+
+    kind: type
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    below: float | None = None
+    finite: bool = False
+    choices: tuple[str, ...] = ()
+    most: int | None = None
+    items: Rule | None = None
+    none: bool = False
+    optional: bool = False
+
+    def check(self, value: Any, name: str, error: type[MicrornnError]) -> Any:
+        """The value, a whole number as a float where that is wanted; or `error`, which says what was got under this
+        name and what is allowed."""
+        if value is None and self.none:
+            return None
+        if self.kind is float and type(value) is int:
+            try:
+                value = float(value)
+            except OverflowError:  # 10**400
+                value = math.inf if value > 0 else -math.inf
+        kind: Any = self.kind
+        if type(value) is not kind:
+            raise error(f"{name} must be {_WORDS[self.kind]}, not {quoted(value)}")
+        if self.choices and value not in self.choices:
+            raise error(f"{name}: there is no {quoted(value)}; choose one of {', '.join(self.choices)}")
+        if self.kind in (int, float) and not self._in_range(value):
+            raise error(f"{name} is {quoted(value)}; it must be {self.range() or 'a finite number'}")
+        if self.most is not None and len(value) > self.most:
+            what = "characters" if self.kind is str else "items"
+            raise error(f"{name} has {len(value):,} {what}; it may have at most {self.most:,}")
+        if self.items is not None:
+            pairs = value.items() if self.kind is dict else enumerate(value)
+            checked = [(at, self.items.check(item, f"{name}[{quoted(at)}]", error)) for at, item in pairs]
+            return dict(checked) if self.kind is dict else [item for _, item in checked]
+        return value
+
+    def _in_range(self, value: float) -> bool:
+        return (
+            value == value  # no NaN
+            and not (self.finite and value in (math.inf, -math.inf))
+            and (self.low is None or value >= self.low)
+            and (self.high is None or value <= self.high)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+
+    def range(self) -> str:
+        """The range of a number in words; empty if there is none."""
+        parts = []
+        if self.low is not None:
+            parts.append(f"{self.low} or more")
+        if self.above is not None:
+            parts.append(f"above {self.above}")
+        if self.below is not None:
+            parts.append(f"below {self.below}")
+        if self.high is not None:
+            parts.append(f"at most {self.high:g}" if self.high < 1e6 else f"at most {self.high:.3g}")
+        return ", ".join(parts)
+
+
+def check_table(values: Any, rules: Mapping[str, Rule], where: str, error: type[MicrornnError]) -> dict[str, Any]:
+    """The values of a table, each as its rule has it; one without a rule stays as it is. `error` names the first that
+    is missing or wrong, and `where` it stands."""
+    if not isinstance(values, Mapping):
+        raise error(f"{where} must be a table of names and values, not {quoted(values)}")
+    found = dict(values)
+    for name, rule in rules.items():
+        if name in values:
+            found[name] = rule.check(values[name], f"{where}: {name}", error)
+        elif not rule.optional:
+            raise error(f"{where}: {name} is missing")
+    return found
