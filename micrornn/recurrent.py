@@ -9,13 +9,15 @@ One recurrence, three granularities, the same numbers:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from micrornn import kernels
 from micrornn.cells import State, Weights, bias_with_forget, find_cell
 from micrornn.errors import ConfigError, ShapeError
-from micrornn.ops import clip_message, concatenate, dropout, reshape, stack, where
+from micrornn.ops import clip_message, concatenate, dropout, mask_message, reshape, stack, where
+from micrornn.ops.masks import take_mask
 from micrornn.parameters import Initializer, Module, Parameter, zeros
 from micrornn.tape import Tensor, stamp
 
@@ -102,18 +104,21 @@ class Recurrent(Module):
             return [[blank] * (self.num_layers * len(self.directions))] * len(self.cell.states)
         return [list(rows) for rows in (self.initial(batch_size) if state is None else state)]
 
-    def __call__(self, x: Tensor, state: Sequence[Tensor] | None = None, mask: np.ndarray | None = None,
+    def __call__(self, x: Tensor, state: Sequence[Tensor] | None = None, mask: Any = None,
                  lengths: Sequence[int] | None = None) -> tuple[Tensor, State]:  # fmt: skip
         """Outputs of every step and the last states.
 
         state     what `initial` gives: one tensor (layers * directions, B, H) for h, for the LSTM a second for c
-        mask      (seq_len, batch_size) bool. A masked step carries the state over; its gradient is exactly zero
+        mask      (seq_len, batch_size) bool. A masked step carries the state over; its gradient is exactly zero.
+                  What stands in x there, NaN for one, is never looked at; the output there repeats the state, and
+                  what comes back to it goes to that state, unless it is NaN or infinite
         lengths   how many first steps of each lane count: the usual mask, made here
         """
         if lengths is not None:
             if np.size(lengths) and np.max(lengths) > x.shape[0]:
                 raise ShapeError(f"{self.cell.name}: a length of {np.max(lengths)}, but x has {x.shape[0]} time steps")
             mask = np.arange(x.shape[0])[:, None] < np.asarray(lengths)[None, :]
+        mask = None if mask is None else take_mask(self.cell.name, mask)
         self._check(x, state, mask)
         states = self._rows(x.shape[1], state)
         last: list[list[Tensor]] = [[] for _ in self.cell.states]
@@ -153,11 +158,19 @@ class Recurrent(Module):
                 else:
                     if self.clip_message:
                         state = tuple(clip_message(s, limit=self.clip_message) for s in state)
-                    new = self.cell.step(inputs[t], state, weights)
-                    keep = None if row is None else row[0][:, None]
-                    state = new if keep is None else tuple(where(n, s, mask=keep) for n, s in zip(new, state))
+                    state = self._step(inputs[t], state, weights, None if row is None else row[0][:, None])
                 outputs[t] = state[0]
-        return stack(*outputs), state
+        y = stack(*outputs)
+        return (y if mask is None else mask_message(y, mask=mask)), state
+
+    def _step(self, x: Tensor, state: State, weights: Weights, mask: np.ndarray | None) -> State:
+        """One time step out of primitive ops. Lanes that are masked (B, 1) step from zeros to nowhere: what stands in
+        their x and state meets no product, on the way forward or back, and their state is carried over."""
+        if mask is None:
+            return self.cell.step(x, state, weights)
+        x, *before = (where(part, 0.0, mask=mask) for part in (x, *state))
+        new = self.cell.step(x, tuple(before), weights)
+        return tuple(where(n, s, mask=mask) for n, s in zip(new, state))
 
     def _check(self, x: Tensor, state: Sequence[Tensor] | None, mask: np.ndarray | None) -> None:
         if x.ndim != 3 or x.shape[2] != self.input_size or 0 in x.shape:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_ops import ROWS, calls
+from test_ops import MASKED, MASKED_LOSSES, ROWS, calls
 
 from micrornn import device, kernels, ops
 from micrornn.checkpoint import load
@@ -96,6 +96,34 @@ def test_every_granularity_gives_the_numbers_of_the_cpu(cell: str, granularity: 
         found.append([device.host(array) for array in (y.data, last[0].data, *gradients)])
     for ours, cpu in zip(*found, strict=True):
         np.testing.assert_allclose(ours, cpu, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("granularity", ["primitive", "sequence"])
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_what_is_masked_is_never_looked_at(cell: str, granularity: str) -> None:
+    model, found = Recurrent(cell, 2, 3, granularity=granularity), []
+    model.to("cuda")
+    for there in (0.5, np.nan):
+        numbers, dy = np.ones((2, 3, 2), np.float32), np.ones((2, 3, 3), np.float32)
+        numbers[1, 0] = numbers[:, 2] = there
+        dy[1, 0] = 0 if there == 0.5 else there
+        x = Tensor(kernels.for_device("cuda").asarray(numbers), True)
+        with Tape() as tape:
+            y, _ = model(x, mask=[[True, True, False], [False, True, False]])
+        gradients = tape.cotangents([x, *model.weights.values()], [y], [dy])
+        found.append([device.host(array) for array in (y.data, *gradients)])
+    for nan, plain in zip(*found, strict=True):
+        assert np.isfinite(nan).all() and (nan == plain).all()
+
+
+@pytest.mark.parametrize("name", MASKED_LOSSES)
+def test_what_is_masked_in_a_loss_is_never_looked_at(name: str) -> None:
+    shapes, targets, odd = MASKED_LOSSES[name]
+    inputs = [np.random.default_rng(0).normal(size=shape) for shape in shapes]
+    inputs[0][~MASKED], targets = np.nan, np.where(MASKED, targets, odd[0])
+    loss, *gradients = run_op(name, there([Tensor(x, True) for x in inputs]), {"targets": targets, "mask": MASKED})
+    assert np.isfinite(loss) and all(np.isfinite(array).all() for array in gradients)
+    assert not gradients[0][~MASKED].any() and gradients[0][MASKED].all()
 
 
 def test_inputs_on_two_devices_are_refused() -> None:

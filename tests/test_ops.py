@@ -85,6 +85,7 @@ ROWS: dict[str, list[Row]] = {
     "dropout": [Row(ONE, [{"rate": 0.4, "key": 5}]),
                 Row(ONE, [{"rate": 0, "key": 5}], plain=lambda x, rate, key: x)],
     "clip_message": [Row(ONE, [{"limit": 9.0}], plain=lambda x, limit: x)],  # clipping: a test of its own
+    "mask_message": [Row([((3, 4),), ((3, 4, 2),)], [{"mask": MASK}], plain=lambda x, mask: x)],
     "matmul": [Row([((1, 1), (1, 1)), ((3, 4), (4, 5)), ((2, 3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)),
                     ((2, 1, 3, 4), (2, 1, 4, 2)), ((13, 7), (7, 1))], plain=np.matmul)],
     "linear": [Row([((4,), (5, 4), (5,)), ((3, 4), (5, 4), (5,)), ((2, 3, 4), (1, 4), (1,))],
@@ -257,6 +258,64 @@ def test_clip_message_limits_what_goes_back_and_nothing_else(table: str) -> None
     assert tape.cotangents([x], [y], [[5.0, -1.5, -9.0]])[0].tolist() == [2, -1.5, -2]
 
 
+def test_mask_message_drops_what_is_not_finite_where_nothing_counts(table: str) -> None:
+    x = Tensor(np.zeros((2, 3)), True)
+    with Tape() as tape:
+        y = ops.mask_message(x, mask=[True, False])
+    dx = tape.cotangents([x], [y], [[[1, np.nan, np.inf], [4, np.nan, -np.inf]]])[0]
+    np.testing.assert_array_equal(dx, [[1, np.nan, np.inf], [4, 0, 0]])
+
+
+MASKED = np.array([[True, False, True], [False, True, True]])
+# loss -> (shapes of its inputs, for targets that fit, what stands for a target under the mask)
+MASKED_LOSSES: dict[str, tuple[list[Shape], np.ndarray, Sequence[Any]]] = {
+    "cross_entropy": ([(2, 3, 5)], np.array([[4, 0, 1], [2, 2, 3]]), (-100, -1, 2**40)),
+    "linear_cross_entropy": ([(2, 3, 4), (5, 4), (5,)], np.array([[4, 0, 1], [2, 2, 3]]), (-1, 5, -(2**62))),
+    "binary_cross_entropy": ([(2, 3)], np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 1.0]]), (np.nan, np.inf, 1e300)),
+    "mean_squared_error": ([(2, 3)], np.array([[1.0, 0.0, 7.0], [-3.0, 1.0, 2.0]]), (np.nan, -np.inf, 1e300)),
+}
+
+
+@pytest.mark.parametrize("name", MASKED_LOSSES)
+def test_what_is_masked_in_a_loss_is_never_looked_at(name: str, table: str) -> None:
+    """Bit by bit the loss and the gradients of a run with ordinary numbers there; exactly zero under the mask."""
+    shapes, fits, odd = MASKED_LOSSES[name]
+    found = []
+    for there, target in zip((0.2, np.nan, np.inf, -np.inf), (fits[0, 1], *odd)):
+        rng = np.random.default_rng(3)
+        inputs = [Tensor(rng.normal(size=shape), True) for shape in shapes]
+        targets, mask = fits.copy(), MASKED.tolist()
+        inputs[0].data[~MASKED] = there
+        targets[~MASKED] = target
+        with Tape() as tape:
+            loss = OPS[name](*inputs, targets=targets, mask=mask)
+        found.append([loss.data, *tape.cotangents(inputs, [loss], [0.7])])
+    assert not found[0][1][~MASKED].any() and found[0][1][MASKED].all()
+    for other in found[1:]:
+        for one, plain in zip(other, found[0], strict=True):
+            assert np.isfinite(one).all() and (one == plain).all()
+
+
+@pytest.mark.parametrize("name", MASKED_LOSSES)
+def test_a_loss_of_nothing_is_zero(name: str) -> None:
+    shapes, fits, _ = MASKED_LOSSES[name]
+    x, *weights = [Tensor(np.full(shape, np.nan if i == 0 else 1.0), True) for i, shape in enumerate(shapes)]
+    with Tape() as tape:
+        loss = OPS[name](x, *weights, targets=fits, mask=np.zeros((2, 3), bool))
+    assert loss.item() == 0 and not any(g.any() for g in tape.cotangents([x, *weights], [loss]))
+
+
+@pytest.mark.parametrize("mask", [[[True, False], [True]], "yes", [[0.5, 1.0], [0.0, 0.0]], [[2, 0], [1, 1]], object()])
+def test_masks_that_are_none_are_refused(mask: Any) -> None:
+    x = Tensor(np.ones((2, 2)))
+    for call in (
+        lambda: ops.mean_squared_error(x, targets=np.ones((2, 2)), mask=mask),
+        lambda: ops.where(x, 0.0, mask=mask),
+    ):
+        with pytest.raises(ConfigError, match="mask"):
+            call()
+
+
 def test_operators_are_the_ops() -> None:
     x, y = np.array([[1, 2], [3, 5]], np.float32), np.array([[2, 4], [0.5, 1]], np.float32)
     a, b = Tensor(x), Tensor(y)
@@ -322,6 +381,7 @@ MISTAKES: list[tuple[str, list[Tensor], dict[str, Any], list[str]]] = [  # op, i
     ("lstm", wrong(4, 2, 2, (3, 4)), {}, ["lstm", "(3, 4)", "(3, 5)"]),
     ("lstm", wrong(4, 2, 6, (5,)), {}, ["lstm", "(5,)", "(20,)"]),
     ("lstm", wrong(4, 2, 0, (2, 3, 4)), {"mask": MASK}, ["(3, 4)", "(2, 3)"]),
+    ("mask_message", blank((2, 3)), {"mask": [True, False, True]}, ["(3,)", "(2, 3)"]),
 ]  # fmt: skip
 
 

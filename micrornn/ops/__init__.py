@@ -9,6 +9,7 @@ Every op stands next to its VJP, with the formula, written once for every device
     loss          cross_entropy linear_cross_entropy binary_cross_entropy mean_squared_error cosine_similarity
     embedding     embedding
     recurrent     rnn lstm gru
+    masks         mask_message
 """
 
 from micrornn.ops.elementwise import (
@@ -36,6 +37,7 @@ from micrornn.ops.loss import (
     linear_cross_entropy,
     mean_squared_error,
 )
+from micrornn.ops.masks import mask_message
 from micrornn.ops.recurrent import gru, lstm, rnn
 from micrornn.ops.reduce import log_softmax, max, mean, softmax, sum
 from micrornn.ops.shape import concatenate, getitem, reshape, split, stack, transpose, unstack

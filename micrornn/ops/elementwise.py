@@ -7,6 +7,7 @@ import numpy as np
 from micrornn.errors import ShapeError
 from micrornn.kernels import Kernels
 from micrornn.ops.axes import fold, spread
+from micrornn.ops.masks import take_mask
 from micrornn.tape import op
 
 
@@ -192,8 +193,14 @@ def _(k, y, dy, needs):
 
 @op
 def where(k, a, b, *, mask):
-    """y = a where mask, else b;  da = dy where mask, db = dy where not. mask (bool) broadcasts like a and b."""
-    mask = np.array(mask, bool)  # a copy: the way back needs it as it is now
+    """y = a where mask, else b;  da = dy where mask, db = dy where not. mask (bool) broadcasts like a and b.
+
+    It selects: what stands in the input that is not taken, NaN for one, changes neither y nor what flows back from it,
+    and the cotangent of what is not taken is exactly zero. But it cannot mend what made that input. A VJP multiplies
+    this zero by its slope, and 0 * inf is NaN: where(x > 0, sqrt(x), 0) has a gradient of NaN at x = 0, as in other
+    libraries. The same holds for log, div and a power below 1. Write sqrt(where(x > 0, x, 1)) inside the where.
+    """
+    mask = take_mask("where", mask)
     try:
         shape = np.broadcast_shapes(a.shape, b.shape, mask.shape)
     except ValueError:

@@ -30,15 +30,17 @@ def _(k, saved, dy, needs):
     return (dtable,)
 
 
-def take_ids(name: str, ids: Any, size: int) -> Any:
+def take_ids(name: str, ids: Any, size: int, mask: np.ndarray | None = None) -> Any:
     """A copy of the ids as int32: they are needed again on the way back, when the caller's array may hold others.
-    Each must name one of `size` rows, for a kernel does not look whether it does. On a graphics card they have been
-    through here before, and nobody writes to them."""
+    Each must name one of `size` rows, for a kernel does not look whether it does; where a mask is False an id may be
+    anything, and becomes 0. On a graphics card they have been through here before, and nobody writes to them."""
     if device.of(ids) == "cuda":
         return ids
     ids = np.asarray(ids)
     if ids.dtype.kind not in "iu":
         raise ShapeError(f"{name}: wanted integers, not {ids.dtype}")
+    if mask is not None and mask.shape == ids.shape:
+        ids = np.where(mask, ids, 0)
     if ids.size and (ids.min() < 0 or ids.max() >= size):
         raise ShapeError(f"{name}: indices lie in {ids.min()}..{ids.max()}, wanted 0..{size - 1}")
     return np.array(ids, np.int32, order="C")

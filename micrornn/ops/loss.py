@@ -1,4 +1,8 @@
-"""Losses: cross-entropy, binary cross-entropy, mean squared error, and cosine similarity."""
+"""Losses: cross-entropy, binary cross-entropy, mean squared error, and cosine similarity.
+
+A mask (bool, one for each position) selects: what stands where it is False, NaN or a padding symbol such as -100, is
+not looked at, and the gradient there is exactly zero. If nothing is left to average, the loss is 0.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +15,34 @@ from micrornn.kernels import Kernels
 from micrornn.ops.axes import sum_axis
 from micrornn.ops.elementwise import sqrt
 from micrornn.ops.embedding import take_ids
+from micrornn.ops.masks import keep, take_mask
 from micrornn.ops.reduce import sum as sum_op
 from micrornn.tape import Tensor, op
 
 
-def _weights(k: Kernels, name: str, shape: tuple[int, ...], mask: Any, dtype: Any) -> np.ndarray:
+def _weights(k: Kernels, mask: np.ndarray | None, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """What each position counts in the mean: 1 / the number of unmasked ones, 0 where masked."""
     if mask is None:
         return k.full(shape, 1 / max(1, int(np.prod(shape))), dtype)
-    mask = np.asarray(mask, bool)
+    return k.asarray(mask.astype(dtype) / max(1, int(mask.sum())), dtype)
+
+
+def _mask(name: str, mask: Any, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The mask as bool, of the shape of the positions."""
+    if mask is None:
+        return None
+    mask = take_mask(name, mask)
     if mask.shape != shape:
         raise ShapeError(f"{name}: mask {mask.shape}, wanted {shape}, one for each position")
-    return k.asarray(mask.astype(dtype) / max(1, int(mask.sum())), dtype)
+    return mask
+
+
+def _numbers(name: str, targets: Any, x: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """A copy of the targets, one for each number of x, with 0 where masked: the way back needs them as they are now."""
+    targets = np.array(targets, x.dtype, order="C")
+    if targets.shape != x.shape:
+        raise ShapeError(f"{name}: targets {targets.shape}, x {x.shape}; must be equal")
+    return targets if mask is None else np.where(mask, targets, x.dtype.type(0))
 
 
 def _mean(k: Kernels, losses: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -38,15 +58,18 @@ def cross_entropy(k, logits, *, targets, mask=None):
     logits (..., V), targets integers (...), mask bool (...): False does not count. In nats.
     """
     size = logits.shape[-1]
-    targets = take_ids("cross_entropy targets", targets, size)
+    mask = _mask("cross_entropy", mask, logits.shape[:-1])
+    targets = take_ids("cross_entropy targets", targets, size, mask)
     if targets.shape != logits.shape[:-1]:
         raise ShapeError(
             f"cross_entropy: targets {targets.shape} for logits {logits.shape}; wanted {logits.shape[:-1]}"
         )
+    if mask is not None:
+        logits = keep(k, logits, mask)
     rows, flat = logits.reshape(-1, size), k.asarray(targets.reshape(-1))
     losses, probabilities = k.empty(flat.shape, logits.dtype), k.empty(rows.shape, logits.dtype)
     k.cross_entropy(losses, probabilities, rows, flat)
-    weights = _weights(k, "cross_entropy", targets.shape, mask, logits.dtype).reshape(-1)
+    weights = _weights(k, mask, targets.shape, logits.dtype).reshape(-1)
     return _mean(k, losses, weights), (probabilities, flat, weights, logits.shape)
 
 
@@ -77,10 +100,13 @@ def linear_cross_entropy(k, x, weight, bias, *, targets, mask=None, gradient=Tru
             f"linear_cross_entropy: x {x.shape}, weight {weight.shape}, bias {bias.shape}; "
             "wanted (..., D), (V, D) and (V,)"
         )
-    targets = take_ids("linear_cross_entropy targets", targets, size)
+    mask = _mask("linear_cross_entropy", mask, x.shape[:-1])
+    targets = take_ids("linear_cross_entropy targets", targets, size, mask)
     if targets.shape != x.shape[:-1]:
         raise ShapeError(f"linear_cross_entropy: targets {targets.shape} for x {x.shape}; wanted {x.shape[:-1]}")
-    weights = _weights(k, "linear_cross_entropy", targets.shape, mask, x.dtype).reshape(-1)
+    if mask is not None:
+        x = keep(k, x, mask)
+    weights = _weights(k, mask, targets.shape, x.dtype).reshape(-1)
     inputs: Any = x.reshape(-1, x.shape[-1]), weight, bias, k.asarray(targets.reshape(-1)), weights
     losses, gradients = _in_blocks(k, *inputs, gradient=gradient)
     return _mean(k, losses, weights), (x.shape, inputs, gradients)
@@ -123,12 +149,13 @@ def _in_blocks(k: Kernels, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, 
 @op
 def binary_cross_entropy(k, logits, *, targets, mask=None):
     """y = mean of -t ln s(x) - (1 - t) ln(1 - s(x)), s the sigmoid;  dx = dy w (s(x) - t). Targets in 0..1, nats."""
-    targets = np.array(targets, logits.dtype, order="C")  # a copy: the way back needs it as it is now
-    if targets.shape != logits.shape:
-        raise ShapeError(f"binary_cross_entropy: targets {targets.shape}, logits {logits.shape}; must be equal")
+    mask = _mask("binary_cross_entropy", mask, logits.shape)
+    targets = _numbers("binary_cross_entropy", targets, logits, mask)
+    if mask is not None:
+        logits = keep(k, logits, mask)
     losses, targets = k.empty(logits.shape, logits.dtype), k.asarray(targets)
     k.binary_cross_entropy(losses, logits, targets)
-    weights = _weights(k, "binary_cross_entropy", logits.shape, mask, logits.dtype)
+    weights = _weights(k, mask, logits.shape, logits.dtype)
     return _mean(k, losses, weights), (logits, targets, weights)
 
 
@@ -144,13 +171,14 @@ def _(k, saved, dy, needs):
 @op
 def mean_squared_error(k, x, *, targets, mask=None):
     """y = mean of (x - target)^2;  dx = 2 dy w (x - target)."""
-    targets = np.array(targets, x.dtype, order="C")
-    if targets.shape != x.shape:
-        raise ShapeError(f"mean_squared_error: targets {targets.shape}, x {x.shape}; must be equal")
+    mask = _mask("mean_squared_error", mask, x.shape)
+    targets = _numbers("mean_squared_error", targets, x, mask)
+    if mask is not None:
+        x = keep(k, x, mask)
     off, squares = k.empty(x.shape, x.dtype), k.empty(x.shape, x.dtype)
     k.sub(off, x, k.asarray(targets))
     k.mul(squares, off, off)
-    weights = _weights(k, "mean_squared_error", x.shape, mask, x.dtype)
+    weights = _weights(k, mask, x.shape, x.dtype)
     return _mean(k, squares, weights), (off, weights)
 
 

@@ -3,7 +3,8 @@
 A single time step is a sequence of one. The equations are on the reference page (kernels/reference.py).
 
     x (T, B, D), h_0 (B, H), weight_ih (G H, D), weight_hh (G H, H), bias_ih, bias_hh (G H,)
-    mask (T, B) bool or None; reverse: from the last step to the first; clip: limit of the message passed back
+    mask (T, B) bool or None: what stands in x at a masked step is never looked at
+    reverse: from the last step to the first; clip: limit of the message passed back
     -> y (T, B, H), h_n (B, H), and c_n for the LSTM
 
 The kernels project the inputs, step by step or all at once; all weight gradients are one product behind the loop.
@@ -21,6 +22,7 @@ import numpy as np
 from micrornn.errors import ShapeError
 from micrornn.kernels import Kernels
 from micrornn.ops.axes import sum_axis
+from micrornn.ops.masks import drop_nonfinite, keep, take_mask
 from micrornn.tape import op
 
 NO_MASK = np.ones((0, 0), bool)
@@ -43,16 +45,17 @@ def _prepare(k: Kernels, name: str, gates: int, x: np.ndarray, states: list[np.n
     for bias in biases:
         if bias.shape != (gates * size,):
             raise ShapeError(f"{name}: bias {bias.shape}, wanted ({gates}H,) = ({gates * size},)")
-    if mask is None:
-        mask = NO_MASK
-    elif np.shape(mask) != (seq_len, batch_size):
-        raise ShapeError(f"{name}: mask {np.shape(mask)}, wanted (T, B) = ({seq_len}, {batch_size})")
+    mask = NO_MASK if mask is None else take_mask(name, mask)
+    if mask is not NO_MASK and mask.shape != (seq_len, batch_size):
+        raise ShapeError(f"{name}: mask {mask.shape}, wanted (T, B) = ({seq_len}, {batch_size})")
+    if mask.size:
+        x = keep(k, x, mask)
     rows = []
     for state in states:
         row = k.empty((seq_len + 1, batch_size, size), x.dtype)
         row[seq_len if reverse else 0] = state
         rows.append(row)
-    mask = k.asarray(np.array(mask, bool))  # a copy: the way back needs it as it is now
+    mask = k.asarray(mask)
     return (
         k.empty((seq_len, batch_size, gates * size), x.dtype),
         rows,
@@ -65,11 +68,13 @@ def _ends(rows: np.ndarray, reverse: bool) -> tuple[np.ndarray, np.ndarray, np.n
     return (rows[:-1], rows[1:], rows[0]) if reverse else (rows[1:], rows[:-1], rows[-1])
 
 
-def _seeded(k: Kernels, rows: np.ndarray, reverse: bool, dy: Any, dlast: Any) -> np.ndarray:
+def _seeded(k: Kernels, rows: np.ndarray, saved: dict[str, Any], dy: Any, dlast: Any) -> np.ndarray:
     """Cotangents of all states, holding so far what comes from outside the layer."""
-    drows = k.empty(rows.shape, rows.dtype)
+    drows, reverse, mask = k.empty(rows.shape, rows.dtype), saved["reverse"], saved["mask"]
     outputs, _, last = _ends(drows, reverse)
     drows[-1 if reverse else 0] = 0
+    if dy is not None and mask.size:
+        dy = drop_nonfinite(k, dy, mask)
     outputs[...] = 0 if dy is None else dy
     if dlast is not None:
         k.accumulate(last, dlast)
@@ -81,6 +86,8 @@ def _weight_gradients(k: Kernels, saved: dict[str, Any], dgates: np.ndarray, dhi
     """(dx, dweight_ih, dweight_hh, dbias_ih, dbias_hh), each as one product over all time steps and lanes."""
     x, (weight_ih, weight_hh), width = saved["x"], saved["weights"], dgates.shape[2]
     _, before, _ = _ends(saved["h"], saved["reverse"])
+    if saved["mask"].size:  # a lane that is masked throughout may have started from NaN
+        before = keep(k, before, saved["mask"])
     rows, hidden_rows, dx = dgates.reshape(-1, width), dhidden.reshape(-1, width), None
     if needs_x:
         dx = k.empty(x.shape, x.dtype)
@@ -97,7 +104,7 @@ def _weight_gradients(k: Kernels, saved: dict[str, Any], dgates: np.ndarray, dhi
 def rnn(k, x, h_0, weight_ih, weight_hh, bias_ih, bias_hh, *, mask=None, reverse=False, clip=0.0, relu=False):
     """h_t = tanh(W_ih x_t + b_ih + W_hh h_prev + b_hh), or relu. G = 1."""
     gates, (h,), saved = _prepare(k, "rnn", 1, x, [h_0], weight_ih, weight_hh, (bias_ih, bias_hh), mask, reverse)
-    k.rnn_sequence(h, gates, x, weight_ih, weight_hh, bias_ih, bias_hh, saved["mask"], reverse, relu)
+    k.rnn_sequence(h, gates, saved["x"], weight_ih, weight_hh, bias_ih, bias_hh, saved["mask"], reverse, relu)
     outputs, _, last = _ends(h, reverse)
     return (outputs, last), saved | {"h": h, "gates": gates, "clip": clip, "relu": relu}
 
@@ -105,7 +112,7 @@ def rnn(k, x, h_0, weight_ih, weight_hh, bias_ih, bias_hh, *, mask=None, reverse
 @rnn.vjp
 def _(k, saved, dys, needs):
     gates, reverse = saved["gates"], saved["reverse"]
-    dh, dgates = _seeded(k, saved["h"], reverse, *dys), k.empty(gates.shape, gates.dtype)
+    dh, dgates = _seeded(k, saved["h"], saved, *dys), k.empty(gates.shape, gates.dtype)
     k.rnn_sequence_vjp(dgates, dh, gates, saved["weights"][1], saved["mask"], reverse, saved["clip"], saved["relu"])
     saved.update(dh=dh, dgates=dgates)
     dx, *dweights = _weight_gradients(k, saved, dgates, dgates, needs[0])
@@ -118,7 +125,7 @@ def lstm(k, x, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, *, mask=None, r
     gates, (h, c), saved = _prepare(
         k, "lstm", 4, x, [h_0, c_0], weight_ih, weight_hh, (bias_ih, bias_hh), mask, reverse
     )
-    k.lstm_sequence(h, c, gates, x, weight_ih, weight_hh, bias_ih, bias_hh, saved["mask"], reverse)
+    k.lstm_sequence(h, c, gates, saved["x"], weight_ih, weight_hh, bias_ih, bias_hh, saved["mask"], reverse)
     outputs, _, last = _ends(h, reverse)
     return (outputs, last, _ends(c, reverse)[2]), saved | {"h": h, "c": c, "gates": gates, "clip": clip}
 
@@ -126,7 +133,7 @@ def lstm(k, x, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, *, mask=None, r
 @lstm.vjp
 def _(k, saved, dys, needs):
     gates, c, reverse, (dy, dh_n, dc_n) = saved["gates"], saved["c"], saved["reverse"], dys
-    dh, dc = _seeded(k, saved["h"], reverse, dy, dh_n), k.empty(c.shape, c.dtype)
+    dh, dc = _seeded(k, saved["h"], saved, dy, dh_n), k.empty(c.shape, c.dtype)
     _ends(dc, reverse)[2][...] = 0 if dc_n is None else dc_n
     dgates = k.empty(gates.shape, gates.dtype)
     k.lstm_sequence_vjp(dgates, dh, dc, gates, c, saved["weights"][1], saved["mask"], reverse, saved["clip"])
@@ -141,7 +148,7 @@ def gru(k, x, h_0, weight_ih, weight_hh, bias_ih, bias_hh, *, mask=None, reverse
     """n = tanh(W_in x + b_in + r (W_hn h_prev + b_hn)),  h_t = (1 - z) n + z h_prev. G = 3, in the order r z n."""
     gates, (h,), saved = _prepare(k, "gru", 3, x, [h_0], weight_ih, weight_hh, (bias_ih, bias_hh), mask, reverse)
     hidden = k.empty(gates.shape, gates.dtype)
-    k.gru_sequence(h, gates, hidden, x, weight_ih, weight_hh, bias_ih, bias_hh, saved["mask"], reverse)
+    k.gru_sequence(h, gates, hidden, saved["x"], weight_ih, weight_hh, bias_ih, bias_hh, saved["mask"], reverse)
     outputs, _, last = _ends(h, reverse)
     return (outputs, last), saved | {"h": h, "gates": gates, "hidden": hidden, "clip": clip}
 
@@ -149,7 +156,7 @@ def gru(k, x, h_0, weight_ih, weight_hh, bias_ih, bias_hh, *, mask=None, reverse
 @gru.vjp
 def _(k, saved, dys, needs):
     gates, h, reverse = saved["gates"], saved["h"], saved["reverse"]
-    dh = _seeded(k, h, reverse, *dys)
+    dh = _seeded(k, h, saved, *dys)
     dgates, dhidden = k.empty(gates.shape, gates.dtype), k.empty(gates.shape, gates.dtype)
     k.gru_sequence_vjp(
         dgates,
