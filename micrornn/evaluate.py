@@ -20,7 +20,8 @@ import numpy as np
 from micrornn.bptt import Windows
 from micrornn.data import Lanes, Vocab, read_chunks
 from micrornn.data.text import Ids
-from micrornn.errors import DataError
+from micrornn.errors import DataError, DivergedError
+from micrornn.finite import ADVICE, broken_windows
 from micrornn.tape import no_tape
 from micrornn.tasks.text import LanguageModel, require_memory, segment_steps
 
@@ -66,11 +67,14 @@ def window_losses(model: LanguageModel, lanes: Lanes) -> Iterator[float]:
 
 
 def evaluate(model: LanguageModel, ids: Ids, batch_size: int, num_steps: int,
-             progress: Progress | None = None) -> Score:  # fmt: skip
+             progress: Progress | None = None, kind: str = "") -> Score:  # fmt: skip
     """The mean loss over the ids. With fewer lanes, then fewer time steps, if that is short; and with fewer time steps
     where the model has a memory budget.
 
     progress(done, total)    called after each window with the number of windows
+    kind                     of the ids, as Vocab has it: for the words of an error
+
+    DivergedError where the model's numbers become NaN or infinite, with the layer and after how many tokens.
     """
     if len(ids) < 2:
         raise DataError(f"the text has {len(ids)} tokens, at least 2 are needed; give more of it")
@@ -82,6 +86,8 @@ def evaluate(model: LanguageModel, ids: Ids, batch_size: int, num_steps: int,
     total = 0.0
     for done, loss in enumerate(window_losses(model, lanes), 1):
         total += loss
+        if not math.isfinite(loss):
+            raise DivergedError(f"{broken_windows(model, lanes, done - 1, kind)}\n{ADVICE}")
         if progress is not None:
             progress(done, lanes.num_windows)
     predicted = lanes.num_windows * lanes.tokens_per_update

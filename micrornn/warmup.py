@@ -29,8 +29,8 @@ from micrornn.inspect.subject import Subject
 from micrornn.optim import OPTIMIZERS, Optimizer
 from micrornn.parameters import Flat, Parameter
 from micrornn.recurrent import GRANULARITIES
+from micrornn.sampling import sample
 from micrornn.tape import Tape, Tensor
-from micrornn.tasks.text import sample
 from micrornn.train import Training
 
 CELLS = ("lstm", "gru", "rnn")  # rnn_relu runs the kernels of rnn

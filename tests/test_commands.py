@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from micrornn.checkpoint import RunFolder
+from micrornn.checkpoint import RunFolder, load, save
 from micrornn.checks import check_cell
 from micrornn.config import Config
 from micrornn.data import tokenize
@@ -104,6 +104,54 @@ def test_sample_streams_and_takes_a_closed_pipe_for_an_end(lstm):
         assert len(process.stdout.read(20)) == 20
         process.stdout.close()
         assert "Traceback" not in process.stderr.read().decode()
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "name, value", [("decoder.bias", NAN), ("rnn.weight_hh_l0", math.inf), ("embedding.weight", -NAN)]
+)
+def test_a_model_that_is_not_finite_is_told_with_exit_code_6(micrornn, lstm, tmp_path, name, value):
+    arrays, meta = load(lstm.best)
+    arrays[f"parameter/{name}"].flat[:] = value
+    save(tmp_path / "broken.ckpt", arrays, meta)
+    (tmp_path / "text.txt").write_text(TEXT)
+    for arguments in (("sample",), ("sample", "--json"), ("eval", tmp_path / "text.txt", "--json")):
+        code, out, err = micrornn(arguments[0], tmp_path / "broken.ckpt", *arguments[1:])
+        assert (code, out) == (Exit.DIVERGED, "") and f"{name} holds" in err and "Warning" not in err, err
+
+
+def test_json_knows_no_infinity(micrornn, tmp_path):
+    """The perplexity of a loss above 709 nats is beyond any float."""
+    folder = trained(tmp_path, level="word", num_updates=2)
+    arrays, meta = load(folder.last)
+    arrays["parameter/decoder.weight"] *= 1e5
+    save(tmp_path / "lost.ckpt", arrays, meta)
+    code, out, _ = micrornn("eval", tmp_path / "lost.ckpt", tmp_path / "text.txt", "--json")
+    found = json.loads(out, parse_constant=pytest.fail)
+    assert (code, found["perplexity"]) == (0, None) and found["loss"] > 709
+
+
+def test_several_samples_have_seeds_of_their_own(micrornn, lstm):
+    code, text, _ = micrornn("sample", lstm.path, "--length", 20, "--num-samples", 3, "--seed", 5, "--prompt", "the ")
+    _, rows, _ = micrornn(
+        "sample", lstm.path, "--length", 20, "--num-samples", 3, "--seed", 5, "--prompt", "the ", "--json"
+    )
+    rows = [json.loads(row) for row in rows.splitlines()]
+    alone = [micrornn("sample", lstm.path, "--length", 20, "--seed", s, "--prompt", "the ")[1] for s in (5, 6, 7)]
+    assert code == 0 and ["the " + row["text"] for row in rows] == alone and [row["seed"] for row in rows] == [5, 6, 7]
+    ended = [one if one.endswith("\n") else one + "\n" for one in alone]
+    assert text == "".join(f"--- seed {seed} ---\n{one}" for seed, one in zip((5, 6, 7), ended))
+
+
+def test_until_and_endless(micrornn, lstm):
+    whole = micrornn("sample", lstm.path, "--length", 2000)[1]
+    end = whole.index("o") + 1
+    assert micrornn("sample", lstm.path, "--until", "o")[1] == whole[:end]
+    assert micrornn("sample", lstm.path, "--until", "o", "--endless", "--length", 1)[1] == whole[:end]
+    for wrong in (["--until", ""], ["--endless", "--json"], ["--endless", "--num-samples", 2], ["--top-p", 0]):
+        assert micrornn("sample", lstm.path, *wrong)[0] == Exit.USAGE
 
 
 def test_eval_finds_the_loss_that_training_found(micrornn, lstm):

@@ -26,8 +26,8 @@ from micrornn.inspect.recorded import record
 from micrornn.parameters import Flat, Parameter
 from micrornn.recurrent import GRANULARITIES, Recurrent
 from micrornn.runs import load_run
+from micrornn.sampling import sample
 from micrornn.tape import OPS, Tape, Tensor
-from micrornn.tasks.text import sample
 from micrornn.train import Training, run
 
 reason = device.available("cuda")

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 # files one another.
 HOUSE = (
     "__init__", "errors", "schema", "config", "device", "kernels", "tape", "ops", "parameters", "cells", "recurrent",
-    "layers", "optim", "gradcheck", "tapeview", "data", "checkpoint", "bptt", "tasks", "evaluate", "runs",
-    "inspect", "recompute", "train", "advise", "checks", "warmup", "bench", "report",
+    "layers", "optim", "gradcheck", "tapeview", "data", "checkpoint", "bptt", "tasks", "finite", "sampling",
+    "evaluate", "runs", "inspect", "recompute", "train", "advise", "checks", "warmup", "bench", "report",
 )  # fmt: skip
 
 # What may import less than its place allows: reading text and writing files has nothing to do with networks.

@@ -23,8 +23,8 @@ from micrornn.ops import cross_entropy
 from micrornn.ops import sum as sum_op
 from micrornn.recurrent import Recurrent
 from micrornn.runs import load_model
+from micrornn.sampling import sample
 from micrornn.tape import Tape, Tensor
-from micrornn.tasks.text import sample
 from micrornn.train import Training, run
 
 SMALL = dict(  # noqa: C408

@@ -64,7 +64,7 @@ def work(dtype):
                 training.update()
                 training.update()
                 training.validate()
-                from micrornn.tasks.text import sample
+                from micrornn.sampling import sample
                 assert "".join(sample(training.model, training.vocab, length=3, prompt="to be"))
 
 for job in jobs():

@@ -44,10 +44,10 @@ def advise(files: tuple[str, ...], minutes: float, bias: float, last: bool, save
       micrornn advise book.txt --num-layers 2 --hidden-size 128
       micrornn advise runs/2026-11-20-120000-lstm --minutes 1
     """
-    import json
 
     from micrornn.advise import advise
     from micrornn.report.advise import panels
+    from micrornn_cli.console import write_json
     from micrornn_cli.measuring import require_outputs
     from micrornn_cli.waiting import compiling
 
@@ -62,7 +62,7 @@ def advise(files: tuple[str, ...], minutes: float, bias: float, last: bool, save
 
         write_atomically(save, [figure([(measure, panels(measure))], format)])
     if as_json:
-        click.echo(json.dumps(measure.to_dict() | {"command": command}, allow_nan=False))
+        write_json(measure.to_dict() | {"command": command})
     else:
         _show(measure, command)
 

@@ -37,12 +37,11 @@ def bench(cores: tuple[int, ...], cells: tuple[str, ...], everything: bool, seco
       micrornn bench --threads 1 --cell lstm
       micrornn bench --all --json > bench.json
     """
-    import json
     import os
 
     from micrornn import __version__, device
     from micrornn.kernels.about import about
-    from micrornn_cli.console import err
+    from micrornn_cli.console import err, write_json
 
     kernels = about()
     chosen = cores or tuple(dict.fromkeys((1, kernels["threads"])))
@@ -61,7 +60,7 @@ def bench(cores: tuple[int, ...], cells: tuple[str, ...], everything: bool, seco
         if not as_json:
             _show(name, rows)
     if as_json:
-        click.echo(json.dumps(found))
+        write_json(found)
 
 
 def _parts(cores: tuple[int, ...], cells: tuple[str, ...], everything: bool, seconds: float,

@@ -1,16 +1,33 @@
-"""Where things are printed: results on stdout, progress on stderr; and how numbers are written for people."""
+"""Where things are printed: results on stdout, progress on stderr; JSON; and how numbers are written for people."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import shlex
 import shutil
 import sys
+from typing import Any
 
+import click
 from rich.console import Console
 
 out = Console(highlight=False, soft_wrap=False)
 err = Console(stderr=True, highlight=False)
+
+
+def write_json(value: Any) -> None:
+    """One line of JSON on stdout. JSON knows no NaN and no infinity: they become null."""
+    click.echo(json.dumps(_plain(value), allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def program() -> str:

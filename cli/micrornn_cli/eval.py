@@ -34,12 +34,12 @@ def eval(run: str, files: tuple[str, ...], batch_size: int | None, num_steps: in
       micrornn eval runs/... other-book.txt --batch-size 1
       micrornn eval runs/... --last --json
     """
-    import json
 
     from micrornn import data
     from micrornn.errors import MicrornnError
     from micrornn.evaluate import encode_files, evaluate
     from micrornn.runs import load_run, own_validation
+    from micrornn_cli.console import write_json
     from micrornn_cli.waiting import compiling, progress
 
     model, vocab, meta = load_run(run, "best" if best else "last")
@@ -53,7 +53,7 @@ def eval(run: str, files: tuple[str, ...], batch_size: int | None, num_steps: in
         except MicrornnError as error:
             raise type(error)(f"{error}.\nName FILES to evaluate on.") from None
     with compiling(as_json), progress("evaluating", as_json) as tell:
-        score = evaluate(model, ids, batch_size, num_steps, tell)
+        score = evaluate(model, ids, batch_size, num_steps, tell, vocab.kind)
     found: dict[str, Any] = {
         "run": run, "checkpoint": meta["path"], "files": list(files), "updates": meta["updates"],
         "level": vocab.kind, "loss": score.loss,
@@ -67,7 +67,7 @@ def eval(run: str, files: tuple[str, ...], batch_size: int | None, num_steps: in
         found["unknown"] = int((ids[0 : len(ids)] == vocab.unknown).sum())
     found |= {"batch_size": score.batch_size, "num_steps": score.num_steps}
     if as_json:
-        click.echo(json.dumps(found))
+        write_json(found)
     else:
         _show(found)
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-import click
 from rich.table import Table
 from rich.text import Text
 
 from micrornn.checks import DECIMALS, NetworkCheck
 from micrornn.gradcheck import Check, decimals
-from micrornn_cli.console import out
+from micrornn_cli.console import out, write_json
 
 MOST_STEPS = 10  # as many columns as fit into 80; more time steps go together, the worst of each group
 
@@ -118,7 +116,7 @@ def print_json(found: Sequence[NetworkCheck]) -> None:
         for network in found
     ]
     passed = all(network.passed for network in found)
-    click.echo(json.dumps({"passed": passed, "decimals_wanted": DECIMALS, "networks": networks}))
+    write_json({"passed": passed, "decimals_wanted": DECIMALS, "networks": networks})
 
 
 def _plain(check: Check) -> dict[str, Any]:

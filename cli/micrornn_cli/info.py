@@ -25,11 +25,12 @@ def info(as_json: bool) -> None:
       micrornn info
       micrornn info --json
     """
-    import json
 
     facts = _facts()
     if as_json:
-        click.echo(json.dumps(facts))
+        from micrornn_cli.console import write_json
+
+        write_json(facts)
     else:
         _show(facts)
 

@@ -156,12 +156,12 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
              html: str | None, as_json: bool, fail_on: str, as_csv: bool = False, windows: int | None = None,
              batch_size: int | None = None) -> int:  # fmt: skip
     """Whatever can be wrong is found before anything is measured; then measure, show, write, judge."""
-    import json
 
     from micrornn.checkpoint import write_atomically
     from micrornn.errors import ConfigError, MicrornnError
     from micrornn.inspect.measure import kinds
     from micrornn.inspect.subject import open_subject
+    from micrornn_cli.console import write_json
     from micrornn_cli.measuring import measured, require_outputs
     from micrornn_cli.waiting import compiling, progress
 
@@ -187,7 +187,7 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
                     raise
                 click.echo(f"{each} is left out: {error}", err=True)
     if as_json:
-        click.echo(json.dumps(_object(name, found), allow_nan=False))
+        write_json(_object(name, found))
     elif as_csv:
         click.echo(found[0][0].to_csv(), nl=False)
     elif name == "all":

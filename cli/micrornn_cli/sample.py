@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import click
 
 # On a terminal, a model that has learned an escape character must not take over the screen: it is drawn.
@@ -14,45 +17,70 @@ _DRAWN |= dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 @click.option("--prompt", default="", help="What the text begins with; the model goes on from there.")
 @click.option("--length", type=click.IntRange(1), default=500, show_default=True,
               help="Characters (or words) to draw.")  # fmt: skip
+@click.option("--until", metavar="TEXT", help="Stop when this has been written; at --length at the latest.")
+@click.option("--endless", is_flag=True, help="Write on until --until or Ctrl-C, whatever --length is.")
+@click.option("--num-samples", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+              help="So many texts, each with a seed of its own: --seed, the next, ...")  # fmt: skip
 @click.option("--temperature", type=click.FloatRange(0), default=1.0, show_default=True,
               help="Below 1 it keeps to what it is sure of; 0 always takes the likeliest.")  # fmt: skip
 @click.option("--top-k", type=click.IntRange(0), default=0, show_default=True,
               help="Draw from the K likeliest only; 0: from all.")  # fmt: skip
+@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
+              help="Draw from the likeliest that together have this probability; 1: from all.")  # fmt: skip
+@click.option("--allow-unknown", is_flag=True,
+              help="Draw the token too that stands for what the vocabulary left out.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same text.")
 @click.option("--best/--last", default=True, show_default=True,
               help="Of a run folder: its best checkpoint (by validation), or its last.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="One JSON object when all is drawn, instead of the text.")
-def sample(run: str, prompt: str, length: int, temperature: float, top_k: int, seed: int, best: bool,
-           as_json: bool) -> None:  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON for each text, instead of the text.")
+def sample(run: str, prompt: str, length: int, until: str | None, endless: bool, num_samples: int, best: bool,
+           as_json: bool, **how: Any) -> None:  # fmt: skip
     """Let a trained model write.
 
     RUN is a run folder, or a checkpoint file. The text goes to stdout as it is drawn: first the prompt, then
-    what the model makes of it, and nothing else.
+    what the model makes of it, and nothing else. Several texts are headed by their seeds.
 
     \b
     Examples:
       micrornn sample runs/2026-11-20-120000-lstm
       micrornn sample runs/... --prompt "def " --temperature 0.5 --length 2000
+      micrornn sample runs/... --prompt "class " --until "$(printf '\\n\\n')" --num-samples 3
       micrornn sample runs/... --seed 7 --json | jq -r .text
     """
-    import json
-    import sys
-
     from micrornn.runs import load_run
-    from micrornn.tasks.text import sample as draw
+    from micrornn.sampling import sample as draw
+    from micrornn_cli.console import write_json
     from micrornn_cli.waiting import compiling
 
+    if until == "":
+        raise click.UsageError("--until is empty; leave it away to write until --length")
+    if endless and (as_json or num_samples > 1):
+        raise click.UsageError("--endless writes one text without end; it goes neither with --json nor --num-samples")
+    settings = {"length": length} | how
+    options = settings | {"length": None if endless else length, "until": until or ""}
+    usual = {"top_p": 1.0, "allow_unknown": False}  # told only where it is otherwise
+    settings = {name: value for name, value in settings.items() if usual.get(name, ...) != value}
+    settings |= {"until": until} if until else {}
     with compiling(quiet=as_json):
         model, vocab, _ = load_run(run, "best" if best else "last")
-        pieces = draw(model, vocab, length=length, prompt=prompt, temperature=temperature, top_k=top_k, seed=seed)
-        if as_json:
-            settings = {"length": length, "temperature": temperature, "top_k": top_k, "seed": seed}
-            click.echo(json.dumps({"run": run, "prompt": prompt, "text": "".join(pieces)} | settings))
-            return
-        terminal, last = sys.stdout.isatty(), "\n"
-        for n, piece in enumerate(pieces):
-            shown = (prompt if n == 0 else "") + piece
-            click.echo(shown.translate(_DRAWN) if terminal else shown, nl=False)
-            last = shown[-1:] or last
-    if terminal and last != "\n":  # the shell's own prompt begins on a line of its own
+        for seed in range(how["seed"], how["seed"] + num_samples):
+            pieces = draw(model, vocab, prompt=prompt, **options | {"seed": seed})
+            if as_json:
+                write_json({"run": run, "prompt": prompt, "text": "".join(pieces)} | settings | {"seed": seed})
+                continue
+            if num_samples > 1:
+                click.echo(f"--- seed {seed} ---")
+            _stream(prompt, pieces, whole_line=num_samples > 1)
+
+
+def _stream(prompt: str, pieces: Iterator[str], whole_line: bool) -> None:
+    """The prompt and the pieces, as they come; with whole_line, or on a terminal, up to the end of a line."""
+    import sys
+
+    terminal, last = sys.stdout.isatty(), "\n"
+    for n, piece in enumerate(pieces):
+        shown = (prompt if n == 0 else "") + piece
+        click.echo(shown.translate(_DRAWN) if terminal else shown, nl=False)
+        last = shown[-1:] or last
+    if (terminal or whole_line) and last != "\n":  # what follows, such as the shell's own prompt, begins a line
         click.echo()

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from micrornn.tasks.text import sample
+from micrornn.sampling import sample
 from micrornn.train import Training
 from micrornn_cli.console import duration, err, out, program
 from micrornn_cli.drawing import draw, facts

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from itertools import groupby
 from typing import Any
 
-import click
 import numpy as np
 from rich.table import Table
 from rich.text import Text
 
 from micrornn.tapeview import Row, TapeView, Value
-from micrornn_cli.console import out
+from micrornn_cli.console import out, write_json
 
 NUMBER = 6  # characters of a number in a cell
 EQUAL = 1e-9  # float64 sums in another order
@@ -154,10 +152,8 @@ def print_json(found: TapeView, settings: dict[str, Any]) -> None:
         for row in found.rows
     ]  # fmt: skip
     contributions = [vars(part) for part in found.contributions]
-    click.echo(
-        json.dumps(
-            settings
-            | {"leaves": [plain(leaf) for leaf in found.leaves], "records": rows,
-               "contributions": contributions, "difference": found.difference}
-        )
+    write_json(
+        settings
+        | {"leaves": [plain(leaf) for leaf in found.leaves], "records": rows,
+           "contributions": contributions, "difference": found.difference}
     )  # fmt: skip

@@ -191,6 +191,7 @@ class _Job:
     def _run(self, training: Any) -> bool:
         """Train; True if it was stopped by Ctrl-C or a termination signal."""
         from micrornn.train import run
+        from micrornn_cli.console import write_json
         from micrornn_cli.progress import Live
 
         started = time.perf_counter()
@@ -201,19 +202,19 @@ class _Job:
         ):
             for report in run(training, self.folder, stopped):
                 if self.as_json:
-                    _print_json(report.to_dict())
+                    write_json(report.to_dict())
                 if report.update == 1 and not self.as_json:
                     live.bar.console.print(f"first update after {time.perf_counter() - started:.1f} s", style="dim")
                 live.show(report)
             return stopped()
 
     def _finish(self, training: Any, stopped: bool) -> None:
-        from micrornn_cli.console import program
+        from micrornn_cli.console import program, write_json
 
         where = str(self.folder.path)
         again = f"{program()} train --resume {shlex.quote(where)}"
         if self.as_json:
-            _print_json(
+            write_json(
                 {"run": where, "updates": training.updates, "seconds": training.seconds, "stopped": stopped,
                  "best_val_loss": training.best_val_loss}
             )  # fmt: skip
@@ -230,12 +231,6 @@ def _typed() -> set[str]:
     context = click.get_current_context()
     source = click.core.ParameterSource.COMMANDLINE
     return {name for name in context.params if context.get_parameter_source(name) is source}
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    import json
-
-    click.echo(json.dumps(value))
 
 
 @contextmanager

@@ -26,19 +26,17 @@ def warmup(everything: bool, as_json: bool) -> None:
       micrornn warmup
       micrornn warmup --all
     """
-    import json
 
     from micrornn import kernels
+    from micrornn_cli.console import duration, out, write_json
 
     start = time.perf_counter()
     kernels.for_device("cpu")
     compiled = _work(everything, quiet=as_json)
     found = _facts(compiled, time.perf_counter() - start)
     if as_json:
-        click.echo(json.dumps(found))
+        write_json(found)
         return
-    from micrornn_cli.console import duration, out
-
     took = duration(found["seconds"])
     words = "kernel" if len(compiled) == 1 else "kernels"
     done = f"{len(compiled)} {words} compiled in {took}" if compiled else f"nothing left to compile ({took})"

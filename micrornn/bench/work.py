@@ -19,8 +19,9 @@ from micrornn.config import Config
 from micrornn.data import Tokens, Vocab
 from micrornn.parameters import Flat
 from micrornn.recurrent import Recurrent
+from micrornn.sampling import sample
 from micrornn.tape import Tape, Tensor
-from micrornn.tasks.text import LanguageModel, sample
+from micrornn.tasks.text import LanguageModel
 from micrornn.train import Training
 
 

@@ -8,21 +8,20 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from micrornn import device, kernels
 from micrornn.config import Config
-from micrornn.data import Vocab
 from micrornn.errors import ConfigError
 from micrornn.layers import Dropout, Embedding, Linear
 from micrornn.ops import cross_entropy, linear_cross_entropy
 from micrornn.ops.embedding import take_ids
 from micrornn.parameters import Flat, Module
 from micrornn.recurrent import Recurrent
-from micrornn.tape import Tensor, no_tape
+from micrornn.tape import Tensor
 
 LARGE_VOCABULARY = 1000  # from here on the logits of a window would be its largest array
 TOKEN_BYTES = 16  # of a window's inputs, targets, and the text they are cut from
@@ -144,40 +143,6 @@ def require_memory(config: Config, vocab_size: int) -> None:
         )
 
 
-def sample(model: LanguageModel, vocab: Vocab, *, length: int, prompt: str = "", temperature: float = 1.0,
-           top_k: int = 0, seed: int = 0) -> Iterator[str]:  # fmt: skip
-    """Let the model write `length` tokens behind the prompt, one by one.
-
-    temperature    divides the logits: below 1 bolder about what it knows, 0 takes the likeliest token always
-    top_k          draw from the k likeliest only; 0: from all
-    Without a prompt it starts from a newline, or from the first token of the vocabulary if there is none.
-    Raises DataError if the prompt holds symbols that the vocabulary lacks.
-    """
-    if not temperature >= 0:
-        raise ConfigError(f"--temperature is {temperature}; it must be 0 or more")
-    if model.config.device != "cpu":  # one lane at a time is no work for a card
-        model = model.copy(device="cpu")
-    rng = np.random.default_rng(seed)
-    newline = "\n" if vocab.kind == "char" else "<eos>"
-    ids = vocab.encode(prompt) if prompt else np.array([vocab.tokens.index(newline) if newline in vocab.tokens else 0])
-    if not len(ids):
-        raise ConfigError("--prompt holds no token")
-    model.train(False)
-    with no_tape():
-        logits, state = model(np.asarray(ids, np.int32)[:, None])
-    likely, write = logits.data[-1, 0], Stepper(model, state)
-    previous: list[int] = [] if not prompt else [int(ids[-1])]
-    for _ in range(length):
-        token = _draw(likely, temperature, top_k, rng)
-        if vocab.kind == "char":
-            yield vocab.tokens[token]
-        else:  # words are separated by what stands between two of them, which decode alone knows
-            text = vocab.decode([*previous, token])
-            yield text[len(vocab.decode(previous)) :] if previous else text
-        previous = [token]
-        likely = write(token)
-
-
 class Stepper:
     """A language model that reads token after token in one lane: the model's own numbers, without a tape.
 
@@ -212,13 +177,6 @@ class Stepper:
         self.k.matvec(self.logits, self.decoder.weight.data, x, self.decoder.bias.data)
         return self.logits
 
-
-def _draw(logits: np.ndarray, temperature: float, top_k: int, rng: np.random.Generator) -> int:
-    if temperature == 0:
-        return int(logits.argmax())
-    scaled = logits.astype(np.float64) - logits.max()  # first, so that no temperature makes inf - inf of them
-    if 0 < top_k < scaled.size:
-        scaled[np.argpartition(scaled, -top_k)[:-top_k]] = -np.inf
-    with np.errstate(over="ignore"):
-        weights = np.exp(scaled / temperature).cumsum()
-    return min(int(np.searchsorted(weights, rng.random() * weights[-1], side="right")), scaled.size - 1)
+    def states(self) -> list[np.ndarray]:
+        """h, for the LSTM also c, as they are now: a copy (num_layers, hidden_size) of each."""
+        return [np.stack(rows) for rows in zip(*(states for _, states in self.layers))]

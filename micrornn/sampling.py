@@ -1,0 +1,124 @@
+"""A trained language model writes: token after token, each drawn from what the model expects next.
+
+sample          the drawn pieces of text, one by one
+draw            one token from logits
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from micrornn.data import Vocab
+from micrornn.errors import ConfigError, DivergedError
+from micrornn.finite import ADVICE, after, broken
+from micrornn.tape import no_tape
+from micrornn.tasks.text import LanguageModel, Stepper
+
+
+def sample(model: LanguageModel, vocab: Vocab, *, length: int | None, prompt: str = "", temperature: float = 1.0,
+           top_k: int = 0, top_p: float = 1.0, until: str = "", allow_unknown: bool = False,
+           seed: int = 0) -> Iterator[str]:  # fmt: skip
+    """Let the model write `length` tokens behind the prompt, one by one; without end if `length` is None.
+
+    temperature    divides the logits: below 1 bolder about what it knows, 0 takes the likeliest token always
+    top_k          draw from the k likeliest only; 0: from all
+    top_p          draw from the likeliest whose probabilities add up to this only (Holtzman et al. 2020,
+                   arXiv:1904.09751); 1: from all. With top_k, from those that both leave
+    until          stop when this text has been written, with it
+    allow_unknown  draw the token that stands for what the vocabulary left out, too
+
+    Without a prompt it starts from a newline, or from the first token of the vocabulary if there is none.
+    Raises DataError if the prompt holds symbols that the vocabulary lacks; DivergedError where the model's numbers
+    become NaN or infinite.
+    """
+    if not temperature >= 0:
+        raise ConfigError(f"--temperature is {temperature}; it must be 0 or more")
+    if not 0 < top_p <= 1:
+        raise ConfigError(f"--top-p is {top_p}; it must be above 0 and at most 1")
+    barred = None if allow_unknown else vocab.unknown
+    if barred is not None and vocab.size == 1:
+        raise ConfigError("the vocabulary holds nothing but the unknown token; --allow-unknown lets it be written")
+    if model.config.device != "cpu":  # one lane at a time is no work for a card
+        model = model.copy(device="cpu")
+    newline = "<eos>" if vocab.kind == "word" else "\n"
+    ids = vocab.encode(prompt) if prompt else np.array([vocab.tokens.index(newline) if newline in vocab.tokens else 0])
+    if not len(ids):
+        raise ConfigError("--prompt holds no token")
+    pieces = _pieces(model, vocab, ids, bool(prompt), (temperature, top_k, top_p), barred, seed)
+    return _until(pieces if length is None else (piece for _, piece in zip(range(length), pieces)), until)
+
+
+def _pieces(model: LanguageModel, vocab: Vocab, ids: np.ndarray, prompted: bool, how: tuple[float, int, float],
+            barred: int | None, seed: int) -> Iterator[str]:  # fmt: skip
+    """Without end, what the model writes behind the ids."""
+    rng = np.random.default_rng(seed)
+    model.train(False)
+    with no_tape():
+        logits, state = model(np.asarray(ids, np.int32)[:, None])
+        write = Stepper(model, state)
+        likely = logits.data[-1, 0]
+        if not np.isfinite(likely).all():
+            raise DivergedError(_first_in(model, ids, vocab))
+    previous: list[int] = [int(ids[-1])] if prompted else []
+    read = len(ids)
+    while True:
+        if barred is not None:
+            likely[barred] = -np.inf
+        token = draw(likely, *how, rng)
+        if vocab.kind == "char":
+            yield vocab.tokens[token]
+        else:  # words are separated by what stands between two of them, which decode alone knows
+            text = vocab.decode([*previous, token])
+            yield text[len(vocab.decode(previous)) :] if previous else text
+        previous = [token]
+        likely, read = write(token), read + 1
+        if not np.isfinite(likely).all():
+            raise DivergedError(_told(model, write, read, vocab))
+
+
+def _first_in(model: LanguageModel, ids: np.ndarray, vocab: Vocab) -> str:
+    """What is first to break as the model reads the ids."""
+    write, read = Stepper(model, model.rnn.initial(1)), 0
+    for token in ids:
+        read += 1
+        if not np.isfinite(write(int(token))).all():
+            break
+    return _told(model, write, read, vocab)
+
+
+def _told(model: LanguageModel, write: Stepper, read: int, vocab: Vocab) -> str:
+    what, always = broken(model, write.states())
+    return f"{what}{'' if always else ' ' + after(read, vocab.kind)}\n{ADVICE}"
+
+
+def _until(pieces: Iterator[str], end: str) -> Iterator[str]:
+    """The pieces up to the first place where they have written `end`."""
+    written = ""
+    for piece in pieces:
+        if end:
+            kept = len(written)
+            at = (written + piece).find(end)
+            if at >= 0:
+                yield piece[: at + len(end) - kept]
+                return
+            written = (written + piece)[-len(end) :]
+        yield piece
+
+
+def draw(logits: np.ndarray, temperature: float, top_k: int, top_p: float, rng: np.random.Generator) -> int:
+    """One token from finite logits (vocab_size,); -inf: never."""
+    if temperature == 0:
+        return int(logits.argmax())
+    scaled = logits.astype(np.float64) - logits.max()  # first, so that no temperature makes inf - inf of them
+    if 0 < top_k < scaled.size:
+        scaled[np.argpartition(scaled, -top_k)[:-top_k]] = -np.inf
+    with np.errstate(over="ignore"):
+        weights = np.exp(scaled / temperature)
+    if top_p < 1:
+        order = np.argsort(-weights, kind="stable")
+        before = weights[order].cumsum() - weights[order]  # of all that are likelier
+        weights[order[before >= top_p * weights.sum()]] = 0
+    weights = weights.cumsum()
+    return min(int(np.searchsorted(weights, rng.random() * weights[-1], side="right")), scaled.size - 1)
