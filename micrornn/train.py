@@ -244,6 +244,8 @@ def run(training: Training, folder: RunFolder | None = None,
     the loop ends or is left. A DivergedError leaves the last checkpoint as it is.
     """
     saved_at, saved_update = time.monotonic(), training.updates
+    if folder is not None:
+        folder.lock()
     if folder is not None and not folder.has_checkpoint:
         _save(training, folder, best=False)  # a run killed from here on resumes from something
     try:

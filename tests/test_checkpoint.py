@@ -223,6 +223,7 @@ def test_run_folder(tmp_path):
     assert run.config == config
     assert not run.has_checkpoint and run.load_last() is None and run.metrics() == []
     run.truncate_metrics(0)
+    run.close()
     assert [entry.name for entry in path.iterdir()] == ["config.toml"]
     run.save({"w": np.ones(2)}, {"update": 1}, best=True)
     run.save({"w": np.zeros(2)}, {"update": 2}, best=False)

@@ -110,6 +110,7 @@ class _Job:
         self.folder: Any = None  # a RunFolder, once the text is known to be usable
         if resume is not None:
             self.folder = RunFolder.open(resume)
+            self.folder.lock()
             values = dict(self.folder.config)
             values.pop("task", None)
             self.files = tuple(values.pop("files", ()))

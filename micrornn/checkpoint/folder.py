@@ -1,0 +1,156 @@
+"""The folder of one training run."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from micrornn.checkpoint.archive import encode, load
+from micrornn.checkpoint.files import StrPath, not_written, read_file, write_atomically
+from micrornn.checkpoint.lock import NAME as LOCK_NAME
+from micrornn.checkpoint.lock import Lock
+from micrornn.checkpoint.rows import Rows
+from micrornn.checkpoint.toml import MOST_BYTES, toml_dumps, toml_loads
+from micrornn.errors import CheckpointError, named
+from micrornn.schema import Rule, check_table
+
+
+def default_run_path(name: str, root: StrPath = "runs", now: datetime.datetime | None = None) -> Path:
+    """A path that is not there yet: `ROOT/2026-11-20-143005-NAME` (local time), else with -2, -3, ..."""
+    stamp = (now or datetime.datetime.now()).strftime("%Y-%m-%d-%H%M%S")
+    path, i = Path(root, f"{stamp}-{name}"), 1
+    while os.path.lexists(path):
+        i += 1
+        path = Path(root, f"{stamp}-{name}-{i}")
+    return path
+
+
+class RunFolder:
+    """The folder of one training run; made by `create` or `open`. Killed at any moment, it can be resumed.
+
+    `config` is config.toml as read back (a None is not there), or, where that is gone, the settings in last.ckpt;
+    `last` and `best` are the paths of last.ckpt and best.ckpt; `gradients` is gradients.jsonl, what was watched while
+    it trained. Every method raises CheckpointError where a file cannot be read or written.
+
+    Whoever writes takes the lock first: `create` does, and after `open` it is asked for by name.
+    """
+
+    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+        self.path = path
+        self.config = config
+        self.last = path / "last.ckpt"
+        self.best = path / "best.ckpt"
+        self.metrics_path = path / "metrics.jsonl"
+        self._metrics = Rows(self.metrics_path)
+        self.gradients = Rows(path / "gradients.jsonl")
+        self._lock: Lock | None = None
+
+    @classmethod
+    def create(cls, path: StrPath, config: Mapping[str, Any]) -> RunFolder:
+        """Make the folder of a new run. `config` is flat (see `toml_dumps`), and is the first file in it."""
+        path = Path(path)
+        # First, so that a bad config leaves no folder. Surrogates: a file name that is not Unicode.
+        text = toml_dumps(config).encode(errors="surrogateescape")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            _require_empty(path)
+            lock = Lock(path)  # once it is known that what lies there is nobody else's
+            _require_empty(path)  # another process was quicker
+        except (OSError, ValueError) as error:
+            raise not_written(path, error) from error
+        write_atomically(path / "config.toml", [text])
+        folder = cls.open(path)
+        folder._lock = lock
+        return folder
+
+    @classmethod
+    def open(cls, path: StrPath) -> RunFolder:
+        """The folder of a run that exists, to resume it or to read from it."""
+        path = Path(path)
+        file, last = path / "config.toml", path / "last.ckpt"
+        try:
+            os.stat(file)
+        except (FileNotFoundError, NotADirectoryError):
+            if os.path.isfile(last):
+                return cls(
+                    path, check_table(load(last)[1], {"config": Rule(dict)}, str(last), CheckpointError)["config"]
+                )
+            what = "not a run folder, no config.toml in it" if os.path.lexists(path) else "no such folder"
+            raise CheckpointError(f"{named(path)}: {what}.\nGive the folder that a run was written to.") from None
+        except (OSError, ValueError):
+            pass  # read_file says why
+        try:
+            return cls(path, toml_loads(read_file(file, MOST_BYTES)))
+        except ValueError as error:
+            raise CheckpointError(f"{named(file)}: not valid TOML: {error}.\nMend that file.") from error
+
+    def lock(self) -> None:
+        """From now on no other process may train in this folder. CheckpointError with its number, if one does."""
+        self._lock = self._lock or Lock(self.path)
+
+    @property
+    def files(self) -> list[str] | None:
+        """The text that it learns from, as it was found: files, folders, globs; none: the standard library. None where
+        config.toml is gone, which alone says it."""
+        rules = {"files": Rule(list, items=Rule(str), optional=True)}
+        where = named(self.path / "config.toml")
+        return check_table(self.config, rules, where, CheckpointError).get("files")
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write config.toml anew: a resumed run may have other limits."""
+        write_atomically(self.path / "config.toml", [toml_dumps(config).encode(errors="surrogateescape")])
+
+    @property
+    def has_checkpoint(self) -> bool:
+        return os.path.lexists(self.last)  # a folder in its place is no run that saved nothing
+
+    def load_last(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """(arrays, meta) of last.ckpt; None where the run saved nothing yet, and starts at update 0."""
+        return load(self.last) if self.has_checkpoint else None
+
+    def save(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], best: bool) -> None:
+        """Write last.ckpt and, where `best`, the same as best.ckpt.
+
+        best.ckpt comes first. Killed between the two, last.ckpt knows nothing of the new best, so a resumed
+        run comes to the same update and writes it again. The other way round last.ckpt would speak of a best
+        that no file holds, and no later update might beat it.
+        """
+        parts = encode(arrays, meta)
+        for path in [self.best, self.last] if best else [self.last]:
+            write_atomically(path, parts)
+
+    def append_metrics(self, row: Mapping[str, Any]) -> None:
+        """Add one row to metrics.jsonl, out of our hands when this returns. NaN is written as NaN."""
+        self._metrics.append(row)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl; without the last one if a kill tore it."""
+        return self._metrics.read()
+
+    def truncate_metrics(self, update: int) -> None:
+        """Drop the rows of metrics.jsonl and gradients.jsonl whose "update" is greater than `update`: a resumed run
+        will write them again."""
+        self._metrics.truncate(update)
+        self.gradients.truncate(update)
+
+    def close(self) -> None:
+        """Close metrics.jsonl and gradients.jsonl, which the next row opens again, and give the lock back."""
+        self._metrics.close()
+        self.gradients.close()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
+
+
+def _require_empty(path: Path) -> None:
+    """CheckpointError where something lies in a folder. A run that was killed while it wrote its config is no run yet:
+    its path may be used again."""
+    if not {entry.name for entry in path.iterdir()} <= {".config.toml.tmp", LOCK_NAME}:
+        advice = f"Use --resume {shlex.quote(str(path))} to go on with the run in it, or another --out."
+        raise CheckpointError(f"{named(path)}: exists and is not empty.\n{advice}")
