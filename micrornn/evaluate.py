@@ -3,6 +3,7 @@
     window_losses(model, lanes)    the mean loss of each window in turn, state carried from one to the next
     encode_files(paths, vocab)     the ids of text files in a vocabulary that already is
     evaluate(model, ids, ...)      the loss over a text -> Score
+    require_finite(model, ids)     an error, with its cause, where a model does not stay finite while it reads
 
 Losses are in nats per token, as everywhere in the library; whoever prints them may turn them into bits.
 """
@@ -92,6 +93,12 @@ def evaluate(model: LanguageModel, ids: Ids, batch_size: int, num_steps: int,
             progress(done, lanes.num_windows)
     predicted = lanes.num_windows * lanes.tokens_per_update
     return Score(total / lanes.num_windows, predicted, len(ids), lanes.batch_size, lanes.num_steps)
+
+
+def require_finite(model: LanguageModel, ids: Ids, kind: str = "", most: int = 10_000) -> None:
+    """DivergedError, as of `evaluate`, where the model does not stay finite while it reads the first `most` tokens."""
+    if len(ids) > 1:
+        evaluate(model, ids[0 : min(len(ids), most)], 1, min(100, len(ids) - 1), kind=kind)
 
 
 def encode_files(paths: Sequence[Path], vocab: Vocab) -> np.ndarray:

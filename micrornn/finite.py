@@ -18,8 +18,7 @@ from micrornn.tasks.text import LanguageModel
 
 UNITS = {"char": "character", "word": "word", "byte": "byte"}  # of a vocabulary's kind
 ADVICE = (
-    "Weights that are too large do this, above all with rnn_relu, whose state has no bound. Use an earlier checkpoint, "
-    "or train again with a lower --lr or another --cell"
+    "Use an earlier checkpoint, or train again: with a lower --lr, or a --cell whose state is bounded (not rnn_relu)"
 )
 
 
@@ -33,7 +32,7 @@ def broken(model: LanguageModel, states: Sequence[np.ndarray]) -> tuple[str, boo
         array = device.host(parameter.data)
         bad = int(np.count_nonzero(~np.isfinite(array)))
         if bad:
-            return f"{name} holds {_kind(array)} ({bad:,} of {array.size:,} numbers)", True
+            return f"{name} holds {_kind(array, 'infinity')} ({bad:,} of {array.size:,} numbers)", True
     for layer in range(model.rnn.num_layers):
         for rows in states:
             if not np.isfinite(rows[layer]).all():
@@ -73,6 +72,6 @@ def broken_windows(model: LanguageModel, lanes: Lanes, window: int, kind: str) -
     return "the loss became NaN or infinite"
 
 
-def _kind(array: np.ndarray) -> str:
+def _kind(array: np.ndarray, infinite: str = "infinite") -> str:
     """Infinite, if infinity is all that is wrong: NaN comes of it later."""
-    return "NaN" if np.isnan(array).any() else "infinite" if np.isinf(array).any() else "finite"
+    return "NaN" if np.isnan(array).any() else infinite

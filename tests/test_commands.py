@@ -120,6 +120,15 @@ def test_a_model_that_is_not_finite_is_told_with_exit_code_6(micrornn, lstm, tmp
     for arguments in (("sample",), ("sample", "--json"), ("eval", tmp_path / "text.txt", "--json")):
         code, out, err = micrornn(arguments[0], tmp_path / "broken.ckpt", *arguments[1:])
         assert (code, out) == (Exit.DIVERGED, "") and f"{name} holds" in err and "Warning" not in err, err
+    for measure in ("flow", "truncation", "noise", "nonfinite", "all"):
+        code, out, err = micrornn(
+            "inspect", measure, tmp_path / "broken.ckpt", "--text", tmp_path / "text.txt", "--json"
+        )
+        assert code == Exit.DIVERGED and f"{name} holds" in err and "Warning" not in err, err
+        json.loads(out, parse_constant=pytest.fail)
+    RunFolder.create(tmp_path / "run", lstm.config).save(arrays, meta, best=False)
+    code, out, err = micrornn("advise", tmp_path / "run", "--minutes", 0.1, "--json")
+    assert (code, out) == (Exit.DIVERGED, "") and f"{name} holds" in err, err
 
 
 def test_json_knows_no_infinity(micrornn, tmp_path):

@@ -102,6 +102,7 @@ def _of_run(path: str, last: bool, quiet: bool) -> _Job:
     from micrornn.advise import Point
     from micrornn.checkpoint import RunFolder
     from micrornn.errors import CheckpointError, DataError
+    from micrornn.evaluate import require_finite
     from micrornn.runs import load_run
 
     _refuse_settings()
@@ -117,6 +118,7 @@ def _of_run(path: str, last: bool, quiet: bool) -> _Job:
     if tokens.fingerprint != meta.get("text"):
         raise DataError(f"{path}: the text of this run has changed since; give FILES instead")
     model.train(False)
+    require_finite(model, tokens, tokens.vocab.kind)
     about = {"run": f"{Path(path).name}, {_model(model.config)}", "text": "the text it learns from"}
     start = ["--config", os.path.join(folder, "config.toml")]
     return _Job(model.config, tokens, Point(meta["updates"], model), start, about | {"updates": meta["updates"]})

@@ -16,7 +16,7 @@ class Exit(IntEnum):
     DATA = 3  # text that is missing, empty, undecodable or too short
     CHECKPOINT = 4  # a checkpoint or run folder that cannot be read, written or matched; a report not written
     DEVICE = 5  # a device that is not there, or has no memory left
-    DIVERGED = 6  # the loss became NaN or infinite
+    DIVERGED = 6  # NaN or infinity: in training, or in a model that writes, is evaluated or inspected
     MISSING = 7  # an extra that is not installed
     INTERRUPTED = 130  # Ctrl-C; the run can be resumed
 

@@ -201,7 +201,7 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
         from micrornn.report.run import run_of
 
         write_atomically(html, [page(run_of(subject, _again()), found).encode()])
-    return _judge(found, failing)
+    return _judge(found, failing) or _finite(found, subject, (windows, seq_len, batch_size))
 
 
 def _object(name: str, found: Sequence[Any]) -> dict[str, Any]:
@@ -231,6 +231,25 @@ def _judge(found: Sequence[Any], failing: set[str]) -> int:
     if bad:
         click.echo(f"--fail-on: {', '.join(dict.fromkeys(bad))}", err=True)
     return Exit.FAILED if bad else Exit.OK
+
+
+def _finite(found: Sequence[Any], subject: Any, sizes: tuple[int | None, int | None, int | None]) -> int:
+    """Exit code 6 where a measure met NaN or infinity, and on stderr what blew up first."""
+    from micrornn.errors import MicrornnError
+    from micrornn.evaluate import require_finite
+    from micrornn_cli.measuring import measured
+
+    broken = [measure.what for measure, _ in found if any(v.kind == "nonfinite" for v in measure.verdicts)]
+    if not broken:
+        return Exit.OK
+    try:
+        require_finite(subject.model, subject.ids, subject.vocab.kind)
+        first, _ = next(measured("nonfinite", MEASURES["nonfinite"], subject, sizes, quiet=True))
+        words = first.verdicts[0].words
+    except MicrornnError as error:
+        words = str(error)
+    click.echo(f"Error: {', '.join(broken)}: {words}", err=True)
+    return Exit.DIVERGED
 
 
 def _again() -> str:
