@@ -310,4 +310,4 @@ def test_what_is_not_finite_is_told_in_json_too(micrornn, tmp_path):
 def test_a_run_may_be_called_anything() -> None:
     """A name with escape sequences does not reach the terminal as such."""
     text = screen(80, False, measure("flow", "healthy"), [AWKWARD["nasty"], AWKWARD["nasty rows"]])
-    assert NASTY.replace("\x1b", "·") in text and "\x1b" not in text
+    assert NASTY.replace("\x1b", "␛") in text and "\x1b" not in text

@@ -169,12 +169,12 @@ def _progress(quiet: bool) -> Iterator[Any]:
 
 def _command(start: Sequence[str], measure: Any) -> str:
     """What to type."""
-    import shlex
+    from micrornn.printable import shell_word
 
     sizes = [
         f"--{name.replace('_', '-')} {measure.numbers[name].value:g}" for name in ("batch_size", "num_steps", "lr")
     ]
-    return " ".join(["micrornn train", *([shlex.join(start)] if start else []), *sizes])
+    return " ".join(["micrornn train", *(map(shell_word, start)), *sizes])
 
 
 def _show(measure: Any, command: str) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-SIGNS = {"\n": "⏎", "\t": "→", "\r": "␍"}
-OBEYED = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")  # kinds of characters that are no letters: control, format, private
+from micrornn.printable import cells, pad, visible
+
 DECADES = 12  # what a logarithmic scale shows at most, from its top
 
 
@@ -84,12 +82,12 @@ def flags(marks: Iterable[tuple[int, str]], width: int) -> list[str]:
         name = visible(name)
         text = f"▼ {name}"
         start = column
-        if column + cell_len(text) > width and column >= cell_len(name) + 1:
-            text, start = f"{name} ▼", column - cell_len(name) - 1
+        if column + cells(text) > width and column >= cells(name) + 1:
+            text, start = f"{name} ▼", column - cells(name) - 1
         text = fit(text, width - start)
         for n, line in enumerate(lines):
-            if cell_len(line) + 1 < start + (start == 0):
-                lines[n] = set_cell_size(line, start) + text
+            if cells(line) + 1 < start + (start == 0):
+                lines[n] = pad(line, start) + text
                 break
         else:
             lines.append(" " * start + text)
@@ -99,26 +97,21 @@ def flags(marks: Iterable[tuple[int, str]], width: int) -> list[str]:
 def labels(places: Sequence[tuple[int, str]], width: int, indent: int) -> str:
     """One line of labels, each centred under its column; what would touch the one before it is left out. They may
     reach `indent` columns to the left of column 0."""
-    line, free = " " * (width + indent), 0
+    line, used = "", 0
     for column, text in places:
-        size = cell_len(text)
+        size = cells(text)
         start = min(max(0, column + indent - size // 2), width + indent - size)
-        if start < free or size > width:
+        if start < used + bool(line) or size > width:
             continue
-        line = line[:start] + text + line[start + size :]
-        free = start + size + 1
-    return line.rstrip()
-
-
-def visible(text: str) -> str:
-    """Line ends and tabs as signs, and nothing that a terminal would obey."""
-    return "".join(SIGNS.get(c, "·" if unicodedata.category(c) in OBEYED else c) for c in text)
+        line += " " * (start - used) + text
+        used = start + size
+    return line
 
 
 def fit(text: str, width: int) -> str:
     """Cut with an ellipsis where it is too long."""
     text = visible(text)
-    return text if cell_len(text) <= width else set_cell_size(text, max(0, width - 1)) + "…" if width > 0 else ""
+    return text if cells(text) <= width else pad(text, max(0, width - 1)) + "…" if width > 0 else ""
 
 
 def heading(title: str, below: str, width: int) -> Text:

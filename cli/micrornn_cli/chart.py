@@ -6,6 +6,7 @@ import numpy as np
 from rich.text import Text
 
 from micrornn.inspect.words import number
+from micrornn.printable import cells
 from micrornn.report.panels import Curve, Lines
 from micrornn_cli.axes import Scale, fit, flags, heading, labels
 
@@ -126,10 +127,10 @@ def _legend(panel: Lines, indent: int, width: int, colour: bool) -> Text:
         entries.append(("░░", "their spread" if len(panel.curves) > 1 else "its spread", -1))
     for sign, name, n in entries:
         name = fit(name, width - indent - 6)
-        if used > indent and used + len(name) + 6 > width:
+        if used > indent and used + cells(name) + 6 > width:
             text.append("\n" + " " * indent)
             used = indent
         text.append(sign, _colour(n, colour) if n >= 0 else "dim")
         text.append(f" {name}   ")
-        used += len(sign) + len(name) + 4
+        used += len(sign) + cells(name) + 4
     return text.append("\n")

@@ -5,16 +5,47 @@ from __future__ import annotations
 import json
 import math
 import os
-import shlex
 import shutil
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import click
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
+from rich.measure import Measurement
+from rich.segment import Segment
 
-out = Console(highlight=False, soft_wrap=False)
-err = Console(stderr=True, highlight=False)
+from micrornn.printable import printable, shell_word
+
+
+class _Printable:
+    """What is printed, with signs in place of all that would steer the terminal. Whatever is laid out in columns is
+    made visible before that; this is for what nobody thought of: a run's name, a file's, a parameter's."""
+
+    def __init__(self, inside: Any):
+        self.inside = inside
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Segment]:
+        for segment in console.render(self.inside, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self.inside)
+
+
+class _Everything(RenderHook):
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Printable(one) for one in renderables]
+
+
+def _console(**how: Any) -> Console:
+    console = Console(highlight=False, **how)
+    console.push_render_hook(_Everything())
+    return console
+
+
+out = _console(soft_wrap=False)
+err = _console(stderr=True)
 
 
 def write_json(value: Any) -> None:
@@ -35,7 +66,7 @@ def program() -> str:
     here = sys.argv[0]
     if os.path.basename(here) != "micrornn" or shutil.which("micrornn"):
         return "micrornn"
-    return shlex.quote(os.path.relpath(here))
+    return shell_word(os.path.relpath(here))
 
 
 def count(n: float) -> str:

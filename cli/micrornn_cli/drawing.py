@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from micrornn.data import Lanes, Vocab
+from micrornn.printable import cells, pad
 from micrornn.report.lanes import few, piece
 
 TINTS = ("cyan", "green", "magenta")
@@ -16,29 +17,27 @@ def draw(lanes: Lanes, vocab: Vocab, width: int) -> Text:
     label = len(f"lane {lanes.batch_size:,}") + 2
     windows = few(lanes.num_windows)
     gaps = 1 if windows[-1] > len(windows) - 1 else 0
-    cell = max(14, min(lanes.num_steps, (min(width, 200) - label - 1 - 4 * gaps) // len(windows) - 1))
-    if vocab.kind == "word":
-        cell = max(14, (min(width, 200) - label - 1 - 4 * gaps) // len(windows) - 1)
+    shown, cell = few(lanes.batch_size), max(14, (min(width, 200) - label - 1 - 4 * gaps) // len(windows) - 1)
+    pieces = {b: [piece(lanes, vocab, b, w, cell) for w in windows] for b in shown}
+    cell = max(14, *(cells(text) for line in pieces.values() for text in line))
 
-    def row(left: str, ends: str, cells: list[str], middle: str, styles: bool = False) -> Text:
+    def row(left: str, ends: str, texts: list[str], middle: str, styles: bool = False) -> Text:
         line = Text(f"{left:<{label}}")
-        for n, text in enumerate(cells):
+        for n, text in enumerate(texts):
             if gaps and n == len(windows) - 1:
                 line.append(ends[1] + middle)
             line.append(ends[0] if n == 0 else ends[1])
-            line.append(text[:cell].ljust(cell), TINTS[n % 3] if styles else "")
+            line.append(pad(text, cell), TINTS[n % 3] if styles else "")
         return line.append(ends[2] + "\n")
 
     out = Text()
     names = [f"window {w + 1:,}" for w in windows]
     out.append(row("", "   ", names, "   "))
     out.append(row("", "┌┬┐", ["─" * cell] * len(windows), "───"))
-    shown = few(lanes.batch_size)
     for n, b in enumerate(shown):
         if n and b > shown[n - 1] + 1:
             out.append(row("    ⋮", "│││", ["⋮".center(cell)] * len(windows), " ⋮ "))
-        cells = [piece(lanes, vocab, b, w, cell) for w in windows]
-        out.append(row(f"lane {b + 1:,}", "│││", cells, " … ", styles=True))
+        out.append(row(f"lane {b + 1:,}", "│││", pieces[b], " … ", styles=True))
     out.append(row("", "└┴┘", ["─" * cell] * len(windows), "───"))
     updates = [f"↑ update {w + 1:,}" for w in windows]
     out.append(row("", "   ", updates, "   "))

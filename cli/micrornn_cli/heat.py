@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from rich.cells import cell_len
 from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
 from micrornn.inspect.words import number
+from micrornn.printable import cells, pad, standing, visible
 from micrornn.report.panels import Heat, binned, even
-from micrornn_cli.axes import Scale, fit, flags, heading, labels, round_numbers, visible
+from micrornn_cli.axes import Scale, fit, flags, heading, labels, round_numbers
 
 SEQUENTIAL = ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725")  # viridis
 CENTRED = ("2166ac", "67a9cf", "d1e5f0", "f7f7f7", "fddbc7", "ef8a62", "b2182b")  # blue, white, red
@@ -25,12 +25,13 @@ def heat(panel: Heat, width: int, height: int, colour: bool) -> Text:
     """`panel` in `width` columns and about `height` lines."""
     values = np.asarray(panel.values, float)
     names = [_name(place) for place in panel.y]
-    indent = min(max(map(len, names), default=1), width // 3) + 1
-    columns = width - indent - 1
+    indent = min(max(map(cells, names), default=1), width // 3) + 1
+    columns, wide = width - indent - 1, _letters(panel.x)
     rows, stretch = _rows(len(names), height, colour)
-    if len(panel.x) > columns and _letters(panel.x):  # letters of a text have no mean: as many as there is room for
-        panel = replace(panel, x=panel.x[:columns], x_label=f"{panel.x_label} (the first {columns} of {len(panel.x)})")
-        values = values[:, :columns]
+    room = columns // max(wide, 1)
+    if wide and len(panel.x) > room:  # letters of a text have no mean: as many as there is room for
+        panel = replace(panel, x=panel.x[:room], x_label=f"{panel.x_label} (the first {room} of {len(panel.x)})")
+        values = values[:, :room]
     if len(names) > rows and not even(panel.y):  # what is named or ranked has no mean with its neighbours either
         panel = replace(panel, y=panel.y[:rows], y_label=f"{panel.y_label} (the first {rows} of {len(names)})")
         names, values = names[:rows], values[:rows]
@@ -47,12 +48,12 @@ def heat(panel: Heat, width: int, height: int, colour: bool) -> Text:
     drawn = _coloured(shown, panel.centred, stretch) if colour else _shaded(shown, panel.centred)
     ticks = _row_names(panel.y, names, len(drawn))
     for n, line in enumerate(drawn):
-        out.append(f"{fit(ticks.get(n, ''), indent - 1):>{indent - 1}} {'┤' if n in ticks else '│'}", "dim")
+        out.append(_row_name(ticks.get(n, ""), indent - 1) + (" ┤" if n in ticks else " │"), "dim")
         out.append(line).append("\n")
     places = _places(panel.x, columns)
     tips = {column for column, _ in places}
-    if len(places) == columns and _letters(panel.x):
-        out.append(" " * (indent + 1) + "".join(name for _, name in places) + "\n", "dim")
+    if wide and len(places) * wide == columns:
+        out.append(" " * (indent + 1) + "".join(pad(name, wide) for _, name in places) + "\n", "dim")
     else:
         out.append(" " * indent + "└" + "".join("┬" if n in tips else "─" for n in range(columns)) + "\n", "dim")
         out.append(labels(places, columns, indent + 1) + "\n", "dim")
@@ -128,13 +129,21 @@ def _shaded(shown: np.ndarray, centred: bool) -> list[Text]:
     return [Text("".join(letters[n] if n >= 0 else " " for n in row)) for row in level]
 
 
-def _letters(places: Sequence[float | str]) -> bool:
-    """Whether each place is called by a single letter, as in a text."""
-    return all(isinstance(place, str) and len(place) == 1 and cell_len(_name(place)) == 1 for place in places)
+def _letters(places: Sequence[float | str]) -> int:
+    """Where each place is called by a single letter, as in a text: the cells that the widest takes; else 0."""
+    if not all(isinstance(place, str) and len(place) == 1 for place in places):
+        return 0
+    return max((cells(_name(place)) for place in places), default=0)
 
 
 def _name(place: float | str) -> str:
-    return visible(place) if isinstance(place, str) else number(float(place))
+    return standing(visible(place)) if isinstance(place, str) else number(float(place))
+
+
+def _row_name(name: str, width: int) -> str:
+    """Right-aligned."""
+    name = fit(name, width)
+    return " " * (width - cells(name)) + name
 
 
 def _row_names(places: Sequence[float | str], names: list[str], lines: int) -> dict[int, str]:
@@ -149,9 +158,9 @@ def _places(places: Sequence[float | str], columns: int) -> list[tuple[int, str]
     """(column, name) along the x axis, as many as there is room for."""
     names = [_name(place) for place in places]
     wide = columns / max(1, len(names))
-    if _letters(places) and wide >= 1:
+    if 0 < _letters(places) <= wide:
         return [(int((n + 0.5) * wide), name) for n, name in enumerate(names)]
-    room = max(map(len, names), default=1) + 2
+    room = max(map(cells, names), default=1) + 2
     picked = range(len(names)) if wide >= room else _picked(places, max(2, columns // max(room, 9)))
     return [(int((n + 0.5) * wide), names[n]) for n in picked]
 

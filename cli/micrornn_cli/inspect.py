@@ -161,6 +161,7 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
     from micrornn.errors import ConfigError, MicrornnError
     from micrornn.inspect.measure import kinds
     from micrornn.inspect.subject import open_subject
+    from micrornn.printable import printable
     from micrornn_cli.console import write_json
     from micrornn_cli.measuring import measured, require_outputs
     from micrornn_cli.waiting import compiling, progress
@@ -185,7 +186,7 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
             except MicrornnError as error:
                 if name != "all" or (each == names[-1] and not found):  # of all, the others are worth having
                     raise
-                click.echo(f"{each} is left out: {error}", err=True)
+                click.echo(printable(f"{each} is left out: {error}"), err=True)
     if as_json:
         write_json(_object(name, found))
     elif as_csv:
@@ -254,7 +255,8 @@ def _finite(found: Sequence[Any], subject: Any, sizes: tuple[int | None, int | N
 
 def _again() -> str:
     """The command as it was typed."""
-    import shlex
     import sys
 
-    return "micrornn " + shlex.join(sys.argv[1:])
+    from micrornn.printable import shell_word
+
+    return " ".join(["micrornn", *map(shell_word, sys.argv[1:])])

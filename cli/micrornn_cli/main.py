@@ -7,6 +7,7 @@ neither numba nor numpy.
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import click
 
 from micrornn.errors import MicrornnError
+from micrornn.printable import printable
 from micrornn_cli.exits import Exit, code_of
 
 # name -> its line in `micrornn --help`; the command is the function of that name in micrornn_cli/NAME.py
@@ -70,12 +72,14 @@ def main(arguments: Sequence[str] | None = None) -> Any:
     except click.exceptions.Abort:
         code = Exit.INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        _tell(shown.getvalue().removesuffix("\n"))
         code = error.exit_code
     except KeyboardInterrupt:
         code = Exit.INTERRUPTED
     except MicrornnError as error:
-        click.echo(f"Error: {error}", err=True)
+        _tell(f"Error: {error}")
         code = code_of(error)
     except MemoryError:
         click.echo("Error: not enough memory for these sizes; make them smaller", err=True)
@@ -85,6 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> Any:
         code = Exit.OK
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        click.echo(f"Error: {str(place)[:200]}{error.strerror or error}", err=True)
+        _tell(f"Error: {str(place)[:200]}{error.strerror or error}")
         code = Exit.FAILED
     sys.exit(int(code or 0))
+
+
+def _tell(message: str) -> None:
+    """On stderr; a name in it may hold anything, and must not steer the terminal."""
+    click.echo(printable(message), err=True)

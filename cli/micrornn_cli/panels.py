@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
 from micrornn.inspect.measure import Measure, Verdict
+from micrornn.printable import cells, standing, visible
 from micrornn.report.panels import Coloured, Heat, Lines, Panel, Rows, Slides, subject
 from micrornn_cli import heat
-from micrornn_cli.axes import heading, visible
+from micrornn_cli.axes import heading
 from micrornn_cli.chart import chart
 
 WIDEST, TWO = 200, 150  # columns that are used at most; from so many on, two pictures share them
@@ -128,9 +128,10 @@ def _coloured(panel: Coloured, width: int, colour: bool) -> Text:
 
     for token, value in zip(panel.tokens, np.asarray(panel.values, float)):
         shown = visible(token)
-        size = cell_len(shown)
-        if used and used + size > width:
+        if used and used + cells(shown) > width:
             flush()
+        shown = shown if used else standing(shown)  # a combining mark needs a letter in its line
+        size = cells(shown)
         at = (float(np.clip(value, -1, 1)) + 1) / 2 if np.isfinite(value) else 0.5
         ground = heat.colour_of(at, True)
         letters = "white" if abs(at - 0.5) > 0.4 else "black"  # both ends are dark

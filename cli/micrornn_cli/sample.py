@@ -7,10 +7,6 @@ from typing import Any
 
 import click
 
-# On a terminal, a model that has learned an escape character must not take over the screen: it is drawn.
-_DRAWN: dict[int, int] = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
-_DRAWN |= dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
-
 
 @click.command(short_help="Let a trained model write.")
 @click.argument("run")
@@ -77,10 +73,13 @@ def _stream(prompt: str, pieces: Iterator[str], whole_line: bool) -> None:
     """The prompt and the pieces, as they come; with whole_line, or on a terminal, up to the end of a line."""
     import sys
 
+    from micrornn.printable import printable
+
     terminal, last = sys.stdout.isatty(), "\n"
     for n, piece in enumerate(pieces):
         shown = (prompt if n == 0 else "") + piece
-        click.echo(shown.translate(_DRAWN) if terminal else shown, nl=False)
+        # what a model has learned must not take over the screen; into a file it goes as it is
+        click.echo(printable(shown) if terminal else shown, nl=False)
         last = shown[-1:] or last
     if (terminal or whole_line) and last != "\n":  # what follows, such as the shell's own prompt, begins a line
         click.echo()

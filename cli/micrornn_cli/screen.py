@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
+from micrornn.printable import printable, shell_word
 from micrornn.sampling import sample
 from micrornn.train import Training
 from micrornn_cli.console import duration, err, out, program
@@ -100,8 +100,8 @@ def conclude(training: Training, own_files: bool, where: str, again: str, stoppe
     length = SAMPLE_LENGTH if kind == "char" else SAMPLE_LENGTH // 5
     start = "def " if not own_files and kind == "char" else ""
     text = "".join(sample(training.model, training.vocab, prompt=start, length=length, temperature=0.6))
-    out.print(Text(start + text), soft_wrap=True)
-    place = shlex.quote(where)
+    out.print(Text(printable(start + text)), soft_wrap=True)
+    place = shell_word(where)
     commands = {
         f"{program()} sample {place}": "let it write more",
         f"{program()} eval {place}": "its loss",
@@ -109,5 +109,5 @@ def conclude(training: Training, own_files: bool, where: str, again: str, stoppe
     }
     widest = max(map(len, commands))
     lines = [f"  {command:<{widest}}   {what}" for command, what in commands.items()]
-    err.print(Text(f"\nThe run lies in {where}", "bold"), soft_wrap=True)
+    err.print(Text.assemble("\nThe run lies in ", (where, "bold")), soft_wrap=True)
     err.print(Text("\n".join(lines)), soft_wrap=True)

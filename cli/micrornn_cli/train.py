@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -210,10 +209,11 @@ class _Job:
             return stopped()
 
     def _finish(self, training: Any, stopped: bool) -> None:
+        from micrornn.printable import shell_word
         from micrornn_cli.console import program, write_json
 
         where = str(self.folder.path)
-        again = f"{program()} train --resume {shlex.quote(where)}"
+        again = f"{program()} train --resume {shell_word(where)}"
         if self.as_json:
             write_json(
                 {"run": where, "updates": training.updates, "seconds": training.seconds, "stopped": stopped,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from micrornn.checkpoint.lock import Lock
 from micrornn.checkpoint.rows import Rows
 from micrornn.checkpoint.toml import MOST_BYTES, toml_dumps, toml_loads
 from micrornn.errors import CheckpointError, named
+from micrornn.printable import shell_word
 from micrornn.schema import Rule, check_table
 
 
@@ -152,5 +152,5 @@ def _require_empty(path: Path) -> None:
     """CheckpointError where something lies in a folder. A run that was killed while it wrote its config is no run yet:
     its path may be used again."""
     if not {entry.name for entry in path.iterdir()} <= {".config.toml.tmp", LOCK_NAME}:
-        advice = f"Use --resume {shlex.quote(str(path))} to go on with the run in it, or another --out."
+        advice = f"Use --resume {shell_word(str(path))} to go on with the run in it, or another --out."
         raise CheckpointError(f"{named(path)}: exists and is not empty.\n{advice}")

@@ -11,13 +11,13 @@ import codecs
 import glob
 import hashlib
 import os
-import shlex
 import stat
 import sysconfig
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from micrornn.errors import DataError
+from micrornn.printable import shell_word
 
 CHUNK_BYTES = 8 << 20
 
@@ -195,5 +195,5 @@ def _unreadable(path: Path, error: OSError) -> DataError:
 def _undecodable(path: Path, offset: int, byte: int, likely: str) -> DataError:
     return DataError(
         f"{shown(path)} is not UTF-8: byte 0x{byte:02x} at offset {offset:,}; re-encode it, for instance\n"
-        f"  iconv -f {likely} -t UTF-8 {shlex.quote(shown(path))} > utf8.txt"
+        f"  iconv -f {likely} -t UTF-8 {shell_word(os.fspath(path))} > utf8.txt"
     )

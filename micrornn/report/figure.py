@@ -19,6 +19,7 @@ import numpy as np
 
 from micrornn.errors import MissingError
 from micrornn.inspect.measure import Measure
+from micrornn.printable import cells, printable, visible
 from micrornn.report.panels import Coloured, Heat, Lines, Panel, Rows, Slides, binned, even, subject
 
 FORMATS = ("png", "svg")
@@ -113,7 +114,7 @@ def _lines_in(axes: Any, panel: Lines) -> None:
     for n, curve in enumerate(panel.curves):
         colour, x, y = COLOURS[n % len(COLOURS)], _drawable(curve.x, panel.log_x), _drawable(curve.y, panel.log_y)
         shown |= bool(np.isfinite(x + y).any())
-        axes.plot(x, y, label=curve.name, color=colour, linewidth=1.4, marker="o" if len(x) == 1 else "")
+        axes.plot(x, y, label=visible(curve.name), color=colour, linewidth=1.4, marker="o" if len(x) == 1 else "")
         if curve.low is not None and curve.high is not None:
             low, high = (_drawable(values, panel.log_y) for values in (curve.low, curve.high))
             axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
@@ -198,13 +199,13 @@ def _ticks_of(axis: Any, places: Sequence[float | str], most: int) -> None:
     """Names at evenly spread places."""
     at = sorted({int(n) for n in np.linspace(0, len(places) - 1, min(most, len(places))).round()}) if places else []
     names = [place if isinstance(place, str) else _tick(place) for place in (places[n] for n in at)]
-    axis.set_ticks(at, [{"\n": "⏎", "\t": "→", " ": " "}.get(name, name) for name in names])
+    axis.set_ticks(at, [visible(name) for name in names])
 
 
 def _marks_in(axes: Any, marks: Sequence[Any]) -> None:
     for mark in marks:
         axes.axvline(mark.x, color="#555555", linestyle="--", linewidth=1)
-        axes.annotate(mark.name, (mark.x, 1), xycoords=("data", "axes fraction"), xytext=(3, -3), fontsize=8,
+        axes.annotate(visible(mark.name), (mark.x, 1), xycoords=("data", "axes fraction"), xytext=(3, -3), fontsize=8,
                       textcoords="offset points", rotation=90, va="top", ha="left", color="#555555",
                       bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1})  # fmt: skip
 
@@ -212,8 +213,9 @@ def _marks_in(axes: Any, marks: Sequence[Any]) -> None:
 def _rows_in(axes: Any, panel: Rows) -> None:
     axes.axis("off")
     if panel.rows:
-        table = axes.table([list(row) for row in panel.rows], colLabels=list(panel.columns), loc="upper left",
-                           cellLoc="left", colLoc="left", edges="horizontal")  # fmt: skip
+        cells_of = [list(map(visible, row)) for row in panel.rows]
+        table = axes.table(cells_of, colLabels=list(panel.columns), loc="upper left", cellLoc="left", colLoc="left",
+                           edges="horizontal")  # fmt: skip
         table.auto_set_font_size(False)
         table.set_fontsize(8)
         table.auto_set_column_width(range(len(panel.columns)))
@@ -225,10 +227,10 @@ def _lines(panel: Coloured) -> list[list[tuple[str, float]]]:
     """The tokens with their values, in lines of LETTERS letters."""
     lines: list[list[tuple[str, float]]] = [[]]
     for token, value in zip(panel.tokens, panel.values):
-        shown = token.replace("\n", "⏎").replace("\t", "→")
-        if sum(len(t) for t, _ in lines[-1]) + len(shown) > LETTERS - 6:
+        shown = visible(token)
+        if sum(cells(t) for t, _ in lines[-1]) + cells(shown) > LETTERS - 6:
             lines.append([])
-        lines[-1].append((shown if shown.isprintable() else "·", float(value)))
+        lines[-1].append((shown, float(value)))
         if "\n" in token:
             lines.append([])
     return [line for line in lines if line]
@@ -244,12 +246,13 @@ def _coloured_in(axes: Any, panel: Coloured) -> None:
         column = 0
         for token, value in line:
             ground = colormaps["RdBu_r"]((np.clip(value, -1, 1) + 1) / 2 if np.isfinite(value) else 0.5)
-            axes.fill_between([column, column + len(token)], row, row + 1, color=ground, linewidth=0)
-            for n, letter in enumerate(token):
-                axes.text(column + n + 0.5, row + 0.5, letter, family="monospace", ha="center", va="center",
-                          color="white" if sum(ground[:3]) < 1.4 else "black", fontsize=8)  # fmt: skip
-            column += len(token)
+            axes.fill_between([column, column + cells(token)], row, row + 1, color=ground, linewidth=0)
+            for letter in token:  # a combining mark takes no cell: it lands on the letter before it
+                wide = cells(letter)
+                axes.text(column + (wide / 2 if wide else -0.5), row + 0.5, letter, family="monospace", ha="center",
+                          va="center", color="white" if sum(ground[:3]) < 1.4 else "black", fontsize=8)  # fmt: skip
+                column += wide
 
 
 def _wrapped(text: str, width: int) -> str:
-    return "\n".join(textwrap.fill(line, width) for line in text.split("\n"))
+    return "\n".join(textwrap.fill(line, width) for line in printable(text).split("\n"))

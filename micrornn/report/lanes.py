@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from html import escape
 
-import numpy as np
-
 from micrornn.data import Lanes, Vocab
-
-_SHOWN = {"\n": "⏎", "\t": "→", " ": " ", "\r": "␍"}
+from micrornn.printable import cells, cut, standing, tail, visible
 
 
 def few(n: int) -> list[int]:
@@ -21,21 +18,15 @@ def few(n: int) -> list[int]:
 
 
 def piece(lanes: Lanes, vocab: Vocab, b: int, w: int, width: int) -> str:
-    """What lane b reads in window w; cut in its middle if it is too long."""
+    """What lane b reads in window w, in at most `width` cells; cut in its middle if it is too long."""
     start = b * lanes.lane_len + w * lanes.num_steps
-    take = min(lanes.num_steps, width + 1)
-    head = _visible(vocab, lanes.tokens[start : start + take])
-    if len(head) <= width and take == lanes.num_steps:
+    take = min(lanes.num_steps, 2 * width + 1)  # combining marks take no cell
+    head = standing(visible(vocab.decode(lanes.tokens[start : start + take])))
+    if cells(head) <= width and take == lanes.num_steps:
         return head
-    stop = start + lanes.num_steps
-    end = min(6, width // 3)
-    tail = _visible(vocab, lanes.tokens[stop - min(take, end) : stop])[-end:]
-    return head[: width - len(tail) - 1] + "…" + tail
-
-
-def _visible(vocab: Vocab, ids: np.ndarray) -> str:
-    text = vocab.decode(ids)
-    return "".join(_SHOWN.get(ch, ch if ch.isprintable() and ch.isascii() else "·") for ch in text)
+    stop, last = start + lanes.num_steps, min(6, width // 3)
+    end = tail(visible(vocab.decode(lanes.tokens[stop - min(take, 2 * last) : stop])), last)
+    return cut(head, width - cells(end) - 1) + "…" + end
 
 
 LETTER, LINE = 7.9, 24.0  # the width of a letter and the height of a lane, in units of the drawing

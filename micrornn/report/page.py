@@ -14,7 +14,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Sequence
-from html import escape
+from html import escape as html_escape
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
@@ -23,6 +23,7 @@ import numpy as np
 
 from micrornn.errors import MissingError
 from micrornn.inspect.measure import KINDS, Measure, Verdict
+from micrornn.printable import printable, visible
 from micrornn.report.lanes import drawing
 from micrornn.report.numbers import Budget, to_json
 from micrornn.report.panels import Coloured, Heat, Lines, Panel, Rows, Slides, subject
@@ -50,6 +51,11 @@ def require() -> None:
     """MissingError with the command that installs it."""
     if importlib.util.find_spec("plotly") is None:
         raise MissingError("a page needs plotly, which is not installed\n  pip install 'micrornn[report]'")
+
+
+def escape(text: str) -> str:
+    """`text` as it may stand in the page: nothing in it is an element, a direction or half a character."""
+    return html_escape(printable(text))
 
 
 def page(run: Run, found: Sequence[tuple[Measure, Sequence[Panel]]]) -> str:
@@ -91,8 +97,17 @@ def page(run: Run, found: Sequence[tuple[Measure, Sequence[Panel]]]) -> str:
 
 def _script_safe(data: Any) -> str:
     """JSON that may stand in a script element: no `<` in it can end that."""
-    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(_shown(data), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _shown(data: Any) -> Any:
+    """The same data; texts as they may be shown: plotly draws them as they are."""
+    if isinstance(data, str):
+        return visible(data)
+    if isinstance(data, dict):
+        return {name: _shown(value) for name, value in data.items()}
+    return [_shown(value) for value in data] if isinstance(data, list | tuple) else data
 
 
 class _Writer:
@@ -161,7 +176,7 @@ def _coloured(panel: Coloured) -> str:
     parts = []
     for token, value in zip(panel.tokens[:MOST_TOKENS], np.asarray(panel.values, float)):
         strength = float(np.clip(value, -1, 1)) if np.isfinite(value) else 0.0
-        shown = escape(token.replace("\n", "⏎\n").replace("\r", "␍"))
+        shown = escape(visible(token)) + ("\n" if "\n" in token else "")
         kind = "u" if strength >= 0 else "d"
         parts.append(f'<i class={kind} style="--v:{abs(strength):.2f}" title="{value:.3g}">{shown}</i>')
     left = len(panel.tokens) - MOST_TOKENS
