@@ -81,8 +81,10 @@ max_minutes = 5
 run is resumed to the bit; and `best.ckpt`, the best by validation.
 
 **Caches.** Compiled kernels and tokenized texts lie in `$MICRORNN_CACHE`, else `$XDG_CACHE_HOME/micrornn`, else
-`~/.cache/micrornn`; where that cannot be written, in a folder of the user's among the temporary files. They may be
-deleted at any time. With `NUMBA_CACHE_DIR` the kernels go there.
+`~/.cache/micrornn`. What lies there is executed, so the folder must be yours (or root's) and writable by you alone: a
+new one is made so. Where it is not, or cannot be written, a folder of yours among the temporary files takes its place,
+and `micrornn info` says why. What is damaged there is made anew, and a full disk stops no command. It may be deleted at
+any time. With `NUMBA_CACHE_DIR` the kernels go there.
 
 **Completion.** Put one of these lines into the start-up file of your shell:
 

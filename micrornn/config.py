@@ -7,32 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from micrornn.errors import ConfigError, quoted
+from micrornn.folders import cache_home as cache_home  # offered here too
 from micrornn.schema import Rule
-
-
-def cache_home() -> Path:
-    """Where compiled kernels and read texts are kept: $MICRORNN_CACHE, $XDG_CACHE_HOME/micrornn, ~/.cache/micrornn,
-    or, where that cannot be written, a folder of this user's among the temporary files."""
-    chosen = os.environ.get("MICRORNN_CACHE")
-    folder = Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "micrornn")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder
-    except OSError:
-        pass
-    user = os.getuid() if hasattr(os, "getuid") else "user"
-    return Path(tempfile.gettempdir(), f"micrornn-{user}")
-
 
 CELL_NAMES = ("rnn", "rnn_relu", "lstm", "gru")
 MOST = 2**31 - 1  # no size of anything can sensibly be larger

@@ -238,8 +238,13 @@ def test_tokenize_and_find_it_again(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     again = tokenize(paths, kind, cache, progress=never)
     assert again.fingerprint == tokens.fingerprint and again.path == tokens.path
 
-    # Cut short, or with a sidecar that cannot be read: made anew, and the same.
-    for path, content in (tokens.path, b"123"), (tokens.path.with_suffix(".json"), b'{"format":'):
+    # Cut short, zeroed, with a sidecar that cannot be read or is of another text: made anew, and the same.
+    ids, about = tokens.path, tokens.path.with_suffix(".json")
+    zeros, deep = bytes(ids.stat().st_size), about.read_bytes()[:32] + b"[" * 100_000
+    damages = [(ids, b"123"), (ids, zeros), (about, b'{"format":'), (about, deep), (about, zeros)]
+    damages += [(ids, bytes([ids.read_bytes()[0] ^ 1]) + ids.read_bytes()[1:])]
+    damages += [(about, about.read_bytes().replace(b'"entropy": ', b'"entropy": 1'))]
+    for path, content in damages:
         path.unlink()
         path.write_bytes(content)
         assert (tokenize(paths, kind, cache)[:] == vocab.encode(text)).all()
@@ -254,8 +259,8 @@ def test_tokenize_and_find_it_again(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_cache_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.txt").write_text("some text")
-    tokens = tokenize([tmp_path / "a.txt"], "char", tmp_path / "a.txt" / "cache")  # below a file
-    assert tokens.path.exists() and tmp_path not in tokens.path.parents
+    tokens = tokenize([tmp_path / "a.txt"], "char", tmp_path / "a.txt" / "cache")  # below a file: no folder can be
+    assert tokens.path is None and tokens.vocab.decode(tokens[:]) == "some text" and "in memory" in repr(tokens)
     monkeypatch.setenv("MICRORNN_CACHE", str(tmp_path / "own"))
     assert default_cache_dir() == tmp_path / "own"
     assert tokenize([tmp_path / "a.txt"], "char").path.parent == tmp_path / "own"
@@ -434,6 +439,9 @@ def test_unreadable_and_changing_files_and_full_disks(tmp_path: Path, monkeypatc
     cache = tmp_path / "cache"
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
+        held = tokenize(paths, "char", cache)  # in memory
+        assert held.path is None and held.vocab.decode(held[:]) == "some text"
+        patch.setattr("micrornn.data.tokens.MEMORY_BYTES", 8)
         with pytest.raises(DataError, match=r"No space left on device; it needs up to .* set MICRORNN_CACHE"):
             tokenize(paths, "char", cache)
     assert not list(cache.iterdir())

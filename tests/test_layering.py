@@ -14,13 +14,14 @@ ROOT = Path(__file__).parents[1]
 # A new file or folder of micrornn/ gets its place here. Each may import what stands before it, and a folder's
 # files one another.
 HOUSE = (
-    "__init__", "errors", "printable", "schema", "config", "device", "kernels", "tape", "ops", "parameters", "cells",
-    "recurrent", "layers", "optim", "gradcheck", "tapeview", "data", "checkpoint", "bptt", "tasks", "finite",
+    "__init__", "errors", "printable", "schema", "folders", "config", "device", "kernels", "tape", "ops", "parameters",
+    "cells", "recurrent", "layers", "optim", "gradcheck", "tapeview", "data", "checkpoint", "bptt", "tasks", "finite",
     "sampling", "evaluate", "runs", "inspect", "recompute", "train", "advise", "checks", "warmup", "bench", "report",
 )  # fmt: skip
 
 # What may import less than its place allows: reading text and writing files has nothing to do with networks.
-ONLY = {"data": {"errors", "printable", "schema", "config"}, "checkpoint": {"errors", "printable", "schema", "config"}}
+ESSENTIALS = {"errors", "printable", "schema", "folders", "config"}
+ONLY = {"data": ESSENTIALS, "checkpoint": ESSENTIALS}
 
 # Packages from outside, and where they may be imported. NumPy may be everywhere.
 OUTSIDE = {

@@ -41,7 +41,7 @@ def _facts() -> dict[str, Any]:
     import os
     import platform
 
-    from micrornn import data, device
+    from micrornn import data, device, folders
     from micrornn.kernels.about import about
 
     kernels, tokens = about(), data.default_cache_dir()
@@ -58,6 +58,7 @@ def _facts() -> dict[str, Any]:
             | ({"card": device.card()} if name == "cuda" and why is None else {})
             for name, why in ((name, device.available(name)) for name in device.DEVICES)
         },
+        "cache_trouble": folders.cache_trouble(),
         "caches": {
             "kernels": {"path": str(compiled), "bytes": _size(compiled.rglob("*"))},
             # the kernels' folder lies inside, so no rglob
@@ -145,4 +146,6 @@ def _show(facts: dict[str, Any]) -> None:
         table.add_row(f"device {name}", text)
     for name, cache in facts["caches"].items():
         table.add_row(f"{name} cache", Text(f"{cache['path']}, {cache['bytes'] / 1e6:,.1f} MB"))
+    if facts["cache_trouble"]:
+        table.add_row("", Text(facts["cache_trouble"], "yellow"))
     out.print(table)

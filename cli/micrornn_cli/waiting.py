@@ -19,6 +19,7 @@ def compiling(quiet: bool = False) -> Iterator[None]:
         return
     from numba.core import event
 
+    from micrornn.folders import cache_trouble
     from micrornn_cli.console import err
 
     class Listener(event.Listener):
@@ -28,7 +29,11 @@ def compiling(quiet: bool = False) -> Iterator[None]:
         def on_start(self, happening: Any) -> None:
             package, _, name = happening.data["dispatcher"].py_func.__module__.rpartition(".")
             if not self.said:
-                err.print("compiling the kernels for this processor, once per machine: up to half a minute")
+                trouble = cache_trouble()
+                often = "once per machine" if trouble is None else "perhaps each time anew"
+                err.print(f"compiling the kernels for this processor, {often}: up to half a minute")
+                if trouble:
+                    err.print(trouble, markup=False)
             if name not in self.said and package.startswith("micrornn"):
                 err.print(f"  {name}", style="dim")
             self.said.add(name)

@@ -7,28 +7,25 @@ default_cache_dir   where the token files lie
 
 from __future__ import annotations
 
-import atexit
 import hashlib
+import io
 import json
 import mmap
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from micrornn.config import cache_home
 from micrornn.data.files import read_chunks, shown
 from micrornn.data.vocab import Vocab
 from micrornn.errors import DataError
+from micrornn.folders import cache_home, replacing, sweep
 
 # Part of the name of every token file: raise it when what is in the file, or how, changes.
-FORMAT = 1
+FORMAT = 2
 # Text is read in pieces that stay in the cache while they are counted and encoded; 8 MiB is half as fast.
 CHUNK_BYTES = 1 << 20
 # The pages of a mapped file that a process has touched count as its memory until it gives them back, and so
@@ -36,6 +33,9 @@ CHUNK_BYTES = 1 << 20
 # that this much may have come together.
 RESIDENT_BYTES = 64 << 20
 TOUCH_BYTES = 1 << 20
+# Where no file can be written, so many bytes of ids are held in memory instead.
+MEMORY_BYTES = 1 << 30
+HASH_DIGITS = 32  # of the hash that a sidecar begins with
 
 Progress = Callable[[int, int], None]
 
@@ -62,18 +62,20 @@ class Tokens:
     num_characters   in the text, for a loss per character where tokens are words
     entropy          of the token frequencies, nats per token: the loss of a model that ignores all context
     fingerprint      a hash of ids and vocabulary, hex: equal for equal text, wherever it lies
-    path             of the file that holds the ids
+    path             of the file that holds the ids; None if they are held in memory
     """
 
-    def __init__(self, path: Path, about: About) -> None:
+    def __init__(self, path: Path | None, about: About, ids: bytes = b"") -> None:
         self.path = path
         self.vocab = Vocab.from_dict(about.vocab)
         self.num_characters = about.num_characters
         self.entropy = about.entropy
         self.fingerprint = about.fingerprint
-        with open(path, "rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._ids = np.frombuffer(self._map, about.dtype)
+        self._map: mmap.mmap | None = None
+        if path is not None:
+            with open(path, "rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._ids = np.frombuffer(self._map if self._map is not None else ids, about.dtype)
         self._touched = 0
 
     def __len__(self) -> int:
@@ -84,17 +86,17 @@ class Tokens:
         self._touched += ids.nbytes + TOUCH_BYTES
         # Earlier slices stay valid: a page given back is fetched anew when it is next read, mostly from the
         # system's file cache. Where there is no such call (Windows) the system takes pages back, but late.
-        if self._touched > RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+        if self._touched > RESIDENT_BYTES and self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
             self._touched = 0
         return ids
 
     def __repr__(self) -> str:
-        return f"Tokens({len(self):,} of {self.vocab!r}, {shown(self.path)})"
+        return f"Tokens({len(self):,} of {self.vocab!r}, {shown(self.path) if self.path else 'in memory'})"
 
 
 def default_cache_dir() -> Path:
-    """Where token files go by themselves: see `config.cache_home`."""
+    """Where token files go by themselves: see `folders.cache_home`."""
     return cache_home()
 
 
@@ -111,15 +113,15 @@ def tokenize(
     The text is streamed twice: once to count, once to encode. `progress(done_bytes, total_bytes)` hears of
     both, so its total is twice the size of the text; it is not called when a token file is found. `max_size`
     and `min_count` limit the vocabulary, see `Vocab.build`. The token file lies in `cache_dir`, by default
-    `default_cache_dir()`, or, where that cannot be written, in a temporary folder until the process ends.
+    `default_cache_dir()`; where that cannot be written or is full, the tokens are held in memory.
     """
     folder = default_cache_dir() if cache_dir is None else Path(cache_dir)
     key, text_bytes = _identify(paths, kind, max_size, min_count)
-    found = _load(folder / f"{key}.tokens")
+    path = folder / f"{key}.tokens"
+    found = _load(path)
     if found is not None:
         return found
 
-    path = _writable(folder) / f"{key}.tokens"
     done = 0
 
     def on_read(num_bytes: int) -> None:
@@ -141,9 +143,13 @@ def tokenize(
             raise changed
 
     vocab = Vocab.build(chunks(), kind, max_size, min_count)
-    try:
-        counts, fingerprint = _encode(path, vocab, chunks())
-        about = About(
+
+    def encode(file: IO[bytes]) -> About:
+        try:
+            counts, fingerprint = _encode(file, vocab, chunks())
+        except DataError:  # in a text that was good the first time
+            raise changed from None
+        return About(
             format=FORMAT,
             num_tokens=int(counts.sum()),
             num_characters=num_characters,
@@ -152,29 +158,47 @@ def tokenize(
             fingerprint=fingerprint,
             vocab=vocab.to_dict(),
         )
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
+        with replacing(path) as file:
+            about = encode(file)
         # Second, so that where there is a sidecar there is also what it tells of.
-        with _replacing(_sidecar(path)) as file:
-            file.write(json.dumps(asdict(about)).encode())
+        with replacing(_sidecar(path)) as file:
+            file.write(_sealed(json.dumps(asdict(about)).encode()))
         return Tokens(path, about)
-    except DataError:  # in a text that was good the first time
-        raise changed from None
     except OSError as error:
-        raise DataError(
-            f"cannot write the token file {shown(path)}: {error.strerror or error}; it needs up to "
-            f"{text_bytes * vocab.dtype.itemsize / 1e6:,.0f} MB, set MICRORNN_CACHE to a folder with room"
-        ) from None
+        most = text_bytes * vocab.dtype.itemsize
+        if most > MEMORY_BYTES:
+            raise DataError(
+                f"cannot write the token file {shown(path)}: {error.strerror or error}; it needs up to "
+                f"{most / 1e6:,.0f} MB, set MICRORNN_CACHE to a folder with room"
+            ) from None
+    held = io.BytesIO()
+    about = encode(held)
+    return Tokens(None, about, held.getvalue())
 
 
-def _encode(path: Path, vocab: Vocab, chunks: Iterator[str]) -> tuple[np.ndarray, str]:
-    """Write the ids of `chunks` to `path`. Return how often each id came, `(V,)`, and the fingerprint."""
+def _encode(file: IO[bytes], vocab: Vocab, chunks: Iterator[str]) -> tuple[np.ndarray, str]:
+    """Write the ids of `chunks` to `file`. Return how often each id came, `(V,)`, and the fingerprint."""
     counts = np.zeros(vocab.size, np.int64)
-    content = hashlib.blake2b(json.dumps(vocab.to_dict()).encode(), digest_size=16)
-    with _replacing(path) as file:
-        for ids in vocab.encode_chunks(chunks):
-            counts += np.bincount(ids, minlength=vocab.size)
-            content.update(ids)
-            file.write(ids)
+    content = _fingerprint(vocab)
+    for ids in vocab.encode_chunks(chunks):
+        counts += np.bincount(ids, minlength=vocab.size)
+        content.update(ids)
+        file.write(ids)
     return counts, content.hexdigest()
+
+
+def _fingerprint(vocab: Vocab) -> Any:
+    """The hash of a text in this vocabulary: to be updated with its ids."""
+    return hashlib.blake2b(json.dumps(vocab.to_dict()).encode(), digest_size=16)
+
+
+def _sealed(content: bytes) -> bytes:
+    """The content of a sidecar behind its hash, so that it is known for whole before it is understood."""
+    return hashlib.sha256(content).hexdigest()[:HASH_DIGITS].encode() + content
 
 
 def _identify(paths: Sequence[Path], kind: str, max_size: int | None, min_count: int) -> tuple[str, int]:
@@ -191,47 +215,28 @@ def _identify(paths: Sequence[Path], kind: str, max_size: int | None, min_count:
 
 
 def _load(path: Path) -> Tokens | None:
-    """Return the tokens at `path`, None where they are missing, cut short or not to be understood."""
+    """Return the tokens at `path`, None where they are missing or not what was written: what lies in a cache may have
+    been torn by a power cut or a bad copy, and a wrong id looks like any other."""
     try:
-        about = About(**json.loads(_sidecar(path).read_bytes()))
+        sidecar = _sidecar(path).read_bytes()
+        if sidecar != _sealed(sidecar[HASH_DIGITS:]):
+            return None
+        about = About(**json.loads(sidecar[HASH_DIGITS:]))
         whole = about.num_tokens * np.dtype(about.dtype).itemsize
         if about.format != FORMAT or path.stat().st_size != whole:
             return None
-        return Tokens(path, about)
+        tokens = Tokens(path, about)
+        content = _fingerprint(tokens.vocab)
+        with open(path, "rb", buffering=0) as file:
+            while block := file.read(CHUNK_BYTES):
+                content.update(block)
+        return tokens if content.hexdigest() == about.fingerprint else None
     except (OSError, ValueError, TypeError, AttributeError, DataError):
         return None
 
 
 def _sidecar(path: Path) -> Path:
     return path.with_suffix(".json")
-
-
-def _writable(folder: Path) -> Path:
-    """Return `folder`, made if need be, or a temporary folder if nothing can be written there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-        return folder
-    except OSError:
-        fallback = tempfile.mkdtemp(prefix="micrornn-")
-        atexit.register(shutil.rmtree, fallback, ignore_errors=True)
-        return Path(fallback)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that takes the place of `path` when all of it is on the disk, and otherwise vanishes."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with open(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
 
 
 def _entropy(counts: np.ndarray) -> float:

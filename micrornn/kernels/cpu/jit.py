@@ -19,7 +19,8 @@ import numba
 import numpy as np
 from numba import config
 
-from micrornn.config import cache_home
+from micrornn import folders
+from micrornn.kernels.kept import keep
 
 
 def cache_dir() -> Path:
@@ -31,14 +32,15 @@ def cache_dir() -> Path:
     state = hashlib.sha256(f"{numba.__version__} {llvm.get_host_cpu_name()}".encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         state.update(source.read_bytes())
-    return cache_home() / "kernels" / state.hexdigest()[:16]
+    return folders.cache_home("kernels", state.hexdigest()[:16])
 
 
 # Threads that wait for work in a loop eat the time that the last busy one needs when the machine has other work:
 # a parallel kernel became ten times slower on two cores of which one was taken. After some microseconds, sleep.
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
-if not config.CACHE_DIR:  # NUMBA_CACHE_DIR, when set, is the user's choice
+# NUMBA_CACHE_DIR, when set, is the user's choice, unless others may have written what lies there: it is executed.
+if not config.CACHE_DIR or folders.unusable(Path(config.CACHE_DIR)):
     config.CACHE_DIR = str(cache_dir())
 
 # For processors with AVX-512, LLVM writes vectors of half that width unless told not to: on some, wide vectors used to
@@ -48,7 +50,6 @@ if not config.CPU_FEATURES and not config.CPU_NAME and llvm.get_host_cpu_feature
     config.CPU_FEATURES = llvm.get_host_cpu_features().flatten() + ",-prefer-256-bit"
 
 _options: dict[str, Any] = {
-    "cache": True,  # compile once per machine, not once per process
     "nogil": True,  # a kernel touches no Python object; Ctrl-C and progress threads stay alive
     "error_model": "numpy",  # x / 0 is inf, not an exception; without it no division is vectorised
     "fastmath": {"contract", "nsz", "arcp"},  # a*b+c may fuse; no reordering of sums, NaN and inf kept
@@ -61,7 +62,9 @@ def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         return partial(kernel, **options)
     if config.DISABLE_JIT:  # compiled code wraps around and divides by zero in silence; so must the plain one
         return np.errstate(all="ignore")(function)
-    return numba.njit(**(_options | options))(function)
+    compiled = numba.njit(**(_options | options))(function)
+    keep(compiled, config.CACHE_DIR)  # compile once per machine, not once per process
+    return compiled
 
 
 parallel = partial(kernel, parallel=True)

@@ -27,7 +27,8 @@ import numba
 from llvmlite import ir as ir  # offered to those who write an intrinsic
 from numba import types as types
 
-from micrornn.config import cache_home
+from micrornn import folders
+from micrornn.kernels.kept import keep
 
 _all: Any = numba.config
 intrinsic: Any = None  # not in the simulator
@@ -59,14 +60,15 @@ def cache_dir() -> Path:
     state = hashlib.sha256(f"{numba.__version__} {getattr(cuda, '__version__', '')}".encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         state.update(source.read_bytes())
-    return cache_home() / "kernels" / f"cuda-{state.hexdigest()[:16]}"
+    return folders.cache_home("kernels", f"cuda-{state.hexdigest()[:16]}")
 
 
 @contextmanager
 def _kept() -> Iterator[None]:
     """Numba looks up where to keep a kernel when it meets it. NUMBA_CACHE_DIR, when set, is the user's choice."""
     before = _config.CACHE_DIR
-    if not os.environ.get("NUMBA_CACHE_DIR"):
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    if not chosen or folders.unusable(Path(chosen)):
         _config.CACHE_DIR = str(cache_dir())
     try:
         yield
@@ -74,17 +76,16 @@ def _kept() -> Iterator[None]:
         _config.CACHE_DIR = before
 
 
-_options: dict[str, Any] = {"cache": True}  # compile once per machine, not once per process
-
-
 def kernel(function: Callable[..., None] | None = None, **options: Any) -> Any:
-    """`cuda.jit` with the options above."""
+    """`cuda.jit`, kept on disk."""
     if function is None:
         return partial(kernel, **options)
     if SIM:
         return cuda.jit(**options)(_simulator.quiet(function))
     with _kept():
-        return cuda.jit(**(_options | options))(function)
+        compiled = cuda.jit(**options)(function)
+        keep(compiled, _config.CACHE_DIR)  # compile once per machine, not once per process
+        return compiled
 
 
 device = partial(kernel, device=True)
