@@ -1,4 +1,4 @@
-"""Runs that were never trained: tiny models whose weights are chosen so that it is known what is wrong with them.
+"""Runs that were hardly trained: tiny models whose weights are chosen so that it is known what is wrong with them.
 
 made_up(kind, folder)    a run folder with a checkpoint and a text of its own; kind is one of KINDS
 """
@@ -44,7 +44,7 @@ def _saturated(weights: dict[str, np.ndarray]) -> None:
 
 
 def _healthy(weights: dict[str, np.ndarray]) -> None:
-    """An LSTM as it starts."""
+    """An LSTM that has learned something."""
 
 
 KINDS: dict[str, tuple[str, Callable[[dict[str, np.ndarray]], None]]] = {
@@ -55,14 +55,19 @@ KINDS: dict[str, tuple[str, Callable[[dict[str, np.ndarray]], None]]] = {
 }
 
 
+UPDATES = {"healthy": 60}  # of training, before the weights are changed
+
+
 def made_up(kind: str, folder: Path, **settings: Any) -> RunFolder:
     """A run folder `folder/KIND` beside its text; `settings` are those of Config."""
     cell, change = KINDS[kind]
     folder.mkdir(parents=True, exist_ok=True)
     text = folder / "text.txt"
     text.write_text(TEXT)
-    config = Config(cell=cell, **(SIZES | settings))
+    config = Config(cell=cell, **(SIZES | {"lr": 0.01, "schedule": "constant"} | settings))
     training = Training(config, tokenize([text], config.level, folder / "cache"))
+    for _ in range(UPDATES.get(kind, 0)):
+        training.update()
     change({name: parameter.data for name, parameter in training.model.flat.parameters.items()})
     run = RunFolder.create(folder / kind, config.to_dict() | {"task": "text", "files": [str(text)]})
     run.save(*training.snapshot(), best=False)

@@ -11,7 +11,8 @@ from micrornn_cli.exits import Exit
 
 SIZE = click.IntRange(1)
 KINDS = (  # of verdicts; micrornn/inspect/measure.py says what they mean, and needs NumPy to be imported
-    "vanishing", "exploding", "chaotic", "saturated", "dead", "biased", "noisy", "nonfinite", "unsure", "healthy",
+    "vanishing", "exploding", "chaotic", "saturated", "dead", "uneven", "biased", "noisy", "nonfinite", "unlearned",
+    "unsure", "healthy",
 )  # fmt: skip
 
 

@@ -23,7 +23,10 @@ from micrornn_cli.axes import heading
 from micrornn_cli.chart import chart
 
 WIDEST, TWO = 200, 150  # columns that are used at most; from so many on, two pictures share them
-KINDS = {"healthy": "bold green", "unsure": "bold blue", "noisy": "bold yellow", "biased": "bold yellow"}
+KINDS = {
+    "healthy": "bold green", "unsure": "bold blue", "noisy": "bold yellow", "biased": "bold yellow",
+    "uneven": "bold yellow", "unlearned": "bold yellow",
+}  # fmt: skip
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -45,7 +48,10 @@ def brief(measures: Sequence[Measure], console: Console) -> None:
     table.add_column(overflow="fold")
     for measure in measures:
         for verdict in measure.verdicts:
-            table.add_row(measure.what.replace("_", " "), _kind(verdict), Text(visible(verdict.words)))
+            table.add_row(measure.what.replace("_", " "), _kind(verdict), Text(visible(verdict.short)))
+    beside = {verdict.beside for measure in measures for verdict in measure.verdicts if verdict.beside}
+    for words in sorted(beside):
+        table.add_row("", "", Text(visible(words), "dim"))
     console.print(Text("In short", "bold"))
     console.print(table)
 

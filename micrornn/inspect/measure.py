@@ -4,6 +4,7 @@ Axis       a direction of an array: its name, its unit, and what each place on i
 Array      numbers along named axes, with their unit
 Number     one number with its unit
 Verdict    what the numbers mean, and what to do
+Learned    how much a model has learned, beside what takes no learning: it stands in every verdict
 Measure    all of that together, ready for JSON, CSV or a picture
 """
 
@@ -12,23 +13,26 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from micrornn.errors import ConfigError
+from micrornn.inspect.words import number
 
 # What a verdict may say; `--fail-on` takes these names.
 KINDS = {
     "healthy": "nothing stands out",
+    "unlearned": "the model predicts no better than the frequencies of the tokens do",
     "vanishing": "the gradient dies before it has gone far back",
     "exploding": "the gradient grows on its way back",
     "chaotic": "states that start close drift apart",
     "saturated": "gates are stuck at 0 or 1, tanh at -1 or 1",
     "dead": "units that never move",
+    "uneven": "a few time steps give most of a weight's gradient",
     "biased": "truncation bends the gradient more than its noise does",
     "noisy": "the gradient of one batch is mostly noise",
     "nonfinite": "a value or a gradient is NaN or infinite",
@@ -71,21 +75,84 @@ class Number:
 @dataclass(frozen=True)
 class Verdict:
     """kind: one of KINDS. words: a sentence or two, with the numbers in them. numbers: the same, to be computed
-    with. advice: what to do; empty where there is nothing to do."""
+    with. advice: what to do; empty where there is nothing to do. beside: the end of the words that is the same in
+    all verdicts on one model."""
 
     kind: str
     words: str
     numbers: Mapping[str, float] = field(default_factory=dict)
     advice: str = ""
+    beside: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"there is no verdict {self.kind!r}; KINDS has {', '.join(KINDS)}")
 
+    @property
+    def short(self) -> str:
+        """The words without what is the same in all verdicts on one model."""
+        return self.words.removesuffix(self.beside).rstrip()
+
+
+# A loss within 2 % of what the frequencies alone give shows no learning: so far apart are losses of one and the same
+# model on other parts of its text.
+AT_LEAST = 0.02
+
+
+@dataclass(frozen=True)
+class Learned:
+    """How much a model has learned: its loss, beside two that take no learning. In nats per token.
+
+    loss          on the text that is looked at
+    frequencies   of a model that knows how often each token occurs and nothing else: the unigram entropy
+    ln_V          of one that takes all tokens for equally likely
+    token         what a token is: "character", "word"
+    """
+
+    loss: float
+    frequencies: float
+    ln_V: float
+    token: str = "token"
+
+    @property
+    def anything(self) -> bool:
+        """Whether the model has learned anything that the frequencies do not say."""
+        return self.loss < (1 - AT_LEAST) * self.frequencies or self.frequencies < 1e-6
+
+    @property
+    def words(self) -> str:
+        """One sentence."""
+        return (
+            f"Loss {number(self.loss)} nats per {self.token}; {number(self.frequencies)} by {self.token} frequencies "
+            f"alone, {number(self.ln_V)} by chance (ln V)."
+        )
+
+    def beside(self, verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
+        """The same verdicts with the loss in them. Nothing that has learned nothing is healthy."""
+        numbers = {"loss": self.loss, "frequencies": self.frequencies, "ln_V": self.ln_V}
+        found = []
+        for verdict in verdicts:
+            kind, words, advice = verdict.kind, verdict.words, verdict.advice
+            if kind == "healthy" and not self.anything:
+                kind = "unlearned"
+                words = f"The model has learned no more than {self.token} frequencies, so this says little: {words}"
+                advice = (
+                    "Train it first: longer, with another --lr, or with more units. If that does not help, the text "
+                    "may hold nothing more to be learned."
+                )
+            words = f"{words.rstrip()} {self.words}"
+            told = {**numbers, **verdict.numbers}
+            found.append(replace(verdict, kind=kind, words=words, advice=advice, numbers=told, beside=self.words))
+        return tuple(found)
+
 
 @dataclass(frozen=True)
 class Measure:
-    """What was measured (`flow`, `credit`, ...), on what (`subject`: run, text, lanes, ...), and what came out."""
+    """What was measured (`flow`, `credit`, ...), on what (`subject`: run, text, lanes, ...), and what came out.
+
+    Where the subject says what the model has learned ("learned", as `Subject.about()` gives it), all verdicts are
+    told beside that.
+    """
 
     what: str
     subject: Mapping[str, Any]
@@ -99,6 +166,9 @@ class Measure:
             shape = tuple(len(self.axes[axis].places) for axis in array.axes)
             if array.values.shape != shape:
                 raise ValueError(f"{self.what}.{name} has shape {array.values.shape}, its axes have {shape}")
+        if self.subject.get("learned"):
+            learned = Learned(**self.subject["learned"])
+            object.__setattr__(self, "verdicts", learned.beside(self.verdicts))
 
     def __getitem__(self, name: str) -> np.ndarray:
         """The values of an array by its name."""
@@ -129,8 +199,8 @@ class Measure:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(["array", *self.axes, "value", "unit"])
-        for name, number in self.numbers.items():
-            writer.writerow([name, *[""] * len(self.axes), number.value, number.unit])
+        for name, one in self.numbers.items():
+            writer.writerow([name, *[""] * len(self.axes), one.value, one.unit])
         for name, array in self.arrays.items():
             for at, value in zip(product(*(range(n) for n in array.values.shape)), array.values.flat):
                 place = {axis: self.axes[axis].places[i] for axis, i in zip(array.axes, at)}

@@ -7,8 +7,10 @@ recurrent_of(model)         the recurrent layers of a model; ConfigError if it h
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from micrornn.data import Lanes, Vocab, find
 from micrornn.data.text import Ids
 from micrornn.errors import CheckpointError, ConfigError, DataError
 from micrornn.evaluate import encode_files
+from micrornn.inspect.learned import learned
+from micrornn.inspect.measure import Learned
 from micrornn.parameters import Module
 from micrornn.recurrent import Recurrent
 from micrornn.runs import Progress, load_run, own_text
@@ -75,6 +79,11 @@ class Subject:
             )
         return Lanes(self.ids, batch_size, seq_len, self.text)
 
+    @cached_property
+    def learned(self) -> Learned | None:
+        """Its loss on this text beside those that take no learning; None where it is not finite."""
+        return learned(self.model, self.ids, self.vocab)
+
     def about(self, **more: Any) -> dict[str, Any]:
         """What a Measure says of its subject."""
         config = self.model.config
@@ -82,6 +91,7 @@ class Subject:
         return {
             "run": self.run, "checkpoint": self.meta["path"], "updates": self.meta["updates"], "text": self.text,
             "trained": {name: getattr(config, name) for name in names},
+            "learned": None if self.learned is None else dataclasses.asdict(self.learned),
         } | more  # fmt: skip
 
 

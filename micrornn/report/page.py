@@ -41,7 +41,10 @@ TITLES = {
     "states": "States: what the units do",
     "nonfinite": "Non-finite: where NaN or infinity came up first",
 }
-GRAVE = ("nonfinite", "exploding", "vanishing", "chaotic", "saturated", "dead", "biased", "noisy", "unsure", "healthy")
+GRAVE = (
+    "nonfinite", "exploding", "vanishing", "chaotic", "dead", "saturated", "unlearned", "biased", "noisy", "uneven",
+    "unsure", "healthy",
+)  # fmt: skip
 MOST_TOKENS = 4000  # of a coloured text
 LETTERS = 45  # of a text below a heat map that takes half of the page's width
 NARROW, WIDE = 9, 24  # letters of a window in the drawing, on a phone and elsewhere
@@ -220,7 +223,7 @@ def _header(run: Run, parts: Sequence[tuple[str, str, str, Sequence[Verdict]]]) 
         for name, title, _, verdicts in parts
     )
     brief = "".join(
-        f'<li>{_badge(v)} {_said(v.words)} <a href="#{escape(name)}">{escape(name.replace("_", " "))}</a></li>'
+        f'<li>{_badge(v)} {_said(v.short)} <a href="#{escape(name)}">{escape(name.replace("_", " "))}</a></li>'
         for name, _, _, verdicts in parts
         for v in sorted(verdicts, key=lambda v: GRAVE.index(v.kind))
     )
