@@ -129,6 +129,7 @@ def _ops(dtype: str) -> None:
     some = np.eye(3, 4) > 0
     with _split(2, False), Tape() as tape:
         y = ops.exp(x) + ops.log(x) - ops.sqrt(x) * ops.sigmoid(x) / ops.tanh(x) + ops.neg(ops.relu(x))
+        y = y + ops.abs(x) + ops.pow(x, x)
         y = ops.where(y, x, mask=some) + ops.clip_message(y, limit=1.0)
         y = y + ops.dropout(x, rate=0.5, key=1)
         y = y + ops.softmax(y) + ops.log_softmax(y) + ops.max(y, axis=0) + ops.mean(y, axis=1, keepdims=True)

@@ -56,6 +56,11 @@ def flat(inputs: int, *rest: Any, low: float = -3.0, high: float = 3.0) -> Row:
     return lambda d: [[d.out(3, d.n)] + [d.between(low, high, 3, d.n) for _ in range(inputs)] + list(rest)]
 
 
+def corners(d: Draw) -> list[np.ndarray]:
+    """Bases and exponents where a power is special: 0 ^ 0, 0 ^ 2, -1.5 ^ 2, 2 ^ 0."""
+    return [np.array([0, 0, -1.5, 2], d.dtype), np.array([0, 2, 2, 0], d.dtype)]
+
+
 def products(d: Draw) -> list[list[Any]]:
     m, k, n = d.n, 7, 13
     return [
@@ -128,6 +133,11 @@ ROWS: dict[str, Row] = {
     "sigmoid_vjp": flat(2),
     "tanh": both(flat(1), flat(1, low=-20, high=20)),
     "tanh_vjp": flat(2),
+    "abs": flat(1),
+    "abs_vjp": lambda d: [*flat(2)(d), [d.out(3), d.normal(3), np.array([0, -0.0, 2], d.dtype)]],
+    "pow": lambda d: [*flat(2, low=0.1)(d), [d.out(4), *corners(d)]],
+    "pow_vjp": lambda d: [*flat(3, low=0.1)(d), [d.out(4), d.normal(4), *corners(d)]],
+    "pow_vjp_exponent": lambda d: [*flat(4, low=0.1)(d), [d.out(4), d.normal(4), *corners(d), d.normal(4)]],
     "relu": flat(1),
     "relu_vjp": flat(2),
     "scale_by": lambda d: [[d.out(3, d.n), d.normal(3, d.n), d.normal(1)]],

@@ -69,7 +69,9 @@ ROWS: dict[str, list[Row]] = {
     "sub": [Row(TWO, plain=np.subtract)],
     "mul": [Row(TWO, plain=np.multiply)],
     "div": [Row(TWO, draw=positive, plain=np.divide)],
+    "pow": [Row(TWO, draw=positive, plain=np.power)],
     "neg": [Row(ONE, plain=np.negative)],
+    "abs": [Row(ONE, draw=apart, plain=np.abs)],
     "exp": [Row(ONE, plain=np.exp)],
     "log": [Row(ONE, draw=positive, plain=np.log)],
     "sqrt": [Row(ONE, draw=positive, plain=np.sqrt)],
@@ -264,6 +266,33 @@ def test_mask_message_drops_what_is_not_finite_where_nothing_counts(table: str) 
         y = ops.mask_message(x, mask=[True, False])
     dx = tape.cotangents([x], [y], [[[1, np.nan, np.inf], [4, np.nan, -np.inf]]])[0]
     np.testing.assert_array_equal(dx, [[1, np.nan, np.inf], [4, 0, 0]])
+
+
+def test_powers_where_they_are_special(table: str) -> None:
+    """Negative bases with whole exponents, and the corners at zero, where b a^(b-1) is 0 * inf."""
+    cases = (
+        (-2.0, 3.0, -8.0, 12.0),
+        (-0.5, -1.0, -2.0, -4.0),
+        (0.0, 0.0, 1.0, 0.0),
+        (0.0, 1.0, 0.0, 1.0),
+        (0.0, 2.0, 0.0, 0.0),
+        (5.0, 0.0, 1.0, 0.0),
+        (0.0, 0.5, 0.0, np.inf),
+        (-2.0, 0.5, np.nan, np.nan),
+    )
+    for base, exponent, value, slope in cases:
+        x = Tensor(base, True)
+        with Tape() as tape:
+            y = ops.pow(x, exponent)
+        np.testing.assert_array_equal([y.item(), tape.cotangents([x], [y])[0].item()], [value, slope])
+    zero, b = Tensor(0.0), Tensor([0.0, 2.0], True)
+    with Tape() as tape:
+        y = ops.pow(zero, b)
+    assert tape.cotangents([b], [y], [[1, 1]])[0].tolist() == [0, 0], "0^b does not change with b"
+    x = Tensor([-3.0, 0.0, 2.0], True)
+    with Tape() as tape:
+        y = ops.abs(x)
+    assert tape.cotangents([x], [y], [[5, 5, 5]])[0].tolist() == [-5, 0, 5]
 
 
 MASKED = np.array([[True, False, True], [False, True, True]])

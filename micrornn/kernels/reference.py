@@ -96,6 +96,33 @@ def relu_vjp(dx, dy, y):
     dx[...] = np.where(y > 0, dy, 0)
 
 
+def abs(out, x):
+    out[...] = np.abs(x)
+
+
+def abs_vjp(dx, dy, x):
+    """The slope at 0 is 0."""
+    dx[...] = dy * np.sign(x)
+
+
+def pow(out, a, b):
+    """a ^ b, number by number; NaN where a is negative and b no whole number."""
+    with np.errstate(all="ignore"):
+        out[...] = a**b
+
+
+def pow_vjp(da, dy, a, b):
+    """dy b a^(b-1). The slope of a^0 is 0, also where a is 0."""
+    with np.errstate(all="ignore"):
+        da[...] = dy * b * np.where(b == 0, 1, a ** (b - 1))
+
+
+def pow_vjp_exponent(db, dy, a, b, y):
+    """dy y ln a. The slope of 0^b is 0 for b >= 0."""
+    with np.errstate(all="ignore"):
+        db[...] = np.where((a == 0) & (b >= 0), dy * b * a, dy * y * np.log(a))
+
+
 def where(out, mask, a, b):
     out[...] = np.where(mask, a, b)
 

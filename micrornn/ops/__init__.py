@@ -2,7 +2,7 @@
 
 Every op stands next to its VJP, with the formula, written once for every device in calls to kernels.
 
-    elementwise   add sub mul div neg exp log sqrt tanh sigmoid relu where dropout clip_message
+    elementwise   add sub mul div pow neg abs exp log sqrt tanh sigmoid relu where dropout clip_message
     linear        matmul linear
     shape         reshape transpose concatenate split stack unstack getitem
     reduce        sum mean max softmax log_softmax
@@ -13,6 +13,7 @@ Every op stands next to its VJP, with the formula, written once for every device
 """
 
 from micrornn.ops.elementwise import (
+    abs,
     add,
     clip_message,
     div,
@@ -21,6 +22,7 @@ from micrornn.ops.elementwise import (
     log,
     mul,
     neg,
+    pow,
     relu,
     sigmoid,
     sqrt,

@@ -103,6 +103,44 @@ def _(k, saved, dy, needs):
 
 
 @op
+def abs(k, x):
+    """y = |x|;  dx = dy sign(x), 0 where x is 0."""
+    y = k.empty(x.shape, x.dtype)
+    k.abs(y, x)
+    return y, x
+
+
+@abs.vjp
+def _(k, x, dy, needs):
+    dx = k.empty(dy.shape, dy.dtype)
+    k.abs_vjp(dx, dy, x)
+    return (dx,)
+
+
+@op
+def pow(k, a, b):
+    """y = a^b;  da = dy b a^(b-1), db = dy y ln a. A negative a wants a whole b, and a gradient of b a positive a:
+    else they are NaN. 0^0 is 1, and has no slope."""
+    x, z = spread(k, "pow", a, b)
+    y = k.empty(x.shape, x.dtype)
+    k.pow(y, x, z)
+    return y, (x, z, y, a.shape, b.shape)
+
+
+@pow.vjp
+def _(k, saved, dy, needs):
+    x, z, y, a_shape, b_shape = saved
+    da, db = (k.empty(dy.shape, dy.dtype) if need else None for need in needs)
+    if da is not None:
+        k.pow_vjp(da, dy, x, z)
+        da = fold(k, da, a_shape)
+    if db is not None:
+        k.pow_vjp_exponent(db, dy, x, z, y)
+        db = fold(k, db, b_shape)
+    return da, db
+
+
+@op
 def exp(k, x):
     """y = e^x;  dx = dy y."""
     y = k.empty(x.shape, x.dtype)

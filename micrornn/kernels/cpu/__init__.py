@@ -32,6 +32,7 @@ from micrornn.kernels.cpu.gru import gru_sequence, gru_sequence_vjp
 from micrornn.kernels.cpu.jit import cache_dir
 from micrornn.kernels.cpu.lstm import lstm_sequence, lstm_sequence_vjp
 from micrornn.kernels.cpu.optim import adagrad, adam, momentum, rmsprop, sgd
+from micrornn.kernels.cpu.powers import abs, abs_vjp, pow, pow_vjp, pow_vjp_exponent
 from micrornn.kernels.cpu.product import add_bias, matmul
 from micrornn.kernels.cpu.reduce import (
     cross_entropy,

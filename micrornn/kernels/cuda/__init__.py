@@ -32,6 +32,7 @@ from micrornn.kernels.cuda.gru import gru_sequence, gru_sequence_vjp
 from micrornn.kernels.cuda.jit import cache_dir
 from micrornn.kernels.cuda.lstm import lstm_sequence, lstm_sequence_vjp
 from micrornn.kernels.cuda.optim import adagrad, adam, momentum, rmsprop, sgd
+from micrornn.kernels.cuda.powers import abs, abs_vjp, pow, pow_vjp, pow_vjp_exponent
 from micrornn.kernels.cuda.product import add_bias, matmul
 from micrornn.kernels.cuda.reduce import max, max_vjp, sum, sum_of_squares
 from micrornn.kernels.cuda.rnn import rnn_sequence, rnn_sequence_vjp
