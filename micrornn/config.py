@@ -22,11 +22,13 @@ MOST = 2**31 - 1  # no size of anything can sensibly be larger
 
 def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None,
             choices: tuple[str, ...] = (), above: float | None = None, below: float | None = None,
-            size: bool = False) -> Any:  # fmt: skip
+            size: bool = False, prefix: str = "") -> Any:  # fmt: skip
     """A field: `low <= value <= high`, or `above < value < below`, or one of `choices`; `size`: a number of bytes,
-    that may be written as 500MB."""
+    that may be written as 500MB; `prefix`: what may be written before a number, such as every=."""
     rule = Rule(type(default), low=low, high=high, above=above, below=below, choices=choices)
-    return field(default=default, metadata={"help": help, "rule": rule, "choices": choices, "size": size})
+    return field(
+        default=default, metadata={"help": help, "rule": rule, "choices": choices, "size": size, "prefix": prefix}
+    )
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,13 @@ class Config:
     )  # fmt: skip
     val_fraction: float = setting(0.05, "Part of the text held out for validation.", low=0, below=1)
     val_every: int = setting(1000, "Updates between validations (and checkpoints).", low=1, high=MOST)
+
+    watch_gradients: int = setting(
+        0,
+        "Record at the first update and at every N-th how the gradient flows, for `micrornn inspect flow`; written N "
+        "or every=N. It changes nothing in training. 0: do not.",
+        low=0, high=MOST, prefix="every=",
+    )  # fmt: skip
 
     optimizer: str = setting(
         "adam", "sgd, momentum, adagrad, rmsprop, adam or adamw; options as in rmsprop:decay=0.9,eps=1e-6."
@@ -129,6 +138,12 @@ def check(entry: dataclasses.Field[Any], value: Any) -> Any:
     flag = "--" + entry.name.replace("_", "-")
     if entry.metadata["size"] and isinstance(value, str):
         value = parse_size(value, flag)
+    prefix = entry.metadata["prefix"]
+    if prefix and isinstance(value, str):
+        number = value.removeprefix(prefix)
+        if not (number.isascii() and number.isdigit() and len(number) < 20):
+            raise ConfigError(f"{flag} is {quoted(value)}; it must be a whole number, such as 50 or {prefix}50")
+        value = int(number)
     rule: Rule = entry.metadata["rule"]
     return rule.check(value, flag, ConfigError)
 

@@ -22,24 +22,19 @@ from micrornn.bptt import Windows
 from micrornn.checkpoint import RunFolder
 from micrornn.config import Config
 from micrornn.data import Lanes, Tokens, split
+from micrornn.divergence import Divergence, in_validation, largest
 from micrornn.errors import CheckpointError, ConfigError, DivergedError
 from micrornn.evaluate import window_losses
-from micrornn.inspect.nonfinite import LOST, Blown, blown
 from micrornn.inspect.watched import flow_row
-from micrornn.inspect.words import number
-from micrornn.ops import cross_entropy
 from micrornn.optim import Optimizer, Schedule, clip_scale, global_norm
 from micrornn.recompute import Segments
 from micrornn.runs import load_parameters
-from micrornn.tape import Tape
 from micrornn.tasks.text import LanguageModel, require_memory, segment_steps
 
 CHECKPOINT_SECONDS = 30.0
-# A run is given up after so many updates in a row with a loss above LOST, if a weight is this large by then. With
-# ordinary weights there is hope: an rnn_relu that starts from the identity may be lost for 60 updates and then learn.
-LOST_UPDATES, LARGE_WEIGHT = 10, 100.0
 LIMITS = ("num_updates", "epochs", "max_minutes")  # what a resumed run may change: where it ends,
-PLACE = ("device", "matmul_precision")  # and where it runs
+PLACE = ("device", "matmul_precision")  # where it runs,
+SEEN = ("watch_gradients",)  # and what is to be seen of it
 
 
 @dataclass(frozen=True)
@@ -60,6 +55,18 @@ class Report:
         return dataclasses.asdict(self)
 
 
+@dataclass(frozen=True)
+class Pending:
+    """An update whose weights have moved and which is not yet in the history, in metrics.jsonl and gradients.jsonl: if
+    a signal comes before it is, a resumed run begins with that, and with the validation that was due.
+
+    report, gradients    the report, without its validation, and the row of gradients.jsonl, if there is one
+    """
+
+    report: Report
+    gradients: dict[str, Any] | None
+
+
 class Training:
     """Everything that changes while a model learns from a text."""
 
@@ -75,6 +82,7 @@ class Training:
         )
         require_memory(dataclasses.replace(config, num_steps=self.segment_steps), self.vocab.size)
         self.model = LanguageModel(config, self.vocab.size)
+        self.divergence = Divergence(self.model)
         self.optimizer = Optimizer(self.model.flat, config.optimizer)
         self.windows = Windows(self.lanes, carried=config.state == "carried")
         self.num_updates = self._num_updates()
@@ -82,9 +90,8 @@ class Training:
         self.updates, self.seconds = 0, 0.0
         self.warm = False  # the first update of a process compiles kernels: that is no time of training
         self.whole = True  # False while an update is under way: such a state is worth no checkpoint
-        self.watch_every = 0
-        self.gradients: dict[str, Any] | None = None  # what `watch` shows of the last update, if it was watched
-        self.lost, self.lost_first = 0, ""  # updates in a row with a loss above LOST; what blew up at the first
+        self.watch(config.watch_gradients)
+        self.pending: Pending | None = None
         self.best_val_loss: float | None = None
         self.history: list[dict[str, Any]] = []  # the reports of the updates at which there was a validation
 
@@ -94,19 +101,19 @@ class Training:
         return min((end for end in ends if end), default=None)
 
     def watch(self, every: int) -> None:
-        """From now on `gradients` shows, at the first update and at every so many, how the gradient went back:
-        a row of gradients.jsonl (inspect/watched.py); 0: never. Training stays the same to the bit."""
-        if every and self.config.granularity != "sequence":
+        """From now on, show at the first update and at every so many how the gradient went back, as the setting
+        watch_gradients does; 0: never. Training stays the same to the bit. ConfigError where it cannot be seen."""
+        self.config = dataclasses.replace(self.config, watch_gradients=every)
+        if self.config.watch_gradients and self.config.granularity != "sequence":
             raise ConfigError(
                 f"--watch-gradients needs --granularity sequence, not {self.config.granularity}: "
                 "it reads what the op of a whole sequence has saved"
             )
-        if every and self.segment_steps < self.config.num_steps:
+        if self.config.watch_gradients and self.segment_steps < self.config.num_steps:
             raise ConfigError(
                 f"--watch-gradients needs all {self.config.num_steps:,} time steps of a window at once, and "
                 f"--memory-budget allows {self.segment_steps:,}; leave one of the two away, or lower --num-steps"
             )
-        self.watch_every = every
 
     def update(self) -> Report:
         """One window forward and backward, one step of the optimizer. DivergedError leaves all as it was before."""
@@ -119,55 +126,32 @@ class Training:
         window = Segments(self.model, *self.windows.next(), length=self.segment_steps, seed=seed, update=self.updates)
         value = window.backward()
         norm = global_norm(flat)
-        what = self._blown_up(window, value, norm)
+        what = self.divergence.found(window, value, norm, self.updates + 1)
         if what:
             self.windows.epoch, self.windows.window, self.windows.state = place
             self.whole = True
             raise DivergedError(f"update {self.updates + 1}: {what}")
-        self.gradients = self._watched(window, value)
+        gradients = self._watched(window, value)
         lr = config.lr * self.schedule(self.updates)
         self.optimizer.update(lr, clip_scale(norm, config.clip_norm), config.clip_value or math.inf)
         self.windows.carry(window.last)
         self.updates += 1
         took = time.perf_counter() - start
         self.seconds += took if self.warm else 0.0
-        self.warm = self.whole = True
         size = self.lanes.tokens_per_update
-        return Report(self.updates, self.updates * size, self.seconds, value, None, lr, norm, size / took)
-
-    def _blown_up(self, window: Segments, value: float, norm: float) -> str:
-        """What is wrong with this update, and in a second line what blew up first; empty if nothing is wrong."""
-        if not (math.isfinite(value) and math.isfinite(norm)):
-            what = f"loss is {value}" if not math.isfinite(value) else f"gradient's norm is {norm}"
-            found, limit = window.blown(), None
-            if found is None:  # each number is finite, but not its square
-                limit = math.sqrt(np.finfo(self.model.flat.data.dtype).max)
-            found = found or window.blown(limit)
-            if found is None and self.config.device != "cpu":
-                return f"the {what}\nthe processor, which computed this window again, finds nothing that blows up"
-            return f"the {what}\n{_first(found, limit)}"
-        self.lost = self.lost + 1 if value > LOST else 0
-        if self.lost == 1:
-            self.lost_first = _first(window.blown(LOST), LOST, f", at update {self.updates + 1}")
-        if self.lost < LOST_UPDATES:
-            return ""
-        sizes = {name: _largest(p.data) for name, p in self.model.flat.parameters.items()}
-        name = max(sizes, key=lambda name: sizes[name])
-        if sizes[name] < LARGE_WEIGHT:
-            return ""
-        return (
-            f"the loss is {number(value)} nats, for {self.lost} updates it was above {LOST:.0f}, and {name} has values "
-            f"of {number(sizes[name])}\n{self.lost_first}"
-        )
+        report = Report(self.updates, self.updates * size, self.seconds, value, None, lr, norm, size / took)
+        self.pending = Pending(report, gradients)
+        self.warm = self.whole = True
+        return report
 
     def _watched(self, window: Segments, value: float) -> dict[str, Any] | None:
-        """What to show of this update, if it is one to be watched."""
-        update = self.updates + 1
-        if not self.watch_every or (update % self.watch_every and update != 1):
+        """What to show of this update, if it is one to be watched: a row of gradients.jsonl (inspect/watched.py)."""
+        update, every = self.updates + 1, self.config.watch_gradients
+        if not every or (update % every and update != 1):
             return None
         assert window.whole is not None
         row = flow_row(window.whole.tape, self.lanes.tokens_per_update / window.seed)
-        return {"update": update, "every": self.watch_every, "loss": value} | row
+        return {"update": update, "every": every, "loss": value} | row
 
     def validate(self, stopped: Callable[[], bool] = lambda: False) -> float | None:
         """Mean loss in nats per token over the held-out part, its state carried from window to window from the
@@ -181,6 +165,20 @@ class Training:
                 return None
             total += loss
         return total / self.val_lanes.num_windows
+
+    def record(self, report: Report) -> bool:
+        """Enter a report with its validation into the history; whether it is the best so far. DivergedError if that
+        loss is not finite."""
+        if report.val_loss is None:  # nothing is held out
+            return False
+        if not math.isfinite(report.val_loss):
+            assert self.val_lanes is not None
+            what = f"update {report.update}: the validation loss is {report.val_loss}"
+            raise DivergedError(what + in_validation(self.model, self.val_lanes))
+        best = self.best_val_loss is None or report.val_loss < self.best_val_loss
+        self.history.append(report.to_dict())
+        self.best_val_loss = report.val_loss if best else self.best_val_loss
+        return best
 
     def snapshot(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """(arrays, meta): all that is needed to go on to the bit, or to use the model."""
@@ -199,6 +197,7 @@ class Training:
             "window": self.windows.window,
             "best_val_loss": self.best_val_loss,
             "history": self.history,
+            "pending": None if self.pending is None else dataclasses.asdict(self.pending),
         }
         return arrays, meta
 
@@ -213,7 +212,7 @@ class Training:
         before = Config.from_dict(meta["config"], "the checkpoint").to_dict()  # an old one lacks what is new
         for name, value in self.config.to_dict().items():
             was = before[name]
-            if name not in LIMITS + PLACE and value != was:
+            if name not in LIMITS + PLACE + SEEN and value != was:
                 raise CheckpointError(
                     f"the checkpoint is of another run: its {name} was {was!r}, and is now to be {value!r}"
                 )
@@ -226,6 +225,11 @@ class Training:
         self.updates = self.optimizer.updates = meta["updates"]
         self.seconds, self.best_val_loss = meta["seconds"], meta["best_val_loss"]
         self.history = list(meta["history"])
+        pending = meta.get("pending")  # an old checkpoint has none
+        self.pending = None if pending is None else Pending(Report(**pending["report"]), pending["gradients"])
+        if self.pending is not None:  # a signal may have come when it was in the history, or even the best
+            self.history = [row for row in self.history if row["update"] < self.updates]
+            self.best_val_loss = min((row["val_loss"] for row in self.history), default=None)
 
     def done(self) -> bool:
         """Whether a limit of the configuration is reached."""
@@ -241,79 +245,73 @@ def run(training: Training, folder: RunFolder | None = None,
     the end.
 
     With a folder, metrics go there line by line, and a checkpoint at every validation, every half minute, and when
-    the loop ends or is left. A DivergedError leaves the last checkpoint as it is.
+    the loop ends or is left. A DivergedError leaves the last checkpoint as it is. Stopped in the middle of a
+    validation, the update at hand is left pending: the run that is resumed begins with that validation.
     """
-    saved_at, saved_update = time.monotonic(), training.updates
-    if folder is not None:
-        folder.lock()
-    if folder is not None and not folder.has_checkpoint:
-        _save(training, folder, best=False)  # a run killed from here on resumes from something
+    keeper = _Keeper(training, folder)
     try:
-        while not (training.done() or stopped()):
-            report = training.update()
+        while training.pending is not None or not (training.done() or stopped()):
+            report = training.pending.report if training.pending is not None else training.update()
             start = time.perf_counter()
-            whole, best = training.updates % training.config.val_every == 0 or training.done(), False
-            if whole:
+            due, best = training.updates % training.config.val_every == 0 or training.done(), False
+            if due:
                 report = dataclasses.replace(report, val_loss=training.validate(stopped))
-                if report.val_loss is not None:
-                    if not math.isfinite(report.val_loss):
-                        what = f"update {report.update}: the validation loss is {report.val_loss}"
-                        raise DivergedError(what + _first_in_validation(training))
-                    training.history.append(report.to_dict())
-                    best = training.best_val_loss is None or report.val_loss < training.best_val_loss
-                    training.best_val_loss = report.val_loss if best else training.best_val_loss
-            if folder is not None:
-                folder.append_metrics(report.to_dict())
-                if training.gradients is not None:
-                    folder.gradients.append(training.gradients)
-                if whole or time.monotonic() - saved_at >= CHECKPOINT_SECONDS:
-                    _save(training, folder, best)
-                    saved_at, saved_update = time.monotonic(), training.updates
+                if report.val_loss is None and training.val_lanes is not None:
+                    return
+                best = training.record(report)
+            keeper.keep(report, due, best)
             training.seconds += time.perf_counter() - start
             yield report
     except DivergedError as error:
-        kept = f"; the checkpoint of update {saved_update} is kept" if folder is not None else ""
-        saved_update = training.updates  # what led to it is not worth keeping
+        kept = f"; the checkpoint of update {keeper.saved_update} is kept" if folder is not None else ""
+        keeper.folder = None  # what led to it is not worth keeping
         what, *first = str(error).splitlines()
         clip = "" if training.config.clip_norm else ", or limit the gradient with --clip-norm"
         advice = f"{what}{kept}. Lower --lr{clip}"
         raise DivergedError("\n  ".join([advice, *first])) from None
     finally:
-        if folder is not None and training.whole and training.updates != saved_update:
-            _save(training, folder, best=False)
+        keeper.leave()
 
 
-def _first(found: Blown | None, limit: float | None = None, when: str = "") -> str:
-    """The second line of an error: what blew up first."""
-    what = "blow up" if limit is None else f"be larger than {limit:.3g}"
-    return f"first to {what}{when}: {found.words() if found else 'unknown'}"
+class _Keeper:
+    """What a run leaves in its folder, if it has one."""
 
+    def __init__(self, training: Training, folder: RunFolder | None):
+        self.training, self.folder = training, folder
+        self.saved_at, self.saved_update = time.monotonic(), training.updates
+        self.unsaved, self.best = False, False  # whether the checkpoint is behind; whether it is to be the best, too
+        if folder is not None:
+            folder.lock()
+            folder.truncate_metrics(training.updates - (training.pending is not None))
+            if not folder.has_checkpoint:
+                self.save()  # a run killed from here on resumes from something
 
-def _first_in_validation(training: Training) -> str:
-    """A second line for an error: what blows up first when the held-out part is read."""
-    assert training.val_lanes is not None
-    model = training.model if training.config.device == "cpu" else training.model.copy(device="cpu")
-    windows = Windows(training.val_lanes)
-    for _ in range(training.val_lanes.num_windows):
-        inputs, targets, state = windows.next()
-        with Tape() as tape:
-            logits, last = model(inputs, state)
-            loss = cross_entropy(logits, targets=targets)
-        windows.carry(last)
-        found = blown(tape, loss)
-        if found is not None:
-            return "\n" + _first(found)
-    return ""
+    def keep(self, report: Report, due: bool, best: bool) -> None:
+        """An update's rows, and if it is due a checkpoint. Left in between by an exception, it is still pending."""
+        pending, self.unsaved, self.best = self.training.pending, True, best
+        assert pending is not None
+        if self.folder is not None:
+            if pending.gradients is not None:
+                self.folder.gradients.append(pending.gradients)
+            self.folder.append_metrics(report.to_dict())
+        self.training.pending = None
+        if due or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
+            self.save()
 
+    def save(self) -> None:
+        """Write the checkpoint. DivergedError, with the last one kept, if a parameter is no longer finite."""
+        training = self.training
+        if self.folder is None:
+            return
+        if not math.isfinite(largest(training.model.flat.data)):
+            name = next(n for n, p in training.model.flat.parameters.items() if not math.isfinite(largest(p.data)))
+            raise DivergedError(f"update {training.updates}: a parameter is no longer finite: {name}")
+        arrays, meta = training.snapshot()
+        self.folder.save(arrays, meta, best=self.best)
+        self.unsaved, self.best = False, False
+        self.saved_at, self.saved_update = time.monotonic(), training.updates
 
-def _largest(array: Any) -> float:
-    """The largest absolute value; NaN if one is."""
-    return float(np.abs(device.host(array)).max())
-
-
-def _save(training: Training, folder: RunFolder, best: bool) -> None:
-    if not math.isfinite(_largest(training.model.flat.data)):
-        name = next(n for n, p in training.model.flat.parameters.items() if not math.isfinite(_largest(p.data)))
-        raise DivergedError(f"update {training.updates}: a parameter is no longer finite: {name}")
-    arrays, meta = training.snapshot()
-    folder.save(arrays, meta, best=best)
+    def leave(self) -> None:
+        """When the loop ends or is left: a checkpoint, if the last one is behind and no update was cut in two."""
+        if self.training.whole and (self.unsaved or self.training.updates != self.saved_update):
+            self.save()

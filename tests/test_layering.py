@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[1]
 HOUSE = (
     "__init__", "errors", "printable", "schema", "folders", "config", "device", "kernels", "tape", "ops", "parameters",
     "cells", "recurrent", "layers", "optim", "gradcheck", "tapeview", "data", "checkpoint", "bptt", "tasks", "finite",
-    "sampling", "evaluate", "runs", "inspect", "recompute", "train", "advise", "checks", "warmup", "bench", "report",
+    "sampling", "evaluate", "runs", "inspect", "recompute", "divergence", "train", "advise", "checks", "warmup",
+    "bench", "report",
 )  # fmt: skip
 
 # What may import less than its place allows: reading text and writing files has nothing to do with networks.

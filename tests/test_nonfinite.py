@@ -15,6 +15,7 @@ from made_up_runs import TEXT, made_up
 from micrornn.checkpoint import RunFolder
 from micrornn.config import Config
 from micrornn.data import tokenize
+from micrornn.divergence import LOST_UPDATES
 from micrornn.errors import ConfigError, DivergedError
 from micrornn.inspect.nonfinite import LOST, blown, nonfinite
 from micrornn.inspect.subject import Window, open_subject
@@ -23,7 +24,7 @@ from micrornn.ops import cross_entropy
 from micrornn.report.nonfinite import panels
 from micrornn.tape import OPS, Tape
 from micrornn.tasks.text import LanguageModel
-from micrornn.train import LOST_UPDATES, Training, run
+from micrornn.train import Training, run
 from micrornn_cli.exits import Exit
 from micrornn_cli.main import main
 

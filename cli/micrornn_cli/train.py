@@ -19,20 +19,6 @@ from micrornn_cli.waiting import compiling, progress
 TASKS = ("text",)
 
 
-class _Every(click.ParamType):
-    """A number of updates, written 50 or every=50."""
-
-    name = "integer"
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
-        number = str(value).removeprefix("every=")
-        if not (number.isascii() and number.isdigit()):
-            raise click.UsageError(
-                f"--watch-gradients is {value!r}; it must be a number of updates, such as 50 or every=50", context
-            )
-        return int(number)
-
-
 @click.command(short_help="Train a recurrent network on text.")
 @click.argument("files", nargs=-1, type=click.Path(), metavar="[text] [FILES]...")
 @settings
@@ -52,17 +38,9 @@ class _Every(click.ParamType):
     metavar="FILE",
     help="Settings from a TOML file, such as a run's config.toml.",
 )
-@click.option(
-    "--watch-gradients",
-    "watch",
-    type=_Every(),
-    metavar="N",
-    help="Record at the first update and at every N-th how the gradient flows, for `micrornn inspect flow`; written "
-    "N or every=N. It changes nothing in training. 0: do not.  [0; with --resume: as before]",
-)
 @click.option("--json", "as_json", is_flag=True, help="On stdout: every update and the result as JSON lines.")
 def train(files: tuple[str, ...], out: str | None, resume: str | None, config_file: str | None,
-          watch: int | None, as_json: bool, **given: Any) -> None:  # fmt: skip
+          as_json: bool, **given: Any) -> None:  # fmt: skip
     """Train a recurrent network to predict the next character (or word) of a text.
 
     FILES are UTF-8 text files, folders or globs; without any, the Python standard library's own sources.
@@ -94,7 +72,7 @@ def train(files: tuple[str, ...], out: str | None, resume: str | None, config_fi
                 "--resume goes on with a run's own text and settings; give no FILES, --config or --out"
             )
         job.change_limits(given)
-    job.go(watch)
+    job.go()
 
 
 class _Job:
@@ -113,6 +91,8 @@ class _Job:
             values = dict(self.folder.config)
             values.pop("task", None)
             self.files = tuple(values.pop("files", ()))
+            if "watch_gradients" not in values:  # a run of before that was a setting: it goes on being watched
+                values["watch_gradients"] = next((row.get("every", 0) for row in self.folder.gradients.read()[-1:]), 0)
             self.config = Config.from_dict(values, f"{resume}/config.toml")
 
     @classmethod
@@ -125,17 +105,18 @@ class _Job:
 
     def change_limits(self, given: dict[str, Any]) -> None:
         """A resumed run may go on for longer, and elsewhere; all else stays, or it would be another run."""
-        from micrornn.errors import ConfigError
-        from micrornn.train import LIMITS, PLACE
+        from micrornn.errors import ConfigError, quoted
+        from micrornn.train import LIMITS, PLACE, SEEN
 
         changed = {name: value for name, value in given.items() if value is not None}
         for name, value in changed.items():
-            if name not in LIMITS + PLACE and value != getattr(self.config, name):
+            if name not in LIMITS + PLACE + SEEN and value != getattr(self.config, name):
+                may = ", ".join("--" + name.replace("_", "-") for name in LIMITS + PLACE + SEEN)
                 raise ConfigError(
-                    f"--resume: --{name.replace('_', '-')} was {getattr(self.config, name)} and cannot become {value}; "
-                    f"only {', '.join('--' + limit.replace('_', '-') for limit in LIMITS + PLACE)} may change"
+                    f"--resume: --{name.replace('_', '-')} was {quoted(getattr(self.config, name))} and cannot become "
+                    f"{quoted(value)}; only {may} may change"
                 )
-        place = {name: value for name, value in changed.items() if name in PLACE}
+        place = {name: value for name, value in changed.items() if name in PLACE + SEEN}
         if place.get("device") == "cpu":  # which has one precision
             place = {"matmul_precision": "float32"} | place
         self.config = dataclasses.replace(self.config, **place)
@@ -145,7 +126,7 @@ class _Job:
                 self.config, **({name: type(getattr(self.config, name))(0) for name in LIMITS} | limits)
             )
 
-    def go(self, watch: int | None) -> None:
+    def go(self) -> None:
         from micrornn import data, device, kernels
         from micrornn.checkpoint import RunFolder, default_run_path
         from micrornn.train import Training
@@ -159,9 +140,6 @@ class _Job:
         kernels.set_threads(self.config.threads)
         training = Training(self.config, tokens)
         resumed = self.folder is not None
-        if resumed and watch is None:  # a run that was watched goes on being watched
-            watch = next((row.get("every") for row in self.folder.gradients.read()[-1:]), 0)
-        training.watch(watch or 0)
         if self.folder is None:
             self.folder = RunFolder.create(self.out or default_run_path(self.config.cell), self._settings())
         else:
@@ -169,7 +147,6 @@ class _Job:
             if snapshot is not None:
                 training.restore(*snapshot)
             self.folder.write_config(self._settings())  # the limits may be others now
-            self.folder.truncate_metrics(training.updates)
         try:
             self._announce(training, len(paths), resumed)
             stopped = self._run(training)

@@ -1,0 +1,87 @@
+"""When training is given up: numbers that are no longer finite, and losses from which no run comes back.
+
+Divergence          looks at each update of a model
+in_validation       what blows up first when the held-out part is read
+largest             the largest absolute value of an array
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from micrornn import device
+from micrornn.bptt import Windows
+from micrornn.data import Lanes
+from micrornn.inspect.nonfinite import LOST, Blown, blown
+from micrornn.inspect.words import number
+from micrornn.ops import cross_entropy
+from micrornn.recompute import Segments
+from micrornn.tape import Tape
+from micrornn.tasks.text import LanguageModel
+
+# A run is given up after so many updates in a row with a loss above LOST, if a weight is this large by then. With
+# ordinary weights there is hope: an rnn_relu that starts from the identity may be lost for 60 updates and then learn.
+LOST_UPDATES, LARGE_WEIGHT = 10, 100.0
+
+
+class Divergence:
+    """Looks at each update of a model before its weights move."""
+
+    def __init__(self, model: LanguageModel):
+        self.model = model
+        self.lost, self.lost_first = 0, ""  # updates in a row with a loss above LOST; what blew up at the first
+
+    def found(self, window: Segments, value: float, norm: float, update: int) -> str:
+        """What is wrong with this update, and in a second line what blew up first; empty if nothing is wrong."""
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            what = f"loss is {value}" if not math.isfinite(value) else f"gradient's norm is {norm}"
+            found, limit = window.blown(), None
+            if found is None:  # each number is finite, but not its square
+                limit = math.sqrt(np.finfo(self.model.flat.data.dtype).max)
+            found = found or window.blown(limit)
+            if found is None and self.model.config.device != "cpu":
+                return f"the {what}\nthe processor, which computed this window again, finds nothing that blows up"
+            return f"the {what}\n{_first(found, limit)}"
+        self.lost = self.lost + 1 if value > LOST else 0
+        if self.lost == 1:
+            self.lost_first = _first(window.blown(LOST), LOST, f", at update {update}")
+        if self.lost < LOST_UPDATES:
+            return ""
+        sizes = {name: largest(p.data) for name, p in self.model.flat.parameters.items()}
+        name = max(sizes, key=lambda name: sizes[name])
+        if sizes[name] < LARGE_WEIGHT:
+            return ""
+        return (
+            f"the loss is {number(value)} nats, for {self.lost} updates it was above {LOST:.0f}, and {name} has values "
+            f"of {number(sizes[name])}\n{self.lost_first}"
+        )
+
+
+def _first(found: Blown | None, limit: float | None = None, when: str = "") -> str:
+    """The second line of an error: what blew up first."""
+    what = "blow up" if limit is None else f"be larger than {limit:.3g}"
+    return f"first to {what}{when}: {found.words() if found else 'unknown'}"
+
+
+def in_validation(model: LanguageModel, lanes: Lanes) -> str:
+    """A second line for an error: what blows up first when the held-out part is read."""
+    model = model if model.config.device == "cpu" else model.copy(device="cpu")
+    windows = Windows(lanes)
+    for _ in range(lanes.num_windows):
+        inputs, targets, state = windows.next()
+        with Tape() as tape:
+            logits, last = model(inputs, state)
+            loss = cross_entropy(logits, targets=targets)
+        windows.carry(last)
+        found = blown(tape, loss)
+        if found is not None:
+            return "\n" + _first(found)
+    return ""
+
+
+def largest(array: Any) -> float:
+    """The largest absolute value; NaN if one is."""
+    return float(np.abs(device.host(array)).max())
