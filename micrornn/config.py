@@ -39,6 +39,9 @@ class Config:
     num_layers: int = setting(1, "Recurrent layers, one above the other.", low=1, high=64)
     hidden_size: int = setting(256, "Units in each layer.", low=1, high=65536)
     embedding_size: int = setting(64, "Numbers that stand for one token.", low=1, high=65536)
+    tied: bool = setting(
+        False, "The output layer shares the embedding's weights, which must be as wide as the hidden layer."
+    )
     bidirectional: bool = setting(False, "Read in both directions (not for a language model).")
     dropout: float = setting(0.0, "Rate of dropout between layers and before the output.", low=0, below=1)
     forget_bias: float = setting(1.0, "Where an LSTM's forget-gate bias starts.", low=-100, high=100)
@@ -68,6 +71,9 @@ class Config:
         "or every=N. It changes nothing in training. 0: do not.",
         low=0, high=MOST, prefix="every=",
     )  # fmt: skip
+    keep_every: int = setting(
+        0, "Keep a checkpoint of its own, update-N.ckpt, every so many updates. 0: do not.", low=0, high=MOST
+    )
 
     optimizer: str = setting(
         "adam", "sgd, momentum, adagrad, rmsprop, adam or adamw; options as in rmsprop:decay=0.9,eps=1e-6."
@@ -98,6 +104,11 @@ class Config:
         low=0,
         high=1e9,
     )
+    patience: int = setting(
+        0,
+        "Stop after so many validations in a row without a new best. 0: do not. With it alone there is no other limit.",
+        low=0, high=MOST,
+    )  # fmt: skip
     seed: int = setting(0, "Of the initial weights and of dropout.", low=0, high=2**63 - 1)
     device: str = setting("cpu", "Where to compute.", choices=("cpu", "cuda"))
     matmul_precision: str = setting(
@@ -113,7 +124,7 @@ class Config:
 
     def limits(self) -> Config:
         """The same; with no limit at all, those of a first look: enough to learn something, and soon over."""
-        if self.num_updates or self.epochs or self.max_minutes:
+        if self.num_updates or self.epochs or self.max_minutes or self.patience:
             return self
         return dataclasses.replace(self, num_updates=4600, max_minutes=1.4)
 

@@ -34,7 +34,7 @@ from micrornn.tasks.text import LanguageModel, require_memory, segment_steps
 CHECKPOINT_SECONDS = 30.0
 LIMITS = ("num_updates", "epochs", "max_minutes")  # what a resumed run may change: where it ends,
 PLACE = ("device", "matmul_precision")  # where it runs,
-SEEN = ("watch_gradients",)  # and what is to be seen of it
+SEEN = ("watch_gradients", "keep_every", "patience")  # and what is seen of it, kept of it, waited for
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,9 @@ class Training:
         self.watch(config.watch_gradients)
         self.pending: Pending | None = None
         self.best_val_loss: float | None = None
+        self.stale = 0  # validations in a row without a new best
+        if config.patience and not config.val_fraction:
+            raise ConfigError("--patience counts validations, and --val-fraction 0 leaves nothing to validate on")
         self.history: list[dict[str, Any]] = []  # the reports of the updates at which there was a validation
 
     def _num_updates(self) -> int | None:
@@ -177,6 +180,7 @@ class Training:
             raise DivergedError(what + in_validation(self.model, self.val_lanes))
         best = self.best_val_loss is None or report.val_loss < self.best_val_loss
         self.history.append(report.to_dict())
+        self.stale = 0 if best else self.stale + 1
         self.best_val_loss = report.val_loss if best else self.best_val_loss
         return best
 
@@ -230,13 +234,21 @@ class Training:
         if self.pending is not None:  # a signal may have come when it was in the history, or even the best
             self.history = [row for row in self.history if row["update"] < self.updates]
             self.best_val_loss = min((row["val_loss"] for row in self.history), default=None)
+        losses = [row["val_loss"] for row in self.history]
+        self.stale = len(losses) - 1 - losses.index(min(losses)) if losses else 0
 
     def done(self) -> bool:
         """Whether a limit of the configuration is reached."""
         limit = self.config.max_minutes * 60
-        return (self.num_updates is not None and self.updates >= self.num_updates) or (
-            limit > 0 and self.seconds >= limit
+        return (
+            (self.num_updates is not None and self.updates >= self.num_updates)
+            or (limit > 0 and self.seconds >= limit)
+            or self.gave_up()
         )
+
+    def gave_up(self) -> bool:
+        """Whether so many validations in a row were no better that it ends for that."""
+        return 0 < self.config.patience <= self.stale
 
 
 def run(training: Training, folder: RunFolder | None = None,
@@ -295,8 +307,13 @@ class _Keeper:
                 self.folder.gradients.append(pending.gradients)
             self.folder.append_metrics(report.to_dict())
         self.training.pending = None
-        if due or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
+        if due or self._stays() or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
             self.save()
+
+    def _stays(self) -> bool:
+        """Whether a checkpoint of this update is one of those that are kept."""
+        every, update = self.training.config.keep_every, self.training.updates
+        return every > 0 and update > 0 and update % every == 0
 
     def save(self) -> None:
         """Write the checkpoint. DivergedError, with the last one kept, if a parameter is no longer finite."""
@@ -307,7 +324,7 @@ class _Keeper:
             name = next(n for n, p in training.model.flat.parameters.items() if not math.isfinite(largest(p.data)))
             raise DivergedError(f"update {training.updates}: a parameter is no longer finite: {name}")
         arrays, meta = training.snapshot()
-        self.folder.save(arrays, meta, best=self.best)
+        self.folder.save(arrays, meta, best=self.best, keep=self._stays())
         self.unsaved, self.best = False, False
         self.saved_at, self.saved_update = time.monotonic(), training.updates
 

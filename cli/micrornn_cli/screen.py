@@ -76,7 +76,9 @@ def _end(training: Training) -> str:
         parts.append(f"after {training.num_updates:,} updates ({epochs:.2g} epochs)")
     if training.config.max_minutes:
         parts.append(f"after {duration(60 * training.config.max_minutes)}")
-    return " or ".join(parts) + " (--max-minutes, --epochs, --num-updates)"
+    if training.config.patience:
+        parts.append(f"after {training.config.patience:,} validations in a row without a new best (--patience)")
+    return " or ".join(parts) + " (--max-minutes, --epochs, --num-updates)" * (not training.config.patience)
 
 
 def conclude(training: Training, own_files: bool, where: str, again: str, stopped: bool) -> None:

@@ -114,15 +114,17 @@ class RunFolder:
         """(arrays, meta) of last.ckpt; None where the run saved nothing yet, and starts at update 0."""
         return load(self.last) if self.has_checkpoint else None
 
-    def save(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], best: bool) -> None:
-        """Write last.ckpt and, where `best`, the same as best.ckpt.
+    def save(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], best: bool,
+             keep: bool = False) -> None:  # fmt: skip
+        """Write last.ckpt and, where `best`, the same as best.ckpt; with `keep` also as update-N.ckpt, which stays.
 
         best.ckpt comes first. Killed between the two, last.ckpt knows nothing of the new best, so a resumed
         run comes to the same update and writes it again. The other way round last.ckpt would speak of a best
         that no file holds, and no later update might beat it.
         """
         parts = encode(arrays, meta)
-        for path in [self.best, self.last] if best else [self.last]:
+        kept = [self.path / f"update-{meta['updates']}.ckpt"] if keep else []
+        for path in [*kept, *([self.best] if best else []), self.last]:
             write_atomically(path, parts)
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:

@@ -47,6 +47,14 @@ class LanguageModel(Module):
         )  # fmt: skip
         self.dropout = Dropout(config.dropout, seed=seeds[2])
         self.decoder = Linear(config.hidden_size, vocab_size, seed=seeds[3], dtype=dtype)
+        if config.tied:
+            if config.embedding_size != config.hidden_size:
+                raise ConfigError(
+                    f"--tied: the output layer reads {config.hidden_size:,} numbers and the embedding has "
+                    f"{config.embedding_size:,}; make --embedding-size and --hidden-size the same"
+                )
+            # As small as an output layer's weights start: logits of rows of length sqrt(H) would be far too sure.
+            self.embedding.weight = self.decoder.weight
         self.to(config.device)
         self.flat = Flat(self.parameters())
 
@@ -99,7 +107,9 @@ def _memory(config: Config, vocab_size: int) -> tuple[int, int, int]:
     states = 2 if config.cell == "lstm" else 1
     gates = {"lstm": 4, "gru": 3}.get(config.cell, 1)
     h, d, layers = config.hidden_size, config.embedding_size, config.num_layers
-    parameters = vocab_size * (d + h) + gates * h * (d + h + 2) + (layers - 1) * gates * h * (2 * h + 2)
+    parameters = (
+        vocab_size * (d if config.tied else d + h) + gates * h * (d + h + 2) + (layers - 1) * gates * h * (2 * h + 2)
+    )
     per_token = layers * h * (3 * gates + 8) + 3 * d + (3 * vocab_size if vocab_size < LARGE_VOCABULARY else h)
     size = np.dtype(config.dtype).itemsize
     lane = size * config.batch_size
