@@ -7,7 +7,6 @@
     card()                  what is known of the graphics card
     default_threads()       the cores that this process may use
     memory()                bytes of memory in this machine
-    Pool                    memory that is used again instead of being given back
 
 A device is named "cpu" or "cuda". "reference" names the plain NumPy kernels: the same memory as "cpu".
 """
@@ -15,9 +14,7 @@ A device is named "cpu" or "cuda". "reference" names the plain NumPy kernels: th
 from __future__ import annotations
 
 import importlib
-import math
 import os
-from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -81,53 +78,3 @@ def memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return 0
-
-
-class _Block(np.ndarray):
-    """Bytes on loan from a pool: when the last array that looks at them is gone, they go back."""
-
-    pool: Pool
-    memory: np.ndarray
-
-    def __del__(self) -> None:
-        pool = getattr(self, "pool", None)
-        if pool is not None:
-            pool._take_back(self.memory)
-
-
-class Pool:
-    """Hands out arrays whose memory comes back by itself when they are dropped.
-
-    A fresh array of more than 128 kB is mapped by the operating system, page by page, at every update, and
-    unmapped again. An unrolled network asks for the same sizes at every update, so a pool finds each of them.
-    """
-
-    SMALL = 65536  # below this many bytes the allocator is quicker than a pool: it maps no page
-    MOST_IDLE = 1 << 30  # bytes kept for later; sequences of ever new lengths would otherwise pile up
-
-    def __init__(self) -> None:
-        self._free: defaultdict[int, list[np.ndarray]] = defaultdict(list)
-        self._idle = 0
-
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """An array whose numbers are undefined."""
-        dtype = np.dtype(dtype)
-        size = math.prod(shape) * dtype.itemsize
-        if size < self.SMALL:
-            return np.empty(shape, dtype)
-        free = self._free[size]
-        # NumPy lets a view point past its block to the memory itself, unless that is of another type than the
-        # view: so the memory is a _Block too, one that belongs to no pool.
-        if free:
-            memory = free.pop()
-            self._idle -= size
-        else:
-            memory = np.empty(size, np.uint8).view(_Block)
-        block = memory.view(_Block)
-        block.pool, block.memory = self, memory
-        return np.ndarray(shape, dtype, buffer=block)
-
-    def _take_back(self, memory: np.ndarray) -> None:
-        if self._idle + memory.nbytes <= self.MOST_IDLE:
-            self._idle += memory.nbytes
-            self._free[memory.nbytes].append(memory)

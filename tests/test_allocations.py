@@ -80,6 +80,6 @@ def test_an_update_allocates_nothing_large(name: str, tmp_path: Path) -> None:
     idle = []
     for _ in range(4):
         training.update()
-        idle.append(host.pool._idle)
+        idle.append(host.pool.idle.bytes)
     assert idle[1] == idle[2] == idle[3] > LARGE  # all that is used comes back, and nothing else is kept
     assert large_allocations(training.update) == []

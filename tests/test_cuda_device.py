@@ -165,7 +165,7 @@ class CudaAPIError(Exception):
 room, code, plain, tries = 4000, {code}, array.cuda.device_array, []
 def device_array(size, dtype):
     tries.append(size)
-    idle = array.pool._idle
+    idle = array.pool.idle.bytes
     held = sum(memory.nbytes for memory in living)
     if held + idle + size * np.dtype(dtype).itemsize > room:
         raise CudaAPIError(code, "Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY")
@@ -183,8 +183,8 @@ CODES = ["2", "CUresult.CUDA_ERROR_OUT_OF_MEMORY"]
 @pytest.mark.parametrize("code", CODES)
 def test_memory_that_is_idle_is_given_back_before_it_is_told_to_be_full(code: str) -> None:
     told = printed(
-        FULL.replace("{code}", code) + "make(600)\nliving.clear()\nprint(array.pool._idle)\nmake(700)\n"
-        "print(array.pool._idle, tries)\nmake(100)\n"
+        FULL.replace("{code}", code) + "make(600)\nliving.clear()\nprint(array.pool.idle.bytes)\nmake(700)\n"
+        "print(array.pool.idle.bytes, tries)\nmake(100)\n"
         "try:\n    make(500_000_000)\nexcept DeviceError as error:\n    print(error)",
         simulator=True,
     )
@@ -216,7 +216,7 @@ def test_the_codes_are_numbas() -> None:
 def test_idle_memory_has_a_bound() -> None:
     told = printed(
         "import numpy as np\nfrom micrornn.kernels.cuda import array, card\ncard.memory = lambda: (0, 8000)\n"
-        "made = [array.empty((250,), np.float32) for _ in range(6)]\nmade.clear()\nprint(array.pool._idle)",
+        "made = [array.empty((250,), np.float32) for _ in range(6)]\nmade.clear()\nprint(array.pool.idle.bytes)",
         simulator=True,
     )
     assert told.strip() == "4000"

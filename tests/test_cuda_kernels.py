@@ -319,7 +319,7 @@ def test_what_arrays_refuse() -> None:
 
 
 def test_memory_that_is_dropped_is_handed_out_again() -> None:
-    pool.release()
+    pool.idle.release()
     x = empty((3, 5), np.float32)
     numbers = x.memory.numbers
     view = x[1:]
@@ -331,7 +331,7 @@ def test_memory_that_is_dropped_is_handed_out_again() -> None:
     assert again.memory.numbers is numbers
     assert empty((15,), np.float64).memory.numbers is not numbers
     del again
-    pool.release()
+    pool.idle.release()
     assert empty((15,), np.float32).memory.numbers is not numbers
     assert array.pool is pool
 
@@ -339,7 +339,7 @@ def test_memory_that_is_dropped_is_handed_out_again() -> None:
 def test_kernels_give_their_scratch_memory_back() -> None:
     x, out = asarray(counted((1, 200, 3))), empty((1, 3), np.float32)
     kernels.sum(out, x, False)
-    idle = {key: len(free) for key, free in pool._free.items()}
+    idle = pool.idle.count()
     for _ in range(3):
         kernels.sum(out, x, False)
-    assert {key: len(free) for key, free in pool._free.items()} == idle
+    assert pool.idle.count() == idle

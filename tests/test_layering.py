@@ -14,11 +14,42 @@ ROOT = Path(__file__).parents[1]
 # A new file or folder of micrornn/ gets its place here. Each may import what stands before it, and a folder's
 # files one another.
 HOUSE = (
-    "__init__", "errors", "printable", "schema", "folders", "config", "device", "kernels", "tape", "ops", "parameters",
-    "cells", "recurrent", "layers", "optim", "gradcheck", "tapeview", "data", "checkpoint", "bptt", "tasks", "finite",
-    "sampling", "evaluate", "runs", "inspect", "recompute", "divergence", "train", "advise", "checks", "warmup",
-    "bench", "report",
-)  # fmt: skip
+    "__init__",
+    "errors",
+    "printable",
+    "schema",
+    "folders",
+    "config",
+    "pool",
+    "device",
+    "kernels",
+    "tape",
+    "ops",
+    "parameters",
+    "cells",
+    "recurrent",
+    "layers",
+    "optim",
+    "gradcheck",
+    "tapeview",
+    "data",
+    "checkpoint",
+    "bptt",
+    "tasks",
+    "finite",
+    "sampling",
+    "evaluate",
+    "runs",
+    "inspect",
+    "recompute",
+    "divergence",
+    "train",
+    "advise",
+    "checks",
+    "warmup",
+    "bench",
+    "report",
+)
 
 # What may import less than its place allows: reading text and writing files has nothing to do with networks.
 ESSENTIALS = {"errors", "printable", "schema", "folders", "config"}

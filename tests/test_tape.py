@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from micrornn import ops
-from micrornn.device import Pool
 from micrornn.errors import ShapeError
+from micrornn.pool import Pool
 from micrornn.recurrent import Recurrent
 from micrornn.tape import Record, Tape, Tensor, no_tape, stamp
 
@@ -283,10 +283,9 @@ def test_pool_hands_memory_out_again_but_never_what_is_in_use() -> None:
     assert (second == 2).all() and (third == 3).all()
     assert pool.empty((640, 33), np.float32).ctypes.data != where, "another size"
     del again
-    pool.MOST_IDLE = 0  # nothing more is kept for later
-    idle = pool._idle
+    pool.idle.most = 0  # nothing more is kept for later
     del second, third
-    assert pool._idle == idle > 0
+    assert pool.idle.bytes == 0
     assert pool.empty((2, 3), np.float32).base is None, "small arrays are not worth it"
 
 
@@ -302,5 +301,5 @@ def test_pool_under_a_storm() -> None:
             number, array = held.pop(rng.integers(len(held)))
             assert (array == number).all()
             del array
-    blocks = sum(len(free) for free in pool._free.values())
+    blocks = sum(pool.idle.count().values())
     assert 0 < blocks < 60, "memory was used again and again"

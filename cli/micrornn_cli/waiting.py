@@ -17,6 +17,9 @@ def compiling(quiet: bool = False) -> Iterator[None]:
     if quiet:
         yield
         return
+    from micrornn import kernels
+
+    kernels.require_numba()
     from numba.core import event
 
     from micrornn.folders import cache_trouble

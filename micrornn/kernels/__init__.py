@@ -4,6 +4,8 @@
     of(array)           the table for the device that holds the array
     set_threads(n)      how many cores the kernels may use
     set_matmul_precision(device, precision)    how exact products are
+    release()           give memory that is idle back to the system
+    require_numba()     import Numba, or say why that cannot be
     use(name)           a block in which another table does the work
     NAMES               what every table holds
 
@@ -13,7 +15,9 @@ also makes arrays (host.py, cuda/array.py), so that an op is written once for ev
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -55,6 +59,7 @@ def for_device(name: str) -> Kernels:
     if name == "reference":
         return Kernels(name, reference, host)
     device.require(name)
+    require_numba()
     if name == "cuda":
         from micrornn.kernels import cuda
         from micrornn.kernels.cuda import array
@@ -63,6 +68,14 @@ def for_device(name: str) -> Kernels:
     from micrornn.kernels import cpu
 
     return Kernels(name, cpu, host)
+
+
+def require_numba() -> None:
+    """Import Numba; ConfigError where one of its own variables keeps it from that."""
+    try:
+        importlib.import_module("numba")
+    except ValueError as error:
+        raise ConfigError(f"Numba does not start: {error} Look at the variables NUMBA_...") from None
 
 
 def set_threads(n: int) -> None:
@@ -80,6 +93,14 @@ def set_matmul_precision(name: str, precision: str) -> None:
         product.set_precision(precision)
     elif precision != "float32":
         raise ConfigError(f"--matmul-precision {precision} is for --device cuda; the processor's is float32")
+
+
+def release() -> None:
+    """Give the memory that lies ready for later arrays back to the system. Nothing that is in use is touched."""
+    host.pool.idle.release()
+    array = sys.modules.get("micrornn.kernels.cuda.array")
+    if array is not None:
+        array.pool.idle.release()
 
 
 _instead: str | None = None

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn.device import Pool
+from micrornn.pool import Pool
 
 pool = Pool()
 

@@ -2,6 +2,7 @@
 
 kernel     compile a function with Numba; used for kernels and for their helpers alike
 parallel   the same, with `prange` split over threads
+callback   compile a function for one signature, to be called through its address
 VECTOR     bytes in the machine's vector register, TILE_ROWS what the product kernel fits into registers
 """
 
@@ -18,6 +19,8 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 from numba import config
+from numba.core import sigutils
+from numba.core.ccallback import CFunc
 
 from micrornn import folders
 from micrornn.kernels.kept import keep
@@ -68,6 +71,15 @@ def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
 
 
 parallel = partial(kernel, parallel=True)
+
+
+def callback(signature: Any, function: Callable[..., Any]) -> Any:
+    """The function compiled at once, with an `address` that C or a table can call."""
+    compiled = CFunc(function, sigutils.normalize_signature(signature), {}, {"error_model": "numpy"})
+    keep(compiled, config.CACHE_DIR)
+    compiled.compile()
+    return compiled
+
 
 # Sums may be reordered only where this is asked for, so that they become vector sums.
 REORDER = {"contract", "nsz", "arcp", "reassoc"}

@@ -20,13 +20,12 @@ from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding as llvm
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic
 
-from micrornn.kernels.cpu.jit import TILE_ROWS
+from micrornn.kernels.cpu.jit import TILE_ROWS, callback
 from micrornn.kernels.cpu.tile import pointer_to, tile, tile_t
 
 
@@ -71,7 +70,7 @@ def ready(dtype: np.dtype) -> None:
         if number.name == dtype.name:
             i8, pointer = types.intp, types.CPointer(number)
             signature = types.void(pointer, i8, i8, i8, i8, pointer, i8, i8, pointer, i8, i8, i8, i8, i8, i8)
-            _kept.append(numba.cfunc(signature, cache=True, error_model="numpy")(function))
+            _kept.append(callback(signature, function))
             _table[place] = _kept[-1].address
     _there.add(dtype)
 

@@ -15,8 +15,10 @@ import numba
 import numpy as np
 
 from micrornn import device
+from micrornn.kernels.cpu import forks
 from micrornn.kernels.cpu.jit import kernel
 
+forks.install()
 _threads = device.default_threads()
 _scratch = threading.local()
 

@@ -12,7 +12,7 @@ behind it.
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.lib.stride_tricks import as_strided
 from micrornn.errors import DeviceError
 from micrornn.kernels.cuda import card
 from micrornn.kernels.cuda.jit import THREADS, blocks, cuda, kernel, stream
+from micrornn.pool import Idle
 
 MOST_AXES = 5  # of a view that is copied
 OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY of the driver
@@ -31,27 +32,30 @@ class Pool:
     that Python has dropped may be handed out again at once, whatever the card is still to do with it."""
 
     def __init__(self) -> None:
-        self._free: defaultdict[tuple[int, np.dtype], list[tuple[Any, np.ndarray]]] = defaultdict(list)
-        self._idle = 0  # bytes
-        self.most_idle = 0  # half of the card's memory, once that is known: what is beyond it is given back
+        self.idle = Idle()
 
     def take(self, size: int, dtype: np.dtype) -> Memory:
         """Room for so many numbers."""
         size = max(size, 1)
-        free = self._free[size, dtype]
-        if free:
-            self._idle -= size * dtype.itemsize
-            return Memory(self, *free.pop())
-        return Memory(self, self._allocate(size, dtype), as_strided(np.empty(1, dtype), (size,), (dtype.itemsize,)))
+        found = self.idle.take(size * dtype.itemsize, dtype)
+        if found is not None:
+            return Memory(self, *found)
+        try:
+            numbers = self._allocate(size, dtype)
+        except BaseException:
+            self.idle.used -= size * dtype.itemsize
+            raise
+        return Memory(self, numbers, as_strided(np.empty(1, dtype), (size,), (dtype.itemsize,)))
 
     def _allocate(self, size: int, dtype: np.dtype) -> Any:
-        self.most_idle = self.most_idle or card.memory()[1] // 2
+        if self.idle.most == math.inf:
+            self.idle.most = card.memory()[1] // 2
         try:
             return cuda.device_array(size, dtype)
         except Exception as error:
             if not _out_of_memory(error):
                 raise
-        self.release()
+        self.idle.release()
         try:
             return cuda.device_array(size, dtype)
         except Exception as error:
@@ -62,16 +66,6 @@ class Pool:
                 f"device cuda is out of memory: {_bytes(size * dtype.itemsize)} were asked for, {_bytes(free)} of "
                 f"{_bytes(total)} are free\nlower --batch-size, --num-steps or --hidden-size"
             ) from None
-
-    def give_back(self, numbers: Any, layout: np.ndarray) -> None:
-        if self._idle + layout.nbytes <= self.most_idle:
-            self._idle += layout.nbytes
-            self._free[layout.size, layout.dtype].append((numbers, layout))
-
-    def release(self) -> None:
-        """Give all that is idle back to the card."""
-        self._free.clear()
-        self._idle = 0
 
 
 def _out_of_memory(error: Exception) -> bool:
@@ -97,7 +91,7 @@ class Memory:
         self.start = layout.__array_interface__["data"][0]
 
     def __del__(self) -> None:
-        self.pool.give_back(self.numbers, self.layout)
+        self.pool.idle.put((self.numbers, self.layout), self.layout.nbytes, self.layout.dtype)
 
 
 pool = Pool()

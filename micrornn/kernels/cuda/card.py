@@ -14,12 +14,14 @@ In the simulator there is one card, with one multiprocessor and the machine's me
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
-from micrornn import device
+from micrornn import device, kernels
 from micrornn.kernels.cuda.jit import SIM, cuda
 
 OLDEST = (7, 0)  # the first with the loads that acquire, by which blocks wait for one another (recurrent.py)
+_forked = False  # since this module was imported
 INSTALL = "pip install 'micrornn[cuda]'"
 
 
@@ -27,6 +29,11 @@ def why_not() -> str | None:
     """None if kernels can be compiled and run here, else one line: what is missing and what to do."""
     if SIM:
         return None
+    if _forked:
+        return (
+            "a process that was forked cannot use the card of the one it comes from; start processes by "
+            'multiprocessing.get_context("spawn"), or use --device cpu'
+        )
     reason = _no_driver() or _no_compiler()
     if reason:
         return reason
@@ -37,6 +44,16 @@ def why_not() -> str | None:
             f"compiler need {_version(oldest)} or newer; use --device cpu"
         )
     return _old_driver()
+
+
+def _in_child() -> None:
+    global _forked
+    _forked = True
+    kernels.for_device.cache_clear()  # whoever asks for the card's kernels again is told
+
+
+if hasattr(os, "register_at_fork") and not SIM:
+    os.register_at_fork(after_in_child=_in_child)
 
 
 def _no_driver() -> str | None:
