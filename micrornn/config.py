@@ -109,6 +109,11 @@ class Config:
         "Stop after so many validations in a row without a new best. 0: do not. With it alone there is no other limit.",
         low=0, high=MOST,
     )  # fmt: skip
+    init_from: str = setting(
+        "",
+        "Start from the weights of this run or checkpoint, on any text, at any rate; cell and sizes are its own, and "
+        "symbols keep their weights where both texts have them.",
+    )
     seed: int = setting(0, "Of the initial weights and of dropout.", low=0, high=2**63 - 1)
     device: str = setting("cpu", "Where to compute.", choices=("cpu", "cuda"))
     matmul_precision: str = setting(

@@ -2,6 +2,7 @@
 
 Divergence          looks at each update of a model
 in_validation       what blows up first when the held-out part is read
+advice              what to do about a run that diverged
 largest             the largest absolute value of an array
 """
 
@@ -14,10 +15,13 @@ import numpy as np
 
 from micrornn import device
 from micrornn.bptt import Windows
+from micrornn.checkpoint import RunFolder
+from micrornn.config import Config
 from micrornn.data import Lanes
 from micrornn.inspect.nonfinite import LOST, Blown, blown
 from micrornn.inspect.words import number
 from micrornn.ops import cross_entropy
+from micrornn.printable import shell_word
 from micrornn.recompute import Segments
 from micrornn.tape import Tape
 from micrornn.tasks.text import LanguageModel
@@ -25,6 +29,7 @@ from micrornn.tasks.text import LanguageModel
 # A run is given up after so many updates in a row with a loss above LOST, if a weight is this large by then. With
 # ordinary weights there is hope: an rnn_relu that starts from the identity may be lost for 60 updates and then learn.
 LOST_UPDATES, LARGE_WEIGHT = 10, 100.0
+SAFE_LR = 0.01  # no larger rate is advised to a run that diverged
 
 
 class Divergence:
@@ -85,3 +90,15 @@ def in_validation(model: LanguageModel, lanes: Lanes) -> str:
 def largest(array: Any) -> float:
     """The largest absolute value; NaN if one is."""
     return float(np.abs(device.host(array)).max())
+
+
+def advice(config: Config, folder: RunFolder | None) -> str:
+    """What to do about a run that diverged, as a command where there is a folder."""
+    clip = "" if config.clip_norm else ", or limit the gradient with --clip-norm"
+    if folder is None:
+        return f"Lower --lr{clip}"
+    run, rate = shell_word(str(folder.path)), min(config.lr / 10, SAFE_LR)
+    return (
+        f"Lower --lr{clip}: micrornn train --resume {run} --lr {rate:.2g}, or, as a new run from its best weights, "
+        f"micrornn train --config {shell_word(str(folder.path / 'config.toml'))} --init-from {run} --lr {rate:.2g}"
+    )

@@ -22,7 +22,7 @@ from micrornn.bptt import Windows
 from micrornn.checkpoint import RunFolder
 from micrornn.config import Config
 from micrornn.data import Lanes, Tokens, split
-from micrornn.divergence import Divergence, in_validation, largest
+from micrornn.divergence import Divergence, advice, in_validation, largest
 from micrornn.errors import CheckpointError, ConfigError, DivergedError
 from micrornn.evaluate import window_losses
 from micrornn.inspect.watched import flow_row
@@ -34,6 +34,7 @@ from micrornn.tasks.text import LanguageModel, require_memory, segment_steps
 CHECKPOINT_SECONDS = 30.0
 LIMITS = ("num_updates", "epochs", "max_minutes")  # what a resumed run may change: where it ends,
 PLACE = ("device", "matmul_precision")  # where it runs,
+MENDS = ("lr", "schedule", "clip_norm", "clip_value", "clip_message")  # what may change if it diverged
 SEEN = ("watch_gradients", "keep_every", "patience")  # and what is seen of it, kept of it, waited for
 
 
@@ -205,8 +206,9 @@ class Training:
         }
         return arrays, meta
 
-    def restore(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
-        """Go on where a snapshot was taken. CheckpointError if it is of another model or another text."""
+    def restore(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], diverged: bool = False) -> None:
+        """Go on where a snapshot was taken. CheckpointError if it is of another model or another text, or if settings
+        differ that would make another run of it; of one that diverged, those in MENDS may."""
         if meta["text"] != self.tokens.fingerprint:
             raise CheckpointError(
                 "the text has changed since this run was started, so it cannot be resumed to the bit; "
@@ -216,7 +218,7 @@ class Training:
         before = Config.from_dict(meta["config"], "the checkpoint").to_dict()  # an old one lacks what is new
         for name, value in self.config.to_dict().items():
             was = before[name]
-            if name not in LIMITS + PLACE + SEEN and value != was:
+            if name not in LIMITS + PLACE + SEEN + (MENDS if diverged else ()) and value != was:
                 raise CheckpointError(
                     f"the checkpoint is of another run: its {name} was {was!r}, and is now to be {value!r}"
                 )
@@ -278,9 +280,10 @@ def run(training: Training, folder: RunFolder | None = None,
         kept = f"; the checkpoint of update {keeper.saved_update} is kept" if folder is not None else ""
         keeper.folder = None  # what led to it is not worth keeping
         what, *first = str(error).splitlines()
-        clip = "" if training.config.clip_norm else ", or limit the gradient with --clip-norm"
-        advice = f"{what}{kept}. Lower --lr{clip}"
-        raise DivergedError("\n  ".join([advice, *first])) from None
+        words = "\n  ".join([f"{what}{kept}. {advice(training.config, folder)}", *first])
+        if folder is not None:
+            folder.set_diverged(words)
+        raise DivergedError(words) from None
     finally:
         keeper.leave()
 

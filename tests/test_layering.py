@@ -42,6 +42,7 @@ HOUSE = (
     "runs",
     "inspect",
     "recompute",
+    "startfrom",
     "divergence",
     "train",
     "advise",

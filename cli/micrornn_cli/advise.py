@@ -16,7 +16,7 @@ from micrornn_cli.options import resolve, settings
 
 # What says how long to train and how to report: no part of what is measured.
 NO_MATTER = ("num_updates", "epochs", "max_minutes", "val_every", "watch_gradients", "patience", "keep_every",
-             "bidirectional", "granularity")  # fmt: skip
+             "bidirectional", "granularity", "init_from")  # fmt: skip
 
 
 @click.command(short_help="Which batch_size, num_steps and learning rate?")

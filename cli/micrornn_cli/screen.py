@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from micrornn.printable import printable, shell_word
+from micrornn.printable import printable, shell_word, visible
 from micrornn.sampling import sample
+from micrornn.startfrom import Started
 from micrornn.train import Training
 from micrornn_cli.console import duration, err, out, program
 from micrornn_cli.drawing import draw, facts
@@ -17,7 +19,8 @@ from micrornn_cli.progress import measure
 SAMPLE_LENGTH = 400
 
 
-def announce(training: Training, num_files: int, own_files: bool, resumed: str | None) -> None:
+def announce(training: Training, num_files: int, own_files: bool, resumed: str | None,
+             started: Started | None = None, changed: Sequence[str] = ()) -> None:  # fmt: skip
     """What is about to be done, with the true numbers."""
     config, vocab, tokens, model = training.config, training.vocab, training.tokens, training.model
     unit = "characters" if vocab.kind == "char" else "words"
@@ -42,8 +45,12 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
             f"windows in segments of {training.segment_steps:,} time steps, each computed twice, so that an update "
             f"takes at most {config.memory_budget / 1e6:,.0f} MB"
         )
+    if started is not None:
+        rows["starts from"] = _started(started, unit)
     if resumed:
-        rows["resumed"] = f"{resumed} at update {training.updates:,}"
+        rows["resumed"] = f"{resumed} at update {training.updates:,}" + (
+            f"; it diverged, and goes on as another run: it had {', '.join(changed)}" if changed else ""
+        )
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -54,6 +61,16 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
     err.print(draw(training.lanes, vocab, err.width), soft_wrap=True)
     err.print(facts(training.lanes, vocab, config.state == "carried"))
     err.print()
+
+
+def _started(started: Started, unit: str) -> str:
+    new = ", ".join(visible(token) for token in started.new)
+    lacking = started.size - started.matched
+    more = f"; new here: {new}" + (" ..." if lacking > len(started.new) else "") if lacking else ""
+    return (
+        f"{started.path} at update {started.updates:,}: {started.matched:,} of {started.size:,} {unit} have their "
+        f"weights from there{more}"
+    )
 
 
 def _clips(config: Any) -> str:

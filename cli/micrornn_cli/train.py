@@ -14,6 +14,7 @@ import click
 
 from micrornn_cli.exits import Exit
 from micrornn_cli.options import read_config, resolve, settings
+from micrornn_cli.starting import with_shape
 from micrornn_cli.waiting import compiling, progress
 
 TASKS = ("text",)
@@ -53,6 +54,7 @@ def train(files: tuple[str, ...], out: str | None, resume: str | None, config_fi
       micrornn train book.txt --cell gru --hidden-size 128 --max-minutes 5
       micrornn train text 'notes/**/*.md' --level word --num-steps 32
       micrornn train --resume runs/2026-11-20-120000-lstm --num-updates 5000
+      micrornn train letters.txt --init-from runs/2026-11-20-120000-lstm --lr 0.001
     """
     job = _Job(resume, as_json) if resume else None
     if job is None:
@@ -62,6 +64,7 @@ def train(files: tuple[str, ...], out: str | None, resume: str | None, config_fi
         files = files or tuple(from_file.pop("files", ()))
         out = out or from_file.pop("out", None)
         from_file.pop("task", None), from_file.pop("files", None), from_file.pop("out", None)
+        given, from_file = with_shape(given, from_file)
         config = resolve(given, from_file, "the settings")
         job = _Job.new(config, files, out, as_json)
     else:
@@ -84,6 +87,7 @@ class _Job:
 
         self.as_json = as_json
         self.out: str | None = None
+        self.mended: dict[str, Any] = {}  # what is changed in a run that diverged, as it was
         self.folder: Any = None  # a RunFolder, once the text is known to be usable
         if resume is not None:
             self.folder = RunFolder.open(resume)
@@ -106,19 +110,21 @@ class _Job:
     def change_limits(self, given: dict[str, Any]) -> None:
         """A resumed run may go on for longer, and elsewhere; all else stays, or it would be another run."""
         from micrornn.errors import ConfigError, quoted
-        from micrornn.train import LIMITS, PLACE, SEEN
+        from micrornn.train import LIMITS, MENDS, PLACE, SEEN
 
         changed = {name: value for name, value in given.items() if value is not None}
+        free = PLACE + SEEN + (MENDS if self.folder.has_diverged else ())
         for name, value in changed.items():
-            if name not in LIMITS + PLACE + SEEN and value != getattr(self.config, name):
-                may = ", ".join("--" + name.replace("_", "-") for name in LIMITS + PLACE + SEEN)
+            if name not in LIMITS + free and value != getattr(self.config, name):
+                may = ", ".join("--" + name.replace("_", "-") for name in LIMITS + free)
                 raise ConfigError(
                     f"--resume: --{name.replace('_', '-')} was {quoted(getattr(self.config, name))} and cannot become "
                     f"{quoted(value)}; only {may} may change"
                 )
-        place = {name: value for name, value in changed.items() if name in PLACE + SEEN}
+        place = {name: value for name, value in changed.items() if name in free}
         if place.get("device") == "cpu":  # which has one precision
             place = {"matmul_precision": "float32"} | place
+        self.mended = {name: getattr(self.config, name) for name in changed if name in MENDS}
         self.config = dataclasses.replace(self.config, **place)
         limits = {name: value for name, value in changed.items() if name in LIMITS}
         if limits:
@@ -129,6 +135,7 @@ class _Job:
     def go(self) -> None:
         from micrornn import data, device, kernels
         from micrornn.checkpoint import RunFolder, default_run_path
+        from micrornn.startfrom import start_from
         from micrornn.train import Training
 
         device.require(self.config.device)
@@ -140,15 +147,22 @@ class _Job:
         kernels.set_threads(self.config.threads)
         training = Training(self.config, tokens)
         resumed = self.folder is not None
+        snapshot = self.folder.load_last() if resumed else None
+        started = None
+        if snapshot is None and self.config.init_from:
+            started = start_from(training.model, training.vocab, self.config.init_from)
         if self.folder is None:
             self.folder = RunFolder.create(self.out or default_run_path(self.config.cell), self._settings())
         else:
-            snapshot = self.folder.load_last()
             if snapshot is not None:
-                training.restore(*snapshot)
+                arrays, meta = snapshot
+                training.restore(arrays, meta, diverged=self.folder.has_diverged)
+            if self.folder.has_diverged:  # until both files have the new settings they may differ
+                self.folder.save(*training.snapshot(), best=False)
             self.folder.write_config(self._settings())  # the limits may be others now
+            self.folder.set_diverged(None)
         try:
-            self._announce(training, len(paths), resumed)
+            self._announce(training, len(paths), resumed, started)
             stopped = self._run(training)
         finally:
             self.folder.close()
@@ -158,12 +172,13 @@ class _Job:
         """What config.toml holds."""
         return self.config.to_dict() | {"task": "text", "files": list(self.files)}
 
-    def _announce(self, training: Any, num_files: int, resumed: bool) -> None:
+    def _announce(self, training: Any, num_files: int, resumed: bool, started: Any) -> None:
         if self.as_json:
             return
         from micrornn_cli.screen import announce
 
-        announce(training, num_files, bool(self.files), str(self.folder.path) if resumed else None)
+        changed = [f"--{name.replace('_', '-')} {value}" for name, value in self.mended.items()]
+        announce(training, num_files, bool(self.files), str(self.folder.path) if resumed else None, started, changed)
 
     def _run(self, training: Any) -> bool:
         """Train; True if it was stopped by Ctrl-C or a termination signal."""

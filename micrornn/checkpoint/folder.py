@@ -49,6 +49,7 @@ class RunFolder:
         self.metrics_path = path / "metrics.jsonl"
         self._metrics = Rows(self.metrics_path)
         self.gradients = Rows(path / "gradients.jsonl")
+        self._diverged = path / "diverged.txt"
         self._lock: Lock | None = None
 
     @classmethod
@@ -126,6 +127,18 @@ class RunFolder:
         kept = [self.path / f"update-{meta['updates']}.ckpt"] if keep else []
         for path in [*kept, *([self.best] if best else []), self.last]:
             write_atomically(path, parts)
+
+    @property
+    def has_diverged(self) -> bool:
+        """Whether the run ended because its numbers became NaN or infinite. It may then go on with other settings."""
+        return os.path.lexists(self._diverged)
+
+    def set_diverged(self, words: str | None) -> None:
+        """Say so in diverged.txt, with what happened; None: it goes on."""
+        if words is not None:
+            write_atomically(self._diverged, [words.encode(errors="surrogateescape") + b"\n"])
+        else:
+            self._diverged.unlink(missing_ok=True)
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
         """Add one row to metrics.jsonl, out of our hands when this returns. NaN is written as NaN."""

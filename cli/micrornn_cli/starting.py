@@ -1,0 +1,29 @@
+"""What a run starts from: the weights of another (`--init-from`)."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+
+def with_shape(given: dict[str, Any], from_file: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings as they were given and as they stand in a file, for a run that starts from the weights of another: cell
+    and sizes are of that one. ConfigError where one was given that does not fit.
+
+    The path is made absolute: a run must be resumable from any folder.
+    """
+    if given.get("init_from") == "":
+        raise click.UsageError("--init-from is empty; give a run or a checkpoint, or leave it away")
+    path = given.get("init_from") or from_file.get("init_from")
+    if not path:
+        return given, from_file
+    from micrornn.config import Config
+    from micrornn.startfrom import require_shape, shape_of
+
+    path = os.path.abspath(os.path.expanduser(path))
+    shape = shape_of(path)
+    chosen = from_file | {name: value for name, value in given.items() if value is not None}
+    require_shape(path, shape, Config.from_dict(shape | chosen))
+    return given | {"init_from": path}, shape | from_file

@@ -1,0 +1,126 @@
+"""Starting from the weights of another run, and going on after a divergence: what is copied, what is told."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from micrornn.checkpoint import RunFolder, load
+from micrornn.runs import load_run
+from micrornn_cli.exits import Exit
+from micrornn_cli.main import main
+
+TEXT = "".join(f"{n} green bottles hanging on the wall,\n" for n in range(150, 0, -1))
+SIZES = ["--cell", "gru", "--hidden-size", 10, "--embedding-size", 6]
+LANES = ["--batch-size", 4, "--num-steps", 8, "--threads", 1]
+
+
+def micrornn(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as done:
+        main(list(map(str, arguments)))
+    return int(done.value.code or 0), *capsys.readouterr()
+
+
+@pytest.fixture
+def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A run on TEXT, and beside it other.txt, which lacks some of its symbols and has new ones."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MICRORNN_CACHE", str(tmp_path / "cache"))
+    Path("text.txt").write_text(TEXT)
+    Path("other.txt").write_text(TEXT.upper().replace("9", "é") + "wall\n" * 40)
+    assert micrornn(capsys, "train", "text.txt", *SIZES, *LANES, "--num-updates", 20, "--out", "old")[0] == 0
+    return tmp_path / "old"
+
+
+def weights(path: str | Path) -> dict[str, np.ndarray]:
+    return {name: array for name, array in load(path)[0].items() if name.startswith("parameter/")}
+
+
+def test_the_same_text_starts_with_the_same_weights_and_another_rate(old, capsys):
+    flags = ["--lr", 1e-9, "--schedule", "constant", "--optimizer", "sgd", "--num-updates", 1]
+    code, _, err = micrornn(capsys, "train", "text.txt", "--init-from", "old", *LANES, *flags, "--out", "new")
+    assert code == 0 and re.search(r"starts from\s+\S+", err) and "at update 20" in " ".join(err.split()), err
+    one, two = weights("old/best.ckpt"), weights("new/last.ckpt")
+    assert one.keys() == two.keys()
+    for name in one:
+        np.testing.assert_allclose(one[name], two[name], atol=1e-8)
+    config = RunFolder.open("new").config
+    assert config["init_from"] == str(old) and (config["cell"], config["hidden_size"]) == ("gru", 10)
+
+
+def test_another_vocabulary_takes_the_rows_of_common_symbols(old, capsys):
+    flags = ["--lr", 1e-9, "--schedule", "constant", "--optimizer", "sgd", "--num-updates", 1]
+    code, _, err = micrornn(
+        capsys, "train", "other.txt", "--init-from", "old/last.ckpt", *LANES, *flags, "--out", "new"
+    )
+    (before, _), (after, vocab) = ((load_run(path)[:2]) for path in ("old/last.ckpt", "new/last.ckpt"))
+    symbols = load_run("old/last.ckpt")[1].tokens
+    common = [token for token in vocab.tokens if token in symbols]
+    told = f"{len(common)} of {vocab.size} characters have their weights from there; new here: "
+    assert code == 0 and 10 < len(common) < vocab.size and told in " ".join(err.split()), err
+    for name in ("embedding.weight", "decoder.weight", "decoder.bias"):
+        one, two = (model.flat.parameters[name].data for model in (before, after))
+        for n, token in enumerate(vocab.tokens):
+            same = np.allclose(two[n], one[symbols.index(token)], atol=1e-8) if token in symbols else False
+            assert same == (token in symbols), (name, token)
+    for name in before.rnn.weights:
+        np.testing.assert_allclose(after.rnn.weights[name].data, before.rnn.weights[name].data, atol=1e-8)
+
+
+def test_it_is_resumed_to_the_bit_even_if_the_old_run_is_gone(old, capsys):
+    flags = ["--init-from", "old", *LANES, "--num-updates"]
+    assert micrornn(capsys, "train", "other.txt", *flags, 20, "--schedule", "constant", "--out", "whole")[0] == 0
+    assert micrornn(capsys, "train", "other.txt", *flags, 11, "--schedule", "constant", "--out", "half")[0] == 0
+    old.rename("elsewhere")
+    assert micrornn(capsys, "train", "--resume", "half", "--num-updates", 20)[0] == 0
+    one, two = (load(f"{run}/last.ckpt")[0] for run in ("whole", "half"))
+    assert {name: array.tobytes() for name, array in one.items()} == {n: a.tobytes() for n, a in two.items()}
+
+
+WRONG = {
+    "another size": (["--hidden-size", 11], Exit.USAGE, "--hidden-size is 11, but the weights of"),
+    "another cell": (["--cell", "lstm"], Exit.USAGE, "--cell is lstm"),
+    "another level": (["--level", "word"], Exit.USAGE, "--level is word"),
+    "nothing": (["--init-from", ""], Exit.USAGE, "--init-from is empty"),
+    "no run": (["--init-from", "none"], Exit.CHECKPOINT, "none"),
+    "no common symbol": (["greek.txt"], Exit.USAGE, "no symbol in common"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_does_not_fit_is_told_before_anything_is_written(old, capsys, case):
+    flags, wanted, words = WRONG[case]
+    Path("greek.txt").write_text("αβγδ" * 100)
+    files = [] if case == "no common symbol" else ["text.txt"]
+    start = [] if "--init-from" in flags else ["--init-from", "old"]
+    code, _, err = micrornn(capsys, "train", *files, *start, *flags, *LANES, "--num-updates", 1, "--out", "new")
+    assert code == wanted and words in err and not Path("new").exists(), err
+
+
+@pytest.mark.parametrize(
+    "cell, flags", [("rnn_relu", ["--lr", "1e6"]), ("lstm", ["--lr", "3e7", "--clip-norm", "0.5"])]
+)
+def test_the_advice_after_a_divergence_works(old, capsys, cell, flags):
+    given = ["--cell", cell, "--hidden-size", 8, "--embedding-size", 4, *LANES, "--schedule", "constant", *flags]
+    more = (
+        ["--optimizer", "sgd", "--num-updates", 60, "--clip-norm", 0] if cell == "rnn_relu" else ["--num-updates", 60]
+    )
+    code, _, err = micrornn(capsys, "train", "text.txt", *given, *more, "--out", "a run")
+    assert code == Exit.DIVERGED and Path("a run/diverged.txt").exists(), err
+    error = err[err.index("Error:") :]
+    resume, again = re.findall(r"micrornn (train .*?)(?:, or,|\n)", error)
+    assert "--resume" in resume and "--init-from" in again
+    code, _, err = micrornn(capsys, *shlex.split(again), "--out", "again")
+    assert code == 0, err
+    code, _, err = micrornn(capsys, "train", "--resume", "a run", "--hidden-size", 9)
+    assert code == Exit.USAGE and "--lr" in err  # may change
+    code, _, err = micrornn(capsys, *shlex.split(resume))
+    assert code == 0 and "it diverged" in err and f"--lr {float(flags[1])}" in err, err
+    assert not Path("a run/diverged.txt").exists()
+    assert RunFolder.open("a run").config["lr"] == load("a run/last.ckpt")[1]["config"]["lr"] <= 0.01
+    assert micrornn(capsys, "train", "--resume", "a run", "--lr", 0.5)[0] == Exit.USAGE  # it is a run like others again
