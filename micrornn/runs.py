@@ -2,6 +2,7 @@
 
 load_run(path)         a trained model, from a run folder or a checkpoint
 load_model(...)        the same from what a checkpoint holds
+own_files(folder)      the files that a run learns from
 own_text(meta)         the text that a run learns from: its training part and its held-out part
 own_validation(meta)   the held-out part
 """
@@ -9,6 +10,7 @@ own_validation(meta)   the held-out part
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,38 +21,38 @@ from micrornn.checkpoint import RunFolder, StrPath, load
 from micrornn.config import Config
 from micrornn.data import Vocab, find, split, stdlib_sources, tokenize
 from micrornn.data.text import Ids
-from micrornn.errors import CheckpointError, ConfigError, DataError
-from micrornn.tasks.text import LanguageModel
+from micrornn.errors import CheckpointError, ConfigError, DataError, named
+from micrornn.snapshot import check_meta, fit, settings_of
+from micrornn.tasks.text import LanguageModel, num_parameters, require_memory
 
 Progress = Callable[[int, int], None]
 
 
 def load_parameters(model: LanguageModel, arrays: Mapping[str, np.ndarray]) -> None:
     """Copy a checkpoint's parameters into a model. CheckpointError names the first that does not fit."""
-    wanted = {f"parameter/{name}": p for name, p in model.flat.parameters.items()}
-    given = {name: array for name, array in arrays.items() if name.startswith("parameter/")}
-    for name in sorted(wanted.keys() ^ given.keys()):
-        where = "lacks" if name in wanted else "has an unknown"
-        raise CheckpointError(f"the checkpoint is of another model: it {where} {name}")
-    for name, parameter in wanted.items():
-        array = given[name]
-        if array.shape != parameter.shape or array.dtype != parameter.dtype:
-            raise CheckpointError(
-                f"the checkpoint is of another model: {name} is {array.shape} {array.dtype}, "
-                f"wanted {parameter.shape} {parameter.dtype}"
-            )
-        parameter.data[...] = array
+    parameters = {f"parameter/{name}": p for name, p in model.flat.parameters.items()}
+    fit(arrays, {name: (p.shape, p.dtype) for name, p in parameters.items()}, "parameter/")
+    for name, parameter in parameters.items():
+        parameter.data[...] = arrays[name]
 
 
-def load_model(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any],
-               where: str = "cpu") -> tuple[LanguageModel, Vocab]:  # fmt: skip
-    """The model and vocabulary that a checkpoint holds, on the device `where`, whichever it was trained on."""
+def load_model(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], device: str = "cpu",
+               where: str = "the checkpoint") -> tuple[LanguageModel, Vocab]:  # fmt: skip
+    """The model and vocabulary that a checkpoint holds, on a device, whichever it was trained on. A model takes no more
+    memory than its checkpoint has parameters for, whatever sizes the settings in it ask for."""
+    config, vocab = settings_of(meta, where)
+    there = sum(array.size for name, array in arrays.items() if name.startswith("parameter/"))
+    needed = num_parameters(config, vocab.size)
+    if there != needed:
+        raise CheckpointError(
+            f"{where} is of another model: it holds {there:,} parameters, and its settings ask for {needed:,}"
+        )
+    config = dataclasses.replace(config, device=device)
     try:
-        config = dataclasses.replace(Config.from_dict(meta["config"], "the checkpoint"), device=where)
-        vocab = Vocab.from_dict(meta["vocab"])
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"the checkpoint does not describe a language model: {error}") from None
-    model = LanguageModel(config, vocab.size)
+        require_memory(dataclasses.replace(config, batch_size=1, num_steps=1), vocab.size)
+        model = LanguageModel(config, vocab.size)
+    except ConfigError as error:
+        raise CheckpointError(f"{where}: {error}") from None
     load_parameters(model, arrays)
     return model, vocab
 
@@ -62,13 +64,31 @@ def load_run(path: StrPath, which: str = "best") -> tuple[LanguageModel, Vocab, 
     meta["path"] is the file that was read.
     """
     file = Path(path)
-    if file.is_dir():
+    if os.path.isdir(file):
         folder = RunFolder.open(file)
         file = folder.best if which == "best" and folder.best.is_file() else folder.last
         if not file.is_file():
             raise CheckpointError(f"{path}: this run has no checkpoint yet. Train it first.")
     arrays, meta = load(file)
-    return *load_model(arrays, meta), meta | {"path": str(file)}
+    meta = check_meta(meta, named(file))
+    return *load_model(arrays, meta, where=named(file)), meta | {"path": str(file)}
+
+
+def own_files(folder: Path) -> list[Path]:
+    """The files that the run in a folder learns from. CheckpointError if nothing says which, DataError if one is no
+    longer there; both name config.toml, where it stands."""
+    try:
+        patterns = RunFolder.open(folder).files
+    except CheckpointError:
+        if os.path.lexists(folder / "config.toml"):
+            raise
+        patterns = None
+    if patterns is None:
+        raise CheckpointError(f"{named(folder)}: there is no config.toml in it that says what text it learned from")
+    try:
+        return find(patterns) if patterns else stdlib_sources()
+    except DataError as error:
+        raise DataError(f"{named(folder / 'config.toml')}: {error}") from None
 
 
 def own_text(meta: Mapping[str, Any], progress: Progress | None = None) -> tuple[Ids, Ids]:
@@ -76,14 +96,8 @@ def own_text(meta: Mapping[str, Any], progress: Progress | None = None) -> tuple
 
     meta    as `load_run` gives it
     """
-    config, folder = Config.from_dict(meta["config"], "the checkpoint"), Path(meta["path"]).parent
-    try:
-        patterns = RunFolder.open(folder).config.get("files", [])
-    except CheckpointError:
-        raise CheckpointError(
-            f"{meta['path']}: there is no config.toml beside it that says what text it learned from"
-        ) from None
-    paths = find(patterns) if patterns else stdlib_sources()
+    config = Config.from_dict(meta["config"], "the checkpoint")
+    paths = own_files(Path(meta["path"]).parent)
     tokens = tokenize(paths, config.level, max_size=config.vocab_size or None, progress=progress)
     if tokens.fingerprint != meta.get("text"):
         raise DataError("the text of this run has changed since")

@@ -21,6 +21,12 @@ _WORDS = {
 }  # fmt: skip
 
 
+class _Wrong(Exception):
+    """What is wrong with a value, and where inside of it."""
+
+    place = ""
+
+
 @dataclass(frozen=True)
 class Rule:
     """What a value may be.
@@ -51,6 +57,12 @@ class Rule:
     def check(self, value: Any, name: str, error: type[MicrornnError]) -> Any:
         """The value, a whole number as a float where that is wanted; or `error`, which says what was got under this
         name and what is allowed."""
+        try:
+            return self._checked(value)
+        except _Wrong as wrong:
+            raise error(f"{name}{wrong.place}{wrong}") from None
+
+    def _checked(self, value: Any) -> Any:
         if value is None and self.none:
             return None
         if self.kind is float and type(value) is int:
@@ -60,19 +72,24 @@ class Rule:
                 value = math.inf if value > 0 else -math.inf
         kind: Any = self.kind
         if type(value) is not kind:
-            raise error(f"{name} must be {_WORDS[self.kind]}, not {quoted(value)}")
+            raise _Wrong(f" must be {_WORDS[self.kind]}, not {quoted(value)}")
         if self.choices and value not in self.choices:
-            raise error(f"{name}: there is no {quoted(value)}; choose one of {', '.join(self.choices)}")
+            raise _Wrong(f": there is no {quoted(value)}; choose one of {', '.join(self.choices)}")
         if self.kind in (int, float) and not self._in_range(value):
-            raise error(f"{name} is {quoted(value)}; it must be {self.range() or 'a finite number'}")
+            raise _Wrong(f" is {quoted(value)}; it must be {self.range() or 'a finite number'}")
         if self.most is not None and len(value) > self.most:
             what = "characters" if self.kind is str else "items"
-            raise error(f"{name} has {len(value):,} {what}; it may have at most {self.most:,}")
-        if self.items is not None:
-            pairs = value.items() if self.kind is dict else enumerate(value)
-            checked = [(at, self.items.check(item, f"{name}[{quoted(at)}]", error)) for at, item in pairs]
-            return dict(checked) if self.kind is dict else [item for _, item in checked]
-        return value
+            raise _Wrong(f" has {len(value):,} {what}; it may have at most {self.most:,}")
+        if self.items is None:
+            return value
+        found = []
+        for at, item in value.items() if self.kind is dict else enumerate(value):
+            try:
+                found.append((at, self.items._checked(item)))
+            except _Wrong as wrong:
+                wrong.place = f"[{quoted(at)}]{wrong.place}"
+                raise
+        return dict(found) if self.kind is dict else [item for _, item in found]
 
     def _in_range(self, value: float) -> bool:
         return (

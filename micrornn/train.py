@@ -22,16 +22,17 @@ from micrornn.bptt import Windows
 from micrornn.checkpoint import RunFolder
 from micrornn.config import Config
 from micrornn.data import Lanes, Tokens, split
-from micrornn.divergence import Divergence, advice, in_validation, largest
-from micrornn.errors import CheckpointError, ConfigError, DivergedError
+from micrornn.divergence import Divergence, advice, in_validation
+from micrornn.errors import CheckpointError, ConfigError, DivergedError, quoted
 from micrornn.evaluate import window_losses
 from micrornn.inspect.watched import flow_row
+from micrornn.keeping import Keeper
 from micrornn.optim import Optimizer, Schedule, clip_scale, global_norm
 from micrornn.recompute import Segments
 from micrornn.runs import load_parameters
+from micrornn.snapshot import check_meta, fit, require_finite_arrays, settings_of
 from micrornn.tasks.text import LanguageModel, require_memory, segment_steps
 
-CHECKPOINT_SECONDS = 30.0
 LIMITS = ("num_updates", "epochs", "max_minutes")  # what a resumed run may change: where it ends,
 PLACE = ("device", "matmul_precision")  # where it runs,
 MENDS = ("lr", "schedule", "clip_norm", "clip_value", "clip_message")  # what may change if it diverged
@@ -209,19 +210,14 @@ class Training:
     def restore(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], diverged: bool = False) -> None:
         """Go on where a snapshot was taken. CheckpointError if it is of another model or another text, or if settings
         differ that would make another run of it; of one that diverged, those in MENDS may."""
+        meta = check_meta(meta)
         if meta["text"] != self.tokens.fingerprint:
             raise CheckpointError(
                 "the text has changed since this run was started, so it cannot be resumed to the bit; "
                 "give the same files, or start a new run"
             )
+        self._require_fitting(arrays, meta, LIMITS + PLACE + SEEN + (MENDS if diverged else ()))
         load_parameters(self.model, arrays)
-        before = Config.from_dict(meta["config"], "the checkpoint").to_dict()  # an old one lacks what is new
-        for name, value in self.config.to_dict().items():
-            was = before[name]
-            if name not in LIMITS + PLACE + SEEN + (MENDS if diverged else ()) and value != was:
-                raise CheckpointError(
-                    f"the checkpoint is of another run: its {name} was {was!r}, and is now to be {value!r}"
-                )
         for name, array in self.optimizer.state.items():
             array[...] = arrays[f"optimizer/{name}"]
         count, table = sum(key.startswith("carried/") for key in arrays), kernels.of(self.model.flat.data)
@@ -230,14 +226,36 @@ class Training:
         self.windows.epoch, self.windows.window = meta["epoch"], meta["window"]
         self.updates = self.optimizer.updates = meta["updates"]
         self.seconds, self.best_val_loss = meta["seconds"], meta["best_val_loss"]
-        self.history = list(meta["history"])
-        pending = meta.get("pending")  # an old checkpoint has none
+        self.history, pending = list(meta["history"]), meta["pending"]
         self.pending = None if pending is None else Pending(Report(**pending["report"]), pending["gradients"])
         if self.pending is not None:  # a signal may have come when it was in the history, or even the best
             self.history = [row for row in self.history if row["update"] < self.updates]
             self.best_val_loss = min((row["val_loss"] for row in self.history), default=None)
         losses = [row["val_loss"] for row in self.history]
         self.stale = len(losses) - 1 - losses.index(min(losses)) if losses else 0
+
+    def _require_fitting(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any],
+                         may_differ: tuple[str, ...]) -> None:  # fmt: skip
+        """CheckpointError where a snapshot is not one of this model, with these settings, on this text."""
+        parameters, state = self.model.flat.parameters, self.optimizer.state
+        fit(arrays, {f"parameter/{name}": (p.shape, p.dtype) for name, p in parameters.items()}, "parameter/")
+        before = settings_of(meta)[0].to_dict()  # an old one lacks what is new
+        for name, value in self.config.to_dict().items():
+            if name not in may_differ and value != before[name]:
+                raise CheckpointError(
+                    f"the checkpoint is of another run: its {name} was {quoted(before[name])}, "
+                    f"and is now to be {quoted(value)}"
+                )
+        fit(arrays, {f"optimizer/{name}": (array.shape, array.dtype) for name, array in state.items()}, "optimizer/")
+        rnn = self.model.rnn
+        shape = (rnn.num_layers * len(rnn.directions), self.lanes.batch_size, rnn.hidden_size)
+        count = len(rnn.cell.states) if self.windows.carried and meta["updates"] else 0
+        fit(arrays, {f"carried/{n}": (shape, self.model.flat.data.dtype) for n in range(count)}, "carried/")
+        require_finite_arrays(arrays, ("optimizer/", "carried/"))
+        if meta["window"] > self.lanes.num_windows:
+            raise CheckpointError(
+                f"the checkpoint is of another text: it is at window {meta['window']:,} of {self.lanes.num_windows:,}"
+            )
 
     def done(self) -> bool:
         """Whether a limit of the configuration is reached."""
@@ -262,7 +280,7 @@ def run(training: Training, folder: RunFolder | None = None,
     the loop ends or is left. A DivergedError leaves the last checkpoint as it is. Stopped in the middle of a
     validation, the update at hand is left pending: the run that is resumed begins with that validation.
     """
-    keeper = _Keeper(training, folder)
+    keeper = Keeper(training, folder)
     try:
         while training.pending is not None or not (training.done() or stopped()):
             report = training.pending.report if training.pending is not None else training.update()
@@ -286,52 +304,3 @@ def run(training: Training, folder: RunFolder | None = None,
         raise DivergedError(words) from None
     finally:
         keeper.leave()
-
-
-class _Keeper:
-    """What a run leaves in its folder, if it has one."""
-
-    def __init__(self, training: Training, folder: RunFolder | None):
-        self.training, self.folder = training, folder
-        self.saved_at, self.saved_update = time.monotonic(), training.updates
-        self.unsaved, self.best = False, False  # whether the checkpoint is behind; whether it is to be the best, too
-        if folder is not None:
-            folder.lock()
-            folder.truncate_metrics(training.updates - (training.pending is not None))
-            if not folder.has_checkpoint:
-                self.save()  # a run killed from here on resumes from something
-
-    def keep(self, report: Report, due: bool, best: bool) -> None:
-        """An update's rows, and if it is due a checkpoint. Left in between by an exception, it is still pending."""
-        pending, self.unsaved, self.best = self.training.pending, True, best
-        assert pending is not None
-        if self.folder is not None:
-            if pending.gradients is not None:
-                self.folder.gradients.append(pending.gradients)
-            self.folder.append_metrics(report.to_dict())
-        self.training.pending = None
-        if due or self._stays() or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
-            self.save()
-
-    def _stays(self) -> bool:
-        """Whether a checkpoint of this update is one of those that are kept."""
-        every, update = self.training.config.keep_every, self.training.updates
-        return every > 0 and update > 0 and update % every == 0
-
-    def save(self) -> None:
-        """Write the checkpoint. DivergedError, with the last one kept, if a parameter is no longer finite."""
-        training = self.training
-        if self.folder is None:
-            return
-        if not math.isfinite(largest(training.model.flat.data)):
-            name = next(n for n, p in training.model.flat.parameters.items() if not math.isfinite(largest(p.data)))
-            raise DivergedError(f"update {training.updates}: a parameter is no longer finite: {name}")
-        arrays, meta = training.snapshot()
-        self.folder.save(arrays, meta, best=self.best, keep=self._stays())
-        self.unsaved, self.best = False, False
-        self.saved_at, self.saved_update = time.monotonic(), training.updates
-
-    def leave(self) -> None:
-        """When the loop ends or is left: a checkpoint, if the last one is behind and no update was cut in two."""
-        if self.training.whole and (self.unsaved or self.training.updates != self.saved_update):
-            self.save()

@@ -239,7 +239,7 @@ def test_a_name_with_brackets_is_shown_as_it_is(at):
 
 
 def test_names_that_no_system_takes(trained):
-    mistake(micrornn("sample", "x" * 5000), Exit.FAILED, "name too long")
+    mistake(micrornn("sample", "x" * 5000), Exit.CHECKPOINT, "name too long")
 
 
 def test_resume_refuses_to_become_another_run(trained):

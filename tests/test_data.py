@@ -453,3 +453,12 @@ def test_unreadable_and_changing_files_and_full_disks(tmp_path: Path, monkeypatc
     with pytest.raises(DataError, match="changed while it was read"):
         tokenize(paths, "char", cache, progress=grow)
     assert not list(cache.iterdir())
+
+
+@pytest.mark.parametrize("num_tokens", [99, 100, 1001, 5003, 52_347, 104_729])
+@pytest.mark.parametrize("fraction", [0.05, 0.5, 0.95, 0.99, 0.9999])
+def test_nothing_that_is_held_out_is_learned_from(num_tokens, fraction):
+    ids = np.arange(num_tokens)
+    training, validation = split(ids, fraction)
+    one, two = training[0 : len(training)], validation[0 : len(validation)]
+    assert np.array_equal(np.sort(np.concatenate([one, two])), ids)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from micrornn import checkpoint, train
+from micrornn import checkpoint, keeping, train
 from micrornn.checkpoint import RunFolder
 from micrornn.config import Config
 from micrornn.data import Tokens, tokenize
@@ -76,13 +76,16 @@ def test_a_stop_in_a_validation_does_not_lose_it(tokens, undisturbed, tmp_path, 
 
 
 class Interrupt:
-    """Raises KeyboardInterrupt, as a second Ctrl-C does, at the n-th line that is run in some functions of train.py."""
+    """Raises KeyboardInterrupt, as a second Ctrl-C does, at the n-th line that is run in some functions of the loop."""
 
     def __init__(self, n: int, functions: tuple[str, ...]):
         self.n, self.functions, self.seen = n, functions, 0
 
     def __call__(self, frame: Any, event: str, argument: Any) -> Any:
-        if frame.f_code.co_filename != train.__file__ or frame.f_code.co_name not in self.functions:
+        if (
+            frame.f_code.co_filename not in (train.__file__, keeping.__file__)
+            or frame.f_code.co_name not in self.functions
+        ):
             return None
         if event == "line":
             self.seen += 1

@@ -71,7 +71,7 @@ def split(tokens: Ids, val_fraction: float) -> tuple[Pieces, Pieces]:
     training, validation = [], []
     for k in range(count):
         start, stop = k * n // count, (k + 1) * n // count
-        cut = stop - ((k + 1) * held_out // count - k * held_out // count)
+        cut = max(start, stop - ((k + 1) * held_out // count - k * held_out // count))
         training.append(slice(start, cut))
         validation.append(slice(cut, stop))
     return Pieces(tokens, training), Pieces(tokens, validation)

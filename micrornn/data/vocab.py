@@ -17,6 +17,7 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 
 from micrornn.errors import ConfigError, DataError
+from micrornn.schema import Rule, check_table
 
 Kind = Literal["char", "word"]
 
@@ -149,11 +150,10 @@ class Vocab:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Vocab:
         """Build from what `to_dict` gave. Raises DataError if it is not that."""
-        kind: Any = data.get("kind")
-        tokens: Any = data.get("tokens")
-        if kind not in get_args(Kind):
-            raise DataError(f"damaged vocabulary: its kind is {kind!r}, expected 'char' or 'word'")
-        if not isinstance(tokens, list) or not tokens or not all(isinstance(t, str) and t for t in tokens):
+        rules = {"kind": Rule(str, choices=get_args(Kind)), "tokens": Rule(list, items=Rule(str))}
+        found = check_table(data, rules, "damaged vocabulary", DataError)
+        kind, tokens = found["kind"], found["tokens"]
+        if not tokens or not all(tokens):
             raise DataError("damaged vocabulary: expected a list of tokens")
         if len(set(tokens)) < len(tokens):
             raise DataError("damaged vocabulary: a token is in it twice")

@@ -96,6 +96,14 @@ class LanguageModel(Module):
         return self.rnn(self.embedding(ids), state)[1]
 
 
+def num_parameters(config: Config, vocab_size: int) -> int:
+    """How many numbers a model of these sizes learns, without making one."""
+    gates = {"lstm": 4, "gru": 3}.get(config.cell, 1)
+    h, d = config.hidden_size, config.embedding_size
+    recurrent = gates * h * (d + h + 2) + (config.num_layers - 1) * gates * h * (2 * h + 2)
+    return vocab_size * (d + (0 if config.tied else h) + 1) + recurrent
+
+
 def memory_needed(config: Config, vocab_size: int) -> int:
     """Bytes of a training update, roughly: parameters, gradients, optimizer, and what the tape holds."""
     fixed, per_step, _ = _memory(config, vocab_size)
@@ -107,9 +115,7 @@ def _memory(config: Config, vocab_size: int) -> tuple[int, int, int]:
     states = 2 if config.cell == "lstm" else 1
     gates = {"lstm": 4, "gru": 3}.get(config.cell, 1)
     h, d, layers = config.hidden_size, config.embedding_size, config.num_layers
-    parameters = (
-        vocab_size * (d if config.tied else d + h) + gates * h * (d + h + 2) + (layers - 1) * gates * h * (2 * h + 2)
-    )
+    parameters = num_parameters(config, vocab_size)
     per_token = layers * h * (3 * gates + 8) + 3 * d + (3 * vocab_size if vocab_size < LARGE_VOCABULARY else h)
     size = np.dtype(config.dtype).itemsize
     lane = size * config.batch_size

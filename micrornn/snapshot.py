@@ -1,0 +1,86 @@
+"""What a checkpoint of a training run holds, checked before it is used. A hash that fits says who wrote it to nobody.
+
+META, REPORT           what stands in the meta of a checkpoint, and in a report
+check_meta             the meta of a checkpoint, as these have it
+settings_of            the settings and the vocabulary that it describes
+fit                    arrays against the shapes and dtypes that are wanted
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from micrornn.config import MOST, Config
+from micrornn.data import Vocab
+from micrornn.errors import CheckpointError, ConfigError, DataError, quoted
+from micrornn.schema import Rule, check_table
+
+_COUNT, _SECONDS, _LOSS = Rule(int, low=0, high=MOST), Rule(float, low=0, finite=True), Rule(float, finite=True)
+REPORT = {
+    "update": Rule(int, low=1, high=MOST), "tokens": Rule(int, low=0), "seconds": _SECONDS, "loss": _LOSS,
+    "val_loss": Rule(float, finite=True, none=True), "lr": _SECONDS, "grad_norm": _SECONDS,
+    "tokens_per_second": _SECONDS,
+}  # fmt: skip
+META = {
+    "task": Rule(str, choices=("text",)), "config": Rule(dict), "vocab": Rule(dict), "text": Rule(str, most=200),
+    "updates": _COUNT, "seconds": _SECONDS, "epoch": _COUNT, "window": _COUNT,
+    "best_val_loss": Rule(float, finite=True, none=True),
+    "history": Rule(list, items=Rule(dict)), "pending": Rule(dict, none=True, optional=True),
+}  # fmt: skip
+_PENDING = {"report": Rule(dict), "gradients": Rule(dict, none=True)}
+
+
+def check_meta(meta: Mapping[str, Any], where: str = "the checkpoint") -> dict[str, Any]:
+    """The meta of a run's checkpoint; `pending` is None in one of before that was kept. CheckpointError names what is
+    missing or wrong."""
+    found = check_table(meta, META, where, CheckpointError)
+    validated = REPORT | {"val_loss": _LOSS}
+    found["history"] = [
+        check_table(row, validated, f"{where}: history[{n}]", CheckpointError) for n, row in enumerate(found["history"])
+    ]
+    pending = found.setdefault("pending", None)
+    if pending is not None:
+        pending = check_table(pending, _PENDING, f"{where}: pending", CheckpointError)
+        report = check_table(pending["report"], REPORT, f"{where}: pending: report", CheckpointError)
+        if set(report) != set(REPORT) or report["update"] != found["updates"]:
+            raise CheckpointError(f"{where}: pending: it is no report of update {found['updates']}")
+        found["pending"] = pending | {"report": report}
+    return found
+
+
+def settings_of(meta: Mapping[str, Any], where: str = "the checkpoint") -> tuple[Config, Vocab]:
+    """The settings and the vocabulary of the model in a checkpoint. CheckpointError if it does not describe one."""
+    rules = {name: META[name] for name in ("config", "vocab")}
+    found = check_table(meta, rules, where, CheckpointError)
+    try:
+        return Config.from_dict(found["config"], where), Vocab.from_dict(found["vocab"])
+    except (ConfigError, DataError) as error:
+        told = str(error)
+        raise CheckpointError(told if told.startswith(where) else f"{where}: {told}") from None
+
+
+def fit(arrays: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]],
+        prefix: str) -> None:  # fmt: skip
+    """CheckpointError where the arrays whose names begin with the prefix are not just those that are wanted, in name,
+    shape and dtype. It names the first."""
+    given = {name for name in arrays if name.startswith(prefix)}
+    for name in sorted(wanted.keys() ^ given):
+        where = "lacks" if name in wanted else "has an unknown"
+        raise CheckpointError(f"the checkpoint is of another model: it {where} {quoted(name)[1:-1]}")
+    for name, (shape, dtype) in wanted.items():
+        array = arrays[name]
+        if array.shape != shape or array.dtype != dtype:
+            raise CheckpointError(
+                f"the checkpoint is of another model: {name} is {quoted(array.shape)} {str(array.dtype)[:40]}, "
+                f"wanted {shape} {dtype}"
+            )
+
+
+def require_finite_arrays(arrays: Mapping[str, np.ndarray], prefixes: tuple[str, ...]) -> None:
+    """CheckpointError where NaN or infinity is in an array whose name begins with one of these."""
+    for name, array in arrays.items():
+        if name.startswith(prefixes) and not np.isfinite(array).all():
+            raise CheckpointError(f"the checkpoint cannot be gone on from: {name} holds NaN or infinity")
