@@ -16,6 +16,8 @@ from micrornn.errors import ConfigError, quoted
 from micrornn.folders import cache_home as cache_home  # offered here too
 from micrornn.schema import Rule
 
+# Of the words of a text half come once. Nothing is learned of those, and each takes its share of every update.
+WORDS = 8000
 CELL_NAMES = ("rnn", "rnn_relu", "lstm", "gru")
 MOST = 2**31 - 1  # no size of anything can sensibly be larger
 
@@ -49,7 +51,12 @@ class Config:
     dtype: str = setting("float32", "Precision of all numbers.", choices=("float32", "float64"))
 
     level: str = setting("char", "What a token is: a character or a word.", choices=("char", "word"))
-    vocab_size: int = setting(0, "Keep only so many of the most frequent tokens. 0: all.", low=0, high=MOST)
+    vocab_size: int = setting(
+        0,
+        "Keep only so many of the most frequent tokens; all others are read as one. 0: all characters or bytes, the "
+        f"{WORDS:,} most frequent words.",
+        low=0, high=MOST,
+    )  # fmt: skip
     batch_size: int = setting(32, "Lanes: pieces of the text read side by side.", low=1, high=MOST)
     num_steps: int = setting(32, "Time steps unrolled per update: how far back the gradient can go.", low=1, high=MOST)
     state: str = setting(
@@ -132,6 +139,11 @@ class Config:
         if self.num_updates or self.epochs or self.max_minutes or self.patience:
             return self
         return dataclasses.replace(self, num_updates=4600, max_minutes=1.4)
+
+    @property
+    def vocab_limit(self) -> int | None:
+        """The most tokens of the vocabulary; None: all that the text has."""
+        return self.vocab_size or (WORDS if self.level == "word" else None)
 
     def to_dict(self) -> dict[str, Any]:
         """Name -> value."""

@@ -98,10 +98,17 @@ def own_text(meta: Mapping[str, Any], progress: Progress | None = None) -> tuple
     """
     config = Config.from_dict(meta["config"], "the checkpoint")
     paths = own_files(Path(meta["path"]).parent)
-    tokens = tokenize(paths, config.level, max_size=config.vocab_size or None, progress=progress)
+    tokens = tokenize(paths, config.level, max_size=config.vocab_limit, progress=progress)
     if tokens.fingerprint != meta.get("text"):
-        raise DataError("the text of this run has changed since")
+        raise DataError(why_other(tokens.vocab, meta))
     return split(tokens, config.val_fraction)
+
+
+def why_other(vocab: Vocab, meta: Mapping[str, Any]) -> str:
+    """Why a run's text, read into this vocabulary, is not what the run learned from."""
+    if vocab.spacing is not None and Vocab.from_dict(meta["vocab"]).spacing is None:
+        return "this run's words were split at whitespace alone, as micrornn did before; its text is now read otherwise"
+    return "the text of this run has changed since"
 
 
 def own_validation(meta: Mapping[str, Any], progress: Progress | None = None) -> Ids:

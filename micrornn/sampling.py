@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from micrornn.data import Vocab
+from micrornn.data import Decoder, Vocab
 from micrornn.errors import ConfigError, DivergedError
 from micrornn.finite import ADVICE, after, broken
 from micrornn.tape import no_tape
@@ -19,7 +19,7 @@ from micrornn.tasks.text import LanguageModel, Stepper
 
 def sample(model: LanguageModel, vocab: Vocab, *, length: int | None, prompt: str = "", temperature: float = 1.0,
            top_k: int = 0, top_p: float = 1.0, until: str = "", allow_unknown: bool = False,
-           seed: int = 0) -> Iterator[str]:  # fmt: skip
+           unseen: str = "", seed: int = 0) -> Iterator[str]:  # fmt: skip
     """Let the model write `length` tokens behind the prompt, one by one; without end if `length` is None.
 
     temperature    divides the logits: below 1 bolder about what it knows, 0 takes the likeliest token always
@@ -28,6 +28,7 @@ def sample(model: LanguageModel, vocab: Vocab, *, length: int | None, prompt: st
                    arXiv:1904.09751); 1: from all. With top_k, from those that both leave
     until          stop when this text has been written, with it
     allow_unknown  draw the token that stands for what the vocabulary left out, too
+    unseen         what to do with symbols of the prompt that the vocabulary lacks, see `micrornn.data.Encoder`
 
     Without a prompt it starts from a newline, or from the first token of the vocabulary if there is none.
     Raises DataError if the prompt holds symbols that the vocabulary lacks; DivergedError where the model's numbers
@@ -42,11 +43,16 @@ def sample(model: LanguageModel, vocab: Vocab, *, length: int | None, prompt: st
         raise ConfigError("the vocabulary holds nothing but the unknown token; --allow-unknown lets it be written")
     if model.config.device != "cpu":  # one lane at a time is no work for a card
         model = model.copy(device="cpu")
-    newline = "<eos>" if vocab.kind == "word" else "\n"
-    ids = vocab.encode(prompt) if prompt else np.array([vocab.tokens.index(newline) if newline in vocab.tokens else 0])
+    # A word brings the space before it along; a prompt that ends in one has written it already.
+    spaced = vocab.kind == "word" and prompt.endswith(" ")
+    ids = np.array([vocab.newline or 0])
+    if prompt:
+        ids = vocab.encode(prompt[:-1] if spaced else prompt, unseen, "--prompt")
     if not len(ids):
         raise ConfigError("--prompt holds no token")
     pieces = _pieces(model, vocab, ids, bool(prompt), (temperature, top_k, top_p), barred, seed)
+    if spaced:
+        pieces = (piece.removeprefix(" ") if n == 0 else piece for n, piece in enumerate(pieces))
     return _until(pieces if length is None else (piece for _, piece in zip(range(length), pieces)), until)
 
 
@@ -61,18 +67,13 @@ def _pieces(model: LanguageModel, vocab: Vocab, ids: np.ndarray, prompted: bool,
         likely = logits.data[-1, 0]
         if not np.isfinite(likely).all():
             raise DivergedError(_first_in(model, ids, vocab))
-    previous: list[int] = [int(ids[-1])] if prompted else []
+    decode = Decoder(vocab, ids.tolist() if prompted else ())
     read = len(ids)
     while True:
         if barred is not None:
             likely[barred] = -np.inf
         token = draw(likely, *how, rng)
-        if vocab.kind == "char":
-            yield vocab.tokens[token]
-        else:  # words are separated by what stands between two of them, which decode alone knows
-            text = vocab.decode([*previous, token])
-            yield text[len(vocab.decode(previous)) :] if previous else text
-        previous = [token]
+        yield decode(token)
         likely, read = write(token), read + 1
         if not np.isfinite(likely).all():
             raise DivergedError(_told(model, write, read, vocab))

@@ -29,7 +29,7 @@ from micrornn.inspect.watched import flow_row
 from micrornn.keeping import Keeper
 from micrornn.optim import Optimizer, Schedule, clip_scale, global_norm
 from micrornn.recompute import Segments
-from micrornn.runs import load_parameters
+from micrornn.runs import load_parameters, why_other
 from micrornn.snapshot import check_meta, fit, require_finite_arrays, settings_of
 from micrornn.tasks.text import LanguageModel, require_memory, segment_steps
 
@@ -213,8 +213,8 @@ class Training:
         meta = check_meta(meta)
         if meta["text"] != self.tokens.fingerprint:
             raise CheckpointError(
-                "the text has changed since this run was started, so it cannot be resumed to the bit; "
-                "give the same files, or start a new run"
+                f"{why_other(self.vocab, meta)}, so it cannot be resumed to the bit; give the same files, or start a "
+                "new run"
             )
         self._require_fitting(arrays, meta, LIMITS + PLACE + SEEN + (MENDS if diverged else ()))
         load_parameters(self.model, arrays)

@@ -73,9 +73,7 @@ def test_an_update_allocates_nothing_large(name: str, tmp_path: Path) -> None:
     text, settings = RUNS[name]
     config = Config(**settings)
     (tmp_path / "text.txt").write_text(text)
-    training = Training(
-        config, tokenize([tmp_path / "text.txt"], config.level, tmp_path, max_size=config.vocab_size or None)
-    )
+    training = Training(config, tokenize([tmp_path / "text.txt"], config.level, tmp_path, max_size=config.vocab_limit))
     assert (training.segment_steps < config.num_steps) == (name == "segments")
     idle = []
     for _ in range(4):

@@ -142,7 +142,7 @@ def _tokens(files: Sequence[str], config: Any, quiet: bool) -> Any:
     kernels.set_threads(config.threads or device.default_threads())
     paths = data.find(files) if files else data.stdlib_sources()
     with progress("reading the text", quiet) as tell:
-        return data.tokenize(paths, config.level, max_size=config.vocab_size or None, progress=tell)
+        return data.tokenize(paths, config.level, max_size=config.vocab_limit, progress=tell)
 
 
 def _model(config: Any) -> str:

@@ -141,7 +141,7 @@ class _Job:
         device.require(self.config.device)
         paths = data.find(self.files) if self.files else data.stdlib_sources()
         with progress("reading the text", quiet=self.as_json) as tell:
-            tokens = data.tokenize(paths, self.config.level, max_size=self.config.vocab_size or None, progress=tell)
+            tokens = data.tokenize(paths, self.config.level, max_size=self.config.vocab_limit, progress=tell)
         # the number itself is kept: with another one a resumed run would not be the same to the bit
         self.config = dataclasses.replace(self.config, threads=self.config.threads or device.default_threads())
         kernels.set_threads(self.config.threads)

@@ -17,7 +17,8 @@ def made_tokens(case: Model, folder: Path) -> Tokens:
     """The text, written into a folder and read from there."""
     rng = np.random.default_rng(0)
     size = max(TOKENS, case.tokens + 1)
-    ids = np.concatenate([np.arange(case.vocab), rng.integers(0, case.vocab, size - case.vocab)])
+    different = case.vocab - (2 if case.level == "word" else 0)  # of words there are two more: what tells of spaces
+    ids = np.concatenate([np.arange(different), rng.integers(0, different, size - different)])
     words = map(str, ids.tolist())
     text = "".join(LETTERS[n] for n in ids.tolist()) if case.level == "char" else " ".join(words)
     path = folder / "made.txt"

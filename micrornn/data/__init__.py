@@ -1,7 +1,7 @@
 """Text to windows of token ids, in constant memory. Needs nothing but NumPy.
 
 files    find, read_chunks, stdlib_sources        which files, and their text as a stream
-vocab    Vocab                                    characters or words to ids and back
+vocab    Vocab, Encoder, Decoder                  characters, words or bytes to ids and back
 tokens   tokenize, Tokens, default_cache_dir      the corpus as one mapped array of ids
 text     split, Lanes                             lanes side by side, windows of time steps
 
@@ -14,9 +14,12 @@ text     split, Lanes                             lanes side by side, windows of
 from micrornn.data.files import find, read_chunks, stdlib_sources
 from micrornn.data.text import Lanes, split
 from micrornn.data.tokens import Tokens, default_cache_dir, tokenize
-from micrornn.data.vocab import Kind, Vocab
+from micrornn.data.vocab import UNITS, Decoder, Encoder, Kind, Vocab
 
 __all__ = [
+    "UNITS",
+    "Decoder",
+    "Encoder",
     "Kind",
     "Lanes",
     "Tokens",

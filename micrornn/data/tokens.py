@@ -25,7 +25,7 @@ from micrornn.errors import DataError
 from micrornn.folders import cache_home, replacing, sweep
 
 # Part of the name of every token file: raise it when what is in the file, or how, changes.
-FORMAT = 2
+FORMAT = 3
 # Text is read in pieces that stay in the cache while they are counted and encoded; 8 MiB is half as fast.
 CHUNK_BYTES = 1 << 20
 # The pages of a mapped file that a process has touched count as its memory until it gives them back, and so
@@ -185,7 +185,7 @@ def _encode(file: IO[bytes], vocab: Vocab, chunks: Iterator[str]) -> tuple[np.nd
     counts = np.zeros(vocab.size, np.int64)
     content = _fingerprint(vocab)
     for ids in vocab.encode_chunks(chunks):
-        counts += np.bincount(ids, minlength=vocab.size)
+        counts += np.bincount(ids, minlength=vocab.size + 1)[: vocab.size]  # the one too many: unseen, told at the end
         content.update(ids)
         file.write(ids)
     return counts, content.hexdigest()

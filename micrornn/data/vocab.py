@@ -1,85 +1,95 @@
-"""The tokens of a text and their ids: characters or words.
+"""The tokens of a text and their ids: characters, words or bytes.
 
-Vocab         build from text, encode to ids, decode back
-whole_words   a stream of text cut between words instead of anywhere
+Vocab      build from text, encode to ids, decode back
+Encoder    encodes a text that comes in pieces, and counts what the vocabulary lacks (unseen.py says what of it)
+Decoder    turns ids that come one by one into text
 """
 
 from __future__ import annotations
 
+import codecs
+import itertools
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import repeat
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
+from micrornn.data import words
+from micrornn.data.unseen import Unseen
+from micrornn.data.words import JOIN, SPACE, Spacing
 from micrornn.errors import ConfigError, DataError
 from micrornn.schema import Rule, check_table
 
-Kind = Literal["char", "word"]
+Kind = Literal["char", "word", "byte"]
 
-EOS = "<eos>"
+EOS = "<eos>"  # what a line ended with in vocabularies of words that were split at whitespace alone
 # What stands for a token that the vocabulary left out. For characters it is U+FFFD, which Unicode keeps for
-# just that.
-UNKNOWN = {"char": "\ufffd", "word": "<unk>"}
-_NAME = {"char": "character", "word": "word"}
+# just that. No byte can be left out.
+UNKNOWN = {"char": "\ufffd", "word": words.UNKNOWN, "byte": None}
+UNITS = {"char": ("character", "characters"), "word": ("word", "words"), "byte": ("byte", "bytes")}
+BYTES = [chr(code) for code in range(256)]
 
 _NUM_CODE_POINTS = 0x110000
-# Longer than any word; a text without whitespace would otherwise be gathered up whole in memory.
-_MAX_WORD = 1 << 20
+_RULES = {
+    "kind": Rule(str, choices=get_args(Kind)),
+    "tokens": Rule(list, most=1 << 24),  # its items are checked below, which is faster
+    "before": Rule(list, items=Rule(str), optional=True),
+    "after": Rule(list, items=Rule(str), optional=True),
+}
 
 
 @dataclass(frozen=True)
 class Vocab:
     """`tokens[i]` is the token with id `i`.
 
-    Characters are in code-point order. Words follow Penn Treebank and WikiText: the text is split on
-    whitespace, each newline is the token `<eos>`, what was left out is `<unk>`; those two come first, then
-    the words, most frequent first.
+    Characters are in code-point order. Bytes are all 256, each called by the character of that number. Of words,
+    first come those that are none: what was left out (`<unk>`), and what tells of an unusual space (words.py);
+    then words, marks and whitespace, most frequent first.
 
     The vocabulary knows what to do with an unseen token if it holds the unknown token, which it does when
-    some tokens were left out or when the text itself held it. Otherwise an unseen token is a DataError.
+    some tokens were left out or when the text itself held it.
+
+    spacing    how words and marks come together; None for a vocabulary of before, whose words were split at
+               whitespace alone, `thee,` being one, and are joined with spaces. It can still be read
     """
 
     kind: Kind
     tokens: list[str]
+    spacing: Spacing | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocab) and self.to_dict() == other.to_dict()
 
     @classmethod
     def build(cls, chunks: Iterable[str], kind: str, max_size: int | None = None, min_count: int = 1) -> Vocab:
         """Build from the text `chunks`, cut anywhere.
 
-        At most `max_size` tokens are kept, the unknown token and `<eos>` among them, and none seen fewer
-        than `min_count` times. Of equally frequent ones the first in code-point order is kept.
+        At most `max_size` tokens are kept, the unknown token among them, and none seen fewer than `min_count`
+        times. Of equally frequent ones the first in code-point order is kept.
         """
         if kind not in get_args(Kind):
-            raise ConfigError(f"kind is {kind!r}, expected 'char' or 'word'")
-        if max_size is not None and max_size < 2:
-            raise ConfigError(f"the vocabulary size is limited to {max_size}, expected at least 2")
+            raise ConfigError(f"kind is {kind!r}, expected one of {', '.join(get_args(Kind))}")
+        if kind == "byte":
+            return cls("byte", list(BYTES))
+        least = 2 if kind == "char" else 4
+        if max_size is not None and max_size < least:
+            raise ConfigError(f"the vocabulary size is limited to {max_size}, expected at least {least}")
         if min_count < 1:
             raise ConfigError(f"min_count is {min_count}, expected at least 1")
-        counts = _count_characters(chunks) if kind == "char" else _count_words(chunks)
-        if not counts:
-            raise DataError(f"the text holds no {_NAME[kind]}s; give a file with text in it")
-
-        unknown = UNKNOWN[kind]
-        special = [unknown, EOS] if kind == "word" else [unknown]
-        ordinary = sorted(counts.keys() - set(special), key=lambda token: (-counts[token], token))
-        kept = [token for token in ordinary if counts[token] >= min_count]
-        special = [token for token in special if token in counts]
-        limit = len(counts) if max_size is None else max_size
-        if unknown not in special and (len(kept) < len(ordinary) or len(special) + len(kept) > limit):
-            special.insert(0, unknown)
-        kept = kept[: limit - len(special)]
-        if ordinary and not kept:
-            seen = counts[ordinary[0]]
-            change = f"lower min_count ({min_count:,})" if seen < min_count else f"raise max_size ({limit})"
-            raise DataError(
-                f"no {_NAME[kind]} left: {ordinary[0]!r}, the most frequent, comes {seen:,} times: {change}"
-            )
-        return cls(cast(Kind, kind), sorted(special + kept) if kind == "char" else special + kept)
+        if kind == "char":
+            counts, always = _count_characters(chunks), []
+        else:
+            found = words.Count(chunks)
+            counts, always = found.counts, [JOIN, SPACE]
+        if not any(kind == "char" or not token.isspace() for token in counts):
+            raise DataError(f"the text holds no {UNITS[kind][1]}; give a file with text in it")
+        kept = _most_frequent(counts, cast(str, UNKNOWN[kind]), always, kind, max_size, min_count)
+        if kind == "char":
+            return cls("char", sorted(kept))
+        return cls("word", kept, Spacing.of(kept, found.before, found.after))
 
     @property
     def size(self) -> int:
@@ -89,12 +99,17 @@ class Vocab:
     @cached_property
     def unknown(self) -> int | None:
         """The id of the unknown token, None if there is none."""
-        return self._index.get(UNKNOWN[self.kind])
+        return self._index.get(cast(str, UNKNOWN[self.kind])) if UNKNOWN[self.kind] else None
+
+    @cached_property
+    def newline(self) -> int | None:
+        """The id of the token that ends a line, None if there is none."""
+        return self._index.get("\n" if self.spacing or self.kind != "word" else EOS)
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
-        """uint8, uint16 or uint32: the smallest that holds all ids, and one more for `no such token`."""
-        return np.min_scalar_type(self.size)
+        """uint8, uint16 or uint32: the smallest that holds all ids and, but for bytes, one for `no such token`."""
+        return np.dtype(np.uint8) if self.kind == "byte" else np.min_scalar_type(self.size)
 
     @cached_property
     def _index(self) -> dict[str, int]:
@@ -117,91 +132,187 @@ class Vocab:
         table[self._points] = np.arange(self.size)
         return table
 
-    def encode(self, text: str) -> np.ndarray:
-        """Return the ids of `text`, `(num_tokens,)` of `dtype`."""
-        if self.kind == "char":
-            ids = self._table[_code_points(text)]
-        else:
-            words = _split(text)
-            found = map(self._index.get, words, repeat(self._otherwise))
-            ids = np.fromiter(cast(Iterator[int], found), self.dtype, len(words))
-        if self.unknown is None and ids.size and ids.max() == self.size:
-            position = int(np.argmax(ids))
-            raise self._unseen(text[position] if self.kind == "char" else words[position], position)
-        return ids
+    def encode(self, text: str, unseen: str = "", where: str = "") -> np.ndarray:
+        """Return the ids of `text`, `(num_tokens,)` of `dtype`. `unseen` and `where`: as for `Encoder`."""
+        return np.concatenate([np.empty(0, self.dtype), *Encoder(self, unseen, where).encode([text])])
 
     def encode_chunks(self, chunks: Iterable[str]) -> Iterator[np.ndarray]:
         """Yield the ids of a text that comes in `chunks`, cut anywhere: the same ids as of the whole."""
-        for text in chunks if self.kind == "char" else whole_words(chunks):
-            yield self.encode(text)
+        return Encoder(self).encode(chunks)
 
     def decode(self, ids: np.ndarray | Sequence[int]) -> str:
-        """Return the text of `ids`: words are joined with spaces and `<eos>` becomes a newline."""
+        """Return the text of `ids`. Of bytes that are no UTF-8, each becomes a lone surrogate, U+DC80 .. U+DCFF."""
         ids = np.asarray(ids, np.intp)
         if self.kind == "char":
             return self._points[ids].astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
-        words = ("\n" if self.tokens[i] == EOS else self.tokens[i] for i in ids.tolist())
-        return re.sub(" ?\n ?", "\n", " ".join(words))
+        if self.kind == "byte":
+            return bytes(ids.tolist()).decode("utf-8", "surrogateescape")
+        if self.spacing is None:
+            return _joined("\n" if self.tokens[i] == EOS else self.tokens[i] for i in ids.tolist())
+        return "".join(self.spacing.pieces(ids))
+
+    def pieces(self, ids: np.ndarray | Sequence[int]) -> list[str]:
+        """What each of `ids` adds to the text; put together, `decode(ids)`. A byte that does not end a character adds
+        nothing, and the one that does all of it."""
+        ids = np.asarray(ids, np.intp)
+        if self.kind == "char":
+            return [self.tokens[i] for i in ids.tolist()]
+        if self.kind == "byte":
+            decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+            texts = [decoder.decode(bytes([i])) for i in ids.tolist()]
+            return [*texts[:-1], texts[-1] + decoder.decode(b"", True)] if texts else []
+        if self.spacing is not None:
+            return self.spacing.pieces(ids)
+        return [self.decode(ids[n - 1 : n + 1])[len(self.decode(ids[n - 1 : n])) :] if n else self.decode(ids[:1])
+                for n in range(len(ids))]  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` needs, fit for JSON."""
-        return {"kind": self.kind, "tokens": list(self.tokens)}
+        told: dict[str, Any] = {"kind": self.kind, "tokens": list(self.tokens)}
+        if self.spacing is not None:
+            told |= self.spacing.to_dict()
+        return told
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Vocab:
+    def from_dict(cls, data: Any) -> Vocab:
         """Build from what `to_dict` gave. Raises DataError if it is not that."""
-        rules = {"kind": Rule(str, choices=get_args(Kind)), "tokens": Rule(list, items=Rule(str))}
-        found = check_table(data, rules, "damaged vocabulary", DataError)
-        kind, tokens = found["kind"], found["tokens"]
-        if not tokens or not all(tokens):
+        if not isinstance(data, Mapping):
+            raise DataError("damaged vocabulary: it is no table")
+        values = check_table(data, _RULES, "damaged vocabulary", DataError)
+        kind, tokens = values["kind"], values["tokens"]
+        if not tokens or not all(isinstance(token, str) and token for token in tokens):
             raise DataError("damaged vocabulary: expected a list of tokens")
         if len(set(tokens)) < len(tokens):
             raise DataError("damaged vocabulary: a token is in it twice")
         if kind == "char" and any(len(token) != 1 for token in tokens):
             raise DataError("damaged vocabulary: expected single characters")
+        if kind == "byte" and tokens != BYTES:
+            raise DataError("damaged vocabulary: expected all 256 bytes")
+        if kind == "word" and "before" in data:
+            return cls("word", list(tokens), Spacing.of(tokens, values["before"], values.get("after", [])))
         return cls(kind, list(tokens))
-
-    def _unseen(self, token: str, position: int) -> DataError:
-        name = _NAME[self.kind]
-        shown = f"{token!r} (U+{ord(token):04X})" if self.kind == "char" else repr(token[:80])
-        return DataError(
-            f"{name} {shown} at position {position:,} is not in the vocabulary of {self.size:,} "
-            f"{name}s; take it out of the text, or build the vocabulary from a text that has it"
-        )
 
     def __repr__(self) -> str:
         return f"Vocab({self.kind}, size={self.size})"
 
 
-def whole_words(chunks: Iterable[str]) -> Iterator[str]:
-    """Yield the same text as `chunks`, cut only at whitespace."""
-    cut = ""  # the beginning of a word that the last chunk cut
-    for chunk in chunks:
-        text = cut + chunk
-        cut = ""
-        if text and not text[-1].isspace():
-            cut = text.rsplit(None, 1)[-1]
-            text = text[: -len(cut)]
-        if len(cut) > _MAX_WORD:
-            raise DataError(
-                f"a word of more than {_MAX_WORD:,} characters, beginning with {cut[:20]!r}; "
-                "words are split on whitespace: split this text first, or train on characters"
+class Encoder:
+    """Encodes a text piece by piece, and counts what the vocabulary lacks.
+
+    unseen    what to do with a token that is not in the vocabulary:
+              "error"    DataError, which tells how many there are and where the first is; raised at the end
+              "skip"     leave it out
+              "unknown"  read it as the unknown token. ConfigError if the vocabulary has none
+              ""         "unknown" if the vocabulary has one, else "error"
+    where     how the text is called: a file, a flag
+    found     an Unseen: how many there were, of how many, and where the first
+    """
+
+    def __init__(self, vocab: Vocab, unseen: str = "", where: str = "") -> None:
+        if unseen not in ("", "error", "skip", "unknown"):
+            raise ConfigError(f"--unseen is {unseen!r}; it must be one of error, skip, unknown")
+        if unseen == "unknown" and vocab.unknown is None:
+            raise ConfigError(
+                "--unseen unknown: this vocabulary has no unknown token; it gets one with --vocab-size in training. "
+                "--unseen skip leaves out what it lacks"
             )
-        if text:
-            yield text
-    if cut:
-        yield cut
+        self.vocab, self.found = vocab, Unseen(vocab.kind, vocab.tokens)
+        self.unseen = unseen or ("error" if vocab.unknown is None else "unknown")
+        self.where, self._last = where, cast(int | None, None)
+
+    def encode(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
+        """Yield the ids of the texts, which are one text; DataError at its end if that is what unseen says."""
+        kind, word = self.vocab.kind, self._word if self.vocab.spacing else self._old_word
+        one = {"char": self._char, "byte": self._byte, "word": word}[kind]
+        for text in words.chunks(texts) if kind == "word" else texts:
+            yield one(text)
+        if self.unseen == "error" and self.found.count:
+            raise self.found.error(self.where)
+
+    def _char(self, text: str) -> np.ndarray:
+        ids = self.vocab._table[_code_points(text)]
+        unseen = ids == self.vocab._otherwise
+        if self.vocab.unknown is not None and unseen.any() and UNKNOWN["char"] in text:  # it stands for itself
+            unseen &= _code_points(text) != ord(UNKNOWN["char"])
+        n = self._count(text, unseen, lambda n: (text[n], n))
+        return ids[~unseen] if n and self.unseen == "skip" else ids
+
+    def _byte(self, text: str) -> np.ndarray:
+        return np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
+
+    def _word(self, text: str) -> np.ndarray:
+        spacing, pieces = self.vocab.spacing, words.split(text)
+        assert spacing is not None
+        unseen = spacing.unseen(pieces)
+
+        def place(n: int) -> tuple[str, int]:
+            token = words.token_of(pieces[n])
+            return token, sum(map(len, pieces[: n + 1])) - len(token)
+
+        if self._count(text, unseen, place) and self.unseen == "skip":
+            pieces = [piece for piece, lost in zip(pieces, unseen.tolist()) if not lost]
+        ids = spacing.encode(pieces, self.vocab._otherwise, self._last)
+        self._last = int(ids[-1]) if len(ids) else self._last
+        return ids.astype(self.vocab.dtype)
+
+    def _old_word(self, text: str) -> np.ndarray:
+        pieces = text.replace("\n", f" {EOS} ").split()
+        ids = np.array([self.vocab._index.get(piece, self.vocab._otherwise) for piece in pieces], self.vocab.dtype)
+        unseen = np.array([piece not in self.vocab._index for piece in pieces], bool)
+
+        def place(n: int) -> tuple[str, int]:
+            found = next(itertools.islice(re.finditer(r"\n|\S+", text), n, None))
+            return pieces[n], found.start()
+
+        n = self._count(text, unseen, place)
+        return ids[~unseen] if n and self.unseen == "skip" else ids
+
+    def _count(self, text: str, unseen: np.ndarray, place: Callable[[int], tuple[str, int]]) -> int:
+        """How many are unseen; `place(n)` gives the n-th token of the text and where it begins."""
+        count = int(np.count_nonzero(unseen))
+        first, offset = place(int(np.argmax(unseen))) if count and self.found.first is None else ("", 0)
+        self.found.add(text, len(unseen), count, first, offset)
+        return count
 
 
-def _split(text: str) -> list[str]:
-    return text.replace("\n", f" {EOS} ").split()
+class Decoder:
+    """Called with one id after the other, gives what each adds to the text that `ids` are the beginning of. Of a
+    character of several bytes, the last byte gives all of it."""
+
+    def __init__(self, vocab: Vocab, ids: Sequence[int] = ()) -> None:
+        self.vocab, self._last = vocab, list(ids[-1:])
+        self._bytes = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        if vocab.kind == "byte":
+            self._bytes.decode(bytes(ids))
+
+    def __call__(self, token: int) -> str:
+        if self.vocab.kind == "byte":
+            return self._bytes.decode(bytes([token]))
+        if self.vocab.kind == "char":
+            return self.vocab.tokens[token]
+        piece, self._last = self.vocab.pieces([*self._last, token])[-1], [token]
+        return piece
 
 
-def _count_words(chunks: Iterable[str]) -> Mapping[str, int]:
-    counts: Counter[str] = Counter()
-    for text in whole_words(chunks):
-        counts.update(_split(text))
-    return counts
+def _most_frequent(counts: Mapping[str, int], unknown: str, always: list[str], kind: str, max_size: int | None,
+                   min_count: int) -> list[str]:  # fmt: skip
+    """The tokens that are kept: the unknown one if need be, those that always are, the most frequent ones."""
+    ordinary = sorted(counts.keys() - {unknown, *always}, key=lambda token: (-counts[token], token))
+    kept = [token for token in ordinary if counts[token] >= min_count]
+    special = [unknown] * (unknown in counts) + always
+    limit = len(special) + len(ordinary) if max_size is None else max_size
+    if unknown not in counts and (len(kept) < len(ordinary) or len(special) + len(kept) > limit):
+        special.insert(0, unknown)
+    kept = kept[: limit - len(special)]
+    if ordinary and not kept:
+        seen = counts[ordinary[0]]
+        change = f"lower min_count ({min_count:,})" if seen < min_count else f"raise max_size ({limit})"
+        raise DataError(f"no {UNITS[kind][0]} left: {ordinary[0]!r}, the most frequent, comes {seen:,} times: {change}")
+    return special + kept
+
+
+def _joined(tokens: Iterable[str]) -> str:
+    return re.sub(" ?\n ?", "\n", " ".join(tokens))
 
 
 def _count_characters(chunks: Iterable[str]) -> Mapping[str, int]:

@@ -22,7 +22,6 @@ import numpy as np
 from micrornn import kernels
 from micrornn.data import Vocab
 from micrornn.data.text import Ids
-from micrornn.data.vocab import EOS
 from micrornn.errors import DataError
 from micrornn.inspect.flow import MOST_UNITS, STILL, ends
 from micrornn.inspect.flow_verdicts import CALM, KEEPS, MOSTLY, TENTH
@@ -146,8 +145,7 @@ def states(model: Any, vocab: Vocab, ids: Ids, progress: Progress | None = None,
     tell = (lambda done: None) if progress is None else (lambda done: progress(done, len(row)))
     reading, text = read(model, row, fresh, tell), [vocab.tokens[i] for i in row.tolist()]
     followed = {name: x[fresh:] for name, x in properties(text, vocab.kind).items()}
-    if vocab.kind == "word":  # as they are to be read
-        text = ["\n" if token == EOS else token + " " for token in text]
+    text = vocab.pieces(row)  # as they are to be read
     about = about | {"tokens": len(row), "left_out": fresh}
     bad = [name for name, values in reading.states.items() if not np.isfinite(values).all()]
     if bad:
