@@ -13,7 +13,8 @@ import pytest
 from micrornn.cells import CELLS
 from micrornn.config import Config
 from micrornn.errors import ConfigError, DataError
-from micrornn.inspect.credit import _judge, credit, decay, lag_profile, matrices, needed, reach, share
+from micrornn.inspect.carried import Carried
+from micrornn.inspect.credit import _judge, credit, decay, fitted, half_life, lag_profile, matrices, reach, share
 from micrornn.inspect.subject import Window
 from micrornn.inspect.sweep import Layer, layers_of, sweep
 from micrornn.parameters import Initializer, identity, orthogonal
@@ -135,42 +136,57 @@ def test_a_linear_network_has_the_half_life_of_its_eigenvalue(factor: float) -> 
     profile = lag_profile(matrices(layers_of(tape), np.ones_like(dy))["all"])
     np.testing.assert_allclose(profile, profile[0] * factor ** np.arange(40), rtol=1e-12)
     assert decay(profile, 20) == pytest.approx(factor, rel=1e-10)
-    numbers, verdict = _judge(profile, 10, "rnn_relu")
-    assert numbers["half_life"].value == pytest.approx(math.log(0.5) / math.log(factor), rel=0.01)
+    numbers, (verdict,) = _judge(profile, 10)
+    wanted = math.log(0.5) / math.log(factor) if factor < 1 else math.inf
+    assert numbers["half_life"].value == pytest.approx(wanted, rel=0.01)
     assert verdict.kind == {0.6: "healthy", 0.9: "healthy", 1.05: "exploding"}[factor]
 
 
-def test_reach_share_and_needed() -> None:
+def test_reach_and_share() -> None:
     profile = 0.5 ** np.arange(60.0)
     assert reach(profile) == 7 and reach(profile[:7]) is None  # 2^-7 < 0.01
     # of the pairs at lag k, windows of n keep 1 - k / n: the mean lag is 1, so they lose 1 / n
     assert share(profile, 1) == pytest.approx(0.5) and share(profile, 50) == pytest.approx(0.98)
     assert share(profile, 1000) == pytest.approx(0.999)
-    assert needed(profile, 0.95) == 20 and needed(profile, 0.99) == 100
+    assert fitted(profile) == (pytest.approx(0.5), 7) and half_life(0.5) == pytest.approx(1)
     profile[3] *= 1e6  # no single lag bends the slope
     assert decay(profile, 50) == pytest.approx(0.5, rel=1e-3)
     assert math.isnan(decay(np.zeros(9), 8))
 
 
 @pytest.mark.parametrize(
-    "profile, num_steps, kind, told",
+    "profile, num_steps, carried, kind, told",
     [
-        (0.1 ** np.arange(60.0), 50, "vanishing", "halves every 0.3 time steps"),
-        (0.7 ** np.arange(200.0), 1000, "healthy", "1 % of it is left 13 time steps back"),
-        (0.7 ** np.arange(200.0), 50, "healthy", "halves every 1.9 time steps"),
-        (0.99 ** np.arange(60.0), 50, "healthy", "halves every 69 time steps"),
-        (np.ones(60), 50, "healthy", "hardly fades"),
-        (1.1 ** np.arange(60.0), 50, "exploding", "doubles every 7.3 time steps"),
-        (np.r_[np.ones(1), 0.7 ** np.arange(-20.0, 40)], 50, "exploding", "grows before it fades"),
-        (np.ones(5), 50, "unsure", "5 time steps are too few"),
-        (np.zeros(60), 50, "unsure", "or there is none"),
-        (np.r_[np.ones(9), np.full(51, np.inf)], 50, "nonfinite", "NaN or infinite 9 time steps back"),
+        (0.1 ** np.arange(60.0), 50, 0.001, "vanishing", "keeps at most 0.10 % of a gradient"),
+        (0.1 ** np.arange(60.0), 50, 0.5, "healthy", "halves every 0.3 time steps"),  # it forgets because it may
+        (0.7 ** np.arange(200.0), 1000, 1.2, "healthy", "1 % of it is left 13 time steps back"),
+        (0.7 ** np.arange(200.0), 50, 0.02, "healthy", "halves every 1.9 time steps"),
+        (0.7 ** np.arange(200.0), 50, 0.0, "vanishing", "keeps nothing of a gradient"),
+        (0.99 ** np.arange(60.0), 50, 1.0, "healthy", "halves every 69 time steps"),
+        (np.ones(60), 50, 1.0, "healthy", "hardly fades"),
+        (1.1 ** np.arange(60.0), 50, 1.0, "exploding", "59 time steps back it is 277 times as large"),
+        (np.r_[np.ones(1), 0.7 ** np.arange(-20.0, 40)], 50, 1.0, "exploding", "1 time step back"),
+        (np.ones(5), 50, 1.0, "unsure", "5 time steps are too few"),
+        (np.zeros(60), 50, 1.0, "vanishing", "nothing arrives"),
+        (np.r_[1.0, np.zeros(59)], 50, 0.0, "vanishing", "is gone at once"),
+        (np.r_[np.ones(9), np.full(51, np.inf)], 50, 1.0, "nonfinite", "NaN or infinite 9 time steps back"),
     ],
 )  # fmt: skip
-def test_verdicts(profile: np.ndarray, num_steps: int, kind: str, told: str) -> None:
-    numbers, verdict = _judge(profile, num_steps, "lstm")
-    assert verdict.kind == kind and told in verdict.words
-    assert set(numbers) <= set(verdict.numbers)
+def test_verdicts(profile: np.ndarray, num_steps: int, carried: float, kind: str, told: str) -> None:
+    able = Carried(num_steps // 2, num_steps, {"lstm_l0": carried}, {}, "lstm")
+    numbers, (verdict,) = _judge(profile, num_steps, able)
+    assert verdict.kind == kind and told in verdict.words and "inf " not in verdict.words
+    assert set(numbers) <= set(verdict.numbers) or kind == "unsure"
+    assert "--num-steps" not in verdict.advice or kind == "exploding"
+
+
+def test_a_half_life_is_the_same_in_the_table_and_in_the_verdict() -> None:
+    """Of a gradient that fades fast at first and slowly later: what is fitted ends where 1 % is left."""
+    model, windows = small(num_steps=6)
+    measure = credit(model, windows)
+    rows = next(panel for panel in panels(measure) if isinstance(panel, Rows)).rows
+    told = measure.verdicts[0].numbers["half_life"]
+    assert rows[0][1] == f"{told:,.1f}" == f"{float(half_life(fitted(measure['profile'][0])[0])):,.1f}"
 
 
 # --- of a language model --------------------------------------------------------------------------------------

@@ -5,6 +5,10 @@ subject       a trained model and a text in lanes and windows
 recorded      a window on the tape, layer by layer, in the order of time
 sweep         all losses of a window on their way back at once
 
+learned       the loss beside that of frequencies alone and that of chance
+carried       how much of a gradient gets through half a window at most: what is vanishing
+saturated     gates at their ends
+
 flow          the gradient at every time step (flow_verdicts); watched: while a run trains
 weights       which time step contributed what to a weight gradient
 credit        each loss against each state

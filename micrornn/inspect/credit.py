@@ -2,7 +2,8 @@
 
     credit      the matrix C[s, t], its lag profile, half-life, and what that means for num_steps
     matrices    C of layers on a tape: any cell, number of layers and directions
-    lag_profile, decay, reach, share, needed      what is read off a matrix
+    lag_profile, decay, fitted, half_life, reach, share     what is read off a matrix
+    fading, growing                                         what that means, in words and as a number
 
     C[s, t] = mean over lanes of || dL_s / dh_t ||,      profile(k) = mean over s >= k of C[s, s - k]
 
@@ -16,20 +17,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from micrornn.errors import DataError
+from micrornn.inspect import carried as carrying
+from micrornn.inspect.carried import Carried
 from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict
 from micrornn.inspect.subject import Window
 from micrornn.inspect.sweep import Layer, forward, sweep
-from micrornn.inspect.words import number, percent
+from micrornn.inspect.words import number, percent, steps
 from micrornn.tasks.text import LanguageModel
 
 LEFT = 0.01  # the gradient has faded when so much of it is left
-FEW = 5  # time steps: what has faded before has not gone far. As `flow` counts it, whatever num_steps is: a network
-# that forgets because it may is well, and windows longer than it needs are a question of time
+FEW = 5  # lags at least that a half-life is fitted over
+
+# Exploding: somewhere on its way back the gradient is 10 times what it was where it began, or it keeps growing, so that
+# the fit doubles. In a network that learns well it falls from the first time step on, or grows for a few by less than
+# half. An LSTM whose forget gates are always open adds up to 1.6 times over a window.
+GROWN, DOUBLED = 10.0, 2.0
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a gradient that is not finite gets a verdict, not a warning
@@ -52,9 +60,12 @@ def credit(model: LanguageModel, windows: Sequence[Window], progress: Callable[[
     model = model.copy(granularity="sequence")
     model.train(False)
     found: list[dict[str, np.ndarray]] = []
+    recorded: list[list[Layer]] = []
     for done, window in enumerate(windows, 1):
         levels, dy, _ = forward(model, window, seq_len * batch_size)
         found.append(matrices(levels, dy))
+        if not about.get("carried"):
+            recorded.append([layer for level in levels for layer in level])
         if progress is not None:
             progress(done, len(windows))
     parts = list(found[0])
@@ -62,7 +73,8 @@ def credit(model: LanguageModel, windows: Sequence[Window], progress: Callable[[
     profile = np.array([lag_profile(matrix) for matrix in c])
     spread = np.array([lag_profile(one["all"]) for one in found])
     time = "time steps"
-    numbers, verdict = _judge(profile[0], model.config.num_steps, model.config.cell)
+    able = carrying.told(about, recorded, model)
+    numbers, verdicts = _judge(profile[0], model.config.num_steps, able)
     return Measure(
         "credit",
         {**about, "seq_len": seq_len, "windows": len(windows), "lanes": batch_size},
@@ -79,7 +91,7 @@ def credit(model: LanguageModel, windows: Sequence[Window], progress: Callable[[
             "spread": Array(spread, ("window", "lag"), "nats", "the same for all parts together, window by window"),
         },
         numbers,
-        (verdict,),
+        verdicts,
     )
 
 
@@ -129,6 +141,50 @@ def reach(profile: np.ndarray) -> int | None:
     return int(faded[0]) if len(faded) else None
 
 
+def fitted(profile: np.ndarray) -> tuple[float, int]:
+    """(factor per time step, last lag of the fit): `decay` over the lags at which more than 1 % is left, five at
+    least, and up to half of them all, for that far back half of all losses at least have a state.
+
+    0 where nothing is left one time step back, NaN where there is nothing at all.
+    """
+    finite = np.flatnonzero(~np.isfinite(profile))  # one that explodes may overflow
+    known = profile[: int(finite[0])] if len(finite) else profile
+    if not len(known) or not known[0] > 0:
+        return math.nan, 0
+    last = max(1, min(len(known) // 2, max(reach(known) or len(known), FEW)))
+    factor = decay(known, last)
+    return (0.0 if math.isnan(factor) else factor), last
+
+
+def half_life(factor: np.ndarray | float) -> np.ndarray:
+    """Time steps after which half is left, for a factor per time step; infinite where it does not shrink."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(factor < 1, np.log(2) / -np.log(factor), np.where(np.isnan(factor), np.nan, np.inf))
+
+
+def fading(profile: np.ndarray) -> str:
+    """How a gradient fades over lags, in words that go on from "The gradient": with its half-life where there is
+    one, and what is left at the end of what was seen."""
+    factor, _ = fitted(profile)
+    half, far, last = float(half_life(factor)), reach(profile), len(profile) - 1
+    ending = f"and 1 % of it is left {steps(far)} back" if far is not None else (
+        f"and {percent(profile[-1] / profile[0])} of it is left {steps(last)} back"
+    )  # fmt: skip
+    if not half <= 2 * len(profile):  # so long a half-life cannot be told from none
+        return f"hardly fades, {ending}"
+    return f"halves every {steps(half)}, {ending}" if half >= 0.1 else f"is gone at once, {ending}"
+
+
+def growing(profile: np.ndarray) -> tuple[int, float] | None:
+    """(lag, how many times as large as at lag 0) where a gradient explodes; None where it does not."""
+    known = np.where(np.isnan(profile), 0, profile)
+    factor, last = fitted(profile)
+    if not known[0] > 0 or not (factor**last > DOUBLED or known.max() > GROWN * known[0]):
+        return None
+    lag = int(known.argmax())
+    return lag, float(known[lag] / known[0])
+
+
 def share(profile: np.ndarray, num_steps: int) -> float:
     """How much of the profile's sum windows of num_steps keep. A loss stands anywhere in its window, so of the pairs
     at lag k a share of 1 - k / num_steps lies inside one."""
@@ -136,71 +192,52 @@ def share(profile: np.ndarray, num_steps: int) -> float:
     return float(((1 - lags / num_steps) * profile[: len(lags)]).sum() / profile.sum())
 
 
-def needed(profile: np.ndarray, kept: float) -> int:
-    """The smallest num_steps of which windows keep this share."""
-    low, high = 0, 1
-    while share(profile, high) < kept:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if share(profile, middle) >= kept else (middle, high)
-    return high
-
-
-def _judge(profile: np.ndarray, num_steps: int, cell: str) -> tuple[dict[str, Number], Verdict]:
-    """Numbers and a verdict from the profile of all parts together."""
+def _judge(profile: np.ndarray, num_steps: int, carried: Carried | None = None) -> tuple[
+    dict[str, Number], tuple[Verdict, ...]
+]:  # fmt: skip
+    """Numbers and verdicts from the profile of all parts together."""
     if not np.isfinite(profile).all():
         lag = int(np.argmin(np.isfinite(profile)))
-        words = f"The gradient is NaN or infinite {lag} time steps back."
-        return {}, Verdict("nonfinite", words, {"lag": lag}, "`micrornn inspect nonfinite` says what blew up first.")
+        words = f"The gradient is NaN or infinite {steps(lag)} back."
+        return {}, (Verdict("nonfinite", words, {"lag": lag}, "`micrornn inspect nonfinite` says what blew up first."),)
+    if not profile.any():
+        words = "No loss sends any gradient back: nothing arrives at any state."
+        advice = "Look for a decoder whose weights are zero, or for units that are all dead: `micrornn inspect flow`."
+        return {}, (Verdict("vanishing", words, {"kept": 0.0}, advice),)
     seq_len, far = len(profile), reach(profile)
-    # half of all losses at least have a state that far back; what has faded has no say
-    last = min(seq_len // 2, max(far or seq_len, FEW))
-    factor = decay(profile, last)
-    if seq_len < 2 * FEW or math.isnan(factor):
-        what = f"{seq_len} time steps are too few to see a gradient fade, or there is none."
-        return {}, Verdict("unsure", what, {"seq_len": seq_len}, "Measure with a longer --seq-len.")
-    half_life = math.log(0.5) / math.log(factor) if factor != 1 else math.inf
+    factor, last = fitted(profile)
     near = int(np.searchsorted(np.cumsum(profile) / profile.sum(), 0.99)) + 1
-    kept, most, nearly_all = share(profile, num_steps), needed(profile, 0.95), needed(profile, 0.99)
-    steps = "time steps"
+    kept, unit = share(profile, num_steps), "time steps"
     numbers = {
-        "half_life": Number(half_life, steps, f"the gradient halves every so many (fitted over lags 0 to {last})"),
+        "half_life": Number(
+            float(half_life(factor)), unit, f"the gradient halves so often (fit over lags 0 to {last})"
+        ),
         "decay": Number(factor, "per time step", "what is left of the gradient one time step further back"),
-        "faded": Number(math.nan if far is None else far, steps, "so far back 1 % of the gradient is left"),
-        "near": Number(near, steps, "99 % of the sum over all lags lies within so many"),
+        "faded": Number(math.nan if far is None else far, unit, "so far back 1 % of the gradient is left"),
+        "near": Number(near, unit, "99 % of the sum over all lags that were seen lies within so many"),
         "kept": Number(kept, "", f"share of that sum that windows of num_steps = {num_steps} keep"),
-        "num_steps_95": Number(most, steps, "num_steps of which windows keep 95 %"),
-        "num_steps_99": Number(nearly_all, steps, "num_steps of which windows keep 99 %"),
     }
     plain = {name: number.value for name, number in numbers.items()}
-    over = f"(over lags 0 to {last})"
-    if factor**last > 2 or profile.max() > 10 * profile[0]:
-        peak = int(profile.argmax())
-        speed = f"doubles every {_told(-half_life)} time steps {over}" if factor > 1 else "grows before it fades"
-        growth = number(profile[peak] / profile[0])
-        words = f"The gradient {speed}: {peak} time steps back it is {growth} times as large."
+    fades = f"The gradient {fading(profile)} (of {seq_len:,} seen)."
+    if (grown := growing(profile)) is not None:
+        words = f"The gradient grows on its way back: {steps(grown[0])} back it is {number(grown[1])} times as large."
+        words += f" More than {number(GROWN)} times, or doubling over {steps(last)}, counts as exploding."
         advice = "Limit it with --clip-norm, lower --lr, or take fewer --num-steps."
-        return numbers, Verdict("exploding", words, plain, advice)
-    tells = f"The gradient halves every {_told(half_life)} time steps {over}"
-    if factor >= 1 or half_life > 2 * seq_len:  # so long a half-life cannot be told from none
-        tells = f"The gradient hardly fades {over}"
-    keeps = f"Windows of {num_steps} time steps, as in training, keep {percent(kept)} of all credit."
-    if far is None:
-        words = f"{tells}; {percent(profile[-1] / profile[0])} of it is left {seq_len - 1} time steps back. {keeps}"
-        advice = f"Measure with a --seq-len of more than {seq_len} to see how far it goes."
-        return numbers, Verdict("healthy", words, plain, advice)
-    words = f"{tells}, and 1 % of it is left {far} time steps back. {keeps}"
-    if far < FEW:
-        gate = "raise --forget-bias" if cell == "lstm" else "use an LSTM or a GRU (--cell)"
-        advice = f"To remember more, {gate}. As it is, {near} time steps hold 99 % of all credit."
-        return numbers, Verdict("vanishing", words, plain, advice)
-    advice = (
-        f"99 % of all credit lies within {near} time steps of its loss. In windows a loss sees half of num_steps on "
-        f"average: --num-steps {most} keeps 95 %, {nearly_all} keeps 99 %."
+        return numbers, (Verdict("exploding", words, plain, advice),)
+    if carried is not None and (gone := carried.verdicts(fades, far is not None and far < num_steps / 2)):
+        return numbers, tuple(replace(verdict, numbers=plain | dict(verdict.numbers)) for verdict in gone)
+    if seq_len < 2 * FEW:
+        what = f"{steps(seq_len)} are too few to see a gradient fade."
+        return numbers, (Verdict("unsure", what, {"seq_len": seq_len}, "Measure with a longer --seq-len."),)
+    able = "" if carried is None else f" {carried.words}"
+    words = (
+        f"{fades}{able} Pairs of a loss and a state in one window of num_steps {num_steps:,} have {percent(kept)} of "
+        "all credit; the rest lies across a border, where training cuts it."
     )
-    return numbers, Verdict("healthy", words, plain, advice)
-
-
-def _told(steps: float) -> str:
-    return f"{steps:.1f}" if steps < 10 else f"{steps:,.0f}"
+    advice = (
+        "Credit says how far back losses look, and adds up norms. What the cut costs the gradient, "
+        "`micrornn inspect truncation` says; which num_steps to train with, `micrornn advise`."
+    )
+    if far is None:
+        advice = f"Measure with a --seq-len of more than {seq_len} to see how far it goes. {advice}"
+    return numbers, (Verdict("healthy", words, plain, advice),)

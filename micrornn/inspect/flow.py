@@ -3,8 +3,6 @@
     flow           the measure
     norms          mean over lanes of the L2 norm over units
     norms_of       those of one layer, out of what a backward pass has left
-    shares_of      which share of each gate's values lies at its lower and at its upper end
-    ends           where those begin
 
 A loss at every time step feeds the gradient at every time step, so the sum of all losses hardly ever vanishes on
 its way back, however little of it comes from far. So everything is measured for all losses together, and the way
@@ -25,19 +23,16 @@ import numpy as np
 
 from micrornn import kernels
 from micrornn.errors import ConfigError
+from micrornn.inspect import carried as carrying
 from micrornn.inspect import flow_verdicts
-from micrornn.inspect.credit import FEW, LEFT, decay, reach
-from micrornn.inspect.measure import Array, Axis, Measure
+from micrornn.inspect.credit import LEFT, fitted, half_life, reach
+from micrornn.inspect.measure import Array, Axis, Learned, Measure
 from micrornn.inspect.recorded import Recording, by_gate, gate_names, record, states
+from micrornn.inspect.saturated import forgets, shares_of
 from micrornn.inspect.subject import Window
 from micrornn.inspect.sweep import Layer
 from micrornn.inspect.words import percent
 from micrornn.runs import Progress
-
-# Where a gate counts as saturated. A sigmoid below 0.1 or above 0.9, as in Karpathy, Johnson, Fei-Fei (2015,
-# arXiv:1506.02078, section 4.2). tanh beyond 0.95, where its slope is less than a tenth of the largest.
-SIGMOID, TANH = (0.1, 0.9), (-0.95, 0.95)
-TANH_GATES = ("g", "n", "a")  # candidates, and what an RNN makes of its one; the other gates are sigmoids
 
 # A unit is dead if its value changes by less than this part of itself over all that was read.
 STILL = 1e-3
@@ -54,10 +49,12 @@ def flow(model: Any, windows: Sequence[Window], progress: Progress | None = None
 
     ConfigError if nothing in the model is recurrent, or if there is no window.
     """
-    found, recording = [], None
+    found, recording, recorded = [], None, list[list[Layer]]()
     for window in windows:
         recording = record(model, window)
         found.append(_look(recording))
+        if not about.get("carried") and len(recorded) < carrying.WINDOWS:
+            recorded.append(recording.layers)
         if progress is not None:
             progress(len(found), len(windows))
     if recording is None:
@@ -70,8 +67,9 @@ def flow(model: Any, windows: Sequence[Window], progress: Progress | None = None
         mean["dead_" + kind] = _dead(low, high)
     profiles = mean.get("dc_last", mean["dh_last"])  # all that an LSTM remembers passes through c
     left = np.array([_left(profile) for profile in profiles])
-    factors = np.array([_factor(profile) for profile in left])
-    far = np.array([np.inf if (k := reach(profile)) is None else k for profile in left], float)
+    factors = np.array([fitted(profile)[0] for profile in left])
+    able = carrying.told(about, recorded, model)
+    far = np.array([_reach(profile) for profile in left], float)
     memory = "c" if "dc_last" in mean else "h"
 
     axes = {
@@ -88,17 +86,25 @@ def flow(model: Any, windows: Sequence[Window], progress: Progress | None = None
         "left": Array(left, lag, "", f"share that is left of dL/d{memory}_t, L of the last time step alone"),
         "low": Array(mean["low"], (*gate, "t"), "", "share of values saturated at the lower end"),
         "high": Array(mean["high"], (*gate, "t"), "", "share of values saturated at the upper end"),
+        "forgets": Array(mean["forgets"], ("layer",), "per time step", "1 - f (1 - z), mean; NaN: no such gate"),
         "dead_gates": Array(mean["dead_gates"], gate, "", "share of units whose gate never moves"),
         "dead": Array(mean["dead_h"], ("layer",), "", "share of units whose h never moves"),
         "decay": Array(factors, ("layer",), "per time step", "what remains of the last time step's gradient"),
-        "half_life": Array(half_life(factors), ("layer",), "time steps", "after which half of it is left"),
+        "half_life": Array(
+            half_life(factors), ("layer",), "time steps", "of a line through its logarithm; inf: it does not fade"
+        ),
         "reach": Array(far, ("layer",), "time steps", f"after which less than {percent(LEFT)} of it is left"),
     }
     if memory == "c":
         arrays["dc"] = Array(mean["dc"], time, "nats", "norm of dL/dc_t, L of all time steps")
         arrays["dc_last"] = Array(mean["dc_last"], lag, "nats", "norm of dL/dc_t, L of the last time step alone")
-    told = about | {"windows": len(found), "seq_len": seq_len, "batch_size": recording.logits.shape[1]}
-    return Measure("flow", told, axes, arrays, {}, flow_verdicts.of_flow(axes, arrays))
+    hidden_size = recording.layers[0].saved["weights"][1].shape[1]
+    told = about | {
+        "windows": len(found), "seq_len": seq_len, "batch_size": recording.logits.shape[1],
+        "hidden_size": hidden_size,
+    }  # fmt: skip
+    learned = Learned(**about["learned"]) if about.get("learned") else None
+    return Measure("flow", told, axes, arrays, {}, flow_verdicts.of_flow(axes, arrays, able, learned))
 
 
 def _look(recording: Recording) -> dict[str, np.ndarray]:
@@ -106,7 +112,7 @@ def _look(recording: Recording) -> dict[str, np.ndarray]:
     tape, logits, layers = recording.tape, recording.logits, recording.layers
     (dlogits,) = tape.cotangents([logits], [recording.loss], [recording.tokens])
     rows = [
-        norms_of(layer) | shares_of(layer)
+        norms_of(layer) | shares_of(layer) | {"forgets": np.array(forgets(layer))}
         | {"units": np.abs(states(layer, "dh")[:, :, :MOST_UNITS]).mean(axis=1, dtype=np.float64)}
         | _extremes(layer)
         for layer in layers
@@ -141,26 +147,6 @@ def norms(x: np.ndarray) -> np.ndarray:
         return np.sqrt(np.einsum("...h,...h->...", x, x, dtype=np.float64)).mean(axis=1)
 
 
-def shares_of(layer: Layer) -> dict[str, np.ndarray]:
-    """low, high (gates, T): `saturation` of each gate, averaged over lanes and units. A relu has no such ends."""
-    values, names = by_gate(layer), gate_names(layer)
-    if layer.saved.get("relu"):
-        return {"low": np.zeros((1, len(values))), "high": np.zeros((1, len(values)))}
-    pairs = [saturation(values[:, :, n], name) for n, name in enumerate(names)]
-    return {"low": np.stack([low for low, _ in pairs]), "high": np.stack([high for _, high in pairs])}
-
-
-def ends(gate: str) -> tuple[float, float]:
-    """Below and above which of its values a gate is saturated."""
-    return TANH if gate in TANH_GATES else SIGMOID
-
-
-def saturation(values: np.ndarray, gate: str) -> tuple[np.ndarray, np.ndarray]:
-    """Which shares of a gate's values (T, B, H) lie at its lower and at its upper end, each (T,)."""
-    bottom, top = ends(gate)
-    return (values < bottom).mean(axis=(1, 2)), (values > top).mean(axis=(1, 2))
-
-
 def _extremes(layer: Layer) -> dict[str, np.ndarray]:
     """The smallest and the largest value of each unit of h, and of each gate, over time steps and lanes."""
     h, gates = states(layer, "h"), by_gate(layer)
@@ -176,24 +162,13 @@ def _dead(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return still
 
 
+def _reach(left: np.ndarray) -> float:
+    """Where 1 % is left: infinite where more is left at the end, 0 where nothing arrives at all."""
+    far = reach(left)
+    return 0 if np.isnan(left[0]) else np.inf if far is None else far
+
+
 def _left(profile: np.ndarray) -> np.ndarray:
     """A profile over lags as shares of its first number; NaN where that is 0 or not finite."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return np.where(profile[0] > 0, profile / profile[0], np.nan)
-
-
-def _factor(left: np.ndarray) -> float:
-    """The factor per time step of a profile over lags, as `credit` fits it: up to where 1 % is left, for what comes
-    behind that weighs nothing and is often of another slope. NaN where nothing arrives."""
-    if not left[0] > 0:
-        return np.nan
-    finite = np.flatnonzero(~np.isfinite(left))  # one that explodes may overflow
-    end, far = int(finite[0]) if len(finite) else len(left), reach(left)
-    factor = decay(left[:end], end if far is None else max(far, FEW))
-    return 0.0 if np.isnan(factor) else factor
-
-
-def half_life(factor: np.ndarray) -> np.ndarray:
-    """Time steps after which half is left, for a factor per time step; infinite where it does not shrink."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(factor < 1, np.log(2) / -np.log(factor), np.where(np.isnan(factor), np.nan, np.inf))

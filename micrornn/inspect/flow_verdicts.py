@@ -1,33 +1,32 @@
 """What the flow of a gradient means, in words: thresholds, each with its reason, and the sentences.
 
-of_flow        verdicts on one model: how far back, saturated, dead
+of_flow        verdicts on one model: exploding, vanishing, saturated, dead
 of_training    verdicts on a run that was watched while it trained
+stuck          gates that are saturated, where learning suffers from it; and those that never forget
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from micrornn.inspect.credit import LEFT
-from micrornn.inspect.measure import Array, Axis, Verdict
-from micrornn.inspect.words import number, percent
+from micrornn.inspect.carried import ALL, LEFT, Carried
+from micrornn.inspect.credit import GROWN, fading, growing
+from micrornn.inspect.measure import Array, Axis, Learned, Verdict
+from micrornn.inspect.saturated import no_good
+from micrornn.inspect.words import number, percent, steps
 
-# Vanishing: fewer than NEAR time steps back, under 1 % of the last time step's gradient is left, in whichever layer
-# it reaches farthest. What lies further back can hardly be learned, and a table of 5 tokens in a row sees as far.
-# An LSTM that has learned characters reaches 9 to 30 time steps by this count: it forgets because it may, and that
-# is healthy. A network that multiplies its gradient by less than 0.3 at each time step cannot do otherwise.
-NEAR = 4
-
-# Exploding: somewhere on its way back the gradient is 10 times what it was where it began. In a network that learns
-# well it falls from the first time step on, or grows for a few and by less than half.
-GROWN = 10.0
-
-# Saturated: 9 of 10 values of a gate lie where its slope is small. Trained LSTMs have up to 7 of 10 there in some
-# gates, and are well. Not counted: a forget gate (z in the GRU) that is open, for that is how a state is kept.
+# Saturated: 9 of 10 values of a gate lie where its slope is small. That alone is no fault: the LSTM that learned best
+# of all that were tried had 19 of 20 there in one gate, its gradient arrived, and it learned on. So it is told only
+# where learning suffers: where the loss is no better than frequencies alone, where the gradient explodes, or where
+# hardly any value is left that has a slope (with a learning rate of 1 it was 999 in 1,000; ALL in inspect/carried.py).
 MOSTLY = 0.9
-KEEPS = {"f", "z"}
+
+# A forget gate may be open, but one that never closes is a fault: over ten times num_steps it forgets less than all of
+# what it holds. Then nothing is ever dropped, whatever comes in is added, and the gate cannot learn to close, for it
+# has no slope there.
+NEVER = 30
 
 # Dead: a tenth of a layer never moves. It costs as much as the rest, and nothing will wake it.
 TENTH = 0.1
@@ -38,29 +37,37 @@ LEAST_STEPS = 10
 CALM = "Lower --lr, or start from smaller weights: a saturated gate has almost no slope, so it hardly learns."
 
 
-def of_flow(axes: Mapping[str, Axis], arrays: Mapping[str, Array]) -> tuple[Verdict, ...]:
-    """Verdicts on the arrays of the measure `flow`, the gravest first."""
+def of_flow(axes: Mapping[str, Axis], arrays: Mapping[str, Array], carried: Carried,
+            learned: Learned | None = None) -> tuple[Verdict, ...]:  # fmt: skip
+    """Verdicts on the arrays of the measure `flow`, the gravest first.
+
+    carried    how much of a gradient the layers can carry over half of num_steps
+    learned    what the model has learned, if that is known
+    """
     layers, gates, seq_len = axes["layer"].places, axes["gate"].places, len(axes["t"].places)
     dh, left = arrays["dh"].values, arrays["left"].values
     broken = _nonfinite(layers, dh)
     if broken:
         return (broken,)
-    found = [*_exploding(layers, left)]
-    if seq_len >= LEAST_STEPS:
-        found += _vanishing(layers, arrays, seq_len)
     low, high = (arrays[name].values.mean(axis=2) for name in ("low", "high"))
-    found += _saturated(layers, gates, low, high) + _dead(layers, arrays["dead"].values)
+    found = _exploding(layers, left)
+    saturated = stuck(layers, gates, low, high, learned, bool(found))
+    if seq_len >= LEAST_STEPS and not found:
+        found += _vanishing(layers, arrays, carried)
+    found += saturated or never_forgets(layers, arrays["forgets"].values, carried.num_steps)
+    found += _dead(layers, arrays["dead"].values)
     if not found and seq_len < LEAST_STEPS:
-        words = f"{seq_len} time steps are too few to say how far back the gradient goes; {LEAST_STEPS} would do."
+        words = f"{steps(seq_len)} are too few to say how far back the gradient goes; {LEAST_STEPS} would do."
         found = [Verdict("unsure", words, {"seq_len": seq_len}, "Look at longer windows with --seq-len.")]
-    return tuple(found) or (_healthy(layers, arrays, seq_len, float(_stuck(gates, low, high).max())),)
+    return tuple(found) or (_healthy(layers, arrays, carried, float(no_good(gates, low, high).max())),)
 
 
 def of_training(axes: Mapping[str, Axis], arrays: Mapping[str, Array]) -> tuple[Verdict, ...]:
     """Verdicts on the arrays of the measure `flow_over_training`: on its last update, in the light of those before.
 
-    Only the gradient of all losses together was recorded, and that never vanishes. But one that explodes grows from
-    the end of the window to its beginning without end, while a sound one stays level behind the first few steps.
+    The gradient of all losses together never vanishes. But one that explodes grows from the end of the window to its
+    beginning without end, while a sound one stays level behind the first few steps. Whether it vanishes is seen from
+    what the layers could carry (`carried`; runs that were watched before that was recorded have NaN there).
     """
     layers, gates, updates = axes["layer"].places, axes["gate"].places, axes["update"].places
     dh, low, high = (arrays[name].values for name in ("dh", "low", "high"))
@@ -77,12 +84,14 @@ def of_training(axes: Mapping[str, Axis], arrays: Mapping[str, Array]) -> tuple[
             "highest time step as at the middle one: it grows on its way back."
         )
         found.append(Verdict("exploding", words, {"growth": growth, "update": updates[-1]}, _limit()))
-    found += _saturated(layers, gates, low[-1], high[-1])
+    else:
+        found += _carried_over_training(layers, gates, arrays, updates)
+    found += stuck(layers, gates, low[-1], high[-1], None, bool(found), where=f" at update {updates[-1]:,}")
     if found:
         return tuple(found)
     span = f"From update {updates[0]:,} to {updates[-1]:,}"
     first, last = middle[0].max(), middle[-1].max()
-    share = float(_stuck(gates, low[-1], high[-1]).max())
+    share = float(no_good(gates, low[-1], high[-1]).max())
     words = (
         f"{span} the norm of dL/dh_t at the middle time step went from {number(first)} to {number(last)}; at no time "
         f"did one time step stand out by more than {number(np.nanmax(peaks, initial=0))} times. At the end at most "
@@ -92,6 +101,21 @@ def of_training(axes: Mapping[str, Axis], arrays: Mapping[str, Array]) -> tuple[
     if len(updates) < 2:
         return (Verdict("unsure", "Only one update was recorded.", numbers, "Train on, or lower --watch-gradients."),)
     return (Verdict("healthy", words, numbers),)
+
+
+def _carried_over_training(layers: Sequence[str], gates: Sequence[str], arrays: Mapping[str, Array],
+                           updates: Sequence[int]) -> list[Verdict]:  # fmt: skip
+    """Vanishing, where at the last update no layer carries enough, and since when."""
+    if "carried" not in arrays:
+        return []
+    shares, num_steps = arrays["carried"].values, arrays["dh"].values.shape[2]  # a window that trains has num_steps
+    cell = layers[0].partition("_l")[0]
+    last = Carried(max(1, num_steps // 2), num_steps, dict(zip(layers, shares[-1].tolist())), {}, cell)
+    best = np.where(np.isfinite(shares), shares, np.inf).max(axis=1)
+    healthy = np.flatnonzero(best >= LEFT)
+    since = updates[int(healthy[-1]) + 1] if len(healthy) and healthy[-1] + 1 < len(updates) else updates[0]
+    told = "at every update that was watched" if not len(healthy) else f"since update {since:,}"
+    return list(last.verdicts(f"So it was {told}."))
 
 
 def _nonfinite(layers: tuple[str, ...], dh: np.ndarray) -> Verdict | None:
@@ -106,14 +130,13 @@ def _nonfinite(layers: tuple[str, ...], dh: np.ndarray) -> Verdict | None:
 
 def _exploding(layers: tuple[str, ...], left: np.ndarray) -> list[Verdict]:
     """left (layer, lag)"""
-    peaks = np.where(np.isnan(left), 0, left).max(axis=1)
-    worst, growth = _largest(peaks)
-    if not growth > GROWN:
+    grown = [(found[1], found[0], n) for n, profile in enumerate(left) if (found := growing(profile)) is not None]
+    if not grown:
         return []
-    lag = int(np.argmax(left[worst]))
+    growth, lag, worst = max(grown)
     words = (
         f"The gradient of the last time step's loss grows on its way back: in {layers[worst]} to {number(growth)} "
-        f"times its size after {lag} time steps, by a factor of {number(growth ** (1 / max(lag, 1)))} at each."
+        f"times its size after {steps(lag)}, by a factor of {number(growth ** (1 / max(lag, 1)))} at each."
     )
     return [Verdict("exploding", words, {"growth": growth, "lag": lag}, _limit())]
 
@@ -122,56 +145,61 @@ def _limit() -> str:
     return "Limit it with --clip-norm, or at each time step with --clip-message; lower --lr; or take --cell lstm."
 
 
-def _vanishing(layers: tuple[str, ...], arrays: Mapping[str, Array], seq_len: int) -> list[Verdict]:
-    """One for each direction in which no layer's gradient reaches far."""
-    left, reach, half = (arrays[name].values for name in ("left", "reach", "half_life"))
-    found = []
+def _vanishing(layers: tuple[str, ...], arrays: Mapping[str, Array], carried: Carried) -> list[Verdict]:
+    """Where nothing arrives in one direction, or too little could arrive."""
+    left, reach = (arrays[name].values for name in ("left", "reach"))
     for reverse in (False, True):
         mine = [n for n, name in enumerate(layers) if name.endswith("_reverse") == reverse]
-        if not mine:
-            continue
-        if np.isnan(left[mine, 0]).all():
+        if mine and np.isnan(left[mine, 0]).all():
             words = f"Nothing of the last time step's loss arrives at {', '.join(layers[n] for n in mine)}."
             advice = "Look for units that are dead, or for a decoder whose weights are zero."
-            found.append(Verdict("vanishing", words, {"reach": 0}, advice))
-            continue
-        best = mine[_largest(left[mine, NEAR])[0]]
-        if left[best, NEAR] >= LEFT:
-            continue
-        words = (
-            f"Of the gradient of the last time step's loss less than 1 % is left {reach[best]:.0f} time steps back "
-            f"(in {layers[best]}, where it reaches farthest); it halves every {half[best]:.2g} time steps."
-        )
-        advice = (
-            f"What lies further back is not learned, and of {seq_len} time steps most cost time only. Take --cell lstm "
-            "with --forget-bias 1 or more, or gru; or start from an orthogonal weight_hh."
-        )
-        found.append(Verdict("vanishing", words, _numbers(reach=reach[best], half_life=half[best]), advice))
-    return found
+            return [Verdict("vanishing", words, {"reach": 0}, advice)]
+    best = int(np.argmax(reach))
+    tells = f"The gradient of the last time step's loss {fading(left[best])} (in {layers[best]})."
+    return list(carried.verdicts(tells, reach[best] < carried.num_steps / 2))
 
 
-def _stuck(gates: tuple[str, ...], low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """The share of values (layer, gate) that are saturated where that is no good."""
-    share: np.ndarray = low + np.where([gate in KEEPS for gate in gates], 0, high)
-    return share
+def stuck(layers: Sequence[str], gates: Sequence[str], low: np.ndarray, high: np.ndarray, learned: Learned | None,
+          suffers: bool = False, where: str = "") -> list[Verdict]:  # fmt: skip
+    """Saturated, where learning suffers from it. low, high (layer, gate): shares of values at either end.
 
-
-def _saturated(layers: tuple[str, ...], gates: tuple[str, ...], low: np.ndarray,
-               high: np.ndarray) -> list[Verdict]:  # fmt: skip
-    """low, high (layer, gate)"""
-    stuck = _stuck(gates, low, high)
-    if not stuck.max() >= MOSTLY:
+    learned    what the model has learned; where that is not known, nine in ten are taken for a fault
+    suffers    whether the gradient is seen to suffer
+    """
+    share = no_good(gates, low, high)
+    if not share.max() >= (MOSTLY if suffers or learned is None or not learned.anything else ALL):
         return []
-    layer, gate = np.unravel_index(int(stuck.argmax()), stuck.shape)
-    where = "of the values of gate {} in {}" if len(gates) > 1 else "of the values of tanh in {1}"
+    layer, gate = (int(n) for n in np.unravel_index(int(share.argmax()), share.shape))
+    whose = f"gate {gates[gate]} in" if len(gates) > 1 else "tanh in"
     words = (
-        f"{percent(stuck[layer, gate])} " + where.format(gates[gate], layers[layer]) + " are saturated: "
+        f"{percent(share[layer, gate])} of the values of {whose} {layers[layer]} are saturated{where}: "
         f"{percent(low[layer, gate])} at the lower end, {percent(high[layer, gate])} at the upper one."
     )
-    many = int((stuck >= MOSTLY).sum())
+    many = int((share >= MOSTLY).sum())
     if many > 1:
-        words += f" So it is in {many} of {stuck.size} gates."
-    return [Verdict("saturated", words, {"share": float(stuck[layer, gate]), "gates": many}, CALM)]
+        words += f" So it is in {many} of {share.size} gates."
+    if learned is not None and not learned.anything:
+        words += " It is a fault because nothing is learned."
+    elif suffers:
+        words += " It is a fault because the gradient suffers."
+    elif share.max() >= ALL:
+        words += f" From {percent(ALL)} on hardly any value has a slope to learn by."
+    return [Verdict("saturated", words, {"share": float(share[layer, gate]), "gates": many}, CALM)]
+
+
+def never_forgets(layers: Sequence[str], forgets: np.ndarray, num_steps: int) -> list[Verdict]:
+    """Saturated: forget gates that are always open. forgets (layer,): the mean of 1 - f, NaN where there is none."""
+    known = np.where(np.isnan(forgets), np.inf, forgets)
+    worst = int(known.argmin())
+    if not num_steps or not known[worst] * NEVER * num_steps < 1:
+        return []
+    words = (
+        f"The forget gates of {layers[worst]} never close: a time step drops {percent(float(known[worst]))} of the "
+        f"state, so in {NEVER} times num_steps {num_steps:,} less than all of it. Whatever comes in is added up and "
+        "kept, and a gate so far open has no slope to learn to close by."
+    )
+    advice = "Start with a lower --forget-bias: 1 or 2; the logarithm of num_steps at most."
+    return [Verdict("saturated", words, {"forgets": float(known[worst])}, advice)]
 
 
 def _dead(layers: tuple[str, ...], dead: np.ndarray) -> list[Verdict]:
@@ -184,16 +212,14 @@ def _dead(layers: tuple[str, ...], dead: np.ndarray) -> list[Verdict]:
     return [Verdict("dead", words, {"share": share}, advice)]
 
 
-def _healthy(layers: tuple[str, ...], arrays: Mapping[str, Array], seq_len: int, share: float) -> Verdict:
-    reach, half = arrays["reach"].values, arrays["half_life"].values
-    best, _ = _largest(np.where(np.isinf(reach), seq_len, reach))
-    away = f"less than 1 % is left {reach[best]:.0f} time steps back"
-    if np.isinf(reach[best]):
-        away = f"more than 1 % is left {seq_len} time steps back"
+def _healthy(layers: tuple[str, ...], arrays: Mapping[str, Array], carried: Carried, share: float) -> Verdict:
+    reach, half, left = (arrays[name].values for name in ("reach", "half_life", "left"))
+    best = int(np.argmax(reach))
     words = (
-        f"The gradient of the last time step's loss halves every {half[best]:.2g} time steps, and {away} "
-        f"(in {layers[best]}, where it reaches farthest). At most {percent(share)} of a gate's values are saturated."
+        f"The gradient of the last time step's loss {fading(left[best])} (in {layers[best]}, where it reaches "
+        f"farthest). {carried.words} At most {percent(share)} of a gate's values are saturated"
     )
+    words += ", and it learns all the same." if share >= MOSTLY else "."
     return Verdict("healthy", words, _numbers(reach=reach[best], half_life=half[best], saturated=share))
 
 

@@ -7,7 +7,8 @@ A layer's state s is h, of an LSTM (h, c) together, and J_t = ds_t / ds_{t-1} wi
 With lambda the largest Lyapunov exponent, both a small change of the state on its way forward and a gradient on its
 way back go as e^(lambda k) over many time steps k. Three things are told apart:
 
-    lambda < 0      the state forgets where it came from, and halves a change every ln 2 / -lambda time steps
+    lambda < 0      the state forgets where it came from, and halves a change every ln 2 / -lambda time steps. What is
+                    vanishing is judged as by all measures, by what is left over half of num_steps (inspect/carried.py)
     lambda > 0      states that start close drift apart. Where a state is bounded (tanh, LSTM, GRU) that is chaos,
                     where it is not (relu) the state itself runs away
     products        may grow over some time steps whatever lambda is, as long as J_t is not a normal matrix. It is
@@ -18,16 +19,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from micrornn.errors import ConfigError
+from micrornn.inspect import carried as carrying
+from micrornn.inspect.carried import Carried
 from micrornn.inspect.measure import Array, Axis, Measure, Verdict
 from micrornn.inspect.recorded import record, states
-from micrornn.inspect.spectrum import VECTORS, Jacobians, dimension, lyapunov, product_norms, singular, top_singular
+from micrornn.inspect.spectrum import (
+    VECTORS,
+    Jacobians,
+    dimension,
+    lyapunov,
+    product_norms,
+    singular,
+    stretches,
+    top_singular,
+)
 from micrornn.inspect.subject import Window
-from micrornn.inspect.words import number
+from micrornn.inspect.sweep import Layer
+from micrornn.inspect.words import number, steps
 from micrornn.runs import Progress
 
 LANES = 8  # so many lanes in all are looked at, from all windows
@@ -39,16 +53,23 @@ EXPONENTS = 16
 # Exponents averaged over fewer time steps depend on which text was read.
 LEAST_STEPS = 20
 
-# Vanishing: of what fades slowest, in the layer where it does, less than 1 % is left after 10 time steps.
-FAR, GONE = 10, 0.01
-
 # Exploding: products over half a window stretch by more than this, and would do so if they had always grown as they
 # do at the end. An LSTM whose forget gates stand open adds up what comes in: its products grow, but ever more slowly.
 GROWN = 10.0
 
-# Drifting apart: over the time steps that count a difference grows by a factor of more than e to this. Such sums leave
-# an e or two however many the time steps are: an exponent of about 1 / T, over T time steps, tells nothing.
+# And where the mean grows by more than this from one time step to half of num_steps: a few lanes may explode while the
+# median fades, and their gradient is what an update then consists of.
+RARE = 10.0
+
+# Nothing is said beyond what was seen: an exponent that makes less than e^3 of a change over all time steps that count
+# cannot be told from none. Such sums leave an e or two however many the time steps are.
 NATS = 3.0
+
+
+LIMIT = (
+    "Limit the gradient with --clip-norm, lower --lr, take fewer time steps with --num-steps, or start from smaller or "
+    "orthogonal weight_hh."
+)
 
 
 def jacobian(model: Any, windows: Iterable[Window], progress: Progress | None = None, *,
@@ -73,26 +94,34 @@ def jacobian(model: Any, windows: Iterable[Window], progress: Progress | None = 
         raise ConfigError("jacobian: there is no window to look at")
     seq_len, lanes = len(windows[0].inputs), slice(-(-LANES // len(windows)))
     found: dict[str, list[Jacobians]] = {}
+    recorded: list[list[Layer]] = []
     bounded = True
     for done, window in enumerate(windows, 1):
-        for layer in record(model, window).layers:
+        recorded.append(record(model, window).layers)
+        for layer in recorded[-1]:
             bad = np.argwhere(~np.isfinite(states(layer, "h")))
             if len(bad):
                 words = f"A state of {layer.name} is NaN or infinite at time step {bad[0, 0]}."
                 advice = "`micrornn inspect nonfinite` says what blew up first."
                 return Measure("jacobian", about, {}, {}, {}, (Verdict("nonfinite", words, {}, advice),))
-            found.setdefault(layer.name, []).append(Jacobians.of(layer, lanes))
+            each = Jacobians.of(layer, lanes)
+            if not each.finite.all():
+                words = f"A Jacobian of {layer.name} is NaN or infinite."
+                advice = "`micrornn inspect nonfinite` says what blew up first."
+                return Measure("jacobian", about, {}, {}, {}, (Verdict("nonfinite", words, {}, advice),))
+            found.setdefault(layer.name, []).append(each)
             bounded = not layer.saved.get("relu")
         if progress is not None:
             progress(done, len(windows) + len(found))
-    rows = []
+    able, rows = carrying.told(about, recorded, model), []
     for n, parts in enumerate(found.values(), 1):
         rows.append(_look(_side_by_side(parts, seq_len), seq_len, exponents, exact))
         if progress is not None:
             progress(len(windows) + n, len(windows) + len(found))
     all_lanes = len(next(iter(found.values()))[0]) * len(windows) // seq_len
-    about = about | {"windows": len(windows), "seq_len": seq_len, "lanes": all_lanes}
-    return _measure(tuple(found), rows, bounded, about)
+    whole = bool(np.isfinite(rows[0]["smallest"]).all())
+    about = about | {"windows": len(windows), "seq_len": seq_len, "lanes": all_lanes, "all_singular_values": whole}
+    return _measure(tuple(found), rows, bounded, able, about)
 
 
 def _side_by_side(parts: list[Jacobians], seq_len: int) -> Jacobians:
@@ -135,10 +164,8 @@ def _look(jacobians: Jacobians, seq_len: int, exponents: int, exact: bool | None
         found["largest_h"] = by_step(top(jacobians.of_h()))[:, 0]
 
     each = [jacobians[t * lanes : (t + 1) * lanes] for t in range(seq_len)]
-    rates = lyapunov(each, min(exponents, size), seq_len // 4, rng)
-    found["exponents"] = rates.mean(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):  # of -inf there is no spread; of one lane neither
-        found["spread"] = rates.std(axis=0) / np.sqrt(lanes - 1) if lanes > 1 else np.full(rates.shape[1], np.nan)
+    series = stretches(each, min(exponents, size), rng)[seq_len // 4 :]  # before, a change turns, and grows for once
+    found["exponents"], found["spread"] = lyapunov(series)
     found["dimension"] = np.array(dimension(found["exponents"]))
 
     furthest = max(1, seq_len // 2)
@@ -146,65 +173,73 @@ def _look(jacobians: Jacobians, seq_len: int, exponents: int, exact: bool | None
     starts = np.unique(np.linspace(0, seq_len - furthest, STARTS).astype(int))
     rows = (starts[:, None] * lanes + np.arange(lanes)).reshape(-1)
     steps_of = [jacobians[rows + n * lanes] for n in range(furthest)]
-    norms = product_norms(steps_of, found["lags"].tolist(), rates[:, 0].mean(), rng)
-    found["products"] = np.exp(np.quantile(norms, (0.1, 0.5, 0.9), axis=1, method="nearest"))
+    norms = product_norms(steps_of, found["lags"].tolist(), rng)
+    with np.errstate(over="ignore"):
+        found["products"] = np.exp(np.quantile(norms, (0.1, 0.5, 0.9), axis=1, method="nearest"))
     return found
 
 
-def _measure(layers: tuple[str, ...], rows: list[dict[str, np.ndarray]], bounded: bool,
+def _measure(layers: tuple[str, ...], rows: list[dict[str, np.ndarray]], bounded: bool, able: Carried,
              about: Mapping[str, Any]) -> Measure:  # fmt: skip
     all_of = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     low, middle, high = np.moveaxis(all_of["products"], 1, 0)
-    exponents = all_of["exponents"]
-    with np.errstate(divide="ignore"):
-        half_life = np.where(exponents[:, 0] < 0, math.log(2) / -exponents[:, 0], np.inf)
+    exponents, seq_len = all_of["exponents"], all_of["largest"].shape[1]
+    counted = seq_len - seq_len // 4
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half_life = np.where(exponents[:, 0] * counted < -NATS, math.log(2) / -exponents[:, 0], np.nan)
     axes = {
-        "layer": Axis.of(layers), "t": Axis.of(range(all_of["largest"].shape[1]), "time step"),
+        "layer": Axis.of(layers), "t": Axis.of(range(seq_len), "time step"),
         "lag": Axis.of(rows[0]["lags"], "time steps"), "exponent": Axis.of(range(1, exponents.shape[1] + 1)),
         "value": Axis.of(range(1, all_of["spectrum"].shape[1] + 1)),
     }  # fmt: skip
+    seen = "" if about["all_singular_values"] else f", of one lane at {SVD_STEPS} time steps"
+    if not np.isfinite(all_of["smallest"]).any():
+        seen = f", the largest {all_of['spectrum'].shape[1]} alone"
     time, lag, rate = ("layer", "t"), ("layer", "lag"), "nats per time step"
     arrays = {
         "largest": Array(all_of["largest"], time, "", "largest singular value of J_t, median over lanes"),
-        "smallest": Array(all_of["smallest"], time, "", "smallest one; NaN where it was not computed"),
-        "spectrum": Array(all_of["spectrum"], ("layer", "value"), "", "singular values, median over time steps"),
+        "smallest": Array(all_of["smallest"], time, "", f"smallest one{seen}; NaN where it was not computed"),
+        "spectrum": Array(all_of["spectrum"], ("layer", "value"), "", f"singular values, median over time steps{seen}"),
         "product": Array(middle, ("layer", "lag"), "", "norm of J_{t+k} ... J_{t+1}, median over starting places"),
         "product_low": Array(low, lag, "", "the same, 10 % of starting places are below"),
         "product_high": Array(high, lag, "", "the same, 10 % of starting places are above"),
-        "exponents": Array(exponents, ("layer", "exponent"), rate, "Lyapunov exponents, mean over lanes"),
-        "error": Array(all_of["spread"], ("layer", "exponent"), rate, "their standard error, from the lanes"),
-        "half_life": Array(half_life, ("layer",), "time steps", "after which half is left of what fades slowest"),
+        "exponents": Array(exponents, ("layer", "exponent"), rate, "Lyapunov exponents, largest first"),
+        "error": Array(all_of["spread"], ("layer", "exponent"), rate, "their standard error"),
+        "half_life": Array(half_life, ("layer",), "time steps", "of what fades slowest; NaN where it cannot be told"),
         "dimension": Array(all_of["dimension"], ("layer",), "", "Lyapunov dimension; NaN: more exponents are needed"),
     }
     if "largest_h" in all_of:
         about_h = "largest singular value of the block dh_t/dh_{t-1} alone"
         arrays["largest_h"] = Array(all_of["largest_h"], time, "", about_h)
-    return Measure("jacobian", about, axes, arrays, {}, _verdicts(layers, axes, arrays, bounded))
+    return Measure("jacobian", about, axes, arrays, {}, _verdicts(layers, axes, arrays, bounded, able))
 
 
-def _verdicts(layers: tuple[str, ...], axes: Mapping[str, Axis], arrays: Mapping[str, Array],
-              bounded: bool) -> tuple[Verdict, ...]:  # fmt: skip
+def _verdicts(layers: tuple[str, ...], axes: Mapping[str, Axis], arrays: Mapping[str, Array], bounded: bool,
+              able: Carried) -> tuple[Verdict, ...]:  # fmt: skip
     seq_len, lags, products = len(axes["t"].places), axes["lag"].places, arrays["product"].values
     slowest, fastest = int(arrays["exponents"].values[:, 0].argmax()), int(products[:, -1].argmax())
     rate, error = (float(arrays[name].values[slowest, 0]) for name in ("exponents", "error"))
     half_life, growth = float(arrays["half_life"].values[slowest]), float(products[fastest, -1])
     layer, sure = layers[slowest], "" if math.isnan(error) else f" +- {error:.2g}"
     told = f"the largest Lyapunov exponent of {layer} is {rate:.3g}{sure} nats per time step"
+    if rate == -math.inf:
+        told = f"in {layer} a change of the state is cut off altogether"
     numbers = {"exponent": rate, "error": error, "half_life": half_life, "growth": growth, "lag": float(lags[-1])}
     counted, far = seq_len - seq_len // 4, int(np.searchsorted(lags, lags[-1] / 2))
     drifts = rate * counted > NATS and not rate < 2 * error
     with np.errstate(divide="ignore", invalid="ignore"):
         at_the_end = np.log(products[fastest, -1] / products[fastest, far]) / max(1, lags[-1] - lags[far])
     explodes, found = growth > GROWN and at_the_end * lags[-1] > math.log(GROWN), []
+    rare = max(able.growth, key=lambda name: able.growth[name], default="")
 
     if drifts and bounded:
         words = (
-            f"States that start close drift apart: {told}, so a difference grows e-fold every {1 / rate:.3g} time "
-            "steps, and a gradient on its way back as well."
+            f"States that start close drift apart: {told}, so a difference grows e-fold every {steps(1 / rate)}, and a "
+            "gradient on its way back as well."
         )
         advice = (
-            f"A gradient from further back than some {math.ceil(3 / rate)} time steps tells nothing: shorten num_steps "
-            "to that, or calm the network with smaller weight_hh or a lower --lr."
+            f"A gradient from further back than some {steps(math.ceil(NATS / rate))} says little. Calm the network "
+            "with smaller weight_hh or a lower --lr; `micrornn advise` says which num_steps to train with."
         )
         found.append(Verdict("chaotic", words, numbers, advice))
     if explodes or (drifts and not bounded):
@@ -214,38 +249,36 @@ def _verdicts(layers: tuple[str, ...], axes: Mapping[str, Axis], arrays: Mapping
         )
         if not bounded:
             words += " Nothing bounds a relu, so the state itself runs away."
-        advice = (
-            "Limit the gradient with --clip-norm, lower --lr, take fewer time steps with --num-steps, or start from "
-            "smaller or orthogonal weight_hh."
+        found.append(Verdict("exploding", words, numbers, LIMIT))
+    elif rare and able.growth[rare] > RARE:
+        words = (
+            f"In some lanes a gradient explodes: over {steps(able.lag)} the mean of {rare} grows to "
+            f"{number(able.growth[rare])} times what it is over one, though not the median; {told}."
         )
-        found.append(Verdict("exploding", words, numbers, advice))
+        found.append(Verdict("exploding", words, numbers | {"rare": able.growth[rare]}, LIMIT))
     if found:
         return tuple(found)
+    seen = _seen(rate, counted, half_life, told)
+    if gone := able.verdicts(seen, rate * able.num_steps / 2 < math.log(carrying.LEFT)):
+        return tuple(replace(verdict, numbers=numbers | dict(verdict.numbers)) for verdict in gone)
     if seq_len < LEAST_STEPS:
-        words = f"{seq_len} time steps are too few for Lyapunov exponents; {LEAST_STEPS} are the least, 100 are good."
+        words = f"{steps(seq_len)} are too few for Lyapunov exponents; {LEAST_STEPS} are the least, 100 are good."
         return (Verdict("unsure", words, numbers, "Look at longer windows with --seq-len."),)
-    if rate * FAR < math.log(GONE):
-        words = (
-            f"Even of what fades slowest, less than 1 % is left after {FAR} time steps: {told}, "
-            f"so it halves every {half_life:.2g} time steps."
-        )
-        advice = (
-            "The state holds on to nothing. Take --cell lstm with --forget-bias 1 or more, or gru; or start from an "
-            "orthogonal weight_hh."
-        )
-        return (Verdict("vanishing", words, numbers, advice),)
     lag = int(products.max(axis=0).argmax())
     ending = "" if lag == len(lags) - 1 else ", before it fades"
     peak = f"At most a change grows {number(products[:, lag].max())} times, over a lag of {lags[lag]}{ending}."
     if products[:, lag].max() <= 1:
         peak = "No change ever grows on its way."
-    if half_life == math.inf or rate > -2 * error:
-        words = (
-            f"In the long run a change of the state neither fades nor grows, as far as {seq_len} time steps tell: "
-            f"{told}. {peak}"
+    return (Verdict("healthy", f"{seen} {peak} {able.words}", numbers),)
+
+
+def _seen(rate: float, counted: int, half_life: float, told: str) -> str:
+    """What the largest exponent says of the time steps that were seen, and of no more."""
+    if rate == -math.inf:
+        return f"Nothing lasts: {told}."
+    if math.isnan(half_life):
+        return (
+            f"Over {steps(counted)} what fades slowest keeps more than e^-{NATS:.0f} of itself, so whether it fades, "
+            f"and how fast, cannot be told: {told}."
         )
-        return (Verdict("healthy", words, numbers),)
-    words = f"The network forgets: {told}, so what fades slowest halves every {half_life:.2g} time steps. {peak}"
-    reach = math.ceil(math.log(GONE) / rate)
-    advice = f"num_steps beyond {reach} can find little more: 1 % is left by then of what fades slowest."
-    return (Verdict("healthy", words, numbers, advice),)
+    return f"What fades slowest halves every {steps(half_life)}: {told}."

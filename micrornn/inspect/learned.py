@@ -7,6 +7,7 @@ frequencies(ids, vocab_size)  the unigram entropy of a text
 from __future__ import annotations
 
 import math
+from itertools import islice
 
 import numpy as np
 
@@ -29,7 +30,7 @@ def learned(model: LanguageModel, ids: Ids, vocab: Vocab) -> Learned | None:
     if len(ids) < 2:
         return None
     lanes = Lanes.validation(ids, LANES, model.config.num_steps)
-    losses = [loss for _, loss in zip(range(WINDOWS), window_losses(model, lanes))]
+    losses = list(islice(window_losses(model, lanes), WINDOWS))
     loss = float(np.mean(losses[1:] or losses))
     token = {"char": "character"}.get(vocab.kind, vocab.kind)
     found = Learned(loss, frequencies(ids, vocab.size), math.log(vocab.size), token)

@@ -178,7 +178,7 @@ class Measure:
         """Everything, for JSON. NaN and infinities become None: JSON knows none of them."""
         return {
             "what": self.what,
-            "subject": dict(self.subject),
+            "subject": plain(dict(self.subject)),
             "axes": {name: {"unit": a.unit, "places": list(a.places)} for name, a in self.axes.items()},
             "arrays": {
                 name: {"axes": list(a.axes), "unit": a.unit, "about": a.about, "values": plain(a.values.tolist())}

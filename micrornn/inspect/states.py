@@ -23,12 +23,13 @@ from micrornn import kernels
 from micrornn.data import Vocab
 from micrornn.data.text import Ids
 from micrornn.errors import DataError
-from micrornn.inspect.flow import MOST_UNITS, STILL, ends
-from micrornn.inspect.flow_verdicts import CALM, KEEPS, MOSTLY, TENTH
-from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict
+from micrornn.inspect.flow import MOST_UNITS, STILL
+from micrornn.inspect.flow_verdicts import TENTH, never_forgets, stuck
+from micrornn.inspect.measure import Array, Axis, Learned, Measure, Number, Verdict
 from micrornn.inspect.properties import properties
 from micrornn.inspect.recorded import by_gate, gate_names, record
 from micrornn.inspect.recorded import states as states_of
+from micrornn.inspect.saturated import ends, forgets
 from micrornn.inspect.subject import Window, recurrent_of
 from micrornn.inspect.words import percent
 from micrornn.runs import Progress
@@ -52,6 +53,7 @@ class Reading:
     relu            whether the one gate of an RNN is a relu
     low, high       (layers, gates, H) how often each unit's gate is at its lower and upper end: a sigmoid below 0.1
                     and above 0.9, tanh beyond 0.95. Of a relu, how often it is 0; it has no upper end
+    forgets         (layers,) the mean of 1 - f, of a GRU 1 - z; NaN of cells without
     """
 
     layers: tuple[str, ...]
@@ -61,12 +63,14 @@ class Reading:
     relu: bool
     low: np.ndarray
     high: np.ndarray
+    forgets: np.ndarray
 
 
 def read(model: Any, ids: np.ndarray, fresh: int = 0, tell: Callable[[int], None] = lambda done: None) -> Reading:
     """Read the ids in one lane from the initial state. `tell` is called with the tokens that are done."""
     recurrent_of(model)
     state, rows, low, high, values = None, dict[str, list[np.ndarray]](), 0.0, 0.0, list[np.ndarray]()
+    forgotten: Any = 0.0
     for start in range(0, len(ids), AT_ONCE):
         inputs = np.ascontiguousarray(ids[start : start + AT_ONCE, None].astype(np.int32))
         layers = record(model, Window(inputs, np.zeros_like(inputs), state)).layers
@@ -82,12 +86,13 @@ def read(model: Any, ids: np.ndarray, fresh: int = 0, tell: Callable[[int], None
         bottom, top = _ends(gate_names(layers[0]), relu)
         low = low + (gates <= bottom[:, None, None]).sum(axis=2)
         high = high + (gates >= top[:, None, None]).sum(axis=2)
+        forgotten = forgotten + np.array([forgets(layer) for layer in layers]) * len(inputs)
         tell(min(start + AT_ONCE, len(ids)))
     return Reading(
         tuple(layer.name for layer in layers), gate_names(layers[0]),
         {name: np.concatenate(parts, axis=1) for name, parts in rows.items()},
         np.concatenate(values, axis=2)[:, :, fresh : fresh + SHOWN], relu,
-        np.asarray(low) / len(ids), np.asarray(high) / len(ids),
+        np.asarray(low) / len(ids), np.asarray(high) / len(ids), np.asarray(forgotten) / len(ids),
     )  # fmt: skip
 
 
@@ -192,7 +197,7 @@ def _measure(reading: Reading, text: list[str], fresh: int, followed: Mapping[st
         best = _short(values[layer, kind, span, unit])
         arrays[f"follows {name}"] = Array(best, along, "", f"{kinds[kind]}_t of {whose}")
     numbers = {"tokens": Number(len(text), "tokens", "that were read")}
-    return Measure("states", about, axes, arrays, numbers, _verdicts(axes, arrays, reading, fresh, len(text)))
+    return Measure("states", about, axes, arrays, numbers, _verdicts(axes, arrays, reading, fresh, len(text), about))
 
 
 def _short(values: np.ndarray) -> np.ndarray:
@@ -213,7 +218,7 @@ def _liveliest(x: np.ndarray) -> int:
 
 
 def _verdicts(axes: Mapping[str, Axis], arrays: Mapping[str, Array], reading: Reading, fresh: int,
-              read_tokens: int) -> tuple[Verdict, ...]:  # fmt: skip
+              read_tokens: int, about: Mapping[str, Any]) -> tuple[Verdict, ...]:  # fmt: skip
     found, layers, gates = [], reading.layers, reading.gates
     h = reading.states["h"][:, fresh:]
     still = (h.max(axis=1) - h.min(axis=1) <= STILL).mean(axis=1)
@@ -222,13 +227,12 @@ def _verdicts(axes: Mapping[str, Axis], arrays: Mapping[str, Array], reading: Re
         words = f"{percent(still[worst])} of the units of {layers[worst]} do not move over {read_tokens:,} tokens."
         advice = "They cost time and say nothing: lower --lr, take fewer with --hidden-size, or another cell."
         found.append(Verdict("dead", words, {"share": float(still[worst])}, advice))
-    counts = np.where([gate in KEEPS for gate in gates], 0, 1)[:, None]  # open is how these keep a state
-    stuck = (reading.low + counts * reading.high).mean(axis=2)
-    layer, gate = (int(n) for n in np.unravel_index(int(stuck.argmax()), stuck.shape))
-    if stuck[layer, gate] >= MOSTLY and not reading.relu:
-        share = float(stuck[layer, gate])
-        words = f"Gate {gates[gate]} of {layers[layer]} is at one of its ends in {percent(share)} of all cases."
-        found.append(Verdict("saturated", words, {"share": share}, CALM))
+    learned = Learned(**about["learned"]) if about.get("learned") else None
+    saturated = []
+    if not reading.relu:
+        saturated = stuck(layers, gates, reading.low.mean(axis=2), reading.high.mean(axis=2), learned)
+    num_steps = about.get("trained", {}).get("num_steps", 0)
+    found += saturated or never_forgets(layers, reading.forgets, num_steps)
     if found:
         return tuple(found)
     if read_tokens < LEAST:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from micrornn.recurrent import Recurrent
 from micrornn.runs import Progress, load_run, own_text
 from micrornn.tape import Tensor, no_tape
 from micrornn.tasks.text import LanguageModel
+
+if TYPE_CHECKING:
+    from micrornn.inspect.carried import Carried
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,13 @@ class Subject:
         """Its loss on this text beside those that take no learning; None where it is not finite."""
         return learned(self.model, self.ids, self.vocab)
 
+    @cached_property
+    def carried(self) -> Carried | None:
+        """How much of a gradient it can carry over half a window; None where the text is too short to see."""
+        from micrornn.inspect.carried import carried_by  # it reads Windows
+
+        return carried_by(self.model, self.ids)
+
     def about(self, **more: Any) -> dict[str, Any]:
         """What a Measure says of its subject."""
         config = self.model.config
@@ -92,6 +102,7 @@ class Subject:
             "run": self.run, "checkpoint": self.meta["path"], "updates": self.meta["updates"], "text": self.text,
             "trained": {name: getattr(config, name) for name in names},
             "learned": None if self.learned is None else dataclasses.asdict(self.learned),
+            "carried": None if self.carried is None else self.carried.to_dict(),
         } | more  # fmt: skip
 
 

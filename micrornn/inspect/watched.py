@@ -4,7 +4,8 @@
     flow_over_training   the measure: all rows of a run
 
 `micrornn train --watch-gradients N` writes a row at the first update and at every N-th. Nothing is computed a second
-time but dL/dx_t, so a row costs a small part of an update; and nothing that training uses is touched.
+time but dL/dx_t, and a few products of Jacobians that say what the layers could carry, so a row costs about an update
+or two; and nothing that training uses is touched.
 
 Norms are those of the measure `flow`, for all losses of the window together: L is what one lane loses, in nats,
 summed over the window, whatever the training minimised (its mean, its sum).
@@ -12,6 +13,7 @@ summed over the window, whatever the training minimised (its mean, its sum).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,9 +21,11 @@ import numpy as np
 from micrornn.checkpoint import RunFolder, StrPath
 from micrornn.errors import CheckpointError, ConfigError
 from micrornn.inspect import flow_verdicts
-from micrornn.inspect.flow import norms_of, shares_of
+from micrornn.inspect.carried import carried
+from micrornn.inspect.flow import norms_of
 from micrornn.inspect.measure import Array, Axis, Measure
 from micrornn.inspect.recorded import gate_names, layers_on
+from micrornn.inspect.saturated import shares_of
 from micrornn.tape import Tape
 
 
@@ -36,11 +40,13 @@ def flow_row(tape: Tape, scale: float) -> dict[str, Any]:
     layers = layers_on(tape)
     if not layers:
         raise ConfigError("gradients can be watched with --granularity sequence only: it saves what is to be seen")
-    found = {}
+    found, able = dict[str, dict[str, Any]](), carried([layers], most=WATCHED)
     for layer in layers:
         norms = {name: values * scale for name, values in norms_of(layer).items()}
         shares = {name: values.mean(axis=1) for name, values in shares_of(layer).items()}
         found[layer.name] = {name: _short(values) for name, values in (norms | shares).items()}
+        share = able.share[layer.name]
+        found[layer.name]["carried"] = float(f"{share:.4g}") if math.isfinite(share) else None
     return {"gates": list(gate_names(layers[0])), "layers": found}
 
 
@@ -68,7 +74,11 @@ def flow_over_training(folder: StrPath) -> Measure:
         values = {
             name: np.array([[row["layers"][layer][name] for layer in layers] for row in rows], np.float64)
             for name in first
+            if name != "carried"
         }
+        # a run that was watched before this was recorded has none
+        able = [[row["layers"][layer].get("carried") for layer in layers] for row in rows]
+        values["carried"] = np.array(able, np.float64)
         axes = {
             "update": Axis.of([row["update"] for row in rows], "update"),
             "layer": Axis.of(layers),
@@ -90,6 +100,8 @@ def flow_over_training(folder: StrPath) -> Measure:
         ) from None
 
 
+WATCHED = 4  # products that a row looks at: an update is short
+
 _TIME, _GATE = ("update", "layer", "t"), ("update", "layer", "gate")
 SHOWN = {
     "dh": (_TIME, "nats", "norm of dL/dh_t, L of all time steps"),
@@ -98,4 +110,5 @@ SHOWN = {
     "dgates": ((*_GATE, "t"), "nats", "norm of dL/da_t, a_t what goes into the gate"),
     "low": (_GATE, "", "share of values saturated at the lower end"),
     "high": (_GATE, "", "share of values saturated at the upper end"),
+    "carried": (("update", "layer"), "", "share of a gradient that is left at most over half a window"),
 }

@@ -33,9 +33,11 @@ from micrornn.runs import Progress
 
 KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
-# Exploding: one time step in ten gives more than half of all that is given. In a sound network the time steps give
-# about alike, the last ones less, for few losses lie behind them.
+# Uneven: one time step in ten gives more than half of all that is given. In a sound network the time steps give about
+# alike, the last ones less, for few losses lie behind them. Whether the gradient explodes or a few inputs are rare and
+# strong, this does not tell; `flow` does.
 TENTH, HALF = 0.1, 0.5
+AGREE = 2.0  # times what random directions would leave
 LEAST_STEPS = 10  # below which there is no tenth of the time steps
 
 
@@ -141,6 +143,12 @@ def _verdict(names: list[str], norms: np.ndarray, coherence: np.ndarray) -> Verd
         return Verdict("unsure", words, {"seq_len": seq_len}, "Look at longer windows with --seq-len.")
     several = round(seq_len * TENTH)
     sums = norms.sum(axis=1)
+    recurrent = [n for n, name in enumerate(names) if name.startswith("weight_hh")]
+    silent = [names[n] for n in recurrent if not sums[n]]
+    if silent:
+        words = f"No time step gives anything to {', '.join(silent)}: their gradient is 0, so they cannot learn."
+        advice = "Their units are dead, or no loss reaches them: `micrornn inspect flow` says which."
+        return Verdict("dead", words, {"silent": len(silent)}, advice)
     with np.errstate(invalid="ignore", divide="ignore"):
         top = np.where(sums == 0, 0, np.sort(norms, axis=1)[:, -several:].sum(axis=1) / sums)
     worst = int(top.argmax())
@@ -148,13 +156,26 @@ def _verdict(names: list[str], norms: np.ndarray, coherence: np.ndarray) -> Verd
     share = f"{percent(top[worst])} of what {names[worst]} gets comes from {several} of {seq_len} time steps"
     if top[worst] > HALF:
         peak = int(norms[worst].argmax())
-        words = f"{share}; the most comes from time step {peak}."
-        advice = "A few time steps outshout all others: limit them with --clip-message, or lower --lr."
-        return Verdict("exploding", words, numbers | {"t": peak}, advice)
-    recurrent = [n for n, name in enumerate(names) if name.startswith("weight_hh")]
-    agree = ", ".join(f"{names[n]} {percent(coherence[n])}" for n in recurrent)
-    words = (
-        f"The time steps give about alike: at most {share}. Added up they partly cancel; so much of the sum of their "
-        f"norms is left: {agree}."
+        words = (
+            f"{share}, and the most from time step {peak}. More than half of all from a tenth of the time steps counts "
+            "as uneven: an update then follows those few."
+        )
+        advice = (
+            "`micrornn inspect flow` says whether the gradient explodes there. Limit it with --clip-message, or lower "
+            "--lr."
+        )
+        return Verdict("uneven", words, numbers | {"t": peak}, advice)
+    chance = 1 / np.sqrt(seq_len)
+    agree = ", ".join(f"{percent(coherence[n])} for {names[n]}" for n in recurrent)
+    least = min(coherence[n] for n in recurrent)
+    means = (
+        "so the time steps agree more than by chance"
+        if least > AGREE * chance
+        else "so they hardly agree: what one time step teaches is mostly undone by others, and only the mean over many "
+        "lanes and updates is signal (`micrornn inspect noise` measures how many)"
     )
-    return Verdict("healthy", words, numbers)
+    words = (
+        f"The time steps give about alike: at most {share}. Added up they partly cancel. Of the sum of their norms is "
+        f"left: {agree}; directions at random would leave {percent(chance)} (1 / sqrt({seq_len})), {means}."
+    )
+    return Verdict("healthy", words, numbers | {"chance": float(chance)})

@@ -2,6 +2,7 @@
 
 number     three digits: 0.0123, 1.5e-7, 12,345
 percent    a share: 0.45 %, 5.6 %, 71 %, 99.2 %
+steps      1.3 time steps, 1 time step, 1,100 time steps
 """
 
 from __future__ import annotations
@@ -25,3 +26,9 @@ def percent(share: float) -> str:
     if 99 <= value < 99.95 or 0.95 <= value < 9.95:
         return f"{value:.1f} %"
     return f"{value:.2f} %" if 0 < value < 0.95 else f"{value:,.0f} %"
+
+
+def steps(count: float) -> str:
+    """So many time steps: with two digits below ten, whole ones above."""
+    told = f"{count:.2g}" if count < 9.95 else f"{count:,.0f}"
+    return f"{told} time step" + ("" if told == "1" else "s")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from micrornn.inspect.credit import decay, reach, share
+from micrornn.inspect.credit import fitted, half_life, reach, share
 from micrornn.inspect.measure import Measure
 from micrornn.inspect.words import percent
 from micrornn.report.panels import Curve, Heat, Lines, Mark, Panel, Rows
@@ -38,7 +38,8 @@ def panels(measure: Measure) -> list[Panel]:
             "Layers",
             ("part", "half-life", "1 % left after", f"kept by num_steps {trained}" if trained else "kept"),
             [_row(part, row, trained) for part, row in zip(parts, profile)],
-            note="Half-life in time steps, fitted over the lags at which more than 1 % is left.",
+            note="Time steps. Half-life: of a line through the logarithm over the lags at which more than 1 % is "
+            "left, 5 at least. Kept: credit of pairs in one window.",
         ),
     ]  # fmt: skip
 
@@ -51,8 +52,7 @@ def _trained(measure: Measure) -> int:
 def _row(part: str, profile: np.ndarray, trained: int) -> tuple[str, ...]:
     if not np.isfinite(profile).all() or not profile.any():
         return part, "-", "-", "-"
-    far, last = reach(profile), len(profile) // 2
-    factor = decay(profile, last if far is None else min(last, max(far, 2)))
-    half = f"{np.log(0.5) / np.log(factor):,.1f}" if factor < 1 else "none: it does not fade"
+    far, half = reach(profile), float(half_life(fitted(profile)[0]))
+    told = f"{half:,.1f}" if half <= 2 * len(profile) else "hardly fades"
     kept = percent(share(profile, trained)) if trained else "-"
-    return part, half, f"more than {len(profile) - 1}" if far is None else f"{far}", kept
+    return part, told, f"more than {len(profile) - 1}" if far is None else f"{far}", kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from micrornn.inspect.jacobian import EXACT_SIZE, SVD_SIZE
 from micrornn.inspect.measure import Measure
 from micrornn.inspect.words import number
 from micrornn.report.panels import Curve, Lines, Mark, Panel, Rows
@@ -25,6 +26,10 @@ def panels(measure: Measure) -> list[Panel]:
     smallest = [Curve(layers[n], t[computed], measure["smallest"][n][computed]) for n in places]
     order, exponents = np.array(measure.axes["exponent"].places), measure["exponents"]
     values = np.array(measure.axes["value"].places)
+    whole = measure.subject.get("all_singular_values", True)
+    part = "" if whole else f"Of one lane, at {computed.sum()} time steps: layers of more than {EXACT_SIZE} units."
+    if not whole and not computed.any():
+        part = f"The largest {len(values)} alone: a state of more than {SVD_SIZE:,} numbers."
     return [
         Lines(
             "How much a product of Jacobians stretches", "lag in time steps", "norm",
@@ -37,12 +42,13 @@ def panels(measure: Measure) -> list[Panel]:
             "Largest singular value along the sequence", "time step", "singular value", largest,
             note="How much one time step stretches at most. Of an LSTM the state is (h, c).",
         ),
-        *([Lines("Smallest singular value along the sequence", "time step", "singular value", smallest, log_y=True)]
+        *([Lines("Smallest singular value along the sequence", "time step", "singular value", smallest, log_y=True,
+                 note=part)]
           if computed.any() else []),
         Lines(
             "Singular values of one Jacobian", "number", "singular value",
             [Curve(layers[n], values, measure["spectrum"][n]) for n in places], log_y=True,
-            note="From the largest down; medians over time steps.",
+            note=f"From the largest down; medians over time steps. {part}".rstrip(),
         ),
         Lines(
             "Lyapunov exponents", "number", "nats per time step",
@@ -59,7 +65,8 @@ def panels(measure: Measure) -> list[Panel]:
                 ]
                 for n in places
             ],
-            note="exponent in nats per time step; half-life in time steps, of what fades slowest.",
+            note="Exponent in nats per time step, with its standard error; half-life in time steps, of what fades "
+            "slowest. It cannot be told where less than e^3 is lost over all time steps that count.",
         ),
     ]  # fmt: skip
 
@@ -71,7 +78,7 @@ def _band(middle: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _time(half_life: float) -> str:
-    return number(half_life) if np.isfinite(half_life) else "never"
+    return number(half_life) if np.isfinite(half_life) else "cannot be told"
 
 
 def _dimension(value: float, exponents: int) -> str:

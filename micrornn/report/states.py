@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from micrornn.inspect.flow import TANH_GATES
-from micrornn.inspect.flow_verdicts import KEEPS
 from micrornn.inspect.measure import Measure
+from micrornn.inspect.saturated import KEEPS, TANH_GATES
 from micrornn.inspect.states import best_of
 from micrornn.inspect.words import percent
 from micrornn.report.panels import Coloured, Heat, Panel, Rows, Slides

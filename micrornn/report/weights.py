@@ -31,6 +31,10 @@ def panels(measure: Measure) -> list[Panel]:
         (name, f"{total:.3g}", percent(share))
         for name, total, share in zip(names, measure["total"], measure["coherence"])
     ]
-    note = "Left: the gradient's norm as a share of the sum of its time steps' norms; the rest cancels."
-    found.append(Rows("Gradients", ("weight", "norm", "left"), rows, note=note))
+    chance = percent(1 / np.sqrt(len(times)))
+    note = (
+        "Not cancelled: the gradient's norm as a share of the sum of its time steps' norms. If they pointed in random "
+        f"directions it would be {chance}; 100 % if all pointed the same way."
+    )
+    found.append(Rows("Gradients", ("weight", "norm", "not cancelled"), rows, note=note))
     return found

@@ -1,0 +1,60 @@
+"""Gates at their ends, where their slope is small.
+
+ends, saturation      where those begin; which share of a gate's values lies there
+shares_of, stuck_of   of every gate of a layer; the most of any gate in which that is no good
+forgets               which part of its state a time step forgets
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from micrornn.inspect.recorded import by_gate, gate_names
+from micrornn.inspect.sweep import Layer
+
+# Where a gate counts as saturated. A sigmoid below 0.1 or above 0.9, as in Karpathy, Johnson, Fei-Fei (2015,
+# arXiv:1506.02078, section 4.2). tanh beyond 0.95, where its slope is less than a tenth of the largest.
+SIGMOID, TANH = (0.1, 0.9), (-0.95, 0.95)
+TANH_GATES = ("g", "n", "a")  # candidates, and what an RNN makes of its one; the other gates are sigmoids
+KEEPS = {"f", "z"}  # gates that keep the state where they are open
+
+
+def ends(gate: str) -> tuple[float, float]:
+    """Below and above which of its values a gate is saturated."""
+    return TANH if gate in TANH_GATES else SIGMOID
+
+
+def saturation(values: np.ndarray, gate: str) -> tuple[np.ndarray, np.ndarray]:
+    """Which shares of a gate's values (T, B, H) lie at its lower and at its upper end, each (T,)."""
+    bottom, top = ends(gate)
+    return (values < bottom).mean(axis=(1, 2)), (values > top).mean(axis=(1, 2))
+
+
+def shares_of(layer: Layer) -> dict[str, np.ndarray]:
+    """low, high (gates, T): `saturation` of each gate, averaged over lanes and units. A relu has no such ends."""
+    values, names = by_gate(layer), gate_names(layer)
+    if layer.saved.get("relu"):
+        return {"low": np.zeros((1, len(values))), "high": np.zeros((1, len(values)))}
+    pairs = [saturation(values[:, :, n], name) for n, name in enumerate(names)]
+    return {"low": np.stack([low for low, _ in pairs]), "high": np.stack([high for _, high in pairs])}
+
+
+def no_good(gates: Sequence[str], low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """The share of values (..., gate) that are saturated where that is no good: a forget gate (z in the GRU) that is
+    open does not count, for that is how a state is kept."""
+    share: np.ndarray = low + np.where([gate in KEEPS for gate in gates], 0, high)
+    return share
+
+
+def stuck_of(layer: Layer) -> float:
+    """The largest share of values, of any gate, that are saturated where that is no good."""
+    low, high = (shares_of(layer)[end].mean(axis=1) for end in ("low", "high"))
+    return float(no_good(gate_names(layer), low, high).max())
+
+
+def forgets(layer: Layer) -> float:
+    """Which part of its state a time step forgets: the mean of 1 - f, of a GRU 1 - z; NaN of a cell without such."""
+    names = [n for n, gate in enumerate(gate_names(layer)) if gate in KEEPS]
+    return float(1 - by_gate(layer)[:, :, names].mean(dtype=np.float64)) if names else np.nan
