@@ -157,3 +157,13 @@ class Schedule:
 
     def __call__(self, update: int) -> float:
         return math.prod(function(update, self.num_updates, numbers) for function, numbers in self.parts)
+
+    @property
+    def warmup(self) -> float:
+        """The updates of its warm-up; 0 if it has none."""
+        return max((numbers[0] for part, numbers in self.parts if part is SCHEDULES["warmup"][0]), default=0)
+
+    def with_warmup(self, updates: int) -> str:
+        """The same in words, with a warm-up of so many updates where it has one."""
+        parts = (f"warmup:{updates}" if part.startswith("warmup:") else part for part in self.text.split("+"))
+        return "+".join(parts)

@@ -87,7 +87,7 @@ class Training:
         self.divergence = Divergence(self.model)
         self.optimizer = Optimizer(self.model.flat, config.optimizer)
         self.windows = Windows(self.lanes, carried=config.state == "carried")
-        self.num_updates = self._num_updates()
+        self.num_updates = last_update(config, self.lanes.num_windows)
         self.schedule = Schedule(config.schedule, self.num_updates)
         self.updates, self.seconds = 0, 0.0
         self.warm = False  # the first update of a process compiles kernels: that is no time of training
@@ -100,10 +100,10 @@ class Training:
             raise ConfigError("--patience counts validations, and --val-fraction 0 leaves nothing to validate on")
         self.history: list[dict[str, Any]] = []  # the reports of the updates at which there was a validation
 
-    def _num_updates(self) -> int | None:
-        """Where the run ends by itself, if it is known beforehand."""
-        ends = [self.config.num_updates, math.ceil(self.config.epochs * self.lanes.num_windows)]
-        return min((end for end in ends if end), default=None)
+    def reschedule(self, schedule: str) -> None:
+        """From now on, another schedule of the learning rate."""
+        self.config = dataclasses.replace(self.config, schedule=schedule)
+        self.schedule = Schedule(schedule, self.num_updates)
 
     def watch(self, every: int) -> None:
         """From now on, show at the first update and at every so many how the gradient went back, as the setting
@@ -213,8 +213,8 @@ class Training:
         meta = check_meta(meta)
         if meta["text"] != self.tokens.fingerprint:
             raise CheckpointError(
-                f"{why_other(self.vocab, meta)}, so it cannot be resumed to the bit; give the same files, or start a "
-                "new run"
+                f"{why_other(self.vocab, meta)}, so it cannot be resumed to the bit; "
+                "give the same text (--resume RUN FILES), or start a new run"
             )
         self._require_fitting(arrays, meta, LIMITS + PLACE + SEEN + (MENDS if diverged else ()))
         load_parameters(self.model, arrays)
@@ -269,6 +269,12 @@ class Training:
     def gave_up(self) -> bool:
         """Whether so many validations in a row were no better that it ends for that."""
         return 0 < self.config.patience <= self.stale
+
+
+def last_update(config: Config, num_windows: int) -> int | None:
+    """Where a run over so many windows ends by itself, if it is known beforehand."""
+    ends = [config.num_updates, math.ceil(config.epochs * num_windows)]
+    return min((end for end in ends if end), default=None)
 
 
 def run(training: Training, folder: RunFolder | None = None,

@@ -47,6 +47,7 @@ HOUSE = (
     "divergence",
     "keeping",
     "train",
+    "resume",
     "advise",
     "checks",
     "warmup",

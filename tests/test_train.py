@@ -127,7 +127,7 @@ def test_another_model_or_text_is_refused(tokens, tmp_path):
         Training(config(), tokens).restore(lacking, meta)
     (tmp_path / "other.txt").write_text(TEXT.replace("green", "brown"))
     other = tokenize([tmp_path / "other.txt"], "char", tmp_path)
-    with pytest.raises(CheckpointError, match="the text has changed"):
+    with pytest.raises(CheckpointError, match="text of this run has changed"):
         Training(config(), other).restore(arrays, meta)
 
 

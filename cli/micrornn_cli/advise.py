@@ -20,7 +20,7 @@ NO_MATTER = ("num_updates", "epochs", "max_minutes", "val_every", "watch_gradien
 
 
 @click.command(short_help="Which batch_size, num_steps and learning rate?")
-@click.argument("files", nargs=-1, type=click.Path(), metavar="[RUN | FILES]...")
+@click.argument("files", nargs=-1, type=click.Path(readable=False), metavar="[RUN | FILES]...")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), metavar="X", default=2.0, show_default=True,
               help="To measure for, at most.")  # fmt: skip
 @click.option("--bias", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="X", default=0.1,
@@ -101,21 +101,14 @@ def _of_files(files: Sequence[str], given: dict[str, Any], quiet: bool) -> _Job:
 
 def _of_run(path: str, last: bool, quiet: bool) -> _Job:
     from micrornn.advise import Point
-    from micrornn.checkpoint import RunFolder
-    from micrornn.errors import CheckpointError, DataError
+    from micrornn.errors import DataError
     from micrornn.evaluate import require_finite
-    from micrornn.runs import load_run
+    from micrornn.runs import load_run, own_files
 
     _refuse_settings()
     model, _, meta = load_run(path, "last" if last else "best")
     folder = Path(meta["path"]).parent
-    try:
-        files = RunFolder.open(folder).config.get("files", [])
-    except CheckpointError:
-        raise CheckpointError(
-            f"{path}: there is no config.toml beside it that says what text it learned from"
-        ) from None
-    tokens = _tokens(files, model.config, quiet)
+    tokens = _read(own_files(folder), model.config, quiet)
     if tokens.fingerprint != meta.get("text"):
         raise DataError(f"{path}: the text of this run has changed since; give FILES instead")
     model.train(False)
@@ -135,12 +128,17 @@ def _refuse_settings() -> None:
 
 
 def _tokens(files: Sequence[str], config: Any, quiet: bool) -> Any:
+    from micrornn import data
+
+    return _read(data.find(files) if files else data.stdlib_sources(), config, quiet)
+
+
+def _read(paths: Sequence[Path], config: Any, quiet: bool) -> Any:
     from micrornn import data, device, kernels
     from micrornn_cli.waiting import progress
 
     device.require(config.device)
     kernels.set_threads(config.threads or device.default_threads())
-    paths = data.find(files) if files else data.stdlib_sources()
     with progress("reading the text", quiet) as tell:
         return data.tokenize(paths, config.level, max_size=config.vocab_limit, progress=tell)
 

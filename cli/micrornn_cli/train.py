@@ -21,21 +21,25 @@ TASKS = ("text",)
 
 
 @click.command(short_help="Train a recurrent network on text.")
-@click.argument("files", nargs=-1, type=click.Path(), metavar="[text] [FILES]...")
+@click.argument("files", nargs=-1, type=click.Path(readable=False), metavar="[text] [FILES]...")
 @settings
 @click.option(
-    "--out", type=click.Path(), metavar="FOLDER", envvar="MICRORNN_OUT", help="Where the run goes.  [runs/TIME-CELL]"
+    "--out",
+    type=click.Path(readable=False),
+    metavar="FOLDER",
+    envvar="MICRORNN_OUT",
+    help="Where the run goes.  [runs/TIME-CELL]",
 )
 @click.option(
     "--resume",
-    type=click.Path(),
+    type=click.Path(readable=False),
     metavar="RUN",
-    help="Go on with this run where it stopped; only its limits may change.",
+    help="Go on with this run where it stopped; only its limits may change. FILES: where its text lies now.",
 )
 @click.option(
     "--config",
     "config_file",
-    type=click.Path(),
+    type=click.Path(readable=False),
     metavar="FILE",
     help="Settings from a TOML file, such as a run's config.toml.",
 )
@@ -67,13 +71,13 @@ def train(files: tuple[str, ...], out: str | None, resume: str | None, config_fi
         given, from_file = with_shape(given, from_file)
         config = resolve(given, from_file, "the settings")
         job = _Job.new(config, files, out, as_json)
+        job.scheduled = given["schedule"] is not None or "schedule" in from_file
     else:
         typed = _typed()  # MICRORNN_* variables are for new runs: this one has its settings
         given = {name: value for name, value in given.items() if name in typed}
-        if files or config_file or "out" in typed:
-            raise click.UsageError(
-                "--resume goes on with a run's own text and settings; give no FILES, --config or --out"
-            )
+        if config_file or "out" in typed:
+            raise click.UsageError("--resume goes on with a run's own settings; give no --config or --out")
+        job.moved, job.files = bool(files), _absolute(files) if files else job.files
         job.change_limits(given)
     job.go()
 
@@ -84,28 +88,50 @@ class _Job:
     def __init__(self, resume: str | None, as_json: bool):
         from micrornn.checkpoint import RunFolder
         from micrornn.config import Config
+        from micrornn.errors import CheckpointError, ConfigError, named
 
         self.as_json = as_json
         self.out: str | None = None
         self.mended: dict[str, Any] = {}  # what is changed in a run that diverged, as it was
         self.folder: Any = None  # a RunFolder, once the text is known to be usable
+        self.moved = False  # whether FILES say where the text of a resumed run lies now
+        self.scheduled = True  # whether the schedule was chosen, or is the usual one
         if resume is not None:
             self.folder = RunFolder.open(resume)
             self.folder.lock()
-            values = dict(self.folder.config)
-            values.pop("task", None)
-            self.files = tuple(values.pop("files", ()))
+            self.files = tuple(self.folder.files or ())
+            values = {name: value for name, value in self.folder.config.items() if name not in ("task", "files")}
             if "watch_gradients" not in values:  # a run of before that was a setting: it goes on being watched
                 values["watch_gradients"] = next((row.get("every", 0) for row in self.folder.gradients.read()[-1:]), 0)
-            self.config = Config.from_dict(values, f"{resume}/config.toml")
+            where = named(self.folder.path / "config.toml")
+            try:
+                self.config = Config.from_dict(values, where)
+            except ConfigError as error:
+                told = str(error)
+                raise CheckpointError(told if where in told else f"{where}: {told}") from None
 
     @classmethod
     def new(cls, config: Any, files: tuple[str, ...], out: str | None, as_json: bool) -> _Job:
         job = cls(None, as_json)
         job.config, job.out = config.limits(), out
-        # a run must be resumable from any folder
-        job.files = tuple(os.path.abspath(os.path.expanduser(file)) for file in files)
+        job.files = _absolute(files)
         return job
+
+    def _paths(self) -> Any:
+        """The files of the text. A run that is resumed has its own, unless it is said where they lie now."""
+        from micrornn import data
+        from micrornn.errors import CheckpointError, DataError
+        from micrornn.printable import shell_word
+        from micrornn.runs import own_files
+        from micrornn_cli.console import program
+
+        if self.folder is None or self.moved:
+            return data.find(self.files) if self.files else data.stdlib_sources()
+        try:
+            return own_files(self.folder.path)
+        except (CheckpointError, DataError) as error:
+            where = shell_word(str(self.folder.path))
+            raise type(error)(f"{error}\n  If it lies elsewhere: {program()} train --resume {where} FILES") from None
 
     def change_limits(self, given: dict[str, Any]) -> None:
         """A resumed run may go on for longer, and elsewhere; all else stays, or it would be another run."""
@@ -135,11 +161,13 @@ class _Job:
     def go(self) -> None:
         from micrornn import data, device, kernels
         from micrornn.checkpoint import RunFolder, default_run_path
+        from micrornn.resume import fit_warmup, resume
         from micrornn.startfrom import start_from
         from micrornn.train import Training
+        from micrornn_cli.console import err
 
         device.require(self.config.device)
-        paths = data.find(self.files) if self.files else data.stdlib_sources()
+        paths = self._paths()
         with progress("reading the text", quiet=self.as_json) as tell:
             tokens = data.tokenize(paths, self.config.level, max_size=self.config.vocab_limit, progress=tell)
         # the number itself is kept: with another one a resumed run would not be the same to the bit
@@ -147,22 +175,24 @@ class _Job:
         kernels.set_threads(self.config.threads)
         training = Training(self.config, tokens)
         resumed = self.folder is not None
-        snapshot = self.folder.load_last() if resumed else None
+        notes = resume(training, self.folder) if resumed else fit_warmup(training, self.scheduled)
+        if resumed and self.moved:
+            notes.insert(0, "its text is read from FILES from now on, as its config.toml says")
+        self.config = training.config
         started = None
-        if snapshot is None and self.config.init_from:
+        if not (resumed and self.folder.has_checkpoint) and self.config.init_from:
             started = start_from(training.model, training.vocab, self.config.init_from)
         if self.folder is None:
             self.folder = RunFolder.create(self.out or default_run_path(self.config.cell), self._settings())
         else:
-            if snapshot is not None:
-                arrays, meta = snapshot
-                training.restore(arrays, meta, diverged=self.folder.has_diverged)
             if self.folder.has_diverged:  # until both files have the new settings they may differ
                 self.folder.save(*training.snapshot(), best=False)
             self.folder.write_config(self._settings())  # the limits may be others now
             self.folder.set_diverged(None)
         try:
             self._announce(training, len(paths), resumed, started)
+            for note in notes:
+                err.print(f"Note: {note}.", soft_wrap=True, highlight=False, markup=False)
             stopped = self._run(training)
         finally:
             self.folder.close()
@@ -217,6 +247,11 @@ class _Job:
             conclude(training, bool(self.files), where, again, stopped)
         if stopped:
             raise SystemExit(int(Exit.INTERRUPTED))
+
+
+def _absolute(files: tuple[str, ...]) -> tuple[str, ...]:
+    """A run must be resumable from any folder."""
+    return tuple(os.path.abspath(os.path.expanduser(file)) for file in files)
 
 
 def _typed() -> set[str]:

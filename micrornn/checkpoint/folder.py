@@ -83,7 +83,10 @@ class RunFolder:
                     path, check_table(load(last)[1], {"config": Rule(dict)}, str(last), CheckpointError)["config"]
                 )
             what = "not a run folder, no config.toml in it" if os.path.lexists(path) else "no such folder"
-            raise CheckpointError(f"{named(path)}: {what}.\nGive the folder that a run was written to.") from None
+            advice = "Give the folder that a run was written to"
+            if os.path.isfile(path):
+                what, advice = "a file, not a run folder", f"Give the folder it lies in: {shell_word(str(path.parent))}"
+            raise CheckpointError(f"{named(path)}: {what}.\n{advice}.") from None
         except (OSError, ValueError):
             pass  # read_file says why
         try:
@@ -109,11 +112,14 @@ class RunFolder:
 
     @property
     def has_checkpoint(self) -> bool:
-        return os.path.lexists(self.last)  # a folder in its place is no run that saved nothing
+        return os.path.lexists(self.last) or os.path.lexists(self.best)  # whatever it is: it was not new
 
     def load_last(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """(arrays, meta) of last.ckpt; None where the run saved nothing yet, and starts at update 0."""
-        return load(self.last) if self.has_checkpoint else None
+        """(arrays, meta) of last.ckpt, or, if it is gone, of best.ckpt; None where the run saved nothing yet, and
+        starts at update 0."""
+        if not self.has_checkpoint:
+            return None
+        return load(self.last if os.path.lexists(self.last) else self.best)
 
     def save(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], best: bool,
              keep: bool = False) -> None:  # fmt: skip

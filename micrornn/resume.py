@@ -1,0 +1,87 @@
+"""Beginning a run and going on with it: from what, and what is not as one would think, told in words.
+
+resume          restore a Training from a run folder; what is to be told of it
+fit_warmup      a warm-up that suits the length of a run
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+
+from micrornn.checkpoint import RunFolder
+from micrornn.config import Config
+from micrornn.optim import Schedule
+from micrornn.snapshot import settings_of
+from micrornn.train import LIMITS, Training, last_update
+
+
+def resume(training: Training, folder: RunFolder) -> list[str]:
+    """Go on where the run in a folder was left, from best.ckpt if last.ckpt is gone; nothing is done where it has saved
+    nothing. What to tell, a sentence each: what is lost, and what other limits do. Errors as in Training.restore."""
+    snapshot = folder.load_last()
+    if snapshot is None:
+        return []
+    arrays, meta = snapshot
+    training.restore(arrays, meta, diverged=folder.has_diverged)
+    told = [*_lost(training, folder), *_changed(settings_of(meta)[0], training), *_over(training)]
+    return told + (fit_warmup(training, chosen=True) if training.updates < training.schedule.warmup else [])
+
+
+def _lost(training: Training, folder: RunFolder) -> Iterator[str]:
+    if not os.path.lexists(folder.last):
+        yield f"last.ckpt is gone: it goes on from best.ckpt, which is of update {training.updates:,}"
+    elif training.best_val_loss is not None and not os.path.lexists(folder.best):
+        training.best_val_loss = None
+        yield "best.ckpt is gone: the next validation writes a new one, be it better or not"
+
+
+def _changed(before: Config, training: Training) -> Iterator[str]:
+    """What other settings than those of the checkpoint do."""
+    config, update = training.config, training.updates
+    old, new = Schedule(before.schedule, last_update(before, training.lanes.num_windows)), training.schedule
+    if (before.lr, before.schedule) == (config.lr, config.schedule) and not math.isclose(
+        old(update), new(update), rel_tol=0.01
+    ):
+        last, now = config.lr * old(max(update - 1, 0)), config.lr * new(update)
+        ends = "has no end that is known" if new.num_updates is None else f"ends at update {new.num_updates:,}"
+        was = "" if old.num_updates is None else f", not at {old.num_updates:,}"
+        way = "rises again" if now > last else "falls at once"
+        yield f"the learning rate {way}, from {last:.2g} to {now:.2g}: its schedule now {ends}{was}"
+    for name in LIMITS:
+        limit = getattr(before, name)
+        if limit and not getattr(config, name):
+            yield f"it no longer ends by --{name.replace('_', '-')} {limit:g}"
+    if before.device != config.device:
+        yield f"on {config.device} in place of {before.device}: from here on the same to rounding, not to the bit"
+
+
+def _over(training: Training) -> Iterator[str]:
+    """Why there is nothing left to do, if there is nothing."""
+    if training.pending is not None or not training.done():
+        return
+    ends, update = training.num_updates, training.updates
+    if ends is not None and update >= ends:
+        how = "reached" if update == ends else "passed"
+        yield f"the limit of {ends:,} updates is {how}: it is at update {update:,}"
+    elif training.config.max_minutes and training.seconds >= 60 * training.config.max_minutes:
+        minutes = f"{training.config.max_minutes:g} minutes"
+        yield f"the limit of {minutes} is passed: it has trained for {training.seconds / 60:.1f}, {update:,} updates"
+
+
+def fit_warmup(training: Training, chosen: bool) -> list[str]:
+    """Shorten the warm-up of a run to a tenth of its updates, where it is longer and was not `chosen`; a chosen one
+    that is longer than the whole run stays. What to tell."""
+    schedule, ends = training.schedule, training.num_updates
+    if ends is None or schedule.warmup <= (ends if chosen else ends // 10):
+        return []
+    if chosen:
+        most = training.config.lr * schedule(ends - 1)
+        return [
+            f"the warm-up of {schedule.warmup:,g} updates is longer than this run of {ends:,}: the learning rate gets "
+            f"no further than {most:.2g}"
+        ]
+    short = max(1, ends // 10)
+    training.reschedule(schedule.with_warmup(short))
+    return [f"a warm-up of {short:,} updates in place of {schedule.warmup:,g}, as this run has {ends:,} (--schedule)"]
