@@ -79,11 +79,11 @@ class Unseen:
         """What the vocabulary has in place of the first, as far as can be told."""
         assert self.first is not None
         there, first = set(self.tokens), self.first
-        for form, name in (("NFD", "decomposed letters"), ("NFC", "composed letters")):
-            other = unicodedata.normalize(form, first)
+        composed, decomposed = unicodedata.normalize("NFC", first), unicodedata.normalize("NFD", first)
+        for other, form in ((decomposed, "NFD (decomposed letters)"), (composed, "NFC (composed letters)")):
             if other != first and (set(other) if self.kind == "char" else {other}) <= there:
                 shown = " + ".join(f"{c!r} (U+{ord(c):04X})" for c in other) if self.kind == "char" else other
-                return f"the vocabulary has it as {shown}: normalise this text to {form} ({name})"
+                return f"the vocabulary has it as {shown}: normalise this text to {form}"
         if self.kind == "char" and any(unicodedata.normalize("NFD", token)[1:] == first for token in there):
             return "the vocabulary has letters that are composed with it: normalise this text to NFC"
         for alike in _alike(first):

@@ -232,8 +232,8 @@ class Encoder:
     def _char(self, text: str) -> np.ndarray:
         ids = self.vocab._table[_code_points(text)]
         unseen = ids == self.vocab._otherwise
-        if self.vocab.unknown is not None and unseen.any() and UNKNOWN["char"] in text:  # it stands for itself
-            unseen &= _code_points(text) != ord(UNKNOWN["char"])
+        if self.vocab.unknown is not None and unseen.any():  # one that stands in the text itself is not unseen
+            unseen &= _code_points(text) != ord(self.vocab.tokens[self.vocab.unknown])
         n = self._count(text, unseen, lambda n: (text[n], n))
         return ids[~unseen] if n and self.unseen == "skip" else ids
 

@@ -166,9 +166,9 @@ class Spacing:
         code = {token: 2 * n for n, token in enumerate(tokens) if token != JOIN}
         code |= {f" {token}": 2 * n + 1 for n, token in enumerate(tokens) if token != JOIN and not token.isspace()}
         # An unknown token where the vocabulary has none, id V, stands as a word does.
-        sides = (np.array([*(token in close for token in tokens), False]) for close in (near, far))
+        before, after = (np.array([*(token in close for token in tokens), False]) for close in (near, far))
         space, join = (code.get(SPACE, -2) // 2, tokens.index(JOIN) if JOIN in tokens else -1)
-        return cls(tokens, *sides, code, space, join)
+        return cls(tokens, before, after, code, space, join)
 
     def unseen(self, pieces: Sequence[str]) -> np.ndarray:
         """bool (pieces,): which are no tokens."""
@@ -182,7 +182,7 @@ class Spacing:
         last       the token before the first piece, None at the beginning of a text
         """
         codes = np.fromiter((self._code.get(piece, -1) for piece in pieces), np.int64, len(pieces))
-        for n in np.flatnonzero(codes < 0):
+        for n in np.flatnonzero(codes < 0).tolist():
             codes[n] = 2 * unknown + (len(pieces[n]) > 1 and pieces[n][0] == " ")
         ids, spaced = codes >> 1, (codes & 1).astype(bool)
         previous = np.concatenate([[-1 if last is None else last], ids])[:-1]
