@@ -15,6 +15,7 @@ What follows from the numbers, and why, stands in inspect/advice.py.
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -31,7 +32,7 @@ from micrornn.inspect.cuts import Cuts
 from micrornn.inspect.measure import Measure
 from micrornn.inspect.noise import noise
 from micrornn.inspect.subject import Subject
-from micrornn.inspect.truncation import TOLERABLE, compare
+from micrornn.inspect.truncation_verdict import TOLERABLE
 from micrornn.tasks.text import LanguageModel, memory_needed
 from micrornn.train import Training
 
@@ -151,7 +152,7 @@ class _Parts:
                 cut = Cuts(model, window)
                 for row, k in enumerate(steps):
                     cut.windows(k)
-                    bias[n, row, at], cosine[n, row, at] = (found[0] for found in compare([cut], 1.0)[:2])
+                    bias[n, row, at], cosine[n, row, at] = _compared(cut)
                 if not np.isfinite(bias[n, :, at]).all():
                     raise DivergedError("the gradient is zero, NaN or infinite: there is nothing to measure")
                 self.tell("truncation", n * WINDOWS + at + 1, len(points) * WINDOWS)
@@ -212,3 +213,10 @@ class _Parts:
         """At least four windows, or there is no epoch to speak of; and all in a quarter of the memory."""
         needed, there = memory_needed(self._with(batch_size, num_steps), self.tokens.vocab.size), device.memory()
         return 4 * batch_size * num_steps < len(self.ids) and (not there or 4 * needed < there)
+
+
+def _compared(cut: Cuts) -> tuple[float, float]:
+    """(bias, cosine) of one window's gradient as it is cut now."""
+    off, rest = cut.full - cut.row, float(cut.rest @ cut.rest)
+    full, left = math.sqrt(cut.full @ cut.full + rest), math.sqrt(cut.row @ cut.row + rest)
+    return float(np.linalg.norm(off)) / full, float(cut.full @ cut.row + rest) / full / left

@@ -49,10 +49,10 @@ MEASURES = {
         "micrornn inspect credit runs/... --html credit.html", 4, 200, 8,
     ),
     "truncation": What(
-        "What windows of K time steps cut off the gradient, for every K.",
-        """For every K, how far the gradient of windows of K time steps is from the one over all --seq-len time steps:
-        relative bias and cosine, with their spread over windows.""",
-        "micrornn inspect truncation runs/... --save truncation.png", 4, 200, 8,
+        "What windows of K time steps cut off the gradient, for many K.",
+        """For many K, how far the mean gradient of windows of K time steps is from the one over all --seq-len time
+        steps: its bias, without the noise that averages out, with two standard errors; and its cosine.""",
+        "micrornn inspect truncation runs/... --save truncation.png", 8, 192, 64,
     ),
     "jacobian": What(
         "Does a time step stretch or shrink? Singular values and Lyapunov exponents.",

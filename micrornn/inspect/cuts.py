@@ -25,7 +25,8 @@ class Cuts:
               no truncation changes them
     """
 
-    def __init__(self, model: LanguageModel, window: Window):
+    def __init__(self, model: LanguageModel, window: Window, scratch: Scratch | None = None):
+        """scratch: arrays to work in, which several windows may share one after the other."""
         self.model, self.ids = model, np.array(window.inputs, np.int32)
         inside = {f"rnn.{name}" for name in model.rnn.weights} | {"embedding.weight"}
         above = [p for name, p in model.flat.parameters.items() if name not in inside]
@@ -33,7 +34,7 @@ class Cuts:
         self.above = {p.name: gradient for p, gradient in zip(above, gradients)}
         self.rest = np.concatenate([gradient.reshape(-1) for gradient in gradients])
         self.layers = [level[0] for level in reversed(levels)]  # the top one first
-        self.k, self.scratch = kernels.of(self.dy), Scratch(self.dy.dtype)
+        self.k, self.scratch = kernels.of(self.dy), scratch or Scratch(self.dy.dtype)
         self.products = [_Products(layer) for layer in self.layers]
         sizes = [product.size for product in self.products]
         self.row = np.zeros(sum(sizes) + model.embedding.weight.data.size, self.dy.dtype)

@@ -33,7 +33,7 @@ KINDS = {
     "saturated": "gates are stuck at 0 or 1, tanh at -1 or 1",
     "dead": "units that never move",
     "uneven": "a few time steps give most of a weight's gradient",
-    "biased": "truncation bends the gradient more than its noise does",
+    "biased": "truncation bends the mean gradient too much",
     "noisy": "the gradient of one batch is mostly noise",
     "nonfinite": "a value or a gradient is NaN or infinite",
     "unsure": "too little was measured to say",

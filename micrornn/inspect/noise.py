@@ -35,7 +35,7 @@ import numpy as np
 from micrornn.errors import ConfigError
 from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict
 from micrornn.inspect.recorded import record
-from micrornn.inspect.subject import Window
+from micrornn.inspect.subject import Window, piece_of
 from micrornn.inspect.words import number, percent
 from micrornn.runs import Progress
 from micrornn.tape import Tensor
@@ -149,7 +149,7 @@ def noise(model: Any, windows: Iterable[Window], progress: Progress | None = Non
     for m, window in enumerate(windows):
         block = m * blocks // len(windows)
         for start in range(0, width, lanes):
-            gradient = _gradient(model, parameters, _cut(window, slice(start, start + lanes)))
+            gradient = _gradient(model, parameters, piece_of(window, slice(start, start + lanes)))
             sums[block] += gradient
             squares[block] += np.square(gradient, dtype=np.float64).sum()
             counts[block] += 1
@@ -161,14 +161,6 @@ def noise(model: Any, windows: Iterable[Window], progress: Progress | None = Non
             progress(m + 1, len(windows))
     about = about | {"windows": len(windows), "seq_len": seq_len, "lanes": width, "in_training": batch_size}
     return _measure(estimate(sums, squares, counts, lanes), batch_size, len(windows) * width, seq_len, about)
-
-
-def _cut(window: Window, lanes: slice) -> Window:
-    state = None
-    if window.state is not None:
-        state = tuple(Tensor(part.data[:, lanes].copy()) for part in window.state)
-    inputs, targets = (np.ascontiguousarray(ids[:, lanes]) for ids in (window.inputs, window.targets))
-    return Window(inputs, targets, state)
 
 
 def _gradient(model: Any, parameters: Sequence[Tensor], window: Window) -> np.ndarray:

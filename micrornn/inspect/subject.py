@@ -23,6 +23,7 @@ from micrornn.errors import CheckpointError, ConfigError, DataError
 from micrornn.evaluate import encode_files
 from micrornn.inspect.learned import learned
 from micrornn.inspect.measure import Learned
+from micrornn.optim import Schedule
 from micrornn.parameters import Module
 from micrornn.recurrent import Recurrent
 from micrornn.runs import Progress, load_run, own_text
@@ -40,6 +41,15 @@ class Window:
     inputs: np.ndarray
     targets: np.ndarray
     state: tuple[Tensor, ...] | None
+
+
+def piece_of(window: Window, lanes: slice, steps: slice = slice(None)) -> Window:
+    """Some lanes of a window, and of its time steps from the first on."""
+    state = None
+    if window.state is not None:
+        state = tuple(Tensor(part.data[:, lanes].copy()) for part in window.state)
+    inputs, targets = (np.ascontiguousarray(ids[steps, lanes]) for ids in (window.inputs, window.targets))
+    return Window(inputs, targets, state)
 
 
 @dataclass(frozen=True)
@@ -100,10 +110,22 @@ class Subject:
         names = ("cell", "num_layers", "hidden_size", "batch_size", "num_steps")
         return {
             "run": self.run, "checkpoint": self.meta["path"], "updates": self.meta["updates"], "text": self.text,
-            "trained": {name: getattr(config, name) for name in names},
+            "trained": {name: getattr(config, name) for name in names}, "lr_left": lr_left(self.meta),
             "learned": None if self.learned is None else dataclasses.asdict(self.learned),
             "carried": None if self.carried is None else self.carried.to_dict(),
         } | more  # fmt: skip
+
+
+def lr_left(meta: Mapping[str, Any]) -> float:
+    """How much of the learning rate its schedule had left at a checkpoint, from its meta: 1 until it falls. That a
+    warm-up was still raising it is no fall."""
+    config, history, updates = meta["config"], meta.get("history") or (), max(1, meta["updates"])
+    schedule = Schedule(config["schedule"], config["num_updates"] or None)
+    left = schedule(updates - 1)
+    if history:  # what it really was at the last validation, also where epochs or a resumed run set its end
+        updates, left = max(1, history[-1]["update"]), history[-1]["lr"] / config["lr"]
+    warm = schedule.warmup
+    return float(min(1.0, left / min(1.0, updates / warm) if warm else left))
 
 
 def open_subject(run: str, text: Sequence[str] = (), which: str = "best",

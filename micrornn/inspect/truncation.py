@@ -1,6 +1,6 @@
 """Truncation: what is left of the gradient when it goes back no more than K time steps, against all of it.
 
-    truncation    bias and cosine for every K, noise beside them, a bound, and what the run's own num_steps costs
+    truncation    bias and cosine for many K, what the run's own num_steps costs, noise beside it, a bound
     bound         what Aicher, Foti and Fox derive from the decay of the gradient
 
 g is the gradient of the mean loss over a window of T time steps, all the way back to its beginning; the state that
@@ -12,97 +12,124 @@ the window starts with counts as given. g_K truncates it, in one of two ways:
                L_s if s - t < K, since paths only lead back in time: g_K is a sum over lags, and one sweep over all
                losses (inspect/sweep.py) gives it for every K
 
-    bias = || g_K - g || / || g ||,      cosine = g_K . g / (|| g_K || || g ||),      over all parameters
+    bias = || E g_K - E g || / || E g ||,      cosine = E g_K . E g / (|| E g_K || || E g ||),      over all parameters
 
-At K = T both are g. So T must be well above the K that is asked about: no g here knows more than T time steps.
+E is the mean over the text. It is the mean gradient that training follows: what differs from one piece of text to the
+next averages out over updates, and is kept out of the bias (inspect/bias.py). At K = T both gradients are the same. So
+T must be well above the K that is asked about: no g here knows more than T time steps.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from micrornn.errors import DataError
+from micrornn.inspect.bias import BLOCKS, Bias, measure, pieces
 from micrornn.inspect.cuts import Cuts
-from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict
-from micrornn.inspect.subject import Window
-from micrornn.inspect.words import percent
+from micrornn.inspect.measure import Array, Axis, Measure
+from micrornn.inspect.noise import noise
+from micrornn.inspect.subject import Window, piece_of
+from micrornn.inspect.truncation_verdict import Found, judge, numbers_of
 from micrornn.tasks.text import LanguageModel
 
 WAYS = ("windows", "back")
-TOLERABLE, SMALL = 0.1, 0.05  # biases
+PIECE = 16  # lanes of a piece of text, at most
+# `back` takes T / 2 backward passes, so it reads one lane of so many.
+OF_LANES = 8
+
+
+def grid(seq_len: int, *more: int) -> list[int]:
+    """The K that are looked at: 1, 2, 3, 4, 6, 8, 12, ... up to T / 2, and `more`."""
+    usual = [digit * 2**n // 2 for n in range(32) for digit in (2, 3)]
+    return sorted({k for k in (*usual, *more) if 1 <= k <= seq_len // 2} or {1})
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a gradient that is not finite gets a verdict, not a warning
 def truncation(model: LanguageModel, windows: Sequence[Window], progress: Callable[[int, int], None] | None = None,
                **about: Any) -> Measure:  # fmt: skip
-    """Bias and cosine of g_K for all K = 1 .. T, in both ways.
+    """Bias and cosine of the mean g_K for some K up to T / 2 (`grid`), in both ways.
 
-    windows     as Subject.windows gives them, all of one size; from two on they tell noise
-    progress    progress(done, total) hears of each K of either way
-    about       what the Measure tells of its subject
+    windows     as Subject.windows gives them, all of one size; three lanes in all at least, some hundred are good
+    progress    progress(done, total) hears of each piece of text in either way
+    about       what the Measure tells of its subject; lr_left, the share of the learning rate that was left, counts
 
-    Arrays: bias, cosine (way, K, window); bias_of_mean (way, K), of the mean gradient of all W windows; bound (K,).
-    Noise is || g_w - mean g || / || mean g ||, root mean square over windows, with W / (W - 1) because the mean is
-    theirs. That of an update of the run follows from it by the number of tokens, as if all were independent. The mean
-    of few windows holds much noise itself, so both are rather too low.
+    Arrays: bias, low, high, cosine (way, K); bound (K,). low and high are two standard errors away.
+    The noise of an update is measured as inspect/noise.py does, on windows of the run's own num_steps.
 
     The model is looked at without dropout. Messages that are clipped (config.clip_message) are refused: ConfigError.
     """
     windows = list(windows)
     if not windows:
         raise DataError("truncation needs at least one window of text")
-    seq_len, batch_size = windows[0].inputs.shape
+    seq_len, lanes = windows[0].inputs.shape
     model, config = model.copy(granularity="sequence"), model.config
     model.train(False)
-    cuts = [Cuts(model, window) for window in windows]
-    mean, noise = _noise(cuts)
-    update = noise * math.sqrt(seq_len * batch_size / (config.batch_size * config.num_steps))
+    ks, width = grid(seq_len, config.num_steps), min(PIECE, max(1, lanes * len(windows) // BLOCKS))
+    whole = pieces(windows, min(width, lanes))
+    few = [piece_of(piece, slice(0, max(1, width // OF_LANES))) for piece in whole]
 
-    bias, cosine = (np.zeros((2, seq_len, len(cuts))) for _ in range(2))
-    bias_of_mean, done = np.zeros((2, seq_len)), 0
-    norms, states = np.zeros(seq_len), []
+    def tell(first: int) -> Callable[[int, int], None] | None:
+        return None if progress is None else lambda done, of: progress(first * of + done, 2 * of)
 
-    def compare_at(way: int, at: int) -> None:
-        nonlocal done
-        bias[way, at], cosine[way, at], bias_of_mean[way, at] = compare(cuts, mean)
-        done += 1
-        if progress is not None:
-            progress(done, 2 * seq_len)
-
-    for lag, found in enumerate(zip(*(cut.by_lag() for cut in cuts))):
-        compare_at(1, lag)
-        norms[lag] = np.mean([norm for norm, _ in found])
-        states.append(np.mean([state for _, state in found], axis=0))
-    for at in range(seq_len):
-        for cut in cuts:
-            cut.windows(at + 1)
-        compare_at(0, at)
-    numbers, verdict = _judge(bias.mean(axis=2), cosine.mean(axis=2), update, config.num_steps, config.batch_size)
-    numbers["noise_of_window"] = Number(noise, "", f"noise of one window, {seq_len * batch_size:,} tokens")
+    sweep = _Back(seq_len)
+    biases = measure(model, whole, ks, tell(0)), measure(model, few, ks, tell(1), cutter=sweep)
+    own = ks.index(config.num_steps) if config.num_steps in ks else None
+    found = Found(
+        ks, seq_len, config.num_steps, config.batch_size, biases[0], biases[1],
+        noise=_noise(model, windows, config.num_steps) if own is not None else (math.nan, math.nan),
+        share=_share(model, whole, config.num_steps) if own is not None else math.nan,
+        lr_left=float(about.get("lr_left", 1.0)),
+    )  # fmt: skip
     return Measure(
         "truncation",
-        {**about, "seq_len": seq_len, "windows": len(cuts), "lanes": batch_size},
+        {**about, "seq_len": seq_len, "windows": len(windows), "lanes": lanes},
+        {"way": Axis.of(WAYS), "K": Axis.of(ks, "time steps")},
         {
-            "way": Axis.of(WAYS),
-            "K": Axis.of(range(1, seq_len + 1), "time steps"),
-            "window": Axis.of(range(len(cuts))),
-        },
-        {
-            "bias": Array(bias, ("way", "K", "window"), "", "norm of g_K - g by the norm of g"),
-            "cosine": Array(cosine, ("way", "K", "window"), "", "of the angle between g_K and g"),
-            "bias_of_mean": Array(bias_of_mean, ("way", "K"), "", "the bias of the mean gradient of all windows"),
+            "bias": _array(biases, "value", "norm of E g_K - E g by the norm of E g, without noise"),
+            "low": _array(biases, "low", "the same, two standard errors down; 0 where it cannot be told from 0"),
+            "high": _array(biases, "high", "the same, two standard errors up"),
+            "cosine": _array(biases, "cosine", "of the angle between E g_K and E g"),
             "bound": Array(
-                bound(norms, np.linalg.norm(np.cumsum(states, axis=0), axis=1)), ("K",), "",
+                sweep.bound()[np.array(ks) - 1], ("K",), "",
                 "of the bias of `back`, by the decay of the gradient at the states (Aicher, Foti, Fox 2019)",
             ),
         },
-        numbers,
-        (verdict,),
+        numbers_of(found),
+        (judge(found),),
     )  # fmt: skip
+
+
+def _array(biases: Sequence[Bias], name: str, about: str) -> Array:
+    return Array(np.array([getattr(bias, name) for bias in biases]), ("way", "K"), "", about)
+
+
+class _Back:
+    """Cuts a piece as `back`, for each K in turn, and meanwhile adds up what the bound is made of."""
+
+    def __init__(self, seq_len: int):
+        self.seq_len, self.tokens = seq_len, 0
+        self.norms, self.states = np.zeros(seq_len), [np.zeros(0)] * seq_len
+
+    def __call__(self, cut: Cuts, ks: Sequence[int]) -> Iterator[int]:
+        first, places = ks[0] == 1, {k: at for at, k in enumerate(ks)}
+        for lag, (norm, state) in enumerate(cut.by_lag()):
+            if first:  # later passes over the text, for larger K, see the same lags again
+                self.norms[lag] += norm * cut.ids.size
+                self.states[lag] = self.states[lag] + state * cut.ids.size if self.tokens else state * cut.ids.size
+            if lag + 1 in places:
+                yield places[lag + 1]
+            if not first and lag + 1 == ks[-1]:
+                break
+        self.tokens += cut.ids.size if first else 0
+
+    def bound(self) -> np.ndarray:
+        """For K = 1 .. T."""
+        sums = np.linalg.norm(np.cumsum(self.states, axis=0), axis=1)
+        return bound(self.norms / self.tokens, sums / self.tokens)
 
 
 def bound(norms: np.ndarray, sums: np.ndarray) -> np.ndarray:
@@ -143,83 +170,28 @@ def bound(norms: np.ndarray, sums: np.ndarray) -> np.ndarray:
     return best[1:] / least if least > 0 else np.full(seq_len, math.inf)
 
 
-def _noise(cuts: Sequence[Cuts]) -> tuple[float, float]:
-    """(norm of the mean gradient of all windows, how far that of one is from it, relative to it: NaN of one only)."""
-    square, off = 0.0, 0.0
-    for gradients in ([cut.full for cut in cuts], [cut.rest for cut in cuts]):
-        mean = np.mean(gradients, axis=0)
-        square += float(mean @ mean)
-        off += sum(float(np.square(gradient - mean).sum()) for gradient in gradients)
-    return math.sqrt(square), _ratio(math.sqrt(off / max(1, len(cuts) - 1)), (len(cuts) > 1) * math.sqrt(square))
+def _noise(model: LanguageModel, windows: Sequence[Window], num_steps: int) -> tuple[float, float]:
+    """(noise of an update of the run by the norm of the mean gradient, two standard errors down): of an update's
+    gradient g, sqrt(E || g - E g ||^2) / || E g ||; infinite where no signal was found, NaN if there is one lane."""
+    first = [piece_of(window, slice(None), slice(0, num_steps)) for window in windows]
+    if sum(window.inputs.shape[1] for window in first) < 2:
+        return math.nan, math.nan
+    found = noise(model, first).numbers
+    if not found:  # a gradient that is not finite
+        return math.nan, math.nan
+    lanes = model.config.batch_size
+    return math.sqrt(found["scale"].value / lanes), math.sqrt(max(0.0, found["scale_low"].value) / lanes)
 
 
-def compare(cuts: Sequence[Cuts], mean: float) -> tuple[list[float], list[float], float]:
-    """(bias, cosine) of each window's gradient as it is cut now, and the bias of the mean gradient, whose norm is
-    `mean` when nothing is cut."""
-    bias, cosine, lost = [], [], np.zeros_like(cuts[0].row)
-    for cut in cuts:
-        off, rest = cut.full - cut.row, float(cut.rest @ cut.rest)
-        full, left = float(cut.full @ cut.full) + rest, float(cut.row @ cut.row) + rest
-        bias.append(_ratio(float(np.linalg.norm(off)), math.sqrt(full)))
-        cosine.append(min(1.0, _ratio(float(cut.full @ cut.row) + rest, math.sqrt(full) * math.sqrt(left))))
-        lost += off
-    return bias, cosine, _ratio(float(np.linalg.norm(lost)) / len(cuts), mean)
+def _share(model: LanguageModel, text: Sequence[Window], num_steps: int) -> float:
+    """What windows of num_steps cut off the gradient of one lane: root mean square of || g_K - g || by that of || g ||.
 
-
-def _ratio(a: float, b: float) -> float:
-    return a / b if b else math.nan
-
-
-def _below(bias: np.ndarray, limit: float) -> int:
-    """The K from which on the bias is at or below a limit. The curve of windows is jagged, for it matters where their
-    few borders lie; so it counts at how many K the bias is above the limit, as if it had been put in order."""
-    return 1 + int((bias > limit).sum())
-
-
-def _judge(bias: np.ndarray, cosine: np.ndarray, noise: float, num_steps: int,
-           batch_size: int) -> tuple[dict[str, Number], Verdict]:  # fmt: skip
-    """Numbers and a verdict from bias and cosine (way, K) as they are on average, and the noise of an update."""
-    seq_len, steps = bias.shape[1], "time steps"
-    if not np.isfinite(bias).all():
-        words = "The gradient is zero, NaN or infinite: nothing to compare with."
-        return {}, Verdict("nonfinite", words, {}, "`micrornn inspect nonfinite` says what blew up first.")
-    windows, back = bias
-    enough, fair = _below(windows, SMALL), _below(windows, TOLERABLE)
-    numbers = {
-        "noise": Number(noise, "", f"noise of an update of the run, {batch_size} lanes of {num_steps} time steps"),
-        "windows_5": Number(enough, steps, "num_steps from which on windows have a bias of 5 % at most"),
-        "windows_10": Number(fair, steps, "num_steps from which on windows have a bias of 10 % at most"),
-        "back_5": Number(_below(back, SMALL), steps, "K from which on `back` has a bias of 5 % at most"),
-        "back_1": Number(_below(back, 0.01), steps, "the same for 1 %"),
-        "below_noise": Number(_below(windows, noise), steps, "num_steps from which on the bias is below that noise"),
-    }
-    if num_steps <= seq_len:
-        numbers |= {
-            "bias": Number(float(windows[num_steps - 1]), "", f"bias of windows of num_steps = {num_steps}"),
-            "bias_back": Number(float(back[num_steps - 1]), "", f"bias if each loss sees {num_steps} time steps back"),
-            "cosine": Number(float(cosine[0, num_steps - 1]), "", "cosine of the same windows with the whole gradient"),
-        }
-    plain = {name: number.value for name, number in numbers.items()}
-    if seq_len < 2 * num_steps:
-        words = f"Windows of {num_steps} time steps, as in training, cannot be judged from {seq_len} of them."
-        return numbers, Verdict("unsure", words, plain, f"Measure with --seq-len {4 * num_steps}.")
-    middle = seq_len // 2
-    if back[middle - 1] > SMALL:
-        words = (
-            f"Even if each loss sees {middle} time steps back, the gradient is off by {percent(back[middle - 1])}: "
-            f"it reaches further than the {seq_len} time steps that were measured."
-        )
-        return numbers, Verdict("unsure", words, plain, f"Measure with --seq-len {2 * seq_len} or more.")
-    own, chance = float(windows[num_steps - 1]), f"{batch_size} lanes of {num_steps} time steps"
-    words = f"Windows of {num_steps} time steps, as in training, bend the gradient by {percent(own)}; " + (
-        "one window of text does not tell its noise."
-        if math.isnan(noise)
-        else f"the noise of one update, {chance}, is {percent(noise)}."
-    )
-    mend = f"From --num-steps {fair} on the bias is 10 % at most" + (f", from {enough} on 5 %." if own > SMALL else ".")
-    if own <= TOLERABLE:
-        return numbers, Verdict("healthy", words, plain, mend)
-    if math.isnan(noise) or own > noise:
-        return numbers, Verdict("unsure" if math.isnan(noise) else "biased", words, plain, mend)
-    averages = " Noise averages out over updates, this bias does not."
-    return numbers, Verdict("noisy" if noise > 1 else "healthy", words + averages, plain, mend)
+    Noise is part of both. Unlike the bias of the mean gradient it does not grow towards 1 when training comes to rest.
+    """
+    off = full = 0.0
+    for piece in text:
+        cut = Cuts(model, piece_of(piece, slice(0, 1)))
+        cut.windows(num_steps)
+        off += float(np.square(cut.row - cut.full).sum())
+        full += float(cut.full @ cut.full + cut.rest @ cut.rest)
+    return math.sqrt(off / full) if full else math.nan
