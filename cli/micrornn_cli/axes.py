@@ -12,6 +12,8 @@ from rich.text import Text
 from micrornn.printable import cells, pad, visible
 
 DECADES = 12  # what a logarithmic scale shows at most, from its top
+ALIKE = 1e-12  # numbers that differ by less than this part of themselves differ by rounding: one number
+LARGEST, SMALLEST = float(np.finfo(float).max), 1e-300  # beyond it a number is as good as 0, and has no half
 
 
 @dataclass(frozen=True)
@@ -26,16 +28,20 @@ class Scale:
     def over(cls, values: np.ndarray, log: bool = False) -> Scale:
         """A scale that holds all of them. Small numbers above 0 get a 0 to stand on; a single number gets room."""
         values = values[np.isfinite(values)]
-        values = values[values > 0] if log else values
+        values = values[values > SMALLEST] if log else np.where(np.abs(values) < SMALLEST, 0, values)
         if not values.size:
             return cls(1.0, 10.0, True) if log else cls(0.0, 1.0)
         low, high = float(values.min()), float(values.max())
+        alike = high / 2 - low / 2 <= ALIKE * (max(abs(low), abs(high)) / 2)  # halves: a difference may overflow
         if log:
             low = max(low, high * 10.0**-DECADES)
-            return cls(low, high, True) if high > low else cls(low / 2, high * 2, True)
-        if high > low:
+            if high > low and not alike:
+                return cls(low, high, True)
+            return cls(low / 2, min(high, LARGEST / 2) * 2, True)
+        if not alike:
             return cls(0.0 if 0 < low < 0.4 * high else low, high)
-        return cls(low - abs(low) / 2 - (low == 0), high + abs(high) / 2 + (high == 0))
+        low, high = (low - abs(low) / 2 - (low == 0), high / 2 + abs(high) / 4 + (high == 0) / 2)
+        return cls(max(low, -LARGEST), min(high, LARGEST / 2) * 2)
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """NaN where there is nothing to show: beyond the ends, or no logarithm."""
@@ -43,12 +49,15 @@ class Scale:
         ends = np.array([self.low, self.high])
         if self.log:
             values, ends = np.log(np.where(values > 0, values, np.nan)), np.log(ends)
-        at = (values - ends[0]) / (ends[1] - ends[0])
+        at = (values / 2 - ends[0] / 2) / (ends[1] / 2 - ends[0] / 2)
         return np.where((at > -1e-9) & (at < 1 + 1e-9), np.clip(at, 0, 1), np.nan)
 
     def ticks(self, most: int) -> list[float]:
-        """At most so many round numbers."""
-        most = max(2, most)
+        """At most so many round numbers, none of them beyond the ends."""
+        found = self._marks(max(2, most))
+        return sorted({min(max(value, self.low), self.high) for value in found})
+
+    def _marks(self, most: int) -> list[float]:
         if self.log:
             first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
             for mantissas in ((1, 2, 5), (1,)):
@@ -62,13 +71,16 @@ class Scale:
 
 
 def round_numbers(low: float, high: float, most: int) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten between two numbers."""
-    rough = (high - low) / most
-    if not rough > 0:
+    """Multiples of 1, 2 or 5 times a power of ten between two numbers; the lower one where they are too close for
+    any."""
+    rough = high / most - low / most
+    power = 10.0 ** math.floor(math.log10(rough)) if rough > 0 else 0.0
+    if not power > max(abs(low), abs(high)) * 1e-15:
         return [low]
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 5, 10, 20) if len(_multiples(low, high, m * power)) <= most)
-    return _multiples(low, high, step)
+    for m in (1, 2, 5, 10, 20):
+        if math.isfinite(m * power) and len(found := _multiples(low, high, m * power)) <= most:
+            return found or [low]
+    return [low]
 
 
 def _multiples(low: float, high: float, step: float) -> list[float]:

@@ -202,7 +202,8 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
         from micrornn.report.page import page
         from micrornn.report.run import run_of
 
-        write_atomically(html, [page(run_of(subject, _again()), found).encode()])
+        # a name that is no UTF-8 reaches Python as surrogates, which no file can hold
+        write_atomically(html, [page(run_of(subject, _again()), found).encode(errors="replace")])
     return _judge(found, failing) or _finite(found, subject, (windows, seq_len, batch_size))
 
 

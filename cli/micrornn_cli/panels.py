@@ -22,7 +22,11 @@ from micrornn_cli import heat
 from micrornn_cli.axes import heading
 from micrornn_cli.chart import chart
 
-WIDEST, TWO = 200, 150  # columns that are used at most; from so many on, two pictures share them
+WIDEST, TWO, NARROWEST = (
+    200,
+    150,
+    24,
+)  # columns that are used at most; from so many on, two pictures share them; with fewer, lines wrap
 KINDS = {
     "healthy": "bold green", "unsure": "bold blue", "noisy": "bold yellow", "biased": "bold yellow",
     "uneven": "bold yellow", "unlearned": "bold yellow",
@@ -32,7 +36,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 def view(measure: Measure, panels: Sequence[Panel], console: Console) -> None:
     """Print everything about a measure."""
-    width = min(console.width, WIDEST)
+    width = max(NARROWEST, min(console.width, WIDEST))
     colour = console.color_system is not None and not console.no_color
     console.print(title(measure))
     for drawn in _pages(panels, width, colour):
