@@ -1,20 +1,26 @@
 """A trained language model writes: token after token, each drawn from what the model expects next.
 
 sample          the drawn pieces of text, one by one
+typical         of several texts the one that is most like what the model has read
 draw            one token from logits
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 
 import numpy as np
 
 from micrornn.data import Decoder, Vocab
+from micrornn.data.text import Ids
 from micrornn.errors import ConfigError, DivergedError
 from micrornn.finite import ADVICE, after, broken
 from micrornn.tape import no_tape
 from micrornn.tasks.text import LanguageModel, Stepper
+
+MOST_COUNTED = 1_000_000  # tokens, for the frequencies that `typical` compares with
 
 
 def sample(model: LanguageModel, vocab: Vocab, *, length: int | None, prompt: str = "", temperature: float = 1.0,
@@ -54,6 +60,35 @@ def sample(model: LanguageModel, vocab: Vocab, *, length: int | None, prompt: st
     if spaced:
         pieces = (piece.removeprefix(" ") if n == 0 else piece for n, piece in enumerate(pieces))
     return _until(pieces if length is None else (piece for _, piece in zip(range(length), pieces)), until)
+
+
+def typical(model: LanguageModel, vocab: Vocab, ids: Ids, *, draws: int, length: int, prompt: str = "",
+            temperature: float = 1.0, seconds: float = math.inf) -> str:  # fmt: skip
+    """The model writes `length` tokens with the seeds 0, 1, ..., `draws` of them; here is the text whose tokens come
+    closest to the frequencies that they have in `ids`, of which the first million counts.
+
+    Close is a small Kullback-Leibler divergence of the text's frequencies from those. A text that fell into a loop, as
+    of blanks, is far. No further text is begun after so many seconds. DivergedError if none could be written.
+    """
+    counts = np.bincount(ids[0 : min(len(ids), MOST_COUNTED)], minlength=vocab.size) + 0.5
+    own, found, trouble = np.log(counts / counts.sum()), [], None
+    start = time.monotonic()
+    for seed in range(draws):
+        written = ""
+        try:
+            for piece in sample(model, vocab, length=length, prompt=prompt, temperature=temperature, seed=seed):
+                written += piece
+        except DivergedError as error:
+            trouble = error
+        tokens = np.bincount(vocab.encode(written, "skip"), minlength=vocab.size) if written else np.zeros(vocab.size)
+        if tokens.any():
+            shares = tokens[tokens > 0] / tokens.sum()
+            found.append((float(shares @ (np.log(shares) - own[tokens > 0])), seed, written))
+        if time.monotonic() - start > seconds:
+            break
+    if not found:
+        raise trouble or ConfigError("the model wrote nothing")
+    return min(found)[2]
 
 
 def _pieces(model: LanguageModel, vocab: Vocab, ids: np.ndarray, prompted: bool, how: tuple[float, int, float],

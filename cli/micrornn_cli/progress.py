@@ -1,4 +1,5 @@
-"""What training shows while it runs: a live line on a terminal, a plain line now and then elsewhere."""
+"""What training shows while it runs: on a terminal, in place, the newest numbers, the curve so far and what the model
+writes by now; elsewhere a plain line now and then."""
 
 from __future__ import annotations
 
@@ -6,40 +7,63 @@ import math
 import time
 from typing import Any
 
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.console import Group
+from rich.live import Live as InPlace
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
+from micrornn.errors import DivergedError
+from micrornn.printable import cut, visible
+from micrornn.sampling import sample
 from micrornn.train import Report, Training
 from micrornn_cli.console import count, duration, err
+from micrornn_cli.curve import CurveSoFar
+from micrornn_cli.waiting import line as waiting
 
 PLAIN_SECONDS = 10.0
+REFRESH_SECONDS, CURVE_SECONDS, SAMPLE_SECONDS = 0.25, 2.0, 8.0
+SHARE = 0.01  # of the time that is spent on curves and samples at most
+SAMPLE_LENGTH, LONGEST = 400, 0.5  # tokens of a sample; seconds after which it is cut off
+LEAST_ROWS = 20  # of a terminal on which there is room for a curve
 
 
 def measure(kind: str, loss: float) -> str:
     """The loss as people speak of it: bits per character, or perplexity of words."""
-    return f"{loss / math.log(2):.3f} bits" if kind == "char" else f"perplexity {math.exp(min(loss, 700)):.1f}"
+    return f"perplexity {math.exp(min(loss, 700)):.1f}" if kind == "word" else f"{loss / math.log(2):.3f} bits"
 
 
 class Live:
-    """A bar and the newest numbers; every validation leaves a line behind."""
+    """The newest numbers; every validation leaves a line behind."""
 
     def __init__(self, training: Training, quiet: bool = False):
         self.training, self.kind, self.quiet = training, training.vocab.kind, quiet
-        self.unit = "char" if self.kind == "char" else "word"
+        self.unit = "word" if self.kind == "word" else "char"
         self.live = err.is_terminal and not quiet
         self.shown, self.speed, self.loss = 0.0, 0.0, 0.0
-        self.bar = Progress(
-            BarColumn(bar_width=20), TextColumn("{task.fields[line]}"), console=err, transient=True,
-            disable=not self.live, refresh_per_second=5,
-        )  # fmt: skip
-        self.task = self.bar.add_task("", total=1.0, line="first update")
+        self.curve = CurveSoFar(self.kind, training.tokens.entropy, training.history)
+        self.picture, self.writes = Text(), Text()
+        self.refreshed = self.drawn = self.sampled = 0.0
+        self.note = "first update"
+        self.display = InPlace(console=err, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Live:
-        self.bar.start()
+        if self.live:
+            waiting.clear()
+            waiting.elsewhere = self._say
+            self.sampled = time.monotonic()
+            self.display.start()
+            self._say(self.note)
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self.bar.stop()
+        if self.live:
+            waiting.elsewhere = None
+            self.display.stop()
+
+    def print(self, words: Any, **how: Any) -> None:
+        """A line that stays."""
+        self.display.console.print(words, **how)
 
     def part_done(self, report: Report) -> float:
         """How much of the run is behind us, by the limit that comes first."""
@@ -59,25 +83,69 @@ class Live:
         if self.quiet:
             self.shown = now
             return
-        part = self.part_done(report)
-        left = duration(report.seconds / part - report.seconds) if report.seconds else "?"
-        if self.live:
-            line = (
-                f"update {report.update:,}  {measure(self.kind, self.loss)}  "
-                f"{count(self.speed)} {self.unit}/s  |g| {report.grad_norm:.2f}  {left} left"
-            )
-            self.bar.update(self.task, completed=part, line=line)
+        self.curve.add(report, self.loss)
         due = not self.live and (first or now - self.shown >= PLAIN_SECONDS)
         if report.val_loss is not None or due:
-            self.bar.console.print(self.row(report, left), soft_wrap=True)
+            self.print(self.row(report, err.width), soft_wrap=True)
             self.shown = now
         self.shown = self.shown or now
+        if self.live and now - self.refreshed >= REFRESH_SECONDS:
+            self._refresh(report, now)
 
-    def row(self, report: Report, left: str) -> Text:
-        """One line: where we are, the loss in two units, what validation says, speed, gradient, time left."""
-        text = Text(f"update {report.update:>6,}  ")
-        text.append(f"loss ~{self.loss:.3f} nats = {measure(self.kind, self.loss)}")
-        if report.val_loss is not None:
-            text.append(f"  validation {measure(self.kind, report.val_loss)}", "bold green")
-        text.append(f"  {count(self.speed)} {self.unit}/s  |g| {report.grad_norm:.2f}  {left} left", "dim")
-        return text
+    def row(self, report: Report, width: int) -> Text:
+        """One line: update, loss, validation, speed, gradient, time left; of these as many as fit."""
+        part = self.part_done(report)
+        left = duration(report.seconds / part - report.seconds) if report.seconds and part > 1e-9 else "?"
+        cells = [
+            ("update", f"update {report.update:>6,}", ""),
+            ("loss", measure(self.kind, self.loss), ""),
+            ("validation", f"validation {measure(self.kind, report.val_loss or 0.0)}", "bold green"),
+            ("speed", f"{count(self.speed)} {self.unit}/s", "dim"),
+            ("gradient", f"|g| {report.grad_norm:.2f}", "dim"),
+            ("left", f"{left} left", "dim"),
+        ]
+        if report.val_loss is None:
+            del cells[2]
+        for name in ("gradient", "speed", "left"):  # the first to go where there is no room
+            if len("  ".join(words for _, words, _ in cells)) > width:
+                cells = [cell for cell in cells if cell[0] != name]
+        return Text("  ").join(Text(words, style) for _, words, style in cells)
+
+    def _say(self, words: str) -> None:
+        """What happens before there is anything to show of the training."""
+        self.display.update(Text(cut(words, err.width - 1), "dim"), refresh=True)
+
+    def _refresh(self, report: Report, now: float) -> None:
+        """Draw anew what has changed; curve and sample only so often that they take a hundredth of the time."""
+        self.refreshed = now
+        tall = err.height >= LEAST_ROWS
+        if tall and now - self.drawn >= CURVE_SECONDS:
+            self.picture = self.curve.drawn(err.width, min(9, err.height // 3))
+            self.drawn = self._again(now, CURVE_SECONDS)
+        if tall and now - self.sampled >= SAMPLE_SECONDS:
+            self.writes = self._sample(now)
+            self.sampled = self._again(time.monotonic(), SAMPLE_SECONDS, now)
+        bar = Table.grid(padding=(0, 1))
+        width = min(20, err.width // 4)
+        bar.add_row(ProgressBar(1.0, self.part_done(report), width=width), self.row(report, err.width - width - 1))
+        self.display.update(Group(self.picture, self.writes, bar), refresh=True)
+
+    def _again(self, now: float, pause: float, start: float | None = None) -> float:
+        """When this counts as done, if it is to be done again after a pause: later, if it took long."""
+        took = time.monotonic() - (now if start is None else start)
+        return now + max(0.0, took / SHARE - pause)
+
+    def _sample(self, now: float) -> Text:
+        """A line or two of what the model writes by now. It has random numbers of its own, and its tape is none: the
+        training goes on as if nothing had been."""
+        written, room = "", 2 * (err.width - 1) - len("writes  ")
+        try:
+            for piece in sample(self.training.model, self.training.vocab, length=SAMPLE_LENGTH, temperature=0.8,
+                                seed=self.training.updates):  # fmt: skip
+                written = (written + piece).lstrip()
+                if len(written) >= room or time.monotonic() - now > LONGEST:
+                    break
+        except DivergedError:
+            written += " ..."  # the next update will say what is wrong
+        shown = cut(visible(" ".join(written.split(" "))), room)
+        return Text.assemble(("writes  ", "bold"), (shown, "italic"), "\n")

@@ -1,4 +1,4 @@
-"""What `micrornn train` prints before it starts (text, model, drawing) and when it is done (a sample, where it is)."""
+"""What `micrornn train` prints before it starts (text, model, drawing)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from micrornn.printable import printable, shell_word, visible
-from micrornn.sampling import sample
+from micrornn.printable import visible
 from micrornn.startfrom import Started
 from micrornn.train import Training
-from micrornn_cli.console import duration, err, out, program
+from micrornn_cli.console import duration, err
 from micrornn_cli.drawing import draw, facts
 from micrornn_cli.progress import measure
-
-SAMPLE_LENGTH = 400
 
 
 def announce(training: Training, num_files: int, own_files: bool, resumed: str | None,
@@ -96,37 +93,3 @@ def _end(training: Training) -> str:
     if training.config.patience:
         parts.append(f"after {training.config.patience:,} validations in a row without a new best (--patience)")
     return " or ".join(parts) + " (--max-minutes, --epochs, --num-updates)" * (not training.config.patience)
-
-
-def conclude(training: Training, own_files: bool, where: str, again: str, stopped: bool) -> None:
-    """The end of the story: the best loss, a sample, where the run lies and what to do next."""
-    kind = training.vocab.kind
-    if stopped:
-        err.print(
-            Text(f"\nstopped after update {training.updates:,}; the checkpoint is written. To go on:\n  {again}"),
-            soft_wrap=True,
-        )
-        return
-    if training.best_val_loss is not None:
-        guess, best = training.tokens.entropy, training.best_val_loss
-        err.print(
-            f"\n{training.updates:,} updates in {duration(training.seconds)}. Best validation loss "
-            f"{best:.3f} nats = [bold green]{measure(kind, best)}[/] "
-            f"(by frequency alone: {measure(kind, guess)}).",
-            soft_wrap=True,
-        )
-    err.print("\nThe model writes:\n", style="bold")
-    length = SAMPLE_LENGTH if kind == "char" else SAMPLE_LENGTH // 5
-    start = "def " if not own_files and kind == "char" else ""
-    text = "".join(sample(training.model, training.vocab, prompt=start, length=length, temperature=0.6))
-    out.print(Text(printable(start + text)), soft_wrap=True)
-    place = shell_word(where)
-    commands = {
-        f"{program()} sample {place}": "let it write more",
-        f"{program()} eval {place}": "its loss",
-        f"{again} --num-updates {2 * training.updates}": "train on, for as long again",
-    }
-    widest = max(map(len, commands))
-    lines = [f"  {command:<{widest}}   {what}" for command, what in commands.items()]
-    err.print(Text.assemble("\nThe run lies in ", (where, "bold")), soft_wrap=True)
-    err.print(Text("\n".join(lines)), soft_wrap=True)

@@ -226,7 +226,7 @@ class _Job:
                 if self.as_json:
                     write_json(report.to_dict())
                 if report.update == 1 and not self.as_json:
-                    live.bar.console.print(f"first update after {time.perf_counter() - started:.1f} s", style="dim")
+                    live.print(f"first update after {time.perf_counter() - started:.1f} s", style="dim")
                 live.show(report)
             return stopped()
 
@@ -242,7 +242,7 @@ class _Job:
                  "best_val_loss": training.best_val_loss}
             )  # fmt: skip
         else:
-            from micrornn_cli.screen import conclude
+            from micrornn_cli.ending import conclude
 
             conclude(training, bool(self.files), where, again, stopped)
         if stopped:

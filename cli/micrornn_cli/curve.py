@@ -1,0 +1,53 @@
+"""The learning curve of a run so far, as a small picture for a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from rich.text import Text
+
+from micrornn.report.panels import Curve, Lines
+from micrornn.train import Report
+from micrornn_cli.chart import chart
+
+MOST_POINTS = 400  # of the training loss; when there are more, every second one is forgotten
+WIDEST = 120  # columns
+ENOUGH = 5  # updates from which on there is a curve
+
+
+class CurveSoFar:
+    """Training loss (a moving average) and validation loss over updates, beside guessing by frequency alone."""
+
+    def __init__(self, kind: str, guess: float, history: Sequence[Mapping[str, Any]]):
+        self.kind, self.guess = kind, guess
+        self.stride, self.points = 1, [(row["update"], row["loss"]) for row in history]
+        self.validations = [(row["update"], row["val_loss"]) for row in history if row["val_loss"] is not None]
+
+    def add(self, report: Report, loss: float) -> None:
+        """One more update; `loss` is the average that is shown."""
+        if report.update % self.stride == 0:
+            self.points.append((report.update, loss))
+        if len(self.points) > MOST_POINTS:
+            self.points, self.stride = self.points[::2], 2 * self.stride
+        if report.val_loss is not None:
+            self.validations.append((report.update, report.val_loss))
+
+    def drawn(self, width: int, height: int) -> Text:
+        """The picture, its curves in `height` lines; nothing as long as there is no curve."""
+        if len(self.points) < ENOUGH:
+            return Text()
+        curves = [self._curve("training", self.points)]
+        if self.validations:
+            curves.append(self._curve("validation", self.validations))
+        ends = self.points[0][0], self.points[-1][0]
+        curves.append(self._curve("by frequency alone", [(update, self.guess) for update in ends]))
+        unit = "perplexity" if self.kind == "word" else "bits"
+        panel = Lines("", "update", unit, curves, log_y=self.kind == "word")
+        return chart(panel, min(width - 1, WIDEST), height, colour=True)
+
+    def _curve(self, name: str, points: Sequence[tuple[int, float]]) -> Curve:
+        x, y = (np.array(column, float) for column in zip(*points))
+        return Curve(name, x, np.exp(np.minimum(y, 700)) if self.kind == "word" else y / math.log(2))

@@ -1,0 +1,124 @@
+"""What `micrornn train` prints when it is done: how well it went, a sample, where the run lies and what to do next."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from micrornn.errors import DivergedError
+from micrornn.printable import cells, printable, shell_word
+from micrornn.sampling import typical
+from micrornn.train import Training
+from micrornn_cli.console import duration, err, out, program
+from micrornn_cli.progress import measure
+
+# At 0.6 a model of Python's sources falls into the loop of its indentation in every second text, at 0.8 hardly ever.
+TEMPERATURE, DRAWS, LENGTH, SECONDS = 0.8, 8, 400, 4.0
+SHORT, HIGH_LR, LOW_LR, MANY_WORDS = 1000, 0.02, 0.001, 10_000  # what is looked at first where nothing was learned
+
+
+def conclude(training: Training, own_files: bool, where: str, again: str, stopped: bool) -> None:
+    """The end of the story."""
+    if stopped:
+        words = f"\nstopped after update {training.updates:,}; the checkpoint is written. To go on:\n  {again}"
+        err.print(Text(words), soft_wrap=True)
+        return
+    _result(training, again)
+    _sample(training, own_files)
+    place = shell_word(where)
+    commands = {
+        f"{program()} sample {place}": "let it write more",
+        f"{program()} eval {place}": "its loss",
+        f"{again} --num-updates {2 * training.updates}": "train on, for as long again",
+    }
+    err.print(Text.assemble("\nThe run lies in ", (where, "bold")), soft_wrap=True)
+    err.print(_listed(commands, err.width), soft_wrap=True)
+
+
+def _result(training: Training, again: str) -> None:
+    """The best loss beside that of guessing by frequency alone; if it is no better, what to try."""
+    kind, best, guess = training.vocab.kind, training.best_val_loss, training.tokens.entropy
+    if best is None:
+        return
+    err.print()
+    if training.gave_up():
+        last = training.history[-1 - training.stale]["update"]
+        err.print(f"No better for {training.stale:,} validations than after update {last:,}: that is the end.")
+    err.print(
+        f"{training.updates:,} updates in {duration(training.seconds)}. Best validation loss "
+        f"{best:.3f} nats = [bold green]{measure(kind, best)}[/] (by frequency alone: {measure(kind, guess)})."
+    )
+    if best >= guess:
+        err.print(
+            "It has learned nothing yet of what follows what: to know how frequent each token is does as well.",
+            style="yellow",
+        )
+        err.print(
+            "Try\n" + "\n".join(f"  - {words}" for words in _remedies(training, again)),
+            style="yellow", markup=False, soft_wrap=True,
+        )  # fmt: skip
+
+
+def _remedies(training: Training, again: str) -> list[str]:
+    config, vocab = training.config, training.vocab
+    tries = []
+    if training.updates < SHORT:
+        tries.append(f"more updates:\n      {again} --num-updates {max(SHORT, 10 * training.updates)}")
+    if config.lr > HIGH_LR or config.lr < LOW_LR:
+        tries.append(f"a {'lower' if config.lr > HIGH_LR else 'higher'} learning rate, in a new run: --lr 0.006")
+    if vocab.kind == "word" and vocab.size > MANY_WORDS:
+        tries.append(f"fewer words, in a new run: --vocab-size {MANY_WORDS // 2}; or characters: --level char")
+    return tries or ["other settings: `micrornn advise` measures which ones suit a text"]
+
+
+def _sample(training: Training, own_files: bool) -> None:
+    """A text that shows what the model has learned."""
+    kind, vocab = training.vocab.kind, training.vocab
+    length = LENGTH // 5 if kind == "word" else LENGTH
+    start = _start(training, own_files)
+    err.print("\nThe model writes:", style="bold")
+    err.print(
+        f"(at temperature {TEMPERATURE}; of {DRAWS} texts the one whose "
+        f"{'words' if kind == 'word' else 'characters'} are nearest to the text's in frequency)\n",
+        style="dim",
+    )
+    try:
+        text = typical(training.model, vocab, training.lanes.tokens, draws=DRAWS, length=length, prompt=start,
+                       temperature=TEMPERATURE, seconds=SECONDS)  # fmt: skip
+    except DivergedError as error:
+        err.print(Text(f"nothing: {error}"))
+        return
+    out.print(Text(printable(shown(start + text))), soft_wrap=True)
+
+
+def _start(training: Training, own_files: bool) -> str:
+    """What the sample begins with: a function of Python's, where its sources were learned. Else nothing, that is a new
+    line; or, where the text has no lines, its own first token."""
+    vocab = training.vocab
+    if not own_files and vocab.kind == "char":
+        return "def "
+    if vocab.newline is not None:
+        return ""
+    return vocab.decode(training.lanes.tokens[0:1])
+
+
+def shown(text: str) -> str:
+    """Whole lines, if that leaves at least half of the text; without the empty ones around them."""
+    text = text.lstrip("\n").rstrip()
+    end = text.rfind("\n")
+    return text[:end].rstrip() if end >= len(text) / 2 else text
+
+
+def _listed(commands: dict[str, str], width: int) -> Text:
+    """Commands with what they do beside them; where that is too wide, above them, and long commands cut at a flag."""
+    widest = max(map(cells, commands))
+    if 2 + widest + 3 + max(map(cells, commands.values())) <= width:
+        return Text(
+            "\n".join(f"  {command}{' ' * (widest - cells(command))}   {what}" for command, what in commands.items())
+        )
+    text = Text()
+    for command, what in commands.items():
+        head, flag, rest = command.rpartition(" --")
+        if 4 + cells(command) > width and head:
+            command = f"{head} \\\n      {flag.strip()}{rest}"
+        text.append("\n" if text else "").append(f"  {what}\n", "dim").append(f"    {command}")
+    return text
