@@ -13,7 +13,7 @@ import pytest
 from micrornn.config import Config
 from micrornn.errors import ConfigError
 from micrornn.inspect.noise import Estimate, _verdict, estimate, noise, share_at, tokens_at, two_batches, updates_at
-from micrornn.inspect.subject import Window
+from micrornn.inspect.subject import Window, lr_left
 from micrornn.ops import cross_entropy
 from micrornn.report.noise import panels
 from micrornn.report.panels import Lines, Rows
@@ -149,6 +149,33 @@ def test_verdicts(found: Estimate, lanes: int, kind: str, words: str) -> None:
     if kind == "healthy" and found.scale == 50:
         assert "batch_size 100 would take 25 % fewer updates and 50 % more tokens" in verdict.advice
         assert "25 would take 50 % more updates and 25 % fewer tokens" in verdict.advice
+
+
+def test_a_rate_that_had_fallen_is_told_and_nothing_is_recommended() -> None:
+    for found in (made(900, 700, 1300), made(50, 40, 60), made(math.inf, 700, math.inf)):
+        verdict = _verdict(found, batch_size=50, lanes=2000, seq_len=20, lr_left=0.07)
+        assert verdict.kind == "unsure" and "had fallen to 7.0 %" in verdict.words
+        assert "would take" not in verdict.advice and "micrornn advise FILES" in verdict.advice
+    assert _verdict(made(900, 700, 1300), batch_size=50, lanes=2000, seq_len=20, lr_left=0.9).kind == "noisy"
+    measure = noise(model_of(), windows(8, 4), lr_left=0.07)  # as Subject.about() tells it
+    assert measure.verdicts[0].kind == "unsure"
+
+
+@pytest.mark.parametrize(
+    "schedule, history, updates, left",
+    [
+        ("constant", [], 500, 1.0),
+        ("warmup:100+cosine:0.1", [], 50, 1.0),  # still rising: that is no fall
+        ("warmup:100+cosine:0.1", [(1000, 0.1)], 1000, 0.1),
+        ("warmup:100+cosine", [(500, 1.0), (50, 0.5)], 50, 1.0),
+        ("exponential:100:0.5", [], 201, 0.25),
+        ("cosine", [(300, 0.04)], 350, 0.04),  # its end was told in epochs, which the schedule does not know
+    ],
+)
+def test_what_a_schedule_has_left(schedule: str, history: list[tuple[int, float]], updates: int, left: float) -> None:
+    config = Config(schedule=schedule, lr=0.01, num_updates=1000 if "0.1" in schedule else 0).to_dict()
+    rows = [{"update": update, "lr": 0.01 * share} for update, share in history]
+    assert lr_left({"config": config, "history": rows, "updates": updates}) == pytest.approx(left, abs=0.01)
 
 
 def test_it_is_drawn() -> None:

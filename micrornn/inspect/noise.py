@@ -43,6 +43,9 @@ from micrornn.tape import Tensor
 # Noisy: more than 9 parts of 10 of the squared norm of a batch's gradient.
 MOSTLY = 0.9
 
+# With less of the learning rate left than this, a run is near where its gradient is 0, and noise is what remains.
+COOLED = 0.5
+
 # From fewer lanes, or fewer blocks of windows to leave out in turn, the spread of an estimate cannot be told.
 LEAST_LANES, LEAST_BLOCKS, BLOCKS = 16, 4, 16
 
@@ -128,7 +131,7 @@ def noise(model: Any, windows: Iterable[Window], progress: Progress | None = Non
     batch_size    lanes of a batch in training; by default that of the model
     lanes         of a small batch; by default about a quarter of those of a window, which is quick. Fewer are more
                   precise on the noise, hardly on the signal
-    about         what the measure says of its subject
+    about         what the measure says of its subject; lr_left, the share of the learning rate that was left, counts
 
     Holds 16 sums of gradients, each of as many numbers as the model has parameters.
     ConfigError if there is no window, or if its lanes are no multiple of `lanes`.
@@ -198,7 +201,7 @@ def _measure(found: Estimate, batch_size: int, lanes: int, seq_len: int, about: 
         "batch_size": Number(batch_size, "lanes", "of a batch in training"),
         "share": Number(share, "", "of its gradient's squared norm that is noise"),
     }
-    verdict = _verdict(found, batch_size, lanes, seq_len)
+    verdict = _verdict(found, batch_size, lanes, seq_len, float(about.get("lr_left", 1.0)))
     return Measure("noise", about, axes, arrays, numbers, (verdict,))
 
 
@@ -218,7 +221,7 @@ def share_at(scale: float, batch_size: Any) -> np.ndarray:
     return 1 - 1 / updates_at(scale, batch_size)
 
 
-def _verdict(found: Estimate, batch_size: int, lanes: int, seq_len: int) -> Verdict:
+def _verdict(found: Estimate, batch_size: int, lanes: int, seq_len: int, lr_left: float = 1.0) -> Verdict:
     share, scale = float(share_at(found.scale, batch_size)), found.scale
     least = float(share_at(found.low, batch_size))
     numbers = {"scale": scale, "low": found.low, "high": found.high, "batch_size": batch_size, "share": share}
@@ -237,6 +240,14 @@ def _verdict(found: Estimate, batch_size: int, lanes: int, seq_len: int) -> Verd
         f"{percent(float(share_at(scale, batch_size)))} of a gradient's squared norm is noise"
         + (", at least." if found.low == scale else ".")
     )
+    if lr_left < COOLED:
+        words += (
+            f" But the learning rate had fallen to {percent(lr_left)} when this was saved. The slower a run goes, the "
+            "nearer it comes to where its gradient is 0, and the more of a gradient is noise: this is the noise "
+            "scale of its end, many times that of most of its way, and no reason for more lanes."
+        )
+        advice = "Measure a checkpoint from before the rate fell; for sizes to train with, ask `micrornn advise FILES`."
+        return Verdict("unsure", words, numbers | {"lr_left": lr_left}, advice)
     half, double = max(1, batch_size // 2), 2 * batch_size
     costs = (
         f"To reach the same loss batch_size {double:,} would take {_change(scale, batch_size, double)}; "
@@ -245,7 +256,7 @@ def _verdict(found: Estimate, batch_size: int, lanes: int, seq_len: int) -> Verd
     if least > MOSTLY or (share > MOSTLY and math.isfinite(found.high)):
         advice = (
             f"{costs} A larger batch_size with a higher --lr pays in time wherever it brings more tokens per second; "
-            "where it does not, leave it: noise alone does no harm."
+            "where it does not, leave it: noise alone does no harm. `micrornn advise` weighs that."
         )
         return Verdict("noisy", words, numbers, advice)
     if not math.isfinite(found.high):
