@@ -13,6 +13,9 @@ from card import has_card
 os.environ.setdefault("NUMBA_NUM_THREADS", str(max(2, os.cpu_count() or 1)))
 
 
+# A fault inside of micrornn, which is told in a line, shows all of itself here.
+os.environ.setdefault("MICRORNN_TRACEBACK", "1")
+
 # Where there is no card, CUDA kernels run in Numba's simulator, which must be chosen before its import.
 os.environ.setdefault("NUMBA_ENABLE_CUDASIM", str(int(not has_card())))
 

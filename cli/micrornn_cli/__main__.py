@@ -1,5 +1,5 @@
 """`python -m micrornn_cli` is `micrornn`."""
 
-from micrornn_cli.main import main
+from micrornn_cli.start import start
 
-main()
+start()

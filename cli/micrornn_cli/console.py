@@ -38,8 +38,14 @@ class _Everything(RenderHook):
         return [_Printable(one) for one in renderables]
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Rich would end the command with 1; main.py knows what a reader that is gone means."""
+        raise  # the BrokenPipeError that is being handled
+
+
 def _console(**how: Any) -> Console:
-    console = Console(highlight=False, **how)
+    console = _Console(highlight=False, **how)
     console.push_render_hook(_Everything())
     return console
 

@@ -18,7 +18,9 @@ class Exit(IntEnum):
     DEVICE = 5  # a device that is not there, or has no memory left
     DIVERGED = 6  # NaN or infinity: in training, or in a model that writes, is evaluated or inspected
     MISSING = 7  # an extra that is not installed
-    INTERRUPTED = 130  # Ctrl-C; the run can be resumed
+    FAULT = 70  # a fault of micrornn's own; the line says how to report it
+    INTERRUPTED = 130  # Ctrl-C, or another signal that asked a run to end; the run can be resumed
+    UNREAD = 141  # nobody reads the output any more (`| head`), so the rest was not done; `sample` ends with 0
 
 
 CODES: dict[type[errors.MicrornnError], Exit] = {

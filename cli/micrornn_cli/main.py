@@ -6,9 +6,12 @@ neither numba nor numpy.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +20,10 @@ import click
 from micrornn.errors import MicrornnError
 from micrornn.printable import printable
 from micrornn_cli.exits import Exit, code_of
+from micrornn_cli.signals import Ended, guarded
+from micrornn_cli.streams import open_closed, silence_unread, unread
+
+TRACEBACK = "MICRORNN_TRACEBACK"  # the variable that asks for all of a fault
 
 # name -> its line in `micrornn --help`; the command is the function of that name in micrornn_cli/NAME.py
 COMMANDS = {
@@ -33,8 +40,22 @@ COMMANDS = {
 }
 
 
+class Passed(Exception):
+    """Carries an error past click, which takes EOFError for a Ctrl-C and a broken pipe for a failure."""
+
+    def __init__(self, error: Exception):
+        super().__init__(str(error))
+        self.error = error
+
+
 class Commands(click.Group):
     """A group whose commands are imported only when they are needed."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except (EOFError, OSError) as error:
+            raise Passed(error) from error
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -64,36 +85,69 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> Any:
     """The entry point. Errors go to stderr in one or two lines; the exit codes are in exits.py."""
+    open_closed()
     for stream in (sys.stdout, sys.stderr):  # a character that a terminal cannot show is no reason to stop
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        code = cli.main(arguments, standalone_mode=False)
-    except click.exceptions.Abort:
-        code = Exit.INTERRUPTED
-    except click.ClickException as error:
+        with guarded():
+            code = cli.main(arguments, standalone_mode=False)
+            sys.stdout.flush()
+            sys.stderr.flush()
+    except Exception as error:
+        code = _told(error)
+    except KeyboardInterrupt:
+        code = _told(click.exceptions.Abort())
+    except Ended as end:
+        code = 128 + end.number
+    silence_unread()  # or Python complains when it flushes the streams at the end
+    sys.exit(int(code or 0))
+
+
+def _told(error: Exception) -> int:
+    """The exit code of an error, which is told in a line or two."""
+    error = error.error if isinstance(error, Passed) else error
+    if isinstance(error, click.exceptions.Abort) or _interrupted(error):  # whoever typed Ctrl-C knows
+        return Exit.INTERRUPTED
+    if isinstance(error, click.ClickException):
         shown = io.StringIO()
         error.show(shown)
         _tell(shown.getvalue().removesuffix("\n"))
-        code = error.exit_code
-    except KeyboardInterrupt:
-        code = Exit.INTERRUPTED
-    except MicrornnError as error:
+        return error.exit_code
+    if isinstance(error, MicrornnError):
         _tell(f"Error: {error}")
-        code = code_of(error)
-    except MemoryError:
-        click.echo("Error: not enough memory for these sizes; make them smaller", err=True)
-        code = Exit.USAGE
-    except BrokenPipeError:  # `micrornn sample ... | head`: nobody reads on, and that is fine
-        sys.stderr.close()
-        code = Exit.OK
-    except OSError as error:
+        return code_of(error)
+    if isinstance(error, MemoryError):
+        _tell("Error: not enough memory for these sizes; make them smaller")
+        return Exit.USAGE
+    if unread(error):
+        return Exit.UNREAD
+    if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         _tell(f"Error: {str(place)[:200]}{error.strerror or error}")
-        code = Exit.FAILED
-    sys.exit(int(code or 0))
+        return Exit.CHECKPOINT
+    if os.environ.get(TRACEBACK):
+        _tell("".join(traceback.format_exception(error)))
+    what = " ".join(str(error).split())
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    _tell(
+        f"Error: a fault of micrornn's own: {type(error).__name__}{': ' if what else ''}{what[:200]} "
+        f"({os.path.basename(at.filename)}:{at.lineno}).\n"
+        f"Please report it, with what {TRACEBACK}=1 prints more and with `micrornn info`"
+    )
+    return Exit.FAULT
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether the error came of a Ctrl-C: in the middle of an import, Python makes a RuntimeError of it."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _tell(message: str) -> None:
     """On stderr; a name in it may hold anything, and must not steer the terminal."""
-    click.echo(printable(message), err=True)
+    with contextlib.suppress(OSError, ValueError):  # nobody reads that either
+        click.echo(printable(message), err=True)

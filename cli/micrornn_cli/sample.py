@@ -74,12 +74,20 @@ def _stream(prompt: str, pieces: Iterator[str], whole_line: bool) -> None:
     import sys
 
     from micrornn.printable import printable
+    from micrornn_cli.exits import Exit
+    from micrornn_cli.streams import silence_unread, unread
 
     terminal, last = sys.stdout.isatty(), "\n"
-    for n, piece in enumerate(pieces):
-        shown = (prompt if n == 0 else "") + piece
-        # what a model has learned must not take over the screen; into a file it goes as it is
-        click.echo(printable(shown) if terminal else shown, nl=False)
-        last = shown[-1:] or last
-    if (terminal or whole_line) and last != "\n":  # what follows, such as the shell's own prompt, begins a line
-        click.echo()
+    try:
+        for n, piece in enumerate(pieces):
+            shown = (prompt if n == 0 else "") + piece
+            # what a model has learned must not take over the screen; into a file it goes as it is
+            click.echo(printable(shown) if terminal else shown, nl=False)
+            last = shown[-1:] or last
+        if (terminal or whole_line) and last != "\n":  # what follows, such as the shell's own prompt, begins a line
+            click.echo()
+    except OSError as error:
+        if not unread(error):
+            raise
+        silence_unread()  # `micrornn sample ... | head`: that is fine
+        raise click.exceptions.Exit(Exit.OK) from None

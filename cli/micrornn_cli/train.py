@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from micrornn_cli.exits import Exit
 from micrornn_cli.options import read_config, resolve, settings
+from micrornn_cli.signals import graceful
 from micrornn_cli.starting import with_shape
+from micrornn_cli.streams import silence_unread, unread
 from micrornn_cli.waiting import compiling, progress
 
 TASKS = ("text",)
@@ -91,6 +90,7 @@ class _Job:
         from micrornn.errors import CheckpointError, ConfigError, named
 
         self.as_json = as_json
+        self.unread = False  # stdout or stderr, any more
         self.out: str | None = None
         self.mended: dict[str, Any] = {}  # what is changed in a run that diverged, as it was
         self.folder: Any = None  # a RunFolder, once the text is known to be usable
@@ -218,17 +218,24 @@ class _Job:
 
         started = time.perf_counter()
         with (
-            _graceful() as stopped,
+            graceful() as stop,
             compiling(quiet=self.as_json),
             Live(training, quiet=self.as_json) as live,
         ):
-            for report in run(training, self.folder, stopped):
-                if self.as_json:
-                    write_json(report.to_dict())
-                if report.update == 1 and not self.as_json:
-                    live.print(f"first update after {time.perf_counter() - started:.1f} s", style="dim")
-                live.show(report)
-            return stopped()
+            for report in run(training, self.folder, stop):
+                try:
+                    if self.as_json:
+                        write_json(report.to_dict())
+                    if report.update == 1 and not self.as_json:
+                        live.print(f"first update after {time.perf_counter() - started:.1f} s", style="dim")
+                    live.show(report)
+                except OSError as error:
+                    if not unread(error):
+                        raise
+                    self.unread = True
+                    silence_unread()
+                    stop.ask()
+            return stop()
 
     def _finish(self, training: Any, stopped: bool) -> None:
         from micrornn.printable import shell_word
@@ -236,6 +243,10 @@ class _Job:
 
         where = str(self.folder.path)
         again = f"{program()} train --resume {shell_word(where)}"
+        if self.unread:
+            told = f"nobody reads the output any more: stopped after update {training.updates:,}, and the checkpoint"
+            click.echo(f"{told} is written. To go on:\n  {again}", err=True)
+            raise SystemExit(int(Exit.UNREAD))
         if self.as_json:
             write_json(
                 {"run": where, "updates": training.updates, "seconds": training.seconds, "stopped": stopped,
@@ -259,23 +270,3 @@ def _typed() -> set[str]:
     context = click.get_current_context()
     source = click.core.ParameterSource.COMMANDLINE
     return {name for name in context.params if context.get_parameter_source(name) is source}
-
-
-@contextmanager
-def _graceful() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM end the run after the update at hand, so that its checkpoint is whole; a second Ctrl-C
-    ends it at once."""
-    asked = False
-
-    def ask(number: int, frame: Any) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
