@@ -6,7 +6,8 @@
     Tape        the rows in the order in which they were computed; `backward` walks them in reverse
     OPS         every op by name: the gradient check goes through this table
 
-No numerics here, no devices and nothing recurrent: what an op does is written in ops/.
+No numerics here, no devices and nothing recurrent: what an op does is written in ops/, what a tensor does where a
+number or an array is expected in operators.py, what may be made into a tensor in arguments.py.
 
 The order of execution already is a topological order, so going backward is one loop: no sorting, no recursion.
 A record holds no closure and a tensor does not know its tape, so there is no cycle, and dropping the tape frees
@@ -15,6 +16,8 @@ all of it at once.
 
 from __future__ import annotations
 
+import inspect
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,85 +25,35 @@ from typing import Any
 
 import numpy as np
 
-from micrornn import device, kernels
-from micrornn.errors import ConfigError, ShapeError
+from micrornn import arguments, kernels
+from micrornn.errors import ShapeError, TapeError
+from micrornn.marks import Marks
+from micrornn.operators import OPS, Operators
 
-OPS: dict[str, Op] = {}
 
-
-class Tensor:
+class Tensor(Operators):
     """An array that ops take and give.
 
-    data            the numbers, C-contiguous, float32 or float64: a NumPy array, or one on a graphics card
+    data            the numbers, C-contiguous, float32 or float64: a NumPy array, or one on a graphics card. A NumPy
+                    array of float32 or float64 is not copied
     requires_grad   whether its gradient is wanted: a parameter, or computed from one
     grad            what `Tape.backward` accumulates here, same shape; None until then. Leaves only
     name            for people; optional
+    leaf            whether somebody made it, and not an op
+    version         counted up by whoever writes to the numbers in place, as an optimizer does
     """
 
-    __slots__ = ("__weakref__", "data", "grad", "name", "requires_grad")
+    __slots__ = ("__weakref__", "data", "grad", "leaf", "name", "requires_grad", "version")
 
     def __init__(self, data: Any, requires_grad: bool = False, name: str = "", dtype: Any = None):
-        if device.of(data) == "cpu":
-            data = np.asarray(data, dtype)
-            if data.dtype not in (np.float32, np.float64):
-                data = data.astype(np.float32)
-            data = np.asarray(data, order="C")
-        self.data: np.ndarray = data
+        self.data: np.ndarray = arguments.numbers("Tensor", data, dtype)
         self.requires_grad = requires_grad
         self.grad: np.ndarray | None = None
-        self.name = name
-
-    shape = property(lambda self: self.data.shape)
-    ndim = property(lambda self: self.data.ndim)
-    dtype = property(lambda self: self.data.dtype)
-
-    def item(self) -> float:
-        """The number of a tensor that holds just one."""
-        return float(self.data.item())
+        self.name, self.leaf, self.version = name, True, 0
 
     def __repr__(self) -> str:
         name = f"{self.name}: " if self.name else ""
         return f"Tensor({name}{'x'.join(map(str, self.shape)) or 'scalar'} {self.dtype}\n{self.data})"
-
-    # The operators are ops like all others, found by name: the engine knows none of them.
-    def __add__(self, other: Any) -> Tensor:
-        return OPS["add"](self, other)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return OPS["sub"](self, other)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return OPS["mul"](self, other)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return OPS["div"](self, other)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return OPS["matmul"](self, other)
-
-    def __radd__(self, other: Any) -> Tensor:
-        return OPS["add"](other, self)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return OPS["sub"](other, self)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return OPS["mul"](other, self)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return OPS["div"](other, self)
-
-    def __neg__(self) -> Tensor:
-        return OPS["neg"](self)
-
-    def __getitem__(self, index: Any) -> Tensor:
-        return OPS["getitem"](self, index=index)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter(OPS["unstack"](self))
-
-    def __len__(self) -> int:
-        return len(self.data)
 
 
 class Op:
@@ -119,6 +72,11 @@ class Op:
         self.name = forward.__name__
         self.__doc__ = forward.__doc__
         self.back: Callable[..., Any] | None = None
+        inputs = list(inspect.signature(forward).parameters.values())[1:]
+        self.many = any(p.kind is p.VAR_POSITIONAL for p in inputs)  # how many inputs it takes
+        inputs = [p for p in inputs if p.kind is p.POSITIONAL_OR_KEYWORD]
+        self.least = 1 if self.many else sum(p.default is p.empty for p in inputs)
+        self.most = sys.maxsize if self.many else len(inputs)
         OPS[self.name] = self
 
     def vjp(self, back: Callable[..., Any]) -> Callable[..., Any]:
@@ -127,17 +85,25 @@ class Op:
         return back
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
+        if self.many and len(inputs) == 1 and isinstance(inputs[0], (list, tuple)):
+            inputs = tuple(inputs[0])  # stack([a, b]) is stack(a, b)
+        if not self.least <= len(inputs) <= self.most:
+            arguments.refuse_call(self.name, self.forward, inputs, options)
         first = inputs[0] if isinstance(inputs[0], Tensor) else next((x for x in inputs if isinstance(x, Tensor)), None)
         if first is None:
             first = Tensor(inputs[0])
-        table = kernels.of(first.data)
-        tensors = tuple([x if isinstance(x, Tensor) else Tensor(table.asarray(x, first.dtype)) for x in inputs])
+        table, dtype = kernels.of(first.data), first.data.dtype
+        tensors = tuple([x if isinstance(x, Tensor) else self._constant(table, x, dtype) for x in inputs])
         arrays = [x.data for x in tensors]
-        dtype, where = arrays[0].dtype, arrays[0].device
+        where = first.data.device
         for array in arrays:
             if array.dtype != dtype or array.device != where:
-                self._refuse(arrays)
-        result, saved = self.forward(table, *arrays, **options)
+                arguments.refuse_mixture(self.name, arrays)
+        try:
+            result, saved = self.forward(table, *arrays, **options)
+        except TypeError:
+            arguments.refuse_call(self.name, self.forward, inputs, options)
+            raise
         needs = tuple([x.requires_grad for x in tensors])
         single, wanted = not isinstance(result, tuple), True in needs
         outputs = tuple([_wrap(array, wanted) for array in ((result,) if single else result)])
@@ -145,16 +111,9 @@ class Op:
             _active.tapes[-1]._record(self, tensors, outputs, saved, needs)
         return outputs[0] if single else outputs
 
-    def _refuse(self, arrays: list[np.ndarray]) -> None:
-        """A kernel would misread the bytes of one."""
-        kinds, places = (
-            ", ".join(str(part) for part in parts) for parts in zip(*[(a.dtype, a.device) for a in arrays])
-        )
-        if len({array.dtype for array in arrays}) > 1:
-            raise ConfigError(
-                f"{self.name}: inputs must have the same precision, not {kinds}; Tensor(x, dtype=...) sets it"
-            )
-        raise ConfigError(f"{self.name}: inputs must be on the same device, not {places}; Module.to(device) moves them")
+    def _constant(self, table: kernels.Kernels, x: Any, dtype: np.dtype) -> Tensor:
+        """A number or an array among tensors takes their precision, and their device."""
+        return _wrap(table.asarray(arguments.numbers(self.name, x, dtype)), False)
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -168,7 +127,8 @@ def op(forward: Callable[..., Any]) -> Op:
 def _wrap(array: np.ndarray, requires_grad: bool) -> Tensor:
     """A tensor around an array that an op made: nothing to check, nothing to copy."""
     tensor = Tensor.__new__(Tensor)
-    tensor.data, tensor.requires_grad, tensor.grad, tensor.name = array, requires_grad, None, ""
+    tensor.data, tensor.requires_grad, tensor.grad = array, requires_grad, None
+    tensor.name, tensor.leaf, tensor.version = "", False, 0
     return tensor
 
 
@@ -198,14 +158,19 @@ class Tape:
     with Tape() as tape:
         loss = cross_entropy(model(x), targets=y)
     tape.backward(loss)
+
+    guard    whether going backward looks if an array that it needs was written to since (marks.py); False saves a
+             microsecond for each tensor where nobody can write in between
     """
 
-    def __init__(self) -> None:
+    def __init__(self, guard: bool = True) -> None:
         self.records: list[Record] = []
         self.t: int | None = None
         self.scope = ""
+        self.entered, self.marks = False, Marks() if guard else None
 
     def __enter__(self) -> Tape:
+        self.entered = True
         _active.tapes.append(self)
         return self
 
@@ -218,36 +183,46 @@ class Tape:
     def _record(self, op: Op, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], saved: Any,
                 needs: tuple[bool, ...]) -> None:  # fmt: skip
         self.records.append(Record(op, inputs, outputs, saved, needs, self.t, self.scope))
+        if self.marks is not None:
+            self.marks.note(inputs + outputs)
 
     def backward(self, loss: Tensor, seed: Any = None) -> None:
         """Add d loss / d leaf into `grad` of every leaf that requires one. `seed` is the cotangent of the loss
         itself: 1 if not given; needed when the loss is not a single number."""
-        for tensor, cotangent in self._walk([loss], [seed], (), None):
+        found = self._walk([loss], [seed], (), None)
+        for tensor, cotangent in found:
+            if tensor.grad is not None:
+                arguments.require_like(f"grad of {tensor.name or 'a tensor'}", tensor.grad, cotangent)
+        for tensor, cotangent in found:
             if tensor.grad is None:
                 tensor.grad = cotangent.copy()
             else:
                 kernels.of(cotangent).accumulate(tensor.grad, cotangent)
 
     def cotangents(self, of: Sequence[Tensor], outputs: Sequence[Tensor], seeds: Sequence[Any] | None = None,
-                   watch: Watch | None = None) -> list[np.ndarray | None]:  # fmt: skip
+                   watch: Watch | None = None, copy: bool = True) -> list[np.ndarray | None]:  # fmt: skip
         """The cotangents of any tensors on the tape, leaves or not; None where nothing flows back.
 
-        No `grad` is touched and the tape is not used up. `watch` is shown each contribution on its way: that is
-        how one learns what every single record gave to a weight.
+        No `grad` is touched and the tape is not used up. `watch` is shown each contribution on its way, to read it:
+        that is how one learns what every single record gave to a weight.
+        With copy=False the arrays are as they come, for reading at once: two may be one, a seed, or on the tape.
         """
-        found: dict[int, np.ndarray] = {
-            id(tensor): cotangent
-            for tensor, cotangent in self._walk(outputs, seeds or [None] * len(outputs), of, watch)
-        }
-        return [found.get(id(tensor)) for tensor in of]
+        of, outputs = arguments.tensors("cotangents: of", of), arguments.tensors("cotangents: outputs", outputs)
+        seeds = [None] * len(outputs) if seeds is None else seeds
+        if len(seeds) != len(outputs):
+            raise ShapeError(f"cotangents: {len(seeds)} seeds for {len(outputs)} outputs; give one, or None, for each")
+        found = {id(tensor): cotangent for tensor, cotangent in self._walk(outputs, seeds, of, watch)}
+        wanted = [found.get(id(tensor)) for tensor in of]
+        return [cotangent.copy() if copy and cotangent is not None else cotangent for cotangent in wanted]
 
     def _walk(self, outputs: Sequence[Tensor], seeds: Sequence[Any], wanted: Sequence[Tensor],
               watch: Watch | None) -> list[tuple[Tensor, np.ndarray]]:  # fmt: skip
         """The loop. Gives (tensor, cotangent) for the leaves and for the wanted tensors."""
         pending = _Pending()
         for output, seed in zip(outputs, seeds):
+            self._require_here(output)
             pending.add(output, _seed(output, seed))
-        keep, kept = {id(tensor) for tensor in wanted}, []
+        keep, kept, looked = {id(tensor) for tensor in wanted}, [], set[int]()
         for record in reversed(self.records):
             arrived = [pending.take(output) for output in record.outputs]
             if all(cotangent is None for cotangent in arrived):
@@ -257,6 +232,8 @@ class Tape:
                     kept.append((output, cotangent))
             if record.op.back is None:
                 raise NotImplementedError(f"op {record.op.name} has no VJP")
+            if self.marks is not None:
+                self.marks.require_unchanged(record, looked)
             table = kernels.of(record.outputs[0].data)
             dy = arrived[0] if len(arrived) == 1 else tuple(arrived)
             for tensor, needed, cotangent in zip(
@@ -267,6 +244,21 @@ class Tape:
                         watch(record, tensor, cotangent)
                     pending.add(tensor, cotangent)
         return kept + pending.rest()
+
+    def _require_here(self, output: Tensor) -> None:
+        """TapeError if no record has to do with this tensor, from which nothing could flow back."""
+        if not isinstance(output, Tensor):
+            raise TapeError(f"the loss must be a tensor that was computed on this tape, not {type(output).__name__}")
+        for record in reversed(self.records):
+            if any(output is tensor for tensor in record.outputs + record.inputs):
+                return
+        if not self.entered:
+            why = "this tape was never active: compute the loss in `with tape:`"
+        elif not output.requires_grad:
+            why = "nothing that it was computed from has requires_grad=True, or it was computed in `with no_tape():`"
+        else:
+            why = "it was computed outside of `with tape:`, or in that of another tape within it, which records then"
+        raise TapeError(f"the loss is not on this tape, which holds {len(self.records):,} records; {why}")
 
 
 class _Pending:
@@ -309,7 +301,7 @@ def _seed(output: Tensor, seed: Any) -> np.ndarray:
         return kernels.of(output.data).full(output.shape, 1, output.dtype)
     if isinstance(seed, float) and output.data.size == 1:  # made where it is needed: nothing has to be copied there
         return kernels.of(output.data).full(output.shape, seed, output.dtype)
-    seed = kernels.of(output.data).asarray(seed, output.dtype)
+    seed = kernels.of(output.data).asarray(arguments.numbers("seed", seed, output.dtype))
     if seed.shape != output.shape:
         raise ShapeError(f"seed has shape {seed.shape}, the output has {output.shape}; they must be equal")
     return seed

@@ -108,7 +108,7 @@ def test_a_gradient_inside_of_a_layer(cell, reverse):
     zeros = [np.zeros((B, 4))] * len(model.rnn.cell.states)
     seed = np.zeros((T, B, 4))
     seed[6] = 1e200  # from time step 6 on, on the way back
-    with Tape() as tape:
+    with Tape(guard=False) as tape:  # what it holds is tampered with below
         y, *_ = OPS[cell](x, *zeros, *weights, reverse=reverse)
     tape.records[0].scope = f"{cell}_l0"
     with np.errstate(all="ignore"):

@@ -26,6 +26,7 @@ class Exit(IntEnum):
 CODES: dict[type[errors.MicrornnError], Exit] = {
     errors.ConfigError: Exit.USAGE,
     errors.ShapeError: Exit.USAGE,
+    errors.TapeError: Exit.USAGE,
     errors.DataError: Exit.DATA,
     errors.CheckpointError: Exit.CHECKPOINT,
     errors.DeviceError: Exit.DEVICE,

@@ -84,10 +84,11 @@ def _bytes(n: int) -> str:
 class Memory:
     """Numbers on the card, on loan from a pool until the last array that looks at them is gone."""
 
-    __slots__ = ("layout", "numbers", "pool", "start")
+    __slots__ = ("layout", "numbers", "pool", "start", "writes")
 
     def __init__(self, pool: Pool, numbers: Any, layout: np.ndarray):
         self.pool, self.numbers, self.layout = pool, numbers, layout
+        self.writes = 0  # by `x[index] = value`; a tape looks at it to see whether what it needs has changed
         self.start = layout.__array_interface__["data"][0]
 
     def __del__(self) -> None:
@@ -162,6 +163,7 @@ class Array:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         target = self[index]
+        self.memory.writes += 1
         if isinstance(value, Array):
             _copy(target, value)
         elif np.ndim(value) == 0:

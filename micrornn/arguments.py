@@ -1,0 +1,172 @@
+"""What people hand to the library, checked where it comes in: numbers, whole numbers, the inputs and options of an op.
+
+    numbers(what, x, dtype)          an array of float32 or float64, or ConfigError for what is none
+    require_precision(what, dtype)   float32 or float64
+    real(what, x)                    a number
+    whole(what, n), wholes(what, n)  a whole number, several
+    sizes(what, hidden_size=8)       whole numbers of 1 or more
+    tensors(what, given)             a list of tensors, and not one bare tensor
+    require_like(what, given, wanted)    an array that may be added to in the place of another
+    refuse_mixture(name, arrays)     inputs of an op on two devices or in two precisions
+    refuse_call(name, forward, ...)  a call of an op with inputs or options that it does not have
+
+NumPy makes an array of almost anything: None becomes NaN, a text an array of letters, a list of tensors one of objects.
+"""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from micrornn import device
+from micrornn.errors import ConfigError, ShapeError
+from micrornn.operators import Operators
+
+PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
+EXACT = 2**53  # up to here float64 holds every whole number
+
+
+def numbers(what: str, x: Any, dtype: Any = None) -> np.ndarray:
+    """x as a C-contiguous array of this precision; of its own if it has one, else float32. An array on a graphics card
+    comes back as it is."""
+    if dtype is not None and (type(x) is float or (type(x) is int and -EXACT < x < EXACT)):  # the most frequent
+        return np.asarray(x, dtype)
+    if device.of(x) == "cuda":
+        return x
+    if isinstance(x, Operators):
+        raise ConfigError(f"{what}: this is a tensor already; use it as it is, or x.data to leave its past behind")
+    if isinstance(x, (list, tuple)) and _holds_tensors(x):
+        raise ConfigError(f"{what}: a list of tensors is not one tensor; ops.stack(*tensors) makes one of them")
+    if isinstance(x, np.ma.MaskedArray):
+        raise ConfigError(f"{what}: the mask of a masked array would be lost; give x.data, and the mask to the op")
+    try:
+        array = np.asarray(x)
+    except ValueError:
+        raise ConfigError(f"{what}: not an array: {_short(x)} has rows of different lengths") from None
+    if array.dtype.kind not in "fiub":
+        said = "complex numbers" if array.dtype.kind == "c" else f"{type(x).__name__} {_short(x)}"
+        raise ConfigError(f"{what}: wanted real numbers, not {said}")
+    if dtype is None:
+        dtype = array.dtype if array.dtype in PRECISIONS else np.float32
+    return np.asarray(array, require_precision(what, dtype), order="C")
+
+
+def _holds_tensors(given: Any) -> bool:
+    return isinstance(given, Operators) or (
+        isinstance(given, (list, tuple)) and any(_holds_tensors(part) for part in given)
+    )
+
+
+def _short(x: Any) -> str:
+    """As much of it as fits into a line."""
+    text = repr(x)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def require_precision(what: str, dtype: Any) -> np.dtype:
+    """float32 or float64 as a dtype."""
+    try:
+        found = np.dtype(dtype)
+        if found in PRECISIONS:
+            return found
+    except TypeError:
+        pass
+    raise ConfigError(f"{what}: the precision is float32 or float64, not {_short(dtype)}")
+
+
+def whole(what: str, n: Any, least: int | None = None) -> int:
+    """A whole number: Python's, NumPy's, or an array of just one."""
+    try:
+        if isinstance(n, (bool, np.bool_)):
+            raise TypeError
+        found = operator.index(n)
+    except TypeError:
+        raise ConfigError(f"{what} must be a whole number, not {_short(n)}") from None
+    if least is not None and found < least:
+        raise ConfigError(f"{what} must be {least} or more, not {found}")
+    return found
+
+
+def real(what: str, x: Any) -> float:
+    """A number as Python's float."""
+    try:
+        if isinstance(x, (str, bytes)):
+            raise TypeError
+        return float(x)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{what} must be a number, not {_short(x)}") from None
+
+
+def wholes(what: str, given: Any, least: int | None = None) -> tuple[int, ...]:
+    """Several whole numbers; one alone counts as several."""
+    if isinstance(given, (str, bytes)) or not np.iterable(given):
+        return (whole(what, given, least),)
+    return tuple(whole(what, n, least) for n in given)
+
+
+def sizes(what: str, **given: Any) -> None:
+    """Each must be a whole number of 1 or more."""
+    for name, value in given.items():
+        whole(f"{what}: {name}", value, least=1)
+
+
+def tensors(what: str, given: Any) -> list[Any]:
+    """The tensors of a list. One bare tensor would be taken for the list of its rows."""
+    if isinstance(given, Operators):
+        raise ConfigError(f"{what}: wanted a list of tensors, not a bare one; write [x]")
+    try:
+        found = list(given.values() if isinstance(given, dict) else given)
+    except TypeError:
+        raise ConfigError(f"{what}: wanted a list of tensors, not {_short(given)}") from None
+    for x in found:
+        if not isinstance(x, Operators):
+            raise ConfigError(f"{what}: wanted a list of tensors; {_short(x)} is none")
+    return found
+
+
+def require_like(what: str, given: Any, wanted: np.ndarray, contiguous: bool = True) -> None:
+    """A kernel that adds to `given` reads and writes as many bytes as `wanted` has, wherever that leads."""
+    if device.of(given) != device.of(wanted) or getattr(given, "shape", None) != wanted.shape:
+        raise ShapeError(f"{what} is {_array(given)}, wanted {_array(wanted)}")
+    if given.dtype != wanted.dtype or (contiguous and not (given.flags.c_contiguous and given.flags.writeable)):
+        raise ShapeError(f"{what} is {_array(given)}, wanted {_array(wanted)}, C-contiguous and writeable")
+
+
+def _array(given: Any) -> str:
+    if not hasattr(given, "dtype"):
+        return _short(given)
+    return f"an array {given.shape} {given.dtype} on {device.of(given)}"
+
+
+def refuse_mixture(name: str, arrays: Sequence[np.ndarray]) -> NoReturn:
+    """A kernel would misread the bytes of one."""
+    kinds, places = (", ".join(str(part) for part in parts) for parts in zip(*[(a.dtype, a.device) for a in arrays]))
+    if len({array.dtype for array in arrays}) > 1:
+        raise ConfigError(f"{name}: inputs must have the same precision, not {kinds}; Tensor(x, dtype=...) sets it")
+    raise ConfigError(f"{name}: inputs must be on the same device, not {places}; Module.to(device) moves them")
+
+
+def refuse_call(name: str, forward: Callable[..., Any], inputs: Sequence[Any], options: dict[str, Any]) -> None:
+    """ConfigError if this op cannot be called like this; the message says how it is called."""
+    parameters = list(inspect.signature(forward).parameters.values())[1:]
+    wanted = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    known = {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
+    many = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    least = 1 if many else sum(p.default is p.empty for p in wanted)
+    shown = [f"*{p.name}" if p.kind is p.VAR_POSITIONAL else p.name for p in parameters if p.name not in known]
+    shown += [f"{p.name}=..." for p in known.values()]
+    usage = f"write {name}({', '.join(shown)})"
+    if len(inputs) < least or (len(inputs) > len(wanted) and not many):
+        count = f"{least} or more inputs" if many else "1 input" if len(wanted) == 1 else f"{len(wanted)} inputs"
+        by_name = ", and its options by name" if known and len(inputs) > len(wanted) else ""
+        raise ConfigError(f"{name} takes {count}{by_name}, and was given {len(inputs)}; {usage}")
+    for option in options:
+        if option not in known and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            raise ConfigError(f"{name} has no option {option!r}; {usage}")
+    for option, parameter in known.items():
+        if parameter.default is parameter.empty and option not in options:
+            raise ConfigError(f"{name} needs the option {option}; {usage}")
