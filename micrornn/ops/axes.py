@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
+from micrornn.arguments import whole, wholes
 from micrornn.errors import ShapeError
 from micrornn.kernels import Kernels
 
@@ -45,15 +47,19 @@ def around(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
     return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
 
-def normal_axis(name: str, axis: int, ndim: int) -> int:
+def normal_axis(name: str, axis: Any, ndim: int) -> int:
     """A negative axis counts from the end."""
+    axis = whole(f"{name}: axis", axis)
     if not -ndim <= axis < ndim:
         raise ShapeError(f"{name}: axis {axis} of an array with {ndim} axes")
     return axis % ndim
 
 
-def normal_axes(name: str, axis: int | tuple[int, ...] | None, ndim: int) -> tuple[int, ...]:
-    """The axes meant by axis=None (all), a number, or several."""
+def normal_axes(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
+    """The axes meant by axis=None (all), a number, or several different ones, in rising order."""
     if axis is None:
         return tuple(range(ndim))
-    return tuple(sorted(normal_axis(name, a, ndim) for a in ((axis,) if isinstance(axis, int) else axis)))
+    axes = sorted(normal_axis(name, a, ndim) for a in wholes(f"{name}: axis", axis))
+    if len(set(axes)) < len(axes):
+        raise ShapeError(f"{name}: axis {axis} names one axis of {ndim} twice")
+    return tuple(axes)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from micrornn.errors import ShapeError
+from micrornn.arguments import real, whole
+from micrornn.errors import ConfigError, ShapeError
 from micrornn.kernels import Kernels
 from micrornn.ops.axes import fold, spread
 from micrornn.ops.masks import take_mask
@@ -264,9 +265,12 @@ def dropout(k, x, *, rate, key):
 
     The mask is a function of `key` (an integer) alone: it is drawn again on the way back, not kept.
     """
+    rate, key = real("dropout: rate", rate), np.uint64(whole("dropout: key", key) % 2**64)
+    if not 0 <= rate < 1:
+        raise ConfigError(f"dropout: rate must lie in 0..1 (1 excluded), not {rate}")
     y = k.empty(x.shape, x.dtype)
-    k.dropout(y, x, float(rate), np.uint64(key))
-    return y, (float(rate), np.uint64(key))
+    k.dropout(y, x, rate, key)
+    return y, (rate, key)
 
 
 @dropout.vjp
@@ -279,6 +283,9 @@ def _(k, saved, dy, needs):
 @op
 def clip_message(k, x, *, limit):
     """y = x;  dx = dy, each number limited to +-limit. Put between two time steps, it limits what is passed back."""
+    limit = real("clip_message: limit", limit)
+    if not limit >= 0:
+        raise ConfigError(f"clip_message: limit must be 0 or more, not {limit}")
     return x, limit
 
 

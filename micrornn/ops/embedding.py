@@ -15,6 +15,8 @@ from micrornn.tape import op
 def embedding(k, table, *, ids):
     """y = table[ids];  dtable = zeros with each row of dy added where it came from. table (V, D), ids integers of
     any shape, y (*ids.shape, D)."""
+    if table.ndim != 2:
+        raise ShapeError(f"embedding: table {table.shape}, wanted (V, D)")
     ids = take_ids("embedding", ids, len(table))
     flat = k.asarray(ids.reshape(-1))
     y = k.empty((flat.size, table.shape[1]), table.dtype)
@@ -36,7 +38,12 @@ def take_ids(name: str, ids: Any, size: int, mask: np.ndarray | None = None) -> 
     anything, and becomes 0. On a graphics card they have been through here before, and nobody writes to them."""
     if device.of(ids) == "cuda":
         return ids
-    ids = np.asarray(ids)
+    try:
+        ids = np.asarray(ids)
+    except ValueError:
+        raise ShapeError(f"{name}: rows of different lengths; pad them to one") from None
+    if not ids.size:
+        ids = ids.astype(np.int32)
     if ids.dtype.kind not in "iu":
         raise ShapeError(f"{name}: wanted integers, not {ids.dtype}")
     if mask is not None and mask.shape == ids.shape:

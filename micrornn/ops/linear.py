@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from micrornn.errors import ShapeError
+from micrornn.kernels import Kernels
 from micrornn.ops.axes import sum_axis
 from micrornn.tape import op
+
+
+def _product(k: Kernels, out: np.ndarray, a: np.ndarray, b: np.ndarray, **turned: bool) -> None:
+    """out = a b. Nothing is summed where an inner size is 0: that gives zeros."""
+    if a.size and b.size:
+        k.matmul(out, a, b, **turned)
+    else:
+        out[...] = 0
 
 
 @op
@@ -18,13 +29,18 @@ def matmul(k, a, b):
         )
     y = k.empty((*a.shape[:-1], b.shape[-1]), a.dtype)
     for one_y, one_a, one_b in zip(*_pages(b.ndim > 2, y, a, b)):
-        k.matmul(one_y, one_a, one_b)
+        _product(k, one_y, one_a, one_b)
     return y, (a, b)
 
 
 def _pages(batched: bool, *arrays: np.ndarray) -> list[np.ndarray]:
     """Each array as a stack of matrices: one tall one if b is shared, else one for each of the batch."""
-    return [x.reshape(-1, *x.shape[-2:]) if batched else x.reshape(1, -1, x.shape[-1]) for x in arrays]
+    return [
+        x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
+        if batched
+        else x.reshape(1, math.prod(x.shape[:-1]), x.shape[-1])
+        for x in arrays
+    ]
 
 
 @matmul.vjp
@@ -35,9 +51,9 @@ def _(k, saved, dy, needs):
     pages_y, pages_a, pages_b = _pages(b.ndim > 2, dy, a, b)
     for i in range(len(pages_y)):
         if da is not None:
-            k.matmul(_pages(b.ndim > 2, da)[0][i], pages_y[i], pages_b[i], trans_b=True)
+            _product(k, _pages(b.ndim > 2, da)[0][i], pages_y[i], pages_b[i], trans_b=True)
         if db is not None:
-            k.matmul(_pages(b.ndim > 2, db)[0][i], pages_a[i], pages_y[i], trans_a=True)
+            _product(k, _pages(b.ndim > 2, db)[0][i], pages_a[i], pages_y[i], trans_a=True)
     return da, db
 
 
@@ -49,8 +65,9 @@ def linear(k, x, weight, bias):
             f"linear: x {x.shape}, weight {weight.shape}, bias {bias.shape}; wanted (..., D), (N, D) and (N,)"
         )
     y = k.empty((*x.shape[:-1], len(weight)), x.dtype)
-    rows = y.reshape(-1, len(weight))
-    k.matmul(rows, x.reshape(-1, x.shape[-1]), weight, trans_b=True)
+    count = math.prod(x.shape[:-1])
+    rows = y.reshape(count, len(weight))
+    _product(k, rows, x.reshape(count, x.shape[-1]), weight, trans_b=True)
     k.add_bias(rows, bias)
     return y, (x, weight)
 
@@ -58,10 +75,11 @@ def linear(k, x, weight, bias):
 @linear.vjp
 def _(k, saved, dy, needs):
     x, weight = saved
-    rows, dx = dy.reshape(-1, dy.shape[-1]), None
+    count, dx = math.prod(x.shape[:-1]), None
+    rows = dy.reshape(count, dy.shape[-1])
     if needs[0]:
         dx = k.empty(x.shape, x.dtype)
-        k.matmul(dx.reshape(-1, x.shape[-1]), rows, weight)
+        _product(k, dx.reshape(count, x.shape[-1]), rows, weight)
     dweight = k.empty(weight.shape, weight.dtype)
-    k.matmul(dweight, rows, x.reshape(-1, x.shape[-1]), trans_a=True)
+    _product(k, dweight, rows, x.reshape(count, x.shape[-1]), trans_a=True)
     return dx, dweight, sum_axis(k, rows, 0)

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from micrornn.errors import ShapeError
+from micrornn import device
+from micrornn.arguments import numbers
+from micrornn.errors import ConfigError, ShapeError
 from micrornn.kernels import Kernels
 from micrornn.ops.axes import sum_axis
 from micrornn.ops.elementwise import sqrt
@@ -39,7 +41,10 @@ def _mask(name: str, mask: Any, shape: tuple[int, ...]) -> np.ndarray | None:
 
 def _numbers(name: str, targets: Any, x: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     """A copy of the targets, one for each number of x, with 0 where masked: the way back needs them as they are now."""
-    targets = np.array(targets, x.dtype, order="C")
+    if isinstance(targets, Tensor):
+        raise ConfigError(f"{name}: targets are numbers, and no gradient goes back to them; give targets.data")
+    targets = device.host(targets) if device.of(targets) == "cuda" else targets
+    targets = np.array(numbers(f"{name}: targets", targets, x.dtype))
     if targets.shape != x.shape:
         raise ShapeError(f"{name}: targets {targets.shape}, x {x.shape}; must be equal")
     return targets if mask is None else np.where(mask, targets, x.dtype.type(0))
@@ -57,6 +62,8 @@ def cross_entropy(k, logits, *, targets, mask=None):
 
     logits (..., V), targets integers (...), mask bool (...): False does not count. In nats.
     """
+    if not logits.ndim or not logits.shape[-1]:
+        raise ShapeError(f"cross_entropy: logits {logits.shape}, wanted (..., V), V not 0")
     size = logits.shape[-1]
     mask = _mask("cross_entropy", mask, logits.shape[:-1])
     targets = take_ids("cross_entropy targets", targets, size, mask)
@@ -94,12 +101,12 @@ def linear_cross_entropy(k, x, weight, bias, *, targets, mask=None, gradient=Tru
     A block's logits turn into probabilities and those into cotangents in one array, while they are at hand; so the
     gradient is computed on the way forward, for dy = 1 (`gradient`: whether it will be wanted).
     """
-    size = len(weight)
-    if weight.shape[1:] != x.shape[-1:] or bias.shape != (size,):
+    if weight.ndim != 2 or 0 in weight.shape or weight.shape[1:] != x.shape[-1:] or bias.shape != weight.shape[:1]:
         raise ShapeError(
             f"linear_cross_entropy: x {x.shape}, weight {weight.shape}, bias {bias.shape}; "
             "wanted (..., D), (V, D) and (V,)"
         )
+    size = len(weight)
     mask = _mask("linear_cross_entropy", mask, x.shape[:-1])
     targets = take_ids("linear_cross_entropy targets", targets, size, mask)
     if targets.shape != x.shape[:-1]:
@@ -131,7 +138,8 @@ def _in_blocks(k: Kernels, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, 
     """(the loss of each row of x, and where wanted the gradients by x, weight and bias of their weighted sum)."""
     losses, most = k.empty(targets.shape, x.dtype), max(1, BLOCK_BYTES // (len(weight) * x.itemsize))
     block = k.empty((min(most, len(x)), len(weight)), x.dtype)
-    dx, dweight, dbias = (k.empty(array.shape if gradient else (0,), x.dtype) for array in (x, weight, bias))
+    make = k.empty if len(x) else k.zeros
+    dx, dweight, dbias = (make(array.shape if gradient else (0,), x.dtype) for array in (x, weight, bias))
     for a in range(0, len(x), most):
         b = min(a + most, len(x))
         logits = block[: b - a]

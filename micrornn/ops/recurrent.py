@@ -32,11 +32,17 @@ def _prepare(k: Kernels, name: str, gates: int, x: np.ndarray, states: list[np.n
              weight_hh: np.ndarray, biases: tuple[np.ndarray, ...], mask: Any,
              reverse: bool) -> tuple[np.ndarray, list[np.ndarray], dict[str, Any]]:  # fmt: skip
     """(room for the gates, states with the initial ones in place, what to save)."""
-    size = weight_hh.shape[-1]
-    if x.ndim != 3 or weight_ih.shape != (gates * size, x.shape[2]) or weight_hh.shape != (gates * size, size):
+    size = weight_hh.shape[-1] if weight_hh.ndim else 0
+    if (
+        x.ndim != 3
+        or 0 in x.shape
+        or not size
+        or weight_ih.shape != (gates * size, x.shape[2])
+        or weight_hh.shape != (gates * size, size)
+    ):
         raise ShapeError(
             f"{name}: x {x.shape}, weight_ih {weight_ih.shape}, weight_hh {weight_hh.shape}; "
-            f"wanted (T, B, D), ({gates}H, D), ({gates}H, H)"
+            f"wanted (T, B, D), ({gates}H, D), ({gates}H, H), none of them 0"
         )
     seq_len, batch_size, _ = x.shape
     for state in states:

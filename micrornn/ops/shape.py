@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
+from micrornn.arguments import wholes
 from micrornn.errors import ShapeError
 from micrornn.kernels import Kernels
 from micrornn.ops.axes import normal_axis
@@ -16,6 +18,7 @@ from micrornn.tape import op
 @op
 def reshape(k, x, *, shape):
     """y = x in another shape with the same number of numbers;  dx = dy in the shape of x."""
+    shape = wholes("reshape: shape", shape)
     try:
         return x.reshape(shape), x.shape
     except ValueError:
@@ -30,7 +33,8 @@ def _(k, shape, dy, needs):
 @op
 def transpose(k, x, *, axes=None):
     """y = x with its axes in another order (reversed if None);  dx = dy with them put back."""
-    axes = tuple(range(x.ndim))[::-1] if axes is None else tuple(axes)
+    axes = tuple(range(x.ndim))[::-1] if axes is None else wholes("transpose: axes", axes)
+    axes = tuple(axis + x.ndim if axis < 0 else axis for axis in axes)
     if sorted(axes) != list(range(x.ndim)):
         raise ShapeError(f"transpose: axes {axes} do not name each axis of {x.shape} once")
     return k.contiguous(x.transpose(axes)), axes
@@ -77,7 +81,7 @@ def _(k, saved, dy, needs):
 @op
 def split(k, x, *, sizes, axis=0):
     """y_1, y_2, ... = pieces of these sizes along an axis;  dx = their cotangents end to end."""
-    axis = normal_axis("split", axis, x.ndim)
+    axis, sizes = normal_axis("split", axis, x.ndim), wholes("split: sizes", sizes, least=0)
     if sum(sizes) != x.shape[axis]:
         raise ShapeError(f"split: sizes {list(sizes)} add up to {sum(sizes)}, axis {axis} of {x.shape} does not")
     pieces = tuple(_cut(k, x, list(sizes), axis))
@@ -111,6 +115,8 @@ def _(k, saved, dy, needs):
 def unstack(k, x):
     """y_0, y_1, ... = x[0], x[1], ...;  dx = their cotangents stacked. One record for a whole sequence: T slices
     would each send back an array as large as x."""
+    if not x.ndim:
+        raise ShapeError("unstack: a single number has no rows")
     return tuple(x[i, ...] for i in range(len(x))), (x.shape, x.dtype)
 
 
@@ -129,23 +135,36 @@ def getitem(k, x, *, index):
     """y = x[index];  dx = zeros with dy added at the index. index: integers, slices, `...`, or one integer array
     for the first axis, in which an index may stand more than once."""
     if isinstance(index, (list, np.ndarray)):
-        index = np.asarray(index)
-        if index.dtype.kind not in "iu":
-            raise ShapeError(f"getitem: an index array must hold integers, not {index.dtype}; for a mask use where")
-        if index.size and not (-len(x) <= index.min() and index.max() < len(x)):
-            raise ShapeError(f"getitem: index {index.min()}..{index.max()} of an axis of {len(x)}")
-        ids = k.asarray(np.ascontiguousarray(index % len(x), np.int32).reshape(-1))
-        y = k.empty((ids.size, x[0].size), x.dtype)
-        k.gather(y, x.reshape(len(x), -1), ids)
-        return y.reshape(*index.shape, *x.shape[1:]), (None, ids, x.shape)
+        ids, shape = _rows(x.shape, index)
+        flat = k.asarray(ids)
+        y = k.empty((flat.size, math.prod(x.shape[1:])), x.dtype)
+        k.gather(y, x.reshape(len(x), y.shape[1]), flat)
+        return y.reshape((*shape, *x.shape[1:])), (None, flat, x.shape)
     for part in index if isinstance(index, tuple) else (index,):
         plain = part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice))
         if not plain or isinstance(part, bool):
-            raise ShapeError(f"getitem: cannot index by {part!r}; use integers, slices, or one integer array alone")
+            raise ShapeError(f"getitem: cannot index by {part!r:.60}; use integers, slices, or one integer array alone")
     try:
         return k.contiguous(x[index]), (index, None, x.shape)
-    except IndexError as error:
+    except (IndexError, TypeError, ValueError) as error:  # too many, beyond the end, or a slice that is none
         raise ShapeError(f"getitem: shape {x.shape}: {error}") from None
+
+
+def _rows(shape: tuple[int, ...], index: Any) -> tuple[np.ndarray, tuple[int, ...]]:
+    """(rows counted from the start, int32 and flat; the shape of the index)."""
+    if not shape:
+        raise ShapeError("getitem: a single number cannot be indexed")
+    try:
+        index = np.asarray(index)
+    except ValueError:
+        raise ShapeError("getitem: the index has rows of different lengths") from None
+    if not index.size:
+        index = index.astype(np.int32)
+    if index.dtype.kind not in "iu":
+        raise ShapeError(f"getitem: an index array must hold integers, not {index.dtype}; for a mask use where")
+    if index.size and not (-shape[0] <= index.min() and index.max() < shape[0]):
+        raise ShapeError(f"getitem: index {index.min()}..{index.max()} of an axis of {shape[0]}")
+    return np.ascontiguousarray(index.reshape(-1) % max(1, shape[0]), np.int32), index.shape
 
 
 @getitem.vjp
