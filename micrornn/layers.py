@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from micrornn.arguments import real, sizes
 from micrornn.errors import ConfigError
 from micrornn.ops import dropout, embedding, linear
 from micrornn.parameters import Initializer, Module, Parameter, normal, uniform
@@ -16,6 +17,7 @@ class Linear(Module):
 
     def __init__(self, input_size: int, output_size: int, *, seed: int = 0, dtype: type = np.float32,
                  initializer: Initializer | None = None):  # fmt: skip
+        sizes("Linear", input_size=input_size, output_size=output_size)
         rng, start = np.random.default_rng(seed), initializer or uniform(input_size**-0.5)
         self.weight = Parameter(start(rng, (output_size, input_size)), dtype)
         self.bias = Parameter(uniform(input_size**-0.5)(rng, (output_size,)), dtype)
@@ -29,6 +31,7 @@ class Embedding(Module):
 
     def __init__(self, vocab_size: int, size: int, *, seed: int = 0, dtype: type = np.float32,
                  initializer: Initializer | None = None):  # fmt: skip
+        sizes("Embedding", vocab_size=vocab_size, size=size)
         rng, start = np.random.default_rng(seed), initializer or normal(1.0)
         self.weight = Parameter(start(rng, (vocab_size, size)), dtype)
 
@@ -44,7 +47,7 @@ class Dropout(Module):
     """
 
     def __init__(self, rate: float, *, seed: int = 0):
-        if not 0 <= rate < 1:
+        if not 0 <= real("Dropout: rate", rate) < 1:
             raise ConfigError(f"dropout must lie in 0..1 (1 excluded), not {rate}")
         self.rate, self.seed, self.key, self.start = rate, seed, 0, 0
 

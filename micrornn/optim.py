@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from micrornn import kernels
+from micrornn.arguments import real
 from micrornn.errors import ConfigError, quoted
 from micrornn.parameters import Flat
 
@@ -42,6 +43,8 @@ OPTIMIZERS: dict[str, tuple[str, tuple[str, ...], dict[str, float]]] = {
 
 def parse_optimizer(text: str) -> tuple[str, dict[str, float]]:
     """`name` or `name:option=number,...` -> (name, all its options). ConfigError names what there is."""
+    if not isinstance(text, str):
+        raise ConfigError(f"an optimizer is named by a text such as 'adam' or 'momentum:mu=0.9', not by {text!r}")
     name, _, rest = text.partition(":")
     if name not in OPTIMIZERS:
         raise ConfigError(f"there is no optimizer {quoted(name)}; choose one of {', '.join(OPTIMIZERS)}")
@@ -78,26 +81,34 @@ class Optimizer:
     """
 
     def __init__(self, flat: Flat, text: str):
+        if not isinstance(flat, Flat):
+            raise ConfigError(f"Optimizer: wanted a Flat, not {type(flat).__name__}; write Optimizer(Flat(model), ...)")
         self.flat = flat
         self.name, self.options = parse_optimizer(text)
-        kernel, names, _ = OPTIMIZERS[self.name]
-        self.kernel = getattr(kernels.of(flat.data), kernel)
+        _, names, _ = OPTIMIZERS[self.name]
         table = kernels.of(flat.data)
         self.state = {name: table.zeros(flat.data.shape, flat.data.dtype) for name in names}
         self.updates = 0
 
     def update(self, lr: float, scale: float = 1.0, limit: float = math.inf) -> None:
         """One update with the gradient clip(grad * scale, +-limit): `scale` comes from clipping by norm."""
+        lr = real("lr", lr)
+        if not math.isfinite(lr):
+            raise ConfigError(f"lr is {lr}; it must be finite")
+        self.flat.join()
         self.updates += 1
         options = dict(self.options)
         if self.name in ("adam", "adamw"):
             options["shrink"] = 1 - lr * options.pop("weight_decay", 0.0)
             options["step"] = self.updates
-        self.kernel(self.flat.data, self.flat.grad, *self.state.values(), lr, *options.values(), scale, limit)
+        kernel = getattr(kernels.of(self.flat.data), OPTIMIZERS[self.name][0])
+        kernel(self.flat.data, self.flat.grad, *self.state.values(), lr, *options.values(), scale, limit)
+        self.flat.touch()
 
 
 def global_norm(flat: Flat) -> float:
     """The Euclidean norm of the gradient of all parameters together."""
+    flat.join()
     table = kernels.of(flat.grad)
     square = table.empty((1,), np.float64)
     table.sum_of_squares(square, flat.grad)

@@ -8,12 +8,14 @@ uniform, glorot, orthogonal, identity, normal, zeros      initialisers: (rng, sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from micrornn import device, kernels
+from micrornn.arguments import require_like, tensors
 from micrornn.errors import ConfigError
 from micrornn.tape import Tensor
 
@@ -65,36 +67,41 @@ class Parameter(Tensor):
 
 
 class Module:
-    """Owns parameters and modules as plain attributes (lists of modules too), and can list them by name."""
+    """Owns parameters and modules as plain attributes, or in lists and dicts of any depth, and lists them by name.
+
+    A tensor that was made with requires_grad=True counts as a parameter, too.
+    """
 
     training = True
 
     def parameters(self) -> dict[str, Parameter]:
-        """All parameters by dotted name, in the order in which they were made; one that is used twice, once.
-        What lies in a list has its place for a name, what lies in a dict its key alone."""
+        """All parameters by dotted name, in the order in which they were made; a shared one appears once.
+
+        Items of a list are named by their index. Of a dict that is an attribute the keys alone are names.
+        """
         found: dict[str, Parameter] = {}
-        seen = set()
-        for name, parameter in _parameters(self, ""):
-            if id(parameter) in seen:
+        for name, value in _inside(self):
+            if not isinstance(value, Tensor):
                 continue
             if name in found:
-                raise ConfigError(f"two parameters of {type(self).__name__} are called {name!r}")
-            seen.add(id(parameter))
-            found[name] = parameter
-            parameter.name = name
+                raise ConfigError(
+                    f"two parameters of {type(self).__name__} are called {name!r}; give them, or the keys of the dicts "
+                    "that they are in, different names"
+                )
+            found[name] = value  # type: ignore[assignment]  # a leaf that is no Parameter is as good as one
+            value.name = name
         return found
 
     def modules(self) -> Iterator[Module]:
-        """This module and all those inside it."""
-        yield self
-        for _, value in _inside(self):
-            if isinstance(value, Module):
-                yield from value.modules()
+        """This module and all those inside it, each once."""
+        return (value for _, value in _inside(self) if isinstance(value, Module))
 
     def to(self, name: str) -> None:
         """Move all parameters to a device, "cpu" or "cuda". Before a Flat is made of them, not after."""
         table = kernels.for_device(name)
-        for parameter in self.parameters().values():
+        parameters = self.parameters()
+        _require_free(parameters)
+        for parameter in parameters.values():
             parameter.data = table.asarray(device.host(parameter.data))
 
     def train(self, training: bool = True) -> None:
@@ -104,53 +111,149 @@ class Module:
 
 
 def _inside(module: Module) -> Iterator[tuple[str, Any]]:
-    """(name, value) of everything that a module holds, also in its lists and dicts."""
-    for name, value in vars(module).items():
-        if isinstance(value, (list, tuple)):
-            yield from ((f"{name}.{n}", item) for n, item in enumerate(value))
+    """(name, value) of every module and parameter within a module, itself included, each once, under its first name."""
+    seen: set[int] = set()
+
+    def walk(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+        if isinstance(value, Tensor):
+            if value.requires_grad and value.leaf and id(value) not in seen:
+                seen.add(id(value))
+                yield name, value
+            return
+        items: Iterable[tuple[Any, Any]]
+        if isinstance(value, Module):
+            items = vars(value).items()
         elif isinstance(value, dict):
-            yield from ((str(key), item) for key, item in value.items())
+            items = value.items()
+        elif isinstance(value, (list, tuple)):
+            items = enumerate(value)
+        elif isinstance(value, (set, frozenset)):
+            if any(isinstance(item, (Module, Tensor)) for item in value):
+                raise ConfigError(f"{name} is a set, whose items have no order, and so no names; make it a list")
+            return
         else:
+            return
+        if id(value) in seen:  # it is shared, or holds itself
+            return
+        seen.add(id(value))
+        if isinstance(value, Module):
             yield name, value
+        for key, item in items:
+            plain = isinstance(value, Module) and isinstance(item, dict)  # of such a dict, the keys alone are names
+            yield from walk(item, name if plain else f"{name}.{key}" if name else str(key))
 
-
-def _parameters(module: Module, prefix: str) -> Iterator[tuple[str, Parameter]]:
-    for name, value in _inside(module):
-        if isinstance(value, Parameter):
-            yield prefix + name, value
-        elif isinstance(value, Module):
-            yield from _parameters(value, f"{prefix}{name}.")
+    return walk(module, "")
 
 
 class Flat:
     """All parameters in one buffer `data` (n,), all gradients in one buffer `grad` (n,).
 
     The parameters become views into it. So an update, a norm, a checkpoint, a sum over machines is one pass over
-    one array. Parameters must all have the same precision.
+    one array. Parameters must all have the same precision, and a parameter lies in one Flat at a time.
+
+    parameters    a Module, or parameters by name, or a list of them
+
+    Where a parameter was cut off (`p.grad = None`, `p.data = array`), `join` brings what it has now back into the
+    buffer; optimizers and norms call it. A copy or a pickle of a Flat is one of copied parameters.
     """
 
-    def __init__(self, parameters: dict[str, Parameter]):
-        if not parameters:
+    def __init__(self, parameters: Module | Mapping[str, Parameter] | Iterable[Parameter]):
+        self.parameters = _by_name(parameters)
+        if not self.parameters:
             raise ConfigError("a model without parameters cannot be trained")
-        self.parameters = parameters
-        kinds = {parameter.dtype for parameter in parameters.values()}
+        _require_free(self.parameters)
+        kinds = {parameter.dtype for parameter in self.parameters.values()}
         if len(kinds) > 1:
             raise ConfigError(f"parameters have different precisions: {', '.join(map(str, kinds))}")
-        first = next(iter(parameters.values())).data
-        table, size = kernels.of(first), sum(parameter.data.size for parameter in parameters.values())
-        self.data, self.grad = table.empty((size,), first.dtype), table.zeros((size,), first.dtype)
+        first = next(iter(self.parameters.values())).data
+        table, size = kernels.of(first), sum(parameter.data.size for parameter in self.parameters.values())
+        self._data, self._grad = table.empty((size,), first.dtype), table.zeros((size,), first.dtype)
         self.places: dict[str, slice] = {}
+        self._views: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # what each parameter has as data and grad
         start = 0
-        for name, parameter in parameters.items():
+        for name, parameter in self.parameters.items():
             place = slice(start, start + parameter.data.size)
             self.places[name], shape, start = place, parameter.shape, place.stop
-            self.data[place] = parameter.data.reshape(-1)
-            parameter.data = self.data[place].reshape(shape)
-            parameter.grad = self.grad[place].reshape(shape)
+            self._data[place] = parameter.data.reshape(-1)
+            parameter.data, parameter.grad = self._data[place].reshape(shape), self._grad[place].reshape(shape)
+            self._views[name] = parameter.data, parameter.grad
+        _flats.add(self)
+
+    data = property(lambda self: self._data, lambda self, value: self._fill(self._data, value))
+    grad = property(lambda self: self._grad, lambda self, value: self._fill(self._grad, value))
+
+    def _fill(self, buffer: np.ndarray, value: Any) -> None:
+        """`flat.data = value` writes into the buffer, for the parameters look at that one."""
+        if value is not buffer:
+            buffer[...] = value
+        self.touch()
 
     def __len__(self) -> int:
-        return self.data.size
+        return self._data.size
+
+    def __reduce__(self) -> Any:
+        return _again, (self.parameters,)
+
+    def touch(self) -> None:
+        """To be called when the parameters were written to in place: a tape then knows (Tensor.version)."""
+        for parameter in self.parameters.values():
+            parameter.version += 1
+
+    def join(self) -> None:
+        """Bring what was cut off back into the buffer: numbers and gradients that were replaced are copied there, a
+        gradient that is None becomes zero. ShapeError where they do not fit, ConfigError if another Flat has them."""
+        for name, (data, grad) in self._views.items():
+            parameter = self.parameters[name]
+            if parameter.data is not data:
+                _require_free({name: parameter}, but=self)
+                require_like(f"data of parameter {name}", parameter.data, data, contiguous=False)
+                data[...] = parameter.data
+                parameter.data = data
+            if parameter.grad is not grad:
+                if parameter.grad is not None:
+                    require_like(f"grad of parameter {name}", parameter.grad, grad, contiguous=False)
+                grad[...] = 0 if parameter.grad is None else parameter.grad
+                parameter.grad = grad
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
-        self.grad[...] = 0
+        self._grad[...] = 0
+        for name, (_, grad) in self._views.items():
+            self.parameters[name].grad = grad
+
+
+# Those there are, to see that no two of them have the same parameter.
+_flats: weakref.WeakSet[Flat] = weakref.WeakSet()
+
+
+def _by_name(given: Any) -> dict[str, Parameter]:
+    if isinstance(given, Module):
+        return given.parameters()
+    if isinstance(given, Mapping):
+        tensors("Flat", given.values())
+        return dict(given)
+    found = tensors("Flat", given)
+    names = [tensor.name or str(n) for n, tensor in enumerate(found)]
+    return dict(zip(names if len(set(names)) == len(names) else map(str, range(len(found))), found))
+
+
+def _require_free(parameters: Mapping[str, Parameter], but: Flat | None = None) -> None:
+    """ConfigError if one of them lies in a Flat."""
+    for flat in [flat for flat in _flats if flat is not but]:
+        views = {id(flat.parameters[name]): data for name, (data, _) in flat._views.items()}
+        for name, parameter in parameters.items():
+            if views.get(id(parameter)) is parameter.data:
+                raise ConfigError(
+                    f"parameter {name} lies in a Flat already, which would lose it; use that one (of a language model "
+                    "model.flat), and move a model to a device before its Flat is made"
+                )
+
+
+def _again(parameters: dict[str, Parameter]) -> Flat:
+    """A Flat of copied parameters, with the gradients that came with them."""
+    gradients = {name: parameter.grad for name, parameter in parameters.items()}
+    flat = Flat(parameters)
+    for name, gradient in gradients.items():
+        if gradient is not None:
+            flat.grad[flat.places[name]] = gradient.reshape(-1)
+    return flat

@@ -68,6 +68,7 @@ class Segments:
         """Put the gradient in the place of what is in `grad` of every parameter; the loss in nats per token."""
         loss = 0.0
         dlast: Cotangents = ()
+        self.model.flat.join()
         parameters = list(self.model.flat.parameters.values())
         for start, state in zip(reversed(self.starts), reversed(self._borders())):
             segment = self._record(start, state)
@@ -136,14 +137,15 @@ class Segments:
             state = tuple(Tensor(tensor.data, requires_grad=True) for tensor in state)
         self.model.draw_dropout(self.update, start)
         inputs, targets = self._part(self.inputs, start), self._part(self.targets, start)
-        with Tape() as tape:
+        with Tape(guard=False) as tape:
             loss, last = self.model.loss(inputs, targets, state)
         return Segment(tape, state if start else None, last, loss, self.seed * len(inputs) / len(self.inputs))
 
 
 def _cotangents(segment: Segment, of: list[Tensor], dlast: Cotangents) -> list[np.ndarray | None]:
     """What flows back from the segment's loss and from its last state, whose cotangent is dlast (the last: none)."""
-    return segment.tape.cotangents(of, [segment.loss, *segment.last[: len(dlast)]], [segment.weight, *dlast])
+    outputs, seeds = [segment.loss, *segment.last[: len(dlast)]], [segment.weight, *dlast]
+    return segment.tape.cotangents(of, outputs, seeds, copy=False)
 
 
 def _later(found: Blown, start: int) -> Blown:
