@@ -87,6 +87,8 @@ def _elementwise(n: int) -> list[Call]:
         "neg": (x, x), "scale": (x, x, 0.3), "scale_by": (x, x, one),
         "accumulate": (again, x), "clip": (x, x, 0.5),
         "exp": (x, x), "log": (x, x), "sqrt": (x, x),
+        "abs": (x, x), "abs_vjp": (x, x, x),
+        "pow": (x, x, x), "pow_vjp": (x, x, x, x), "pow_vjp_exponent": (x, x, x, x, x),
         "sigmoid": (x, x), "sigmoid_vjp": (x, x, x), "tanh": (x, x), "tanh_vjp": (x, x, x),
         "relu": (x, x), "relu_vjp": (x, x, x),
         "where": (x, Numbers((n,), dtype=np.bool_), x, x),
