@@ -65,6 +65,7 @@ def compiling(quiet: bool = False) -> Iterator[None]:
     class Listener(event.Listener):
         def __init__(self) -> None:
             self.said: set[str] = set()
+            self.under_way: list[str] = []  # a kernel that is compiled has others compiled that it calls
 
         def on_start(self, happening: Any) -> None:
             package, _, name = happening.data["dispatcher"].py_func.__module__.rpartition(".")
@@ -75,7 +76,8 @@ def compiling(quiet: bool = False) -> Iterator[None]:
                 line.clear()
                 err.print(trouble, markup=False)
             if err.is_terminal:
-                line.write(what + (f": {name}" if ours else ""))
+                self.under_way.append(what + (f": {name}" if ours else ""))
+                line.write(self.under_way[-1])
             elif not self.said:
                 err.print(f"{what}: up to half a minute")
             if not err.is_terminal and ours and name not in self.said:
@@ -83,8 +85,9 @@ def compiling(quiet: bool = False) -> Iterator[None]:
             self.said.add(name)
 
         def on_end(self, happening: Any) -> None:
-            if err.is_terminal:
-                line.clear()
+            if self.under_way:
+                self.under_way.pop()
+                line.write(self.under_way[-1]) if self.under_way else line.clear()
 
     with event.install_listener("numba:compile", Listener()):
         yield
