@@ -7,6 +7,11 @@
 The numeric side is (f(x-2e) - 8 f(x-e) + 8 f(x+e) - f(x+2e)) / 12e, with an error of e^4 |f^(5)| / 30
 (Abramowitz and Stegun 25.3.6). With e = 1e-3 in float64 it agrees with a right gradient to 10 decimals and more.
 In float32 it would agree to three, whatever the gradient: so tensors must be float64.
+
+A difference across a kink (relu at 0, a maximum with a tie) says nothing of the gradient. So where analytic and numeric
+do not agree, shorter steps are taken, which may not reach the kink; and if it lies in the number itself, the slopes to
+its left and right differ, however short the step. Then any gradient between the two slopes is a right one, and the
+Check says that there is a kink.
 """
 
 from __future__ import annotations
@@ -14,17 +19,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from micrornn import device
-from micrornn.errors import ConfigError
+from micrornn import arguments, device
+from micrornn.errors import ConfigError, DivergedError
 from micrornn.tape import Tape, Tensor, no_tape
 
 STEP = 1e-3
+CLOSE = 1e-10  # an error above this is worth a closer look
+SHORTER = (0.1, 0.01, 0.001)  # of the step
+# One-sided slopes at two steps may differ by so much of their size, from curvature or rounding, where there is a limit;
+# at a kink the slopes of the two sides must differ by ten times that.
+SIDES = 1e-4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Check:
     """What was found for one tensor.
 
@@ -34,6 +45,8 @@ class Check:
     where       the index of that number
     analytic, numeric   its two values
     by_step     the same error for each index of the first axis: of a time-major tensor, for each time step
+    kinks       at how many of the numbers the function has a kink: there is no one derivative there, and the error is
+                how far the analytic one is from lying between the slopes to the left and to the right
     """
 
     name: str
@@ -43,11 +56,20 @@ class Check:
     analytic: float
     numeric: float
     by_step: tuple[float, ...] = ()
+    kinks: int = 0
 
     @property
     def decimals(self) -> int:
         """How many decimals are equal."""
         return decimals(self.error)
+
+    def __repr__(self) -> str:
+        where = f"at {list(self.where)} " if self.where else ""
+        kinks = f"; a kink at {self.kinks} of them, where the slopes to the left and right differ" if self.kinks else ""
+        return (
+            f"<Check {self.name or 'a tensor'}: {self.decimals} decimals equal in {self.count:,} numbers, "
+            f"{where}analytic {self.analytic:.12g}, numeric {self.numeric:.12g}{kinks}>"
+        )
 
 
 def decimals(error: float) -> int:
@@ -58,32 +80,92 @@ def decimals(error: float) -> int:
 
 
 def numeric(f: Callable[[], float], x: np.ndarray, index: tuple[int, ...], step: float = STEP) -> float:
-    """df / dx[index] by the five-point central difference; x is put back as it was."""
+    """df / dx[index] by the five-point central difference; x is put back as it was, also where f is interrupted."""
     before, total = float(x[index]), 0.0
-    for offset, weight in ((-2, 1), (-1, -8), (1, 8), (2, -1)):
-        x[index] = before + offset * step
-        total += weight * f()
-    x[index] = before
+    try:
+        for offset, weight in ((-2, 1), (-1, -8), (1, 8), (2, -1)):
+            x[index] = before + offset * step
+            total += weight * f()
+    finally:
+        x[index] = before
     return total / (12 * step)
 
 
-def _relative(analytic: np.ndarray, number: np.ndarray) -> np.ndarray:
-    return np.abs(analytic - number) / np.maximum(1, np.maximum(np.abs(analytic), np.abs(number)))
+class _Found(NamedTuple):
+    """One number: its numeric derivative, how far the analytic one is off, and whether there is a kink."""
+
+    numeric: float
+    error: float
+    kink: bool = False
 
 
-def _prepare(function: Callable[[], Tensor], tensors: Sequence[Tensor],
-             seed: int) -> tuple[Callable[[], float], list[np.ndarray]]:  # fmt: skip
-    """(the function as a single number, the analytic gradients). An output of several numbers is weighted by a
-    fixed random cotangent: a wrong VJP cannot hide behind a cotangent of ones."""
+def _compare(f: Callable[[], float], x: np.ndarray, index: tuple[int, ...], step: float, analytic: float) -> _Found:
+    """With the step, and where that is not good enough with shorter ones, down to the slopes on both sides."""
+    best = _Found(math.nan, math.inf)
+    for size in (step, *(step * share for share in SHORTER)):
+        value = numeric(f, x, index, size)
+        error = _relative(analytic, value)
+        if error < best.error or math.isnan(best.numeric):
+            best = _Found(value, error)
+        if best.error <= CLOSE:
+            return best
+    sides = _slopes(f, x, index, step * SHORTER[-1])
+    if sides is None:
+        return best
+    low, high = sorted(sides)
+    nearest = min(max(analytic, low), high)
+    error = _relative(analytic, nearest)
+    return _Found(nearest, 0.0 if error < SIDES else error, True)
+
+
+def _slopes(f: Callable[[], float], x: np.ndarray, index: tuple[int, ...], step: float) -> tuple[float, float] | None:
+    """The slopes to the left and to the right, if each has a limit and they differ: at a kink. At a jump they grow
+    without limit as the step gets shorter, elsewhere both are the derivative."""
+    before, middle = float(x[index]), f()
+    found = []
+    try:
+        for sign in (-1, 1):
+            slopes = []
+            for size in (step, step / 4):
+                x[index] = before + sign * size
+                slopes.append((f() - middle) / (sign * size))
+            found.append(slopes)
+    finally:
+        x[index] = before
+    tolerance = SIDES * max(1.0, *(abs(slope) for slopes in found for slope in slopes))
+    (left, left_before), (right, right_before) = (slopes[::-1] for slopes in found)
+    if not max(abs(left - left_before), abs(right - right_before)) < tolerance:
+        return None
+    return (left, right) if abs(right - left) > 10 * tolerance else None
+
+
+def _relative(analytic: float, number: float) -> float:
+    """The error; infinite where one of the two is not finite."""
+    error = abs(analytic - number) / max(1.0, abs(analytic), abs(number))
+    return error if math.isfinite(error) else math.inf
+
+
+def _prepare(function: Callable[[], Tensor], given: Sequence[Tensor],
+             seed: int) -> tuple[list[Tensor], Callable[[], float], list[np.ndarray]]:  # fmt: skip
+    """(the tensors, the function as a single number, the analytic gradients). An output of several numbers is weighted
+    by a fixed random cotangent: a wrong VJP cannot hide behind a cotangent of ones."""
+    tensors: list[Tensor] = arguments.tensors("gradcheck", given)
     for tensor in tensors:
+        name = tensor.name or "a tensor"
         if tensor.dtype != np.float64:
-            raise ConfigError(f"gradcheck needs float64, {tensor.name or 'a tensor'} is {tensor.dtype}")
+            raise ConfigError(f"gradcheck needs float64, {name} is {tensor.dtype}")
+        if not tensor.requires_grad:
+            raise ConfigError(f"gradcheck: {name} has requires_grad=False, so nothing flows back to it")
+    if not callable(function):
+        raise ConfigError("gradcheck: wanted a function that computes the output anew, lambda: f(x), not the output")
     with Tape() as tape:
         output = function()
-    weights = np.random.default_rng(seed).uniform(0.5, 1.5, output.shape) if output.data.size > 1 else None
+    if not isinstance(output, Tensor):
+        raise ConfigError(f"gradcheck: the function must return one tensor, not {type(output).__name__}")
+    weights = np.random.default_rng(seed).uniform(0.5, 1.5, output.shape) if output.data.size != 1 else None
     cotangents = tape.cotangents(tensors, [output], [weights])
     analytic = [
-        np.zeros(tensor.shape) if cotangent is None else device.host(cotangent).copy()
+        np.zeros(tensor.shape) if cotangent is None else device.host(cotangent)
         for tensor, cotangent in zip(tensors, cotangents)
     ]
 
@@ -92,7 +174,16 @@ def _prepare(function: Callable[[], Tensor], tensors: Sequence[Tensor],
             result = device.host(function().data)
         return float(result.item() if weights is None else (result * weights).sum())
 
-    return value, analytic
+    first = value()
+    if not math.isfinite(first):
+        bad = [tensor.name or "a tensor" for tensor in tensors if not np.isfinite(device.host(tensor.data)).all()]
+        raise DivergedError(f"gradcheck: the function gives {first}" + (f"; {bad[0]} is not finite" if bad else ""))
+    if value() != first:
+        raise ConfigError(
+            "gradcheck: the function gives another value each time, so it has no numeric derivative; "
+            "what is random in it must be drawn from a fixed key"
+        )
+    return tensors, value, analytic
 
 
 def gradcheck(function: Callable[[], Tensor], tensors: Sequence[Tensor], *, samples: int | None = None,
@@ -101,26 +192,33 @@ def gradcheck(function: Callable[[], Tensor], tensors: Sequence[Tensor], *, samp
 
     samples    compare at most so many numbers of each tensor, drawn at random; None: all of them
     step       the e of the difference
-    Raises ConfigError if a tensor is not float64.
+    Raises ConfigError if a tensor is not float64 or requires no gradient, or if the function does not repeat itself;
+    DivergedError if it is not finite.
     """
-    value, analytic = _prepare(function, tensors, seed)
+    samples = None if samples is None else arguments.whole("gradcheck: samples", samples, least=1)
+    tensors, value, analytic = _prepare(function, tensors, seed)
     rng, checks = np.random.default_rng(seed), []
     for tensor, gradient in zip(tensors, analytic):
         places = _places(gradient, samples, rng)
         indices = [tuple(int(i) for i in np.unravel_index(place, tensor.shape)) for place in places]
-        numbers = np.array([numeric(value, tensor.data, index, step) for index in indices])
-        errors = _relative(np.array([gradient[index] for index in indices]), numbers)
-        errors[np.isnan(errors)] = np.inf
-        worst = int(errors.argmax())
-        by_step = np.zeros(tensor.shape[0] if tensor.ndim else 0)
-        for index, error in zip(indices, errors):
-            if index:
-                by_step[index[0]] = max(by_step[index[0]], error)
-        checks.append(
-            Check(tensor.name, len(indices), float(errors[worst]), indices[worst],
-                  float(gradient[indices[worst]]), float(numbers[worst]), tuple(map(float, by_step)))
-        )  # fmt: skip
+        found = [_compare(value, tensor.data, index, step, float(gradient[index])) for index in indices]
+        checks.append(_check(tensor, gradient, indices, found))
     return checks
+
+
+def _check(tensor: Tensor, gradient: np.ndarray, indices: list[tuple[int, ...]], found: list[_Found]) -> Check:
+    """What was found, number by number, in one."""
+    by_step = np.zeros(tensor.shape[0] if tensor.ndim else 0)
+    if not found:
+        return Check(tensor.name, 0, 0.0, (), 0.0, 0.0, tuple(map(float, by_step)))
+    for index, one in zip(indices, found):
+        if index:
+            by_step[index[0]] = max(by_step[index[0]], one.error)
+    worst = max(range(len(found)), key=lambda n: found[n].error)
+    return Check(
+        tensor.name, len(indices), found[worst].error, indices[worst], float(gradient[indices[worst]]),
+        found[worst].numeric, tuple(map(float, by_step)), sum(one.kink for one in found),
+    )  # fmt: skip
 
 
 def _places(gradient: np.ndarray, samples: int | None, rng: np.random.Generator) -> np.ndarray:
@@ -140,7 +238,7 @@ def projected(function: Callable[[], Tensor], tensors: Sequence[Tensor], *, step
     The cost does not depend on the number of parameters: this is the check for large models. A wrong gradient
     goes unnoticed only if its error happens to be orthogonal to v.
     """
-    value, analytic = _prepare(function, tensors, seed)
+    tensors, value, analytic = _prepare(function, tensors, seed)
     rng = np.random.default_rng(seed)
     directions = [rng.normal(size=tensor.shape) for tensor in tensors]
     length = math.sqrt(sum(float((v * v).sum()) for v in directions))
@@ -153,10 +251,11 @@ def projected(function: Callable[[], Tensor], tensors: Sequence[Tensor], *, step
             tensor.data[...] = start + line[0] * v
         return value()
 
-    number = numeric(along, line, (0,), step)
-    for tensor, start in zip(tensors, before):
-        tensor.data[...] = start
     slope = sum(float((g * v).sum()) for g, v in zip(analytic, directions))
-    error = float(_relative(np.array(slope), np.array(number)))
+    try:
+        found = _compare(along, line, (0,), step, slope)
+    finally:
+        for tensor, start in zip(tensors, before):
+            tensor.data[...] = start
     count = sum(tensor.data.size for tensor in tensors)
-    return Check("projection", count, error if error == error else math.inf, (), slope, number)
+    return Check("projection", count, found.error, (), slope, found.numeric, (), int(found.kink))

@@ -11,7 +11,7 @@ import pytest
 
 from micrornn import ops
 from micrornn.cells import CELLS
-from micrornn.errors import ConfigError
+from micrornn.errors import ConfigError, MicrornnError
 from micrornn.gradcheck import Check, gradcheck, numeric, projected
 from micrornn.recurrent import GRANULARITIES, Recurrent
 from micrornn.tape import OPS, Op, Tape, Tensor
@@ -97,6 +97,70 @@ def test_nothing_is_left_changed() -> None:
     with Tape() as tape:  # even inside a tape: the many forward passes are not recorded
         gradcheck(lambda: ops.exp(x), [x])
     assert len(tape) == 0
+
+
+def kinked(x: Tensor) -> Tensor:
+    return ops.relu(x) + 2.0 * abs(x)
+
+
+def test_a_kink_is_called_one_and_not_a_mistake() -> None:
+    """In the number itself; so near that only a short step does not reach it; and of a maximum with a tie."""
+    x = Tensor([0.0, 2e-4, -3e-5, 0.7, -1.0], True, "x")
+    (check,) = gradcheck(lambda: kinked(x), [x])
+    assert check.kinks == 1 and check.decimals >= 8 and "a kink at 1 of them" in repr(check)
+    smooth = Tensor([2e-4, -3e-5, 0.7], True, "x")
+    (check,) = gradcheck(lambda: kinked(smooth), [smooth])
+    assert check.kinks == 0 and check.decimals >= 9 and "kink" not in repr(check)
+    tie = Tensor([[0.3, 0.8, 0.8]], True)
+    (check,) = gradcheck(lambda: ops.max(tie, axis=1), [tie])
+    assert check.kinks == 2 and check.decimals >= 8
+    zeros = Tensor(np.zeros(3), True)
+    assert projected(lambda: ops.sum(ops.relu(zeros)), [zeros]).kinks == 1
+
+
+def test_a_wrong_gradient_at_a_kink_or_a_jump_is_no_excuse() -> None:
+    x = Tensor([0.0, 1.0], True)
+    with temporary(lambda k, x: (np.maximum(x, 0), x), lambda k, x, dy, n: (dy * 1.5,)) as wrong:
+        (check,) = gradcheck(lambda: wrong(x), [x])
+    assert check.kinks == 1 and check.decimals == 0
+    with temporary(lambda k, x: (np.where(x > 0, 1.0, 0.0), x), lambda k, x, dy, n: (0 * dy,)) as jump:
+        (check,) = gradcheck(lambda: jump(x), [x])
+    assert check.kinks == 0 and check.decimals == 0
+
+
+def test_interrupted_it_leaves_the_weights_as_they_were() -> None:
+    x = leaf(3, 2)
+    before = x.data.copy()
+    for check in (gradcheck, projected):
+        for most in (3, 4, 6):
+            calls = iter(range(most))
+
+            def function(calls: Iterator[int] = calls) -> Tensor:
+                if next(calls, None) is None:
+                    raise KeyboardInterrupt
+                return ops.exp(x)
+
+            with pytest.raises(KeyboardInterrupt):
+                check(function, [x])
+            assert (x.data == before).all()
+
+
+def test_what_cannot_be_checked_is_refused() -> None:
+    x, keys = leaf(40), iter(range(99))
+    for function, tensors, said in [
+        (lambda: ops.exp(x), x, r"write \[x\]"),
+        (ops.exp(x), [x], "lambda: f"),
+        (lambda: (x, x), [x], "one tensor, not tuple"),
+        (lambda: ops.exp(x), [Tensor([1.0])], "requires_grad=False"),
+        (lambda: ops.dropout(x, rate=0.5, key=next(keys)), [x], "another value each time"),
+        (lambda: ops.log(x - 5), [x], "gives nan"),
+        (lambda: Tensor(1.0) * 2, [x], "not on this tape"),
+    ]:  # fmt: skip
+        for check in (gradcheck, projected):
+            with pytest.raises(MicrornnError, match=said):
+                check(function, tensors)
+    with pytest.raises(ConfigError, match="samples must be 1 or more"):
+        gradcheck(lambda: ops.exp(x), [x], samples=0)
 
 
 def test_samples_and_tensors_without_influence() -> None:

@@ -27,6 +27,10 @@ def show(found: Sequence[NetworkCheck], run: str | None, sizes: dict[str, Any]) 
             out.print(_by_step(networks))
         if cell == "rnn_relu":
             out.print(Text(_about_kinks(networks[0].kink, run), "dim"))
+        kinks = max(check.kinks for network in networks for check in network.checks)
+        if kinks:
+            words = f"{kinks:,} numbers lie" if kinks > 1 else "1 number lies"
+            out.print(Text(f"{words} at a kink: any slope between those to the left and right is right there.", "dim"))
         out.print()
     out.print(_verdict(found))
 
@@ -128,6 +132,7 @@ def _plain(check: Check) -> dict[str, Any]:
         "at": list(check.where),
         "analytic": _finite(check.analytic),
         "numeric": _finite(check.numeric),
+        "kinks": check.kinks,
         "decimals_by_step": [decimals(error) for error in check.by_step] if check.name == "x" else None,
     }
 
