@@ -161,7 +161,7 @@ def _place(inside: Path, floors: dict[str, int]) -> tuple[int, list[tuple[bool, 
 
 # --- docs/train.svg -----------------------------------------------------------------------------------------
 
-COLUMNS = 110  # the widest line of progress, and a little air
+COLUMNS = 80  # into which all lines fit
 MOST_UPDATES = 6  # lines of progress that the picture shows
 
 

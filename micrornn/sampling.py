@@ -63,9 +63,9 @@ def sample(model: LanguageModel, vocab: Vocab, *, length: int | None, prompt: st
 
 
 def typical(model: LanguageModel, vocab: Vocab, ids: Ids, *, draws: int, length: int, prompt: str = "",
-            temperature: float = 1.0, seconds: float = math.inf) -> str:  # fmt: skip
+            temperature: float = 1.0, seconds: float = math.inf) -> tuple[str, int]:  # fmt: skip
     """The model writes `length` tokens with the seeds 0, 1, ..., `draws` of them; here is the text whose tokens come
-    closest to the frequencies that they have in `ids`, of which the first million counts.
+    closest to the frequencies that they have in `ids`, of which the first million counts; and of how many it is that.
 
     Close is a small Kullback-Leibler divergence of the text's frequencies from those. A text that fell into a loop, as
     of blanks, is far. No further text is begun after so many seconds. DivergedError if none could be written.
@@ -88,7 +88,7 @@ def typical(model: LanguageModel, vocab: Vocab, ids: Ids, *, draws: int, length:
             break
     if not found:
         raise trouble or ConfigError("the model wrote nothing")
-    return min(found)[2]
+    return min(found)[2], len(found)
 
 
 def _pieces(model: LanguageModel, vocab: Vocab, ids: np.ndarray, prompted: bool, how: tuple[float, int, float],

@@ -192,8 +192,8 @@ def test_the_text_that_is_shown_is_the_one_most_like_the_text() -> None:
 
     model.decoder.bias.data[vocab.encode("a")] += 2
     texts = ["".join(sample(model, vocab, length=60, seed=seed)) for seed in range(6)]
-    assert typical(model, vocab, ids, draws=6, length=60) == min(texts, key=far)
-    assert typical(model, vocab, ids, draws=6, length=60, seconds=0) == texts[0]
+    assert typical(model, vocab, ids, draws=6, length=60) == (min(texts, key=far), 6)
+    assert typical(model, vocab, ids, draws=6, length=60, seconds=0) == (texts[0], 1)
 
 
 def test_a_sample_that_fell_into_a_loop_of_blanks_is_not_shown() -> None:
@@ -212,7 +212,7 @@ def test_a_sample_that_fell_into_a_loop_of_blanks_is_not_shown() -> None:
             model.decoder.weight.data[other, token] = size
     texts = {"".join(sample(model, vocab, length=30, seed=seed)).isspace() for seed in range(8)}
     assert texts == {True, False}
-    assert not typical(model, vocab, vocab.encode("aabab a\n" * 20), draws=8, length=30).isspace()
+    assert not typical(model, vocab, vocab.encode("aabab a\n" * 20), draws=8, length=30)[0].isspace()
 
 
 @pytest.mark.parametrize("given, wanted", [

@@ -76,17 +76,15 @@ def _sample(training: Training, own_files: bool) -> None:
     length = LENGTH // 5 if kind == "word" else LENGTH
     start = _start(training, own_files)
     err.print("\nThe model writes:", style="bold")
-    err.print(
-        f"(at temperature {TEMPERATURE}; of {DRAWS} texts the one whose "
-        f"{'words' if kind == 'word' else 'characters'} are nearest to the text's in frequency)\n",
-        style="dim",
-    )
     try:
-        text = typical(training.model, vocab, training.lanes.tokens, draws=DRAWS, length=length, prompt=start,
+        text, draws = typical(training.model, vocab, training.lanes.tokens, draws=DRAWS, length=length, prompt=start,
                        temperature=TEMPERATURE, seconds=SECONDS)  # fmt: skip
     except DivergedError as error:
         err.print(Text(f"nothing: {error}"))
         return
+    tokens = {"char": "characters", "word": "words"}.get(kind, "bytes")
+    chosen = f"; of {draws} texts the one whose {tokens} are nearest to the text's in frequency" if draws > 1 else ""
+    err.print(f"(at temperature {TEMPERATURE}{chosen})\n", style="dim")
     out.print(Text(printable(shown(start + text))), soft_wrap=True)
 
 

@@ -22,7 +22,7 @@ from micrornn_cli.curve import CurveSoFar
 from micrornn_cli.waiting import line as waiting
 
 PLAIN_SECONDS = 10.0
-REFRESH_SECONDS, CURVE_SECONDS, SAMPLE_SECONDS = 0.25, 2.0, 8.0
+REFRESH_SECONDS, CURVE_SECONDS, SAMPLE_SECONDS = 0.5, 2.0, 8.0
 SHARE = 0.01  # of the time that is spent on curves and samples at most
 SAMPLE_LENGTH, LONGEST = 400, 0.5  # tokens of a sample; seconds after which it is cut off
 LEAST_ROWS = 20  # of a terminal on which there is room for a curve
@@ -38,7 +38,7 @@ class Live:
 
     def __init__(self, training: Training, quiet: bool = False):
         self.training, self.kind, self.quiet = training, training.vocab.kind, quiet
-        self.unit = "word" if self.kind == "word" else "char"
+        self.unit = {"char": "char", "word": "word"}.get(self.kind, self.kind)
         self.live = err.is_terminal and not quiet
         self.shown, self.speed, self.loss = 0.0, 0.0, 0.0
         self.curve = CurveSoFar(self.kind, training.tokens.entropy, training.history)
