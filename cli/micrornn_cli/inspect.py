@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -86,15 +87,38 @@ MEASURES = {
 
 WINDOWED = tuple(name for name in MEASURES if name not in ("states", "all"))
 
+# What `micrornn inspect RUN` gives, and the measures that it looks at: all that take a second or two.
+DIAGNOSIS = What(
+    "One diagnosis: what is well, what is not, what to try first. `micrornn inspect RUN` is short for it.",
+    """Takes the measures that are quick, and says in a paragraph what they find, which of them say so, and how to see
+    each. The others (credit, jacobian, truncation) take longer; --all takes them too.""",
+    "micrornn inspect runs/...", 0, 0, 0,
+)  # fmt: skip
+SEVERAL = ("diagnosis", "all")  # which are made of other measures
+QUICK = ("nonfinite", "flow", "weights", "noise", "states")
+
 
 class Measures(click.Group):
-    """One command for each measure, made when it is asked for; in the order of the table."""
+    """One command for each measure, made when it is asked for, in the order of the table; and the diagnosis, where
+    no measure is named."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return list(MEASURES)
+        return ["diagnosis", *MEASURES]
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name == "diagnosis":
+            return _command(name, DIAGNOSIS)
         return _command(name, MEASURES[name]) if name in MEASURES else None
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """`inspect RUN` and `inspect --json RUN` ask for the diagnosis. What is no run is taken for a slip in the name
+        of a measure where more words follow it."""
+        if args and args[0] not in (*self.list_commands(context), "-h", "--help"):
+            words = [word for word in args if not word.startswith("-")]
+            slip = len(words) > 1 and words[0] == args[0] and not os.path.exists(words[0]) and "=" not in words[0]
+            if not slip or args[1].startswith("-"):
+                args = ["diagnosis", *args]
+        return super().parse_args(context, args)
 
 
 @click.group(cls=Measures, short_help="See where the gradient goes.")
@@ -102,10 +126,12 @@ def inspect() -> None:
     """See where the gradient goes: how far back it reaches, what truncation costs, what blew up.
 
     RUN is a run folder or a checkpoint. What is read is the text that the run learns from, or --text. Each
-    measure ends with a verdict in words, the numbers behind it, and what to do.
+    measure ends with a verdict in words, the numbers behind it, and what to do. `micrornn inspect RUN`, without
+    a measure, gives one diagnosis: what is well, what is not, what to try first.
 
     \b
     Examples:
+      micrornn inspect runs/2026-11-20-120000-lstm
       micrornn inspect credit runs/2026-11-20-120000-lstm
       micrornn inspect all runs/... --html report.html
       micrornn inspect flow runs/... --fail-on vanishing,exploding
@@ -119,7 +145,7 @@ def _command(name: str, what: What) -> click.Command:
         return _inspect(name, **given)
 
     def size(number: int | None) -> str:
-        return "" if name == "all" else f"  [{'as in training' if number is None else number}]"
+        return "" if name in SEVERAL else f"  [{'as in training' if number is None else number}]"
 
     words = " ".join(what.words.split())
     options: list[Callable[..., Any]] = [
@@ -142,8 +168,10 @@ def _command(name: str, what: What) -> click.Command:
         click.option("--html", type=click.Path(), metavar="FILE",
                      help="Write one page that needs nothing else (extra: report)."),
         click.option("--json", "as_json", is_flag=True, help="One JSON object instead of pictures."),
-        *([] if name == "all" else [
+        *([] if name in SEVERAL else [
             click.option("--csv", "as_csv", is_flag=True, help="All numbers, one a line, instead of pictures.")]),
+        *([click.option("--all", "everything", is_flag=True, help="Take all measures, not only the quick ones.")]
+          if name == "diagnosis" else []),
         click.option("--fail-on", default="", metavar="KIND,...",
                      help=f"Exit code 1 if there is a verdict of one of these kinds: {', '.join(KINDS)}."),
     ]  # fmt: skip
@@ -155,7 +183,7 @@ def _command(name: str, what: What) -> click.Command:
 
 def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, best: bool, save: str | None,
              html: str | None, as_json: bool, fail_on: str, as_csv: bool = False, windows: int | None = None,
-             batch_size: int | None = None) -> int:  # fmt: skip
+             batch_size: int | None = None, everything: bool = False) -> int:  # fmt: skip
     """Whatever can be wrong is found before anything is measured; then measure, show, write, judge."""
 
     from micrornn.checkpoint import write_atomically
@@ -174,7 +202,10 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
     with progress("reading the text", quiet) as tell:
         subject = open_subject(run, text, "best" if best else "last", tell)
     found: list[Any] = []
-    names = [other for other in MEASURES if other != "all"] if name == "all" else [name]
+    several = name in SEVERAL
+    names = [other for other in MEASURES if other != "all"] if several else [name]
+    if name == "diagnosis" and not everything:
+        names = list(QUICK)
     with compiling(quiet):
         for each in names:
             # the sizes of windows say nothing of the one text that states reads
@@ -182,13 +213,25 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
             try:
                 for pair in measured(each, MEASURES[each], subject, sizes, quiet):
                     found.append(pair)
-                    if not quiet:
+                    if not quiet and name != "diagnosis":
                         _show(*pair)
             except MicrornnError as error:
-                if name != "all" or (each == names[-1] and not found):  # of all, the others are worth having
+                if not several or (each == names[-1] and not found):  # of all, the others are worth having
                     raise
                 click.echo(printable(f"{each} is left out: {error}"), err=True)
-    if as_json:
+    seen = found
+    if name == "diagnosis":
+        from micrornn_cli.diagnosing import diagnosed, show
+
+        diagnosis, panels = diagnosed(found, subject, run, list(MEASURES))
+        found = [(diagnosis, panels)]
+        if not quiet:
+            show(diagnosis, panels)
+    if as_json and name == "diagnosis":
+        from micrornn_cli.diagnosing import as_object
+
+        write_json(as_object(diagnosis, panels, seen))
+    elif as_json:
         write_json(_object(name, found))
     elif as_csv:
         click.echo(found[0][0].to_csv(), nl=False)
@@ -204,7 +247,7 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
 
         # a name that is no UTF-8 reaches Python as surrogates, which no file can hold
         write_atomically(html, [page(run_of(subject, _again()), found).encode(errors="replace")])
-    return _judge(found, failing) or _finite(found, subject, (windows, seq_len, batch_size))
+    return _judge(seen, failing) or _finite(seen, subject, (windows, seq_len, batch_size))
 
 
 def _object(name: str, found: Sequence[Any]) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def measured(name: str, what: Any, subject: Subject, sizes: tuple[int | None, in
     if name == "flow" and _watched(subject):
         from micrornn.inspect.watched import flow_over_training
 
-        measure = flow_over_training(Path(subject.meta["path"]).parent)
+        measure = flow_over_training(Path(subject.meta["path"]).parent, learned=subject.about()["learned"])
         yield measure, drawn(name, measure)
 
 

@@ -18,5 +18,6 @@ noise         how much of a batch's gradient is chance
 nonfinite     what was NaN or infinite first
 states        what the units do over a text (properties)
 advice        time steps and batch size from all that
+diagnosis     one paragraph out of all that
 words         how numbers are written
 """

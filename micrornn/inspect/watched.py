@@ -57,8 +57,8 @@ def _short(values: np.ndarray) -> list[Any]:
     return [float(f"{value:.4g}") for value in values]
 
 
-def flow_over_training(folder: StrPath) -> Measure:
-    """What was watched while the run in this folder trained.
+def flow_over_training(folder: StrPath, **about: Any) -> Measure:
+    """What was watched while the run in this folder trained. `about`: what else the measure says of its subject.
 
     CheckpointError if the folder is no run, if nothing was watched, or if gradients.jsonl is not what it should be.
     """
@@ -92,7 +92,7 @@ def flow_over_training(folder: StrPath) -> Measure:
         }
         loss = np.array([row["loss"] for row in rows], np.float64)
         arrays["loss"] = Array(loss, ("update",), "nats per token", "loss of that update")
-        told = {"run": run.path.name, "updates": rows[-1]["update"], "seq_len": values["dh"].shape[2]}
+        told = about | {"run": run.path.name, "updates": rows[-1]["update"], "seq_len": values["dh"].shape[2]}
         return Measure("flow_over_training", told, axes, arrays, {}, flow_verdicts.of_training(axes, arrays))
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, StopIteration) as error:
         raise CheckpointError(

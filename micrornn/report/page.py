@@ -30,6 +30,7 @@ from micrornn.report.panels import Coloured, Heat, Lines, Panel, Rows, Slides, s
 from micrornn.report.run import Run, learning
 
 TITLES = {
+    "diagnosis": "Diagnosis: what is well, what is not, what to try first",
     "advise": "Advice: which num_steps, which batch_size",
     "flow": "Flow: how large the gradient is at every time step",
     "flow_over_training": "Over training: how the gradient changed",

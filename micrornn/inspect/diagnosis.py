@@ -1,0 +1,119 @@
+"""One diagnosis out of several measures: what is well, what is not, what to try first, and which of them say so.
+
+diagnosis(found, ...)   -> Measure "diagnosis", of one verdict: a paragraph, the gravest kind, the first thing to try
+findings(found)         what is wrong, the gravest first, each with the measures that say so
+well(found)             what is not wrong, likewise
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from micrornn.inspect.measure import Learned, Measure, Verdict
+from micrornn.inspect.words import number
+
+# The gravest first: what is broken, then what keeps a model from learning, then what makes learning slow.
+ORDER = (
+    "nonfinite", "exploding", "chaotic", "unlearned", "saturated", "dead", "vanishing", "biased", "uneven", "noisy",
+    "unsure",
+)  # fmt: skip
+
+# What is worth knowing and no fault: most gradients are noisy once the loss has fallen, and train well.
+REMARKS = {"noisy": "Worth knowing", "unsure": "Not told"}
+
+# What can be said where none of these kinds was found by any of these measures.
+WELL = (
+    (("nonfinite",), ("nonfinite",), "all values and gradients are finite"),
+    (("exploding", "chaotic"), ("flow", "credit", "jacobian"), "the gradient does not explode"),
+    (("vanishing",), ("flow", "credit", "jacobian"), "a gradient gets through half a window"),
+    (("saturated", "dead"), ("flow", "states"), "no gate is stuck and no unit is dead"),
+    (("uneven",), ("weights",), "the time steps give about alike"),
+    (("biased",), ("truncation",), "windows bend the gradient little"),
+)
+
+SLOW_LR = 1e-4  # below it, a model that has learned nothing is first of all given a higher one
+
+
+class Finding(NamedTuple):
+    """kind: of a verdict. measures: which say so. words, advice: of the one that says it first."""
+
+    kind: str
+    measures: tuple[str, ...]
+    words: str
+    advice: str
+
+
+def findings(found: Sequence[Measure]) -> list[Finding]:
+    """What is wrong, the gravest kind first. That a model has learned nothing is left to the loss."""
+    rows = []
+    for kind in ORDER:
+        said = [(measure, v) for measure in found for v in measure.verdicts if v.kind == kind]
+        if said and kind != "unlearned":
+            first = said[0][1]
+            rows.append(Finding(kind, _names([measure for measure, _ in said]), first.short, first.advice))
+    return rows
+
+
+def well(found: Sequence[Measure]) -> list[tuple[str, tuple[str, ...]]]:
+    """(what is well, which measures say so). Of what a measure could not tell, nothing is said."""
+    rows = []
+    for kinds, names, words in WELL:
+        asked = [m for m in found if m.what in names and all(v.kind not in ("unsure", "nonfinite") for v in m.verdicts)]
+        if asked and not any(v.kind in kinds for m in found for v in m.verdicts):
+            rows.append((words, _names(asked)))
+    return rows
+
+
+def _names(measures: Sequence[Measure]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(measure.what for measure in measures))
+
+
+def diagnosis(found: Sequence[Measure], about: Mapping[str, Any], lr: float = 0.0) -> Measure:
+    """The measures of one run in a paragraph.
+
+    about    as `Subject.about()` gives it: the run, and what it has learned
+    lr       that it was trained with
+    """
+    learned = Learned(**about["learned"]) if about.get("learned") else None
+    wrong, right, updates = findings(found), well(found), int(about.get("updates") or 0)
+    nothing = learned is not None and not learned.anything
+    told, advice = [], [finding.advice for finding in wrong if finding.advice]
+    serious = [finding for finding in wrong if finding.kind not in REMARKS]
+    kinds = [finding.kind for finding in serious]
+    if nothing:
+        kinds = sorted([*kinds, "unlearned"], key=ORDER.index)
+        told.append(
+            f"After {updates:,} update{'s' if updates != 1 else ''} the model has learned no more than how often each "
+            f"{learned.token if learned else 'token'} occurs."
+        )
+        if kinds[0] == "unlearned":
+            advice.insert(0, _learn(updates, lr))
+    elif learned is not None:
+        gain = 1 - learned.loss / learned.frequencies if learned.frequencies else 0.0
+        told.append(f"The model has learned: its loss is {100 * gain:.0f} % below that of frequencies alone.")
+    if right:
+        told.append("Well: " + "; ".join(f"{words} ({', '.join(names)})" for words, names in right) + ".")
+    if serious:
+        told.append("Not well: " + " ".join(f"{f.kind} ({', '.join(f.measures)}): {f.words}" for f in serious))
+    elif not nothing:
+        told.append("Nothing is found that is not well.")
+    for finding in wrong:
+        if finding.kind in REMARKS:
+            told.append(f"{REMARKS[finding.kind]} ({', '.join(finding.measures)}): {finding.words}")
+    first = (
+        advice[0] if advice else "Nothing needs mending; `micrornn advise` says whether other sizes would be quicker."
+    )
+    numbers = {"findings": float(len(serious)), "well": float(len(right))}
+    verdict = Verdict(kinds[0] if kinds else "healthy", " ".join(told), numbers, first)
+    return Measure("diagnosis", about, {}, {}, {}, (verdict,))
+
+
+def _learn(updates: int, lr: float) -> str:
+    """What to try first where nothing is learned and nothing else is wrong."""
+    if 0 < lr < SLOW_LR:
+        return f"A higher --lr: it was {number(lr)}; the default is 0.006."
+    return (
+        f"Train longer than {updates:,} updates. If the loss does not fall, try another --lr, three times as much and "
+        "a third; if that does not help, the text may hold nothing more to be learned."
+    )
