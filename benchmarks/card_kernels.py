@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from micrornn import kernels
-from micrornn.bench.cases import GATES
+from micrornn.bench.cases import CELLS
+from micrornn.cells import find_cell
 
 QUEUED = 20  # launches between two marks: the card does not wait for the host, unless a kernel is shorter than a launch
 
@@ -62,11 +63,20 @@ class Call:
     moved: float = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "moved", float(sum(a.moved for a in self.arguments if isinstance(a, Numbers))))
+        object.__setattr__(self, "moved", float(sum(a.moved for a in _numbers(self.arguments))))
 
     @property
     def name(self) -> str:
         return f"{self.kernel} {self.size}".strip()
+
+
+UNREAD = Numbers((1,))  # in the place of an array that is not read
+
+
+def _numbers(arguments: Any) -> list[Numbers]:
+    """Also those in lists."""
+    lists = (_numbers(a) if isinstance(a, list) else [a] for a in arguments)
+    return [a for some in lists for a in some if isinstance(a, Numbers)]
 
 
 def ids(count: int, below: int) -> Numbers:
@@ -95,14 +105,12 @@ def _elementwise(n: int) -> list[Call]:
         "dropout": (x, x, 0.3, np.uint64(7)),
         "binary_cross_entropy": (x, x, x), "binary_cross_entropy_vjp": (x, x, x, x),
     }  # fmt: skip
-    units = n // 4
-    h, wide = Numbers((units,), times=2), {gates: Numbers((gates * units,)) for gates in (1, 3, 4)}
-    arguments |= {
-        "rnn_step": (Numbers((units,)), wide[1], wide[1], False),
-        "lstm_step": (Numbers((units,)), h, wide[4], wide[4]),
-        "gru_step": (h, wide[3], wide[3]),
-    }
-    return [Call(name, given) for name, given in arguments.items()]
+    steps, units = [], n // 4
+    for cell in CELLS:
+        program = find_cell(cell).program
+        both, wide = Numbers((2, units)), Numbers((len(program.gates) * units,))
+        steps.append(Call("cell_step", (program, [both for _ in program.states], 0, wide, wide, []), size=cell))
+    return [*(Call(name, given) for name, given in arguments.items()), *steps]
 
 
 def _optimizers(n: int) -> list[Call]:
@@ -176,33 +184,33 @@ def _sequences(tiny: bool) -> list[Call]:
     found = []
     for B, T, D, H in ((1, 2, 2, 3),) if tiny else ((1, 50, 128, 128), (32, 50, 128, 128), (128, 50, 512, 512)):
         mask = Numbers((0, 0), dtype=np.bool_)
-        for cell, count in GATES.items():
-            states, again = Numbers((T + 1, B, H)), Numbers((T + 1, B, H), times=2)
-            gates = Numbers((T, B, count * H))
+        for cell in CELLS:
+            program, h, again = find_cell(cell).program, Numbers((T + 1, B, H)), Numbers((T + 1, B, H), times=2)
+            count = len(program.gates)
+            gates, states = Numbers((T, B, count * H)), [h for _ in program.states]
+            hidden = Numbers((T, B, count * H)) if program.sided else None
             w_ih, w_hh = (Numbers((count * H, size), low=-0.05, high=0.05) for size in (D, H))
-            bias, x = Numbers((count * H,)), Numbers((T, B, D))
-            weights, relu = (w_ih, w_hh, bias, bias, mask, False), (False,) * (cell == "rnn")
-            forward: tuple[Any, ...] = {
-                "rnn": (states, gates), "gru": (states, gates, gates), "lstm": (states, states, gates)
-            }[cell]  # fmt: skip
-            backward: tuple[Any, ...] = {
-                "rnn": (gates, again, gates),
-                "gru": (gates, gates, again, gates, gates, states),
-                "lstm": (gates, again, states, gates, states),
-            }[cell]
+            bias, x, dstates = Numbers((count * H,)), Numbers((T, B, D)), [again, *states[1:]]
+            read = [h if {("prev", s), ("cur", s)} & program.reads else UNREAD for s, h in enumerate(states)]
             once = 2.0 * T * B * count * H
-            size = f"{B},{T},{D},{H}"
-            found += [
-                Call(f"{cell}_sequence", (*forward, x, *weights, *relu), once * (D + H), size),
-                Call(f"{cell}_sequence_vjp", (*backward, w_hh, mask, False, 0.0, *relu), once * H, size),
-            ]
+            size = f"{cell} {B},{T},{D},{H}"
+            forward = program, states, gates, hidden, x, [w_ih, w_hh, bias, bias], [], mask, False
+            backward = program, gates, hidden, dstates, [], read, gates, hidden, w_hh, [], mask, False, 0.0
+            found.append(Call("cell_sequence", forward, once * (D + H), size))
+            found.append(Call("cell_sequence_vjp", backward, once * H, size))
     return found
 
 
 def prepared(call: Call) -> Callable[[], None]:
     """Its arrays are put on the card; the function launches it QUEUED times and does not wait."""
     table, rng = kernels.for_device("cuda"), np.random.default_rng(0)
-    given = [table.asarray(a.draw(rng)) if isinstance(a, Numbers) else a for a in call.arguments]
+
+    def there(a: Any) -> Any:
+        if isinstance(a, list):
+            return [there(one) for one in a]
+        return table.asarray(a.draw(rng)) if isinstance(a, Numbers) else a
+
+    given = [there(a) for a in call.arguments]
     launch = getattr(table, call.kernel)
 
     def run() -> None:

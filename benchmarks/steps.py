@@ -23,7 +23,7 @@ import click
 import llvmlite.binding as llvm
 import numpy as np
 
-from benchmarks.tellings import LARGEST, Telling, meeting, tried, walk, without
+from benchmarks.tellings import LARGEST, Telling, meeting, tried, walk, whole, whole_vjp, without
 from micrornn.kernels import cpu
 from micrornn.kernels.about import about
 from micrornn.kernels.cpu.jit import VECTOR
@@ -97,7 +97,7 @@ def measure(kind: str, rounds: int) -> dict[str, Any]:
     if kind == "one":
         tellings = walk() | without() | tried()
     elif kind == "two":
-        meet = Telling("", meeting(cpu.lstm_sequence), meeting(cpu.lstm_sequence_vjp))
+        meet = Telling("", meeting(whole(cpu.cell_sequence)), meeting(whole_vjp(cpu.cell_sequence_vjp)))
         tellings = {"reference": walk()["reference"], "meet": meet} | kernels
     else:
         tellings = kernels

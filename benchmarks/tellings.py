@@ -16,15 +16,17 @@ import inspect
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from micrornn.cells import CELLS
 from micrornn.kernels import cpu, plain, reference
-from micrornn.kernels.cpu import lstm, maths, multiply, product, recurrent, reduce, tile
+from micrornn.kernels.cpu import maths, multiply, product, recurrent, reduce, sequence, tile
 from micrornn.kernels.cpu.jit import REORDER, TILE_BYTES, TILE_ROWS, kernel
 from micrornn.kernels.cpu.maths import ONE, sigmoid, tanh
+from micrornn.kernels.cpu.write import source
 
 for number in (np.float32, np.float64):  # tellings call what multiplies by ways of their own
     multiply.ready(np.dtype(number))
@@ -38,12 +40,34 @@ def told_with(function: Any, **names: Any) -> Any:
     return again if plainly is function else kernel(again, cache=False)
 
 
+LSTM = CELLS["lstm"].program
+lstm = sequence.made(LSTM)  # the kernels that are written from it
+
+
+def whole(function: Callable[..., None]) -> Callable[..., None]:
+    """`cell_sequence` with the parameters of the plain telling."""
+
+    def forward(h, c, gates, x, weight_ih, weight_hh, bias_ih, bias_hh, mask, reverse):  # type: ignore[no-untyped-def]
+        function(LSTM, [h, c], gates, None, x, [weight_ih, weight_hh, bias_ih, bias_hh], [], mask, reverse)
+
+    return forward
+
+
+def whole_vjp(function: Callable[..., None]) -> Callable[..., None]:
+    """`cell_sequence_vjp` with the parameters of the plain telling."""
+
+    def backward(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip):  # type: ignore[no-untyped-def]
+        function(LSTM, dgates, dgates, [dh, dc], [], [c, c], gates, None, weight_hh, [], mask, reverse, clip)
+
+    return backward
+
+
 class Telling(NamedTuple):
     """One way to compute a layer."""
 
     words: str
-    forward: Callable[..., None] = cpu.lstm_sequence
-    backward: Callable[..., None] = cpu.lstm_sequence_vjp
+    forward: Callable[..., None] = whole(cpu.cell_sequence)
+    backward: Callable[..., None] = whole_vjp(cpu.cell_sequence_vjp)
     matmul: Callable[..., None] = cpu.matmul
     sum: Callable[..., None] = cpu.sum
 
@@ -123,12 +147,12 @@ def activate_back_in_slices(dgates, dh, dc, gates, c, mask, t, prev, cur):
 
 @kernel(cache=False)
 def activate_flat(h, c, gates, bias, mask, t, prev, cur):
-    lstm._gate(h, c, gates, bias, mask, t, prev, cur, 0, h.shape[1])
+    lstm.gate(h, c, gates, bias, mask, t, prev, cur, 0, h.shape[1])
 
 
 @kernel(cache=False)
 def activate_back_flat(dgates, dh, dc, gates, c, mask, t, prev, cur):
-    lstm._gate_back(dgates, dh, dc, gates, c, mask, t, prev, cur, 0, dh.shape[1])
+    lstm.gate_back(dgates, dh, dc, gates, c, mask, t, prev, cur, 0, dh.shape[1])
 
 
 # --- the walk -----------------------------------------------------------------------------------------------------
@@ -150,8 +174,8 @@ def walk() -> dict[str, Telling]:
     flat = [{"activate": activate_flat}, {"activate_back": activate_back_flat}]
     packed = told_with(product.matmul, _matmul_rows=told_with(product._matmul_rows, PAGE=0))
     steps = {
-        "reference": Telling("NumPy, the reference", reference.lstm_sequence, reference.lstm_sequence_vjp,
-                             reference.matmul, reference.sum),
+        "reference": Telling("NumPy, formula by formula", whole(reference.cell_sequence),
+                             whole_vjp(reference.cell_sequence_vjp), reference.matmul, reference.sum),
         "dots": _plain("Numba, the sum innermost", plain.matmul, dots, {}, {}),
         "plain": Telling("Numba, loops in the order i-k-j", plain.lstm_sequence, plain.lstm_sequence_vjp, plain.matmul),
         "maths": _plain("tanh and sigmoid without the library", plain.matmul, {}, *scalar),
@@ -167,7 +191,7 @@ def walk() -> dict[str, Telling]:
 
 
 @kernel(cache=False)
-def forward_in_groups(h, c, gates, x, bias, mask, reverse, low, high, p_ih, p_hh):
+def forward_in_groups(h, c, gates, bias, x, mask, reverse, low, high, p_ih, p_hh):
     for step in range(len(gates)):
         t, prev, cur = recurrent.rows(step, len(gates), reverse)
         for first in range(low, high, TILE_ROWS):
@@ -175,7 +199,7 @@ def forward_in_groups(h, c, gates, x, bias, mask, reverse, low, high, p_ih, p_hh
             if x.size:
                 recurrent.times(gates, t, x, t, p_ih, first, last, 0)
             recurrent.times(gates, t, h, prev, p_hh, first, last, 1)
-            lstm._gate(h, c, gates, bias, mask, t, prev, cur, first, last)
+            lstm.gate(h, c, gates, bias, mask, t, prev, cur, first, last)
 
 
 @kernel(cache=False)
@@ -225,10 +249,11 @@ def divided(x):
 def _kernel(words: str, forward: Any = None, backward: Any = None, rows: Any = None) -> Telling:
     """The finished kernel on one thread, with another loop over time, or another product of the gradients."""
     told = Telling(words)
+    kernels = SimpleNamespace(forward=forward, backward=backward)
     if forward:
-        told = told._replace(forward=told_with(lstm.lstm_sequence, _forward=forward))
+        told = told._replace(forward=whole(told_with(cpu.cell_sequence, made=lambda program: kernels)))
     if backward:
-        told = told._replace(backward=told_with(lstm.lstm_sequence_vjp, _backward=backward))
+        told = told._replace(backward=whole_vjp(told_with(cpu.cell_sequence_vjp, made=lambda program: kernels)))
     if rows:
         told = told._replace(matmul=told_with(product.matmul, _matmul_rows=rows))
     return told
@@ -239,27 +264,35 @@ def _products(words: str, multiply: Any = multiply.multiply, multiply_t: Any = m
     """The finished kernel with other products."""
     times = told_with(recurrent.times, multiply=multiply, **names)
     rows = told_with(product._matmul_rows, multiply=multiply, multiply_t=multiply_t, **names)
-    return _kernel(words, told_with(lstm._forward, times=times), told_with(lstm._backward, times=times), rows)
+    return _kernel(words, told_with(lstm.forward, times=times), told_with(lstm.backward, times=times), rows)
 
 
 def tiled(old: str, new: str) -> dict[str, Any]:
     """Products on a micro-kernel in whose source `old` is `new`."""
-    source, changed = Path(str(tile.__file__)).read_text("utf-8"), ModuleType("changed")
-    assert old in source, f"tile.py does not hold {old!r}"
-    exec(source.replace(old, new), changed.__dict__)
+    text, changed = Path(str(tile.__file__)).read_text("utf-8"), ModuleType("changed")
+    assert old in text, f"tile.py does not hold {old!r}"
+    exec(text.replace(old, new), changed.__dict__)
     return {
         "multiply": kernel(told_with(multiply.loop, tile=changed.tile), cache=False),
         "multiply_t": kernel(told_with(multiply.loop_t, tile_t=changed.tile_t), cache=False),
     }
 
 
-def _gates(step: Any = lstm._step, step_back: Any = lstm._step_back, **names: Any) -> dict[str, Any]:
+def written(old: str, new: str) -> ModuleType:
+    """The kernels of the LSTM, in whose source `old` is `new`."""
+    text, changed = source(LSTM), ModuleType("changed")
+    assert old in text, f"the source does not hold {old!r}"
+    exec(text.replace(old, new).replace("@kernel", "@kernel(cache=False)"), changed.__dict__)
+    return changed
+
+
+def _gates(step: Any = lstm.step, step_back: Any = lstm.step_back, **names: Any) -> dict[str, Any]:
     """The loops over time with other activations."""
-    gate = told_with(lstm._gate, _step=step, **names)
-    gate_back = told_with(lstm._gate_back, _step_back=step_back, **names)
+    gate = told_with(lstm.gate, step=step, **names)
+    gate_back = told_with(lstm.gate_back, step_back=step_back, **names)
     return {
-        "forward": told_with(lstm._forward, _gate=gate),
-        "backward": told_with(lstm._backward, _gate_back=gate_back),
+        "forward": told_with(lstm.forward, gate=gate),
+        "backward": told_with(lstm.backward, gate_back=gate_back),
     }
 
 
@@ -267,18 +300,18 @@ def _gates(step: Any = lstm._step, step_back: Any = lstm._step_back, **names: An
 def without() -> dict[str, Telling]:
     """The kernel with one thing taken back."""
     tanh32 = told_with(maths.tanh32, reciprocal32=divided)
-    step = told_with(lstm._step, tanh=tanh32, sigmoid=told_with(maths.sigmoid32, tanh32=tanh32))
-    doubles = told_with(lstm._step_back, ONE=1)
+    step = told_with(lstm.step, tanh=tanh32, sigmoid=told_with(maths.sigmoid32, tanh32=tanh32))
+    doubles = written("one = dgates.dtype.type(1.0)", "one = 1").step_back
     signed = ModuleType("signed")
     signed.uint64 = np.int64  # type: ignore[attr-defined]
     place = told_with(recurrent.place, np=signed)
-    ahead = told_with(lstm.lstm_sequence, inputs=told_with(recurrent.inputs, LANES=1 << 30))
+    ahead = told_with(cpu.cell_sequence, inputs=told_with(recurrent.inputs, LANES=1 << 30))
     return {
         "signed": _kernel("flat indices that are signed", **_gates(np=signed, place=place)),
         "literals": _kernel("`1 - i` on the way back, in float64", **_gates(step_back=doubles)),
-        "newton": _kernel("a division in tanh", **_gates(step, told_with(lstm._step_back, tanh=tanh32))),
+        "newton": _kernel("a division in tanh", **_gates(step, told_with(lstm.step_back, tanh=tanh32))),
         "fetch": _products("C not asked for ahead", **tiled("self.fetch(row)", "pass")),
-        "ahead": Telling("the inputs of all time steps projected beforehand", ahead),
+        "ahead": Telling("the inputs of all time steps projected beforehand", whole(ahead)),
     }  # fmt: skip
 
 
@@ -287,8 +320,8 @@ def tried() -> dict[str, Telling]:
     """The kernel with what did not help."""
     loop = "unroll = UNROLL if self.transposed else chains"
     return {
-        "axes": _kernel("`gates[t, b, j]` in the place of flat indices", told_with(lstm._forward, _gate=gate_by_axes),
-                        told_with(lstm._backward, _gate_back=gate_back_by_axes)),
+        "axes": _kernel("`gates[t, b, j]` in the place of flat indices", told_with(lstm.forward, gate=gate_by_axes),
+                        told_with(lstm.backward, gate_back=gate_back_by_axes)),
         "groups": _kernel("product and activations by groups of lanes, as many as a tile has rows", forward_in_groups),
         "blocks": _products("k in blocks of 128, not 256", DEPTH=128),
         "unrolled": _products("four k's in a turn of the tile's loop, not one", **tiled(loop, "unroll = UNROLL")),

@@ -31,11 +31,11 @@ EXACT = 2**53  # up to here float64 holds every whole number
 
 
 def numbers(what: str, x: Any, dtype: Any = None) -> np.ndarray:
-    """x as a C-contiguous array of this precision; of its own if it has one, else float32. An array on a graphics card
-    comes back as it is."""
+    """x as a C-contiguous array of this precision; of its own if it has one, else float32. An array on a graphics card,
+    or one of symbols, comes back as it is; beside symbols, which are objects, a number is one."""
     if dtype is not None and (type(x) is float or (type(x) is int and -EXACT < x < EXACT)):  # the most frequent
         return np.asarray(x, dtype)
-    if device.of(x) == "cuda":
+    if device.of(x) != "cpu":
         return x
     if isinstance(x, Operators):
         raise ConfigError(f"{what}: this is a tensor already; use it as it is, or x.data to leave its past behind")
@@ -50,6 +50,8 @@ def numbers(what: str, x: Any, dtype: Any = None) -> np.ndarray:
     if array.dtype.kind not in "fiub":
         said = "complex numbers" if array.dtype.kind == "c" else f"{type(x).__name__} {_short(x)}"
         raise ConfigError(f"{what}: wanted real numbers, not {said}")
+    if dtype is not None and np.dtype(dtype).kind == "O":
+        return array
     if dtype is None:
         dtype = array.dtype if array.dtype in PRECISIONS else np.float32
     return np.asarray(array, require_precision(what, dtype), order="C")

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from micrornn.cells import find_cell
 from micrornn.errors import MicrornnError
 from micrornn.gradcheck import STEP, Check, gradcheck, projected
 from micrornn.ops import concatenate, cross_entropy, reshape
@@ -69,7 +70,7 @@ def check_cell(cell: str, granularity: str, *, num_layers: int = 2, hidden_size:
         checks = [_along(function, tensors, NETWORK_STEP, seed)]
     else:
         checks = gradcheck(function, tensors, samples=samples, step=NETWORK_STEP, seed=seed)
-    kink = _nearest_kink(_network(cell, "primitive", *sizes)[0]) if cell == "rnn_relu" else math.inf
+    kink = _nearest_kink(_network(cell, "primitive", *sizes)[0]) if find_cell(cell).kinks else math.inf
     return NetworkCheck(cell, granularity, tuple(checks), kink)
 
 
@@ -79,7 +80,7 @@ def _network(cell: str, granularity: str, num_layers: int, hidden_size: int, inp
     """(what to check, all that it depends on) in float64."""
     rnn = Recurrent(
         cell, input_size, hidden_size, num_layers, bidirectional, granularity=granularity,
-        initializers=_AWAY_FROM_KINKS if cell == "rnn_relu" else None, seed=seed, dtype=np.float64,
+        initializers=_AWAY_FROM_KINKS if find_cell(cell).kinks else None, seed=seed, dtype=np.float64,
     )  # fmt: skip
     rng = np.random.default_rng(seed)
 
@@ -147,7 +148,7 @@ def check_model(model: LanguageModel, granularity: str, inputs: np.ndarray, targ
 
     checks = [_closer(lambda step: _along(function, parameters, step, seed)), *map(sampled, parameters)]
     kink = math.inf
-    if model.config.cell == "rnn_relu":
+    if model.rnn.cell.kinks:
         plain = network.copy(granularity="primitive")
         kink = _nearest_kink(lambda: plain(inputs)[0])
     return NetworkCheck(model.config.cell, granularity, tuple(checks), kink)

@@ -18,7 +18,7 @@ from micrornn.schema import Rule
 
 # Of the words of a text half come once. Nothing is learned of those, and each takes its share of every update.
 WORDS = 8000
-CELL_NAMES = ("rnn", "rnn_relu", "lstm", "gru")
+CELL_NAMES = ("rnn", "rnn_relu", "lstm", "gru")  # a file each in cells/
 MOST = 2**31 - 1  # no size of anything can sensibly be larger
 
 

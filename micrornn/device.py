@@ -56,8 +56,9 @@ def require(device: str) -> str:
 
 
 def of(array: Any) -> str:
-    """The device whose memory holds the array."""
-    return "cuda" if getattr(array, "device", "cpu") == "cuda" else "cpu"
+    """The device whose memory holds the array; "symbols" for one without numbers (kernels/symbols)."""
+    place = getattr(array, "device", "cpu")
+    return place if place in ("cuda", "symbols") else "cpu"
 
 
 def host(array: Any) -> np.ndarray:

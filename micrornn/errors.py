@@ -6,6 +6,7 @@ MicrornnError        the root: a user's mistake or the machine's limit, never a 
   DataError          text or data that cannot be used
   CheckpointError    a checkpoint or run folder that cannot be read, written or matched
   ConfigError        a size, name or option that makes no sense
+    CellError        a recurrent cell whose step, declaration or file cannot be used
   TapeError          a gradient that a tape cannot give
   DivergedError      a loss or gradient that became NaN or infinite
   MissingError       an extra that is not installed
@@ -67,6 +68,10 @@ class ConfigError(MicrornnError):
 
 class TapeError(MicrornnError):
     """A gradient that a tape cannot give: the loss is not on it, or what the way back needs has changed since."""
+
+
+class CellError(ConfigError):
+    """A recurrent cell that cannot be used, with the line of its step where there is one."""
 
 
 class DivergedError(MicrornnError):

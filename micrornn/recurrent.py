@@ -9,18 +9,20 @@ One recurrence, three granularities, the same numbers:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from micrornn import kernels
-from micrornn.cells import State, Weights, bias_with_forget, find_cell
+from micrornn.cells import Cell, State, Weights, bias_with_forget, find_cell, take_step
 from micrornn.errors import ConfigError, ShapeError
 from micrornn.ops import clip_message, concatenate, dropout, mask_message, reshape, stack, where
 from micrornn.ops.masks import take_mask
 from micrornn.parameters import Initializer, Module, Parameter, zeros
 from micrornn.tape import Tensor, stamp
 
+BIASES = ("bias_ih", "bias_hh")
 GRANULARITIES = ("primitive", "cell", "sequence")
 
 
@@ -28,23 +30,23 @@ class Recurrent(Module):
     """Layers of one cell over time-major sequences.
 
     x (seq_len, batch_size, input_size) -> y (seq_len, batch_size, directions * hidden_size), and the last states:
-    h_n (num_layers * directions, batch_size, hidden_size), for the LSTM also c_n, in PyTorch's order.
+    h_n (num_layers * directions, batch_size, hidden_size), and one for each further state, in PyTorch's order.
 
-    cell               rnn, rnn_relu, lstm, gru
+    cell               a name of cells.CELLS, such as lstm; FILE.py:CLASS; or a Cell
     num_layers         each layer reads the outputs of the one below
     bidirectional      a second set of weights walks from the last step to the first
     dropout            rate between layers, while training. The mask is that of dropout_key from dropout_start on: so
                        many time steps came before x
     granularity        primitive, cell or sequence
     learn_initial      h_0 (and c_0) are parameters, one row for all lanes, instead of zeros
-    forget_bias        None: as the other biases. A number: where bias_ih of an LSTM's forget gate starts
+    forget_bias        None: as the other biases. A number: where bias_ih of a forget gate f starts
     initializers       {"weight_ih": ..., "weight_hh": ..., "bias": ...} in the place of the cell's own
     clip_message       limit of each number passed back from a time step to the one before it; 0: none
 
     Parameters are named as in PyTorch: weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, ..._l0_reverse, ...
     """
 
-    def __init__(self, cell: str, input_size: int, hidden_size: int, num_layers: int = 1,
+    def __init__(self, cell: str | Cell, input_size: int, hidden_size: int, num_layers: int = 1,
                  bidirectional: bool = False, dropout: float = 0.0, *, granularity: str = "sequence",
                  learn_initial: bool = False, forget_bias: float | None = None,
                  initializers: dict[str, Initializer] | None = None, clip_message: float = 0.0,
@@ -55,30 +57,26 @@ class Recurrent(Module):
             raise ConfigError(f"sizes must be 1 or more: {input_size=}, {hidden_size=}, {num_layers=}")
         if not 0 <= dropout < 1:
             raise ConfigError(f"dropout must lie in 0..1 (1 excluded), not {dropout}")
-        self.cell, self.granularity = find_cell(cell), granularity
+        self.cell = find_cell(cell) if isinstance(cell, str) else cell
+        self.granularity = granularity
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.directions = ("", "_reverse") if bidirectional else ("",)
         self.dropout, self.clip_message, self.seed = dropout, clip_message, seed
         self.dropout_key, self.dropout_start = 0, 0
         rng = np.random.default_rng(seed)
-        start_ih, start_hh, start_bias = self.cell.initializers(hidden_size)
-        chosen = {"weight_ih": start_ih, "weight_hh": start_hh, "bias": start_bias} | (initializers or {})
-        width = len(self.cell.gates) * hidden_size
+        chosen = self.cell.initializers(hidden_size) | (initializers or {})
         self.weights: dict[str, Parameter] = {}
         for layer in range(num_layers):
-            inputs = hidden_size * len(self.directions) if layer else input_size
+            shapes = self.cell.shapes(hidden_size * len(self.directions) if layer else input_size, hidden_size)
+            order = sorted(shapes, key=lambda name: not name.startswith("bias"))  # seeds of old runs give their weights
             for direction in self.directions:
-                at = f"_l{layer}{direction}"
-                bias_ih, bias_hh = (chosen["bias"](rng, (width,)) for _ in range(2))
+                start = {name: chosen["bias" if name in BIASES else name](rng, shapes[name]) for name in order}
                 if forget_bias is not None:
-                    bias_ih, bias_hh = (
-                        bias_with_forget(bias, self.cell, value)
-                        for bias, value in ((bias_ih, forget_bias), (bias_hh, 0.0))
-                    )
-                self.weights["weight_ih" + at] = Parameter(chosen["weight_ih"](rng, (width, inputs)), dtype)
-                self.weights["weight_hh" + at] = Parameter(chosen["weight_hh"](rng, (width, hidden_size)), dtype)
-                self.weights["bias_ih" + at] = Parameter(bias_ih, dtype)
-                self.weights["bias_hh" + at] = Parameter(bias_hh, dtype)
+                    for name, value in zip(BIASES, (forget_bias, 0.0)):
+                        if name in start:
+                            bias_with_forget(start[name], self.cell, value)
+                for name in shapes:
+                    self.weights[f"{name}_l{layer}{direction}"] = Parameter(start[name], dtype)
         if learn_initial:
             for state in self.cell.states:
                 rows = zeros(rng, (num_layers * len(self.directions), 1, hidden_size))
@@ -94,7 +92,7 @@ class Recurrent(Module):
 
     def _blank(self, shape: tuple[int, ...]) -> Tensor:
         """Zeros on the device of the weights, in their precision."""
-        weight = self.weights["weight_hh_l0"].data
+        weight = self.weights["weight_ih_l0"].data
         return Tensor(kernels.of(weight).zeros(shape, weight.dtype))
 
     def _rows(self, batch_size: int, state: Sequence[Tensor] | None) -> list[list[Tensor]]:
@@ -129,7 +127,7 @@ class Recurrent(Module):
             outputs = []
             for n, direction in enumerate(self.directions):
                 at = f"_l{layer}{direction}"
-                weights = [self.weights[name + at] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+                weights = Weights(self.cell.parameters, [self.weights[name + at] for name in self.cell.parameters])
                 first = tuple(rows[layer * len(self.directions) + n] for rows in states)
                 with stamp(scope=self.cell.name + at):
                     y, end = self._run(x, first, weights, mask, bool(n))
@@ -142,35 +140,40 @@ class Recurrent(Module):
     def _run(self, x: Tensor, state: State, weights: Weights, mask: np.ndarray | None,
              reverse: bool) -> tuple[Tensor, State]:  # fmt: skip
         """One layer in one direction."""
-        options = self.cell.options | {"clip": self.clip_message}
+        op, clip = self.cell.op, self.clip_message
         if self.granularity == "sequence":
-            y, *end = type(self.cell).fused(x, *state, *weights, mask=mask, reverse=reverse, **options)
+            y, *end = op(x, *state, *weights, mask=mask, reverse=reverse, clip=clip)
             return y, tuple(end)
         inputs = list(x)
         outputs: list[Tensor] = [x] * len(inputs)
         for t in reversed(range(len(inputs))) if reverse else range(len(inputs)):
             with stamp(t=t):
                 row = None if mask is None else mask[t : t + 1]
-                if self.granularity == "cell":
-                    one = stack(inputs[t])
-                    _, *end = type(self.cell).fused(one, *state, *weights, mask=row, reverse=reverse, **options)
+                if self.granularity == "cell" and self.cell.derivable:
+                    _, *end = op(stack(inputs[t]), *state, *weights, mask=row, reverse=reverse, clip=clip)
                     state = tuple(end)
+                elif self.granularity == "cell":
+                    state = self.cell.whole_step(inputs[t], *state, *weights, run=partial(self._step, mask=row))
                 else:
-                    if self.clip_message:
-                        state = tuple(clip_message(s, limit=self.clip_message) for s in state)
-                    state = self._step(inputs[t], state, weights, None if row is None else row[0][:, None])
+                    state = self._step(inputs[t], *state, *weights, mask=row)
                 outputs[t] = state[0]
         y = stack(*outputs)
         return (y if mask is None else mask_message(y, mask=mask)), state
 
-    def _step(self, x: Tensor, state: State, weights: Weights, mask: np.ndarray | None) -> State:
-        """One time step out of primitive ops. Lanes that are masked (B, 1) step from zeros to nowhere: what stands in
-        their x and state meets no product, on the way forward or back, and their state is carried over."""
+    def _step(self, x: Tensor, *given: Tensor, mask: np.ndarray | None) -> State:
+        """One time step out of primitive ops, from x, the states and the weights. Lanes that are masked (1, B) step
+        from zeros to nowhere: what stands in their x and state meets no product, on the way forward or back, and their
+        state is carried over."""
+        count = len(self.cell.states)
+        state, weights = given[:count], Weights(self.cell.parameters, given[count:])
+        if self.clip_message:
+            state = tuple(clip_message(s, limit=self.clip_message) for s in state)
         if mask is None:
-            return self.cell.step(x, state, weights)
-        x, *before = (where(part, 0.0, mask=mask) for part in (x, *state))
-        new = self.cell.step(x, tuple(before), weights)
-        return tuple(where(n, s, mask=mask) for n, s in zip(new, state))
+            return take_step(self.cell, x, state, weights)
+        keep = mask[0][:, None]
+        x, *before = (where(part, 0.0, mask=keep) for part in (x, *state))
+        new = take_step(self.cell, x, tuple(before), weights)
+        return tuple(where(n, s, mask=keep) for n, s in zip(new, state))
 
     def _check(self, x: Tensor, state: Sequence[Tensor] | None, mask: np.ndarray | None) -> None:
         if x.ndim != 3 or x.shape[2] != self.input_size or 0 in x.shape:

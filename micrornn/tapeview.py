@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from micrornn.kernels.symbols.numbers import computed, kept, leaves_of
 from micrornn.layers import Linear
 from micrornn.ops import mean_squared_error
 from micrornn.recurrent import Recurrent
@@ -98,7 +99,7 @@ def build(cell: str, granularity: str, *, seq_len: int = 3, hidden_size: int = 2
     decoder = Linear(hidden_size, 1, seed=seed + 1, dtype=np.float64)
     weights = rnn.parameters()
     for name, weight in weights.items():
-        weight.name = _SHORT[name]
+        weight.name = _SHORT.get(name, name.removesuffix("_l0"))
     decoder.weight.name, decoder.bias.name = "W_out", "b_out"
     x = Tensor(wave[:-1].copy(), requires_grad=True, name="x")
     blank = np.zeros((1, batch_size, hidden_size))
@@ -195,11 +196,18 @@ def _split_over_time(record: Record, gradients: Gradients, given: Given) -> None
                 given[id(weight)][t], given[id(bias)][t] = dy_t.T @ row, dy_t.sum(0)
     elif isinstance(record.saved, dict) and "dgates" in record.saved:
         saved: dict[str, Any] = record.saved
-        weights = [x for x in record.inputs if id(x) in given]
+        cell = record.op.cell  # type: ignore[attr-defined]
+        weights = dict(zip(cell.parameters, record.inputs[1 + len(cell.states) :]))
         dhidden = saved["dhidden"] if "dhidden" in saved else saved["dgates"]  # the GRU's two halves differ
-        for t, (x, h_prev, da, dh) in enumerate(zip(saved["x"], saved["h"], saved["dgates"], dhidden)):
-            for tensor, part in zip(weights, (da.T @ x, dh.T @ h_prev, da.sum(0), dh.sum(0))):
-                given[id(tensor)][t] = part
+        before, after = ([saved[state][rows] for state in cell.states] for rows in (slice(-1), slice(1, None)))
+        leaves = kept(cell.program, saved["gates"], saved.get("hidden"), before, after, saved["vectors"])
+        leaves |= leaves_of("dcur", [saved[f"d{state}"][1:] for state in cell.states])
+        values = computed(cell.program.dvector, leaves, before[0])
+        for t, (x, h_prev, da, dh) in enumerate(zip(saved["x"], before[0], saved["dgates"], dhidden)):
+            parts = {"weight_ih": da.T @ x, "weight_hh": dh.T @ h_prev, "bias_ih": da.sum(0), "bias_hh": dh.sum(0)}
+            parts |= {name: values[d][t].sum(0) for name, d in zip(cell.vectors, cell.program.dvector)}
+            for name, tensor in weights.items():
+                given[id(tensor)][t] = parts[name]
 
 
 def _contributions(recording: Recording, gradients: Gradients,

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from micrornn import kernels, ops
+from micrornn.cells import CELLS
 from micrornn.checks import check_cell
 from micrornn.config import Config
 from micrornn.data import tokenize
@@ -33,7 +34,7 @@ from micrornn.sampling import sample
 from micrornn.tape import Tape, Tensor
 from micrornn.train import Training
 
-CELLS = ("lstm", "gru", "rnn")  # rnn_relu runs the kernels of rnn
+USUAL = (Config().cell, "gru", "rnn")  # cells; of the others only with `everything`
 # name -> (threads, weights split instead of lanes): the forms that a recurrent kernel has
 WAYS = {"one thread": (1, False), "lanes over threads": (2, False), "weights over threads": (2, True)}
 MEASURES = ("flow", "weights", "credit", "truncation", "jacobian", "noise", "nonfinite", "states")
@@ -49,18 +50,18 @@ class Job(NamedTuple):
 
 def jobs(everything: bool = False) -> list[Job]:
     """What training, sampling, evaluating and inspecting need in float32. With `everything`, what they need in float64,
-    all ops, all optimizers and every granularity too."""
-    found = []
+    all cells, ops, optimizers and every granularity too."""
+    found, cells = [], tuple(CELLS) if everything else USUAL
     for dtype in ("float32", "float64") if everything else ("float32",):
         found += [
-            Job(f"{cell}, {dtype}, {way}", partial(_learn, cell, dtype, *WAYS[way])) for cell in CELLS for way in WAYS
+            Job(f"{cell}, {dtype}, {way}", partial(_learn, cell, dtype, *WAYS[way])) for cell in cells for way in WAYS
         ]
         found.append(Job(f"inspection, {dtype}", partial(_inspect, dtype)))
         if everything:
             found.append(Job(f"all ops, {dtype}", partial(_ops, dtype)))
             found.append(Job(f"all optimizers, {dtype}", partial(_optimizers, dtype)))
     if everything:
-        found += [Job(f"gradient checks, {cell}", partial(_check, cell)) for cell in CELLS]
+        found += [Job(f"gradient checks, {cell}", partial(_check, cell)) for cell in cells]
         found.append(Job("the machine's limit", _limit))
     return found
 
@@ -105,7 +106,7 @@ def _learn(cell: str, dtype: str, threads: int, wide: bool) -> None:
 
 def _inspect(dtype: str) -> None:
     """Every measure, of a model that has learned nothing. Some of their products are of float64, whatever the model."""
-    with _split(1, False), _training("lstm", dtype) as training:
+    with _split(1, False), _training(Config().cell, dtype) as training:
         measure_all(training)
     with _split(2, False):
         a = np.ones((100, 2))

@@ -163,7 +163,7 @@ def test_every_kernel_is_measured_and_what_it_moves_is_counted() -> None:
     numbers = 4 * 2**27
     assert [calls[name].moved / numbers for name in ("fill", "add", "accumulate", "adam")] == [1, 3, 3, 7]
     assert calls["matmul 1024,1024,1024"].operations == 2 * 1024**3
-    assert calls["lstm_sequence 32,50,128,128"].operations == cases.Layer("lstm", 32, 50, 128, 128).flops / 3
+    assert calls["cell_sequence lstm 32,50,128,128"].operations == cases.Layer("lstm", 32, 50, 128, 128).flops / 3
     assert calls["gather 200000 of 65,128"].moved == 4 * (200_000 * 128 + 65 * 128 + 200_000)
 
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as of_numpy
-from kernel_rows import ROWS, TOLERANCE, Draw, compare, on_cuda, sweep
+from kernel_rows import ROWS, TOLERANCE, Draw, arrays_of, compare, copied, on_cuda, sweep
 
 from micrornn.kernels import NAMES, cpu, reference
 from micrornn.kernels import cuda as kernels
@@ -64,11 +64,11 @@ def test_nan_is_not_lost(name: str) -> None:
     """One NaN in one input at a time. A kernel that swallows it hides where training broke."""
     d = Draw(np.float32, 1 if SIM and name in SEQUENCES else 3)
     for arguments in ROWS[name](d)[: 1 if SIM else None]:
-        for place, values in enumerate(arguments):
-            if isinstance(values, np.ndarray) and values.dtype.kind == "f" and np.isfinite(values).any():
-                poisoned = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
+        for place, values in enumerate(arrays_of(arguments)):
+            if values.dtype.kind == "f" and np.isfinite(values).any():
+                poisoned = copied(arguments, lambda a: a.copy())
                 known = np.flatnonzero(np.isfinite(values))
-                poisoned[place].reshape(-1)[d.rng.choice(known)] = np.nan
+                arrays_of(poisoned)[place].reshape(-1)[d.rng.choice(known)] = np.nan
                 compare(name, poisoned, 1e-5, on_cuda)
 
 

@@ -34,7 +34,7 @@ reason = device.available("cuda")
 pytestmark = pytest.mark.skipif(bool(reason), reason=f"{reason} (NUMBA_ENABLE_CUDASIM=1 simulates one)")
 
 # Of the rows in test_ops.py, so many calls each: the simulator runs every thread of a card as one of Python's.
-CALLS, RECURRENT = 3, ("rnn", "lstm", "gru")
+CALLS = 3
 
 
 def there(tensors: list[Tensor]) -> list[Tensor]:
@@ -218,7 +218,7 @@ def test_nothing_is_copied_there_once_the_kernels_run(training: Callable, monkey
 
     one = training(device="cuda", clip_norm=1.0)
     one.update()
-    for name, function in {"copy": "asarray", "forward": "lstm_sequence", "backward": "lstm_sequence_vjp"}.items():
+    for name, function in {"copy": "asarray", "forward": "cell_sequence", "backward": "cell_sequence_vjp"}.items():
         monkeypatch.setattr(table, function, told(name, getattr(table, function)))
     one.update()
     assert order == ["copy", "copy", "forward", "backward"]

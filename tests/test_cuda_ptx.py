@@ -121,6 +121,7 @@ def calls(name: str, dtype: type) -> Iterator[list[Any]]:
 
 def launched(launches: list[tuple[Any, tuple, tuple]], dtype: type) -> dict[tuple[Any, tuple], dict[str, Any]]:
     """{(kernel, types): {"names": host functions that launch it, "shared": most bytes of dynamic shared memory}}."""
+    import kernel_rows
     from numba.core.typing.typeof import typeof
 
     from micrornn.kernels.cuda import product
@@ -131,7 +132,7 @@ def launched(launches: list[tuple[Any, tuple, tuple]], dtype: type) -> dict[tupl
         for precision in product.PRECISIONS:
             product.set_precision(precision)
             for arguments in calls(name, dtype):
-                function(*(asarray(a) if isinstance(a, np.ndarray) and a.ndim else a for a in arguments))
+                function(*kernel_rows.each(lambda a: asarray(a) if a.ndim else a, arguments))
         for kernel, launch, arguments in launches:
             types = tuple(typeof(a) for a in arguments)
             of = found.setdefault((kernel, types), {"names": [], "shared": 0, "threads": 0})

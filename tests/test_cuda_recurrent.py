@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_rows import ROWS, TOLERANCE, Draw, compare, on_cuda, sweep
+from kernel_rows import BASIC, TOLERANCE, Draw, cell_backward, cell_forward, compare, on_cuda
 
 from micrornn.kernels.cuda import card, gru, lstm, recurrent, rnn
 from micrornn.kernels.cuda.jit import SIM
 from micrornn.kernels.cuda.recurrent import Plan, plan
 
 MODULES = {"rnn": rnn, "lstm": lstm, "gru": gru}
-NAMES = [f"{cell}_sequence{back}" for cell in MODULES for back in ("", "_vjp")]
-SETS = {"rnn_sequence": 1, "rnn_sequence_vjp": 1, "gru_sequence_vjp": 3}  # 4 for the others
+ROWS = {"": cell_forward, "_vjp": cell_backward}
+NAMES = [cell + back for cell in BASIC for back in ROWS]
+SETS = {"rnn": 1, "rnn_vjp": 1, "rnn_relu": 1, "rnn_relu_vjp": 1, "gru_vjp": 3}  # 4 for the others
 simulated = pytest.mark.skipif(not SIM, reason="only where blocks run one after the other")
 
 
@@ -36,15 +37,16 @@ def go(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def some(name: str, dtype: type, n: int, first: int, every: int) -> None:
     """Some of the calls of a row: with a mask and without, reverse and not, clipped and not, in turn."""
-    for arguments in ROWS[name](Draw(dtype, n))[first::every]:
-        compare(name, arguments, TOLERANCE[dtype], on_cuda)
+    back = "_vjp" if name.endswith("_vjp") else ""
+    for arguments in ROWS[back](name.removesuffix(back))(Draw(dtype, n))[first::every]:
+        compare("cell_sequence" + back, arguments, TOLERANCE[dtype], on_cuda)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=lambda t: t.__name__)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_launch_per_time_step(name: str, dtype: type, go: Any) -> None:
     go(Plan("steps"))
-    sweep(name, dtype, (1,), on_cuda)
+    some(name, dtype, 1, 0, 1)
     some(name, dtype, 13, 0, 5)
     some(name, dtype, 33, 1, 99)
 
@@ -86,7 +88,7 @@ def test_units_split_over_blocks(name: str, go: Any) -> None:
 
 @simulated
 @pytest.mark.parametrize("slices", (8, 16, 32))
-@pytest.mark.parametrize("name", ("rnn_sequence", "lstm_sequence_vjp"))
+@pytest.mark.parametrize("name", ("rnn", "lstm_vjp"))
 def test_sums_of_more_slices(name: str, slices: int, go: Any) -> None:
     go(split(name, 4, 1, slices))
     some(name, np.float32, 5, 0, 99)

@@ -45,7 +45,7 @@ def resolved(levels: Sequence[Sequence[Layer]], dy: np.ndarray) -> dict[str, np.
     """Every dL_s / dh_t, dL_s / dc_t and dL_s / dx_t, (s, t, B, ...), zero where the sweep gives nothing."""
     found: dict[str, np.ndarray] = {}
     for diagonal in sweep(levels, dy):
-        for name, part in (("h", diagonal.dh), ("c", diagonal.dc), ("x", diagonal.dx)):
+        for name, part in zip((*diagonal.layer.states, "x"), (*diagonal.dstates, diagonal.dx)):
             if part is not None:
                 zero = np.zeros((len(dy), len(dy), *part.shape[1:]))
                 found.setdefault(f"{diagonal.layer.name} {name}", zero)[

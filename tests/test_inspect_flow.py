@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from made_up_runs import KINDS, TEXT, made_up
 
+from micrornn.cells import Weights
 from micrornn.checkpoint import RunFolder
 from micrornn.config import Config
 from micrornn.data import tokenize
@@ -83,7 +84,7 @@ def loss_from(model: Tagger, window: Window, level: int, direction: int, t: int,
             sides = []
             for n, name in enumerate(rnn.directions):
                 at = f"_l{layer}{name}"
-                own = [rnn.weights[kind + at] for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+                own = Weights(rnn.cell.parameters, [rnn.weights[kind + at] for kind in rnn.cell.parameters])
                 row = layer * len(rnn.directions) + n
                 state = tuple(Tensor(s.data[row]) for s in window.state)
                 made: dict[int, Tensor] = {}

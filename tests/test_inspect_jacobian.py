@@ -23,7 +23,7 @@ from micrornn.parameters import Module
 from micrornn.recurrent import Recurrent
 from micrornn.report.jacobian import panels
 from micrornn.report.panels import Lines, Rows
-from micrornn.tape import OPS, Tape, Tensor
+from micrornn.tape import Tape, Tensor
 from micrornn.tasks.text import LanguageModel
 
 T, B, D, H, V = 6, 3, 4, 5, 7
@@ -45,12 +45,11 @@ def layers(cell: str, masked: bool = False, num_layers: int = 2) -> tuple[Tape, 
 
 def step(layer: Layer, t: int, state: np.ndarray) -> np.ndarray:
     """The layer's next state from (h) or (h, c), (B, S), by the op itself: its input of time step t held fixed."""
-    saved, weights = layer.saved, layer.record.inputs[-4:]
+    saved, weights = layer.saved, layer.record.inputs[1 + len(layer.states) :]
     options: dict[str, Any] = {"reverse": layer.reverse}
     options |= {"mask": saved["mask"][t : t + 1]} if saved["mask"].size else {}
-    options |= {"relu": saved["relu"]} if "relu" in saved else {}
     parts = [Tensor(part, dtype=np.float64) for part in np.split(state, state.shape[1] // H, axis=1)]
-    _, *end = OPS[layer.record.op.name](Tensor(saved["x"][t : t + 1]), *parts, *weights, **options)
+    _, *end = layer.cell.op(Tensor(saved["x"][t : t + 1]), *parts, *weights, **options)
     return np.concatenate([part.data for part in end], axis=1)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_rows import ROWS, SIZES, TOLERANCE, Draw, compare, sweep
+from kernel_rows import ROWS, SIZES, TOLERANCE, Draw, arrays_of, compare, copied, sweep
 
 from micrornn.kernels import NAMES, cpu, reference
 from micrornn.kernels.cpu import product, recurrent, threads, tile
@@ -63,11 +63,11 @@ def test_nan_is_not_lost(name: str) -> None:
     cpu.set_threads(1)
     d = Draw(np.float32, 13)
     for arguments in ROWS[name](d):
-        for place, array in enumerate(arguments):
-            if isinstance(array, np.ndarray) and array.dtype.kind == "f" and np.isfinite(array).any():
-                poisoned = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
+        for place, array in enumerate(arrays_of(arguments)):
+            if array.dtype.kind == "f" and np.isfinite(array).any():
+                poisoned = copied(arguments, lambda a: a.copy())
                 known = np.flatnonzero(np.isfinite(array))
-                poisoned[place].reshape(-1)[d.rng.choice(known)] = np.nan
+                arrays_of(poisoned)[place].reshape(-1)[d.rng.choice(known)] = np.nan
                 compare(name, poisoned, 1e-5)
 
 

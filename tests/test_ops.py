@@ -45,12 +45,6 @@ def apart(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     return rng.permutation(numbers).reshape(shape)
 
 
-def sequence(gates: int, states: int, *shape: int) -> tuple[Shape, ...]:
-    """The inputs of a recurrent op: x, states, weights, biases."""
-    T, B, D, H = shape
-    return ((T, B, D), *[(B, H)] * states, (gates * H, D), (gates * H, H), (gates * H,), (gates * H,))
-
-
 ONE = [((),), ((1,),), ((3, 13),), ((2, 1, 7),)]
 TWO = [
     ((), ()), ((3, 13), (3, 13)), ((3, 4), (4,)), ((4,), (3, 4)), ((3, 1), (1, 4)), ((2, 3, 4), (3, 1)),
@@ -61,7 +55,6 @@ REDUCED = [{"axis": axis, "keepdims": keep} for axis in (None, 0, -1) for keep i
 TARGETS = np.arange(12).reshape(3, 4)
 EMPTY = np.zeros(0, int)
 MASK = np.array([[True, False, True, True], [False, False, True, True], [True, True, False, True]])
-RECURRENT = [{"mask": mask, "reverse": way} for mask in (None, MASK[:, :3]) for way in (False, True)]
 
 
 ROWS: dict[str, list[Row]] = {
@@ -136,9 +129,6 @@ ROWS: dict[str, list[Row]] = {
     ],
     "embedding": [Row([((5, 3),)], [{"ids": i} for i in (2, [0, 4, 0], [[1, 1], [1, 2]])],
                       plain=lambda table, ids: table[np.array(ids)])],
-    "rnn": [Row([sequence(1, 1, 3, 3, 2, 5), sequence(1, 1, 3, 3, 1, 1)], RECURRENT, small)],
-    "lstm": [Row([sequence(4, 2, 3, 3, 2, 5), sequence(4, 2, 3, 3, 1, 1)], RECURRENT, small)],
-    "gru": [Row([sequence(3, 1, 3, 3, 2, 5), sequence(3, 1, 3, 3, 1, 1)], RECURRENT, small)],
 }  # fmt: skip
 
 
@@ -361,13 +351,6 @@ def blank(*shapes: Shape) -> list[Tensor]:
     return [Tensor(np.zeros(shape)) for shape in shapes]
 
 
-def wrong(gates: int, states: int, place: int, shape: Shape) -> list[Tensor]:
-    """The inputs of a recurrent op, one of them of a wrong shape."""
-    shapes = list(sequence(gates, states, 2, 3, 4, 5))
-    shapes[place] = shape
-    return blank(*shapes)
-
-
 MISTAKES: list[tuple[str, list[Tensor], dict[str, Any], list[str]]] = [  # op, inputs, options, what is named
     *[(name, blank((2, 3), (4, 3)), {}, [name, "(2, 3)", "(4, 3)"]) for name in ("add", "sub", "mul", "div")],
     ("where", blank((2, 3), (2, 3)), {"mask": np.ones((3, 2))}, ["(2, 3)", "(3, 2)"]),
@@ -404,12 +387,6 @@ MISTAKES: list[tuple[str, list[Tensor], dict[str, Any], list[str]]] = [  # op, i
     ("max", blank((2, 0)), {"axis": 1}, ["max", "(2, 0)"]),
     ("mean", blank((2, 0)), {}, ["mean", "(2, 0)"]),
     ("softmax", blank((2, 0)), {}, ["softmax", "(2, 0)"]),
-    ("rnn", wrong(1, 1, 0, (2, 3, 9)), {}, ["rnn", "(2, 3, 9)", "(5, 4)", "(T, B, D)"]),
-    ("gru", wrong(3, 1, 3, (12, 5)), {}, ["gru", "(12, 5)", "(3H, H)"]),
-    ("gru", wrong(3, 1, 4, (12,)), {}, ["gru", "(12,)", "(15,)"]),
-    ("lstm", wrong(4, 2, 2, (3, 4)), {}, ["lstm", "(3, 4)", "(3, 5)"]),
-    ("lstm", wrong(4, 2, 6, (5,)), {}, ["lstm", "(5,)", "(20,)"]),
-    ("lstm", wrong(4, 2, 0, (2, 3, 4)), {"mask": MASK}, ["(3, 4)", "(2, 3)"]),
     ("mask_message", blank((2, 3)), {"mask": [True, False, True]}, ["(3,)", "(2, 3)"]),
 ]  # fmt: skip
 

@@ -3,7 +3,6 @@ is the sources' code."""
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 import subprocess
@@ -13,21 +12,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click import ClickException
-from kernel_rows import SIZES, TOLERANCE, cpu, sweep
+from kernel_rows import SIZES, TOLERANCE, Draw, cell_backward, cell_forward, compare
 
-from micrornn.kernels import plain, reference
+from micrornn.cells import CELLS
+from micrornn.kernels import plain
+from micrornn.kernels.cpu.write import source
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "faster.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=lambda t: t.__name__)
-@pytest.mark.parametrize("name", ["lstm_sequence", "lstm_sequence_vjp"])
-def test_plain_telling_is_the_reference(name: str, dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = getattr(plain, name)
-    assert str(inspect.signature(told)) == str(inspect.signature(getattr(reference, name)))
-    monkeypatch.setattr(cpu, name, told)  # where the sweep looks for what it compares
-    sweep(name, dtype, SIZES)
+@pytest.mark.parametrize("back", [False, True], ids=["forward", "backward"])
+def test_plain_telling_is_the_reference(back: bool, dtype: type) -> None:
+    def forward(name, arguments):
+        _, states, gates, _, x, weights, _, *rest = arguments
+        plain.lstm_sequence(*states, gates, x, *weights, *rest)
+
+    def backward(name, arguments):
+        _, dgates, _, dstates, _, states, gates, _, weight_hh, _, *rest = arguments
+        plain.lstm_sequence_vjp(dgates, *dstates, gates, states[1], weight_hh, *rest)
+
+    row, name = (cell_backward, "cell_sequence_vjp") if back else (cell_forward, "cell_sequence")
+    for n in SIZES:
+        for arguments in row("lstm")(Draw(dtype, n)):
+            compare(name, arguments, TOLERANCE[dtype], backward if back else forward)
 
 
 def test_every_step_is_the_reference() -> None:
@@ -44,7 +53,7 @@ def test_a_wrong_step_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks.steps import Layer, Telling, check
 
     def wrong(dgates: np.ndarray, *rest: object) -> None:
-        cpu.lstm_sequence_vjp(dgates, *rest)
+        Telling("").backward(dgates, *rest)
         dgates[0, 0, 0] += 1
 
     layer = Layer(3, 2, 4, 5)
@@ -57,9 +66,13 @@ def test_a_wrong_step_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_code_of_the_page_is_the_code_of_the_sources() -> None:
     blocks = re.findall(r"^```python\n# (\S+\.py)\n(.*?)\n```$", PAGE, re.MULTILINE | re.DOTALL)
-    assert len(blocks) > 8
+    assert len(blocks) > 7
     for file, code in blocks:
         assert code in (ROOT / file).read_text("utf-8"), f"docs/faster.md shows of {file} what is not there:\n{code}"
+    made = re.findall(r"^```python\n# written for the cell (\w+)\n(.*?)\n```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert len(made) == 2
+    for cell, code in made:
+        assert code in source(CELLS[cell].program), f"docs/faster.md shows of {cell} what is not written:\n{code}"
 
 
 def test_the_page_has_room_for_what_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-CELLS = ("rnn", "gru", "lstm")
+from micrornn.config import CELL_NAMES
+
 CHARACTERS = 100  # different ones in the text of the model that is trained, as in Python's sources
 BUSY = 0.5  # processes that wanted to run during the last minute, on average
 
@@ -15,7 +16,7 @@ BUSY = 0.5  # processes that wanted to run during the last minute, on average
 @click.command(short_help="How fast is this machine with it?")
 @click.option("--threads", "cores", type=click.IntRange(1), multiple=True, metavar="N",
               help="Processor cores; may be given several times.  [1 and all]")  # fmt: skip
-@click.option("--cell", "cells", type=click.Choice(CELLS), multiple=True,
+@click.option("--cell", "cells", type=click.Choice(CELL_NAMES), multiple=True,
               help="Only layers of this cell; may be given several times.")  # fmt: skip
 @click.option("--all", "everything", is_flag=True,
               help="All shapes of the benchmarks, and the start with an empty cache: some minutes.")  # fmt: skip
@@ -54,7 +55,7 @@ def bench(cores: tuple[int, ...], cells: tuple[str, ...], everything: bool, seco
     found["load"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     if (found["load"] or 0) > BUSY:
         err.print(f"other work is going on (load {found['load']:.1f}): all figures will be too low", style="yellow")
-    parts = _parts(chosen, cells or CELLS, everything, seconds, as_json)
+    parts = _parts(chosen, cells, everything, seconds, as_json)
     for name, rows in parts:
         found.setdefault(name, []).extend(rows)
         if not as_json:
@@ -67,7 +68,8 @@ def _parts(cores: tuple[int, ...], cells: tuple[str, ...], everything: bool, sec
            quiet: bool) -> Iterator[tuple[str, list[dict[str, Any]]]]:  # fmt: skip
     """(part, its rows), one after the other, as they are measured."""
     from micrornn.bench import measure
-    from micrornn.bench.cases import AGAINST, GRID, USUAL, Layer, Model
+    from micrornn.bench.cases import AGAINST, CELLS, GRID, USUAL, Layer, Model
+    from micrornn.cells import find_cell
     from micrornn.config import Config
     from micrornn_cli.waiting import compiling, progress
 
@@ -76,7 +78,8 @@ def _parts(cores: tuple[int, ...], cells: tuple[str, ...], everything: bool, sec
         f"{usual.cell} {usual.num_layers} x {usual.hidden_size}", "char", CHARACTERS, usual.embedding_size,
         usual.num_layers, usual.hidden_size, usual.batch_size, usual.num_steps,
     )  # fmt: skip
-    cases = [Layer(cell, *shape) for shape in (GRID + AGAINST if everything else USUAL) for cell in cells]
+    shapes = GRID + AGAINST if everything else USUAL
+    cases = [Layer(cell, *shape, gates=len(find_cell(cell).gates)) for shape in shapes for cell in cells or CELLS]
     trained, drawn = [], []
     with compiling(quiet):
         for threads in cores:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from micrornn.config import CELL_NAMES
 from micrornn_cli.exits import Exit
 
 if TYPE_CHECKING:
     from micrornn.checks import NetworkCheck
 
-CELLS = ("rnn", "rnn_relu", "lstm", "gru")
 GRANULARITIES = ("primitive", "cell", "sequence")
 # What a trained model has already chosen.
 FRESH_ONLY = ("cell", "num_layers", "hidden_size", "input_size", "bidirectional", "project")
@@ -22,7 +22,7 @@ SIZE = click.IntRange(1, 10_000)
 
 @click.command(short_help="Are the gradients right?")
 @click.argument("run", required=False)
-@click.option("--cell", type=click.Choice(["all", *CELLS]), default="all", show_default=True, help="Which cell.")
+@click.option("--cell", type=click.Choice(["all", *CELL_NAMES]), default="all", show_default=True, help="Which cell.")
 @click.option("--granularity", type=click.Choice(["all", *GRANULARITIES]), default="all", show_default=True,
               help="A record for every op, for every time step, or for the whole sequence.")  # fmt: skip
 @click.option("--num-layers", type=SIZE, default=2, show_default=True, help="Layers, one above the other.")
@@ -57,7 +57,7 @@ def gradcheck(context: click.Context, run: str | None, cell: str, granularity: s
 
     granularities = GRANULARITIES if granularity == "all" else (granularity,)
     if run is None:
-        cells = CELLS if cell == "all" else (cell,)
+        cells = CELL_NAMES if cell == "all" else (cell,)
         networks = _fresh(cells, granularities, sizes)
     else:
         for name in FRESH_ONLY:

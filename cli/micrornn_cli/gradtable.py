@@ -25,7 +25,7 @@ def show(found: Sequence[NetworkCheck], run: str | None, sizes: dict[str, Any]) 
         out.print(_table(networks))
         if len(networks[0].checks) > 1 and networks[0].checks[0].name == "x":
             out.print(_by_step(networks))
-        if cell == "rnn_relu":
+        if math.isfinite(networks[0].kink):
             out.print(Text(_about_kinks(networks[0].kink, run), "dim"))
         kinks = max(check.kinks for network in networks for check in network.checks)
         if kinks:

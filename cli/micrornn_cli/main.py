@@ -34,6 +34,7 @@ COMMANDS = {
     "advise": "Which batch_size, num_steps and learning rate? Measured, on your text and this machine.",
     "gradcheck": "Are the gradients right? Analytic against numeric, to ten decimals.",
     "tape": "Print the tape of a three-step network: every op, value and gradient.",
+    "cell": "A recurrent cell from its equation to its derivative; `cell list` lists them.",
     "warmup": "Compile the kernels now, so that no command has to wait for it later.",
     "bench": "How fast is this machine with it: layers, training, sampling, start-up.",
     "info": "What is here: versions, processor, threads, devices, caches.",

@@ -7,8 +7,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-CELLS = ("rnn", "gru", "lstm")
-GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+CELLS = ("rnn", "gru", "lstm")  # what other frameworks have
+GATES = dict(zip(CELLS, (1, 3, 4)))
 
 # (batch, time steps, input, hidden)
 GRID = [
@@ -41,6 +41,7 @@ class Layer:
     steps: int
     input: int
     hidden: int
+    gates: int = 0  # of a cell that others do not have
 
     @property
     def name(self) -> str:
@@ -49,7 +50,15 @@ class Layer:
     @property
     def flops(self) -> float:
         """Floating-point operations of the matrix products: two each way of the forward's, three times in all."""
-        return 3 * 2.0 * self.steps * self.batch * GATES[self.cell] * self.hidden * (self.input + self.hidden)
+        return (
+            3
+            * 2.0
+            * self.steps
+            * self.batch
+            * (self.gates or GATES[self.cell])
+            * self.hidden
+            * (self.input + self.hidden)
+        )
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,7 @@ class Model:
     def flops(self) -> float:
         """Floating-point operations of the matrix products of an update: layers and the projection to logits."""
         inputs = self.embedding + (self.layers - 1) * self.hidden
-        weights = GATES["lstm"] * self.hidden * (inputs + self.layers * self.hidden) + self.hidden * self.vocab
+        weights = GATES[CELLS[-1]] * self.hidden * (inputs + self.layers * self.hidden) + self.hidden * self.vocab
         return 3 * 2.0 * self.tokens * weights
 
 

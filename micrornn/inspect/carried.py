@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from micrornn.cells import CELLS
 from micrornn.data import Lanes
 from micrornn.data.text import Ids
 from micrornn.inspect.measure import Verdict
@@ -107,7 +108,7 @@ class Carried:
         return tuple(verdicts)
 
     def _advice(self) -> str:
-        if self.cell == "lstm":
+        if self.cell in CELLS and "f" in CELLS[self.cell].gates:
             change = "Raise --forget-bias (1 or more), or lower --lr if gates are saturated"
         else:
             change = "Take --cell lstm with --forget-bias 1 or more, or gru; or start from an orthogonal weight_hh"
@@ -148,7 +149,7 @@ def carried(recorded: Sequence[Sequence[Layer]], num_steps: int | None = None,
     share, growth = {}, {}
     for n, first in enumerate(recorded[0]):
         # multiplications of one product there and back, for all vectors of the iteration
-        work = 2 * lag * first.saved["weights"][1].size * VECTORS
+        work = 2 * lag * first.saved["gates"].shape[2] * first.saved["h"].shape[2] * VECTORS
         rows = int(np.clip(WORK / work, min(4, most), most))
         windows = recorded[: min(WINDOWS, rows)]
         parts = []
@@ -162,7 +163,7 @@ def carried(recorded: Sequence[Sequence[Layer]], num_steps: int | None = None,
             one, far = np.exp(norms[:, known])
             share[first.name] = float(np.median(far)) if known.any() else math.nan
             growth[first.name] = float(far.mean() / one.mean()) if known.any() and one.mean() > 0 else 0.0
-    cell = recorded[0][0].name.partition("_l")[0]
+    cell = recorded[0][0].cell.name
     stuck = max(stuck_of(layer) for layers in recorded for layer in layers)
     return Carried(lag, num_steps, share, growth, cell, stuck)
 

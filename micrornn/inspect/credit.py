@@ -105,12 +105,11 @@ def matrices(levels: Sequence[Sequence[Layer]], dy: np.ndarray) -> dict[str, np.
     found = {"all": np.zeros((seq_len, seq_len))}
     for diagonal in sweep(levels, dy):
         s, t = np.r_[diagonal.losses], np.r_[diagonal.steps]
-        for state, gradient in (("h", diagonal.dh), ("c", diagonal.dc)):
-            if gradient is not None:
-                squares = np.square(gradient, dtype=np.float64).sum(axis=2)  # in float32 they might underflow
-                together[s, t] += squares
-                part = found.setdefault(f"{diagonal.layer.name} {state}", np.zeros((seq_len, seq_len)))
-                part[s, t] = np.sqrt(squares).mean(axis=1)
+        for state, gradient in zip(diagonal.layer.states, diagonal.dstates):
+            squares = np.square(gradient, dtype=np.float64).sum(axis=2)  # in float32 they might underflow
+            together[s, t] += squares
+            part = found.setdefault(f"{diagonal.layer.name} {state}", np.zeros((seq_len, seq_len)))
+            part[s, t] = np.sqrt(squares).mean(axis=1)
     found["all"][...] = np.sqrt(together).mean(axis=2)
     return found
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from micrornn import kernels
 from micrornn.inspect.subject import Window
-from micrornn.inspect.sweep import Layer, Scratch, forward, sweep, vjp
+from micrornn.inspect.sweep import Layer, Scratch, forward, needed, sweep, vjp
 from micrornn.kernels import Kernels
 from micrornn.ops.recurrent import NO_MASK
 from micrornn.tasks.text import LanguageModel
@@ -51,10 +51,9 @@ class Cuts:
         for n, diagonal in enumerate(sweep([[layer] for layer in reversed(self.layers)], self.dy)):
             at = n % len(self.layers)
             self._add(at, diagonal.steps, diagonal.dgates, diagonal.dhidden, diagonal.dx)
-            for gradient in (diagonal.dh, diagonal.dc):
-                if gradient is not None:
-                    squares = squares + np.square(gradient, dtype=np.float64).sum(axis=2)
-                    mean.append(gradient.mean(axis=(0, 1), dtype=np.float64))
+            for gradient in diagonal.dstates:
+                squares = squares + np.square(gradient, dtype=np.float64).sum(axis=2)
+                mean.append(gradient.mean(axis=(0, 1), dtype=np.float64))
             if at == len(self.layers) - 1:
                 yield float(np.sqrt(squares).mean()), np.concatenate(mean)
                 squares, mean = 0.0, []
@@ -64,9 +63,9 @@ class Cuts:
         self.row[...] = 0
         seed, everything = self.dy, slice(0, len(self.dy))
         for at, layer in enumerate(self.layers):
-            gates, gru = layer.saved["gates"], layer.op == "gru"
+            gates, sided = layer.saved["gates"], layer.program.sided
             dgates = self.scratch.room("dgates", *gates.shape)
-            dhidden = self.scratch.room("dhidden", *gates.shape) if gru else dgates
+            dhidden = self.scratch.room("dhidden", *gates.shape) if sided else dgates
             whole = len(gates) // num_steps * num_steps
             # windows side by side, as if they were lanes: (time step in the window, window); the last may be short
             starts = [(num_steps, np.arange(0, whole, num_steps)), (len(gates) - whole, np.array([whole]))]
@@ -98,14 +97,14 @@ class Cuts:
         around = np.concatenate([steps, steps[-1:] + 1])  # the states before and after these time steps
         gates = take("gates", saved["gates"], steps)
         part = room("part", *gates.shape)
-        part_hidden = room("part_hidden", *gates.shape) if layer.op == "gru" else part
+        part_hidden = room("part_hidden", *gates.shape) if layer.program.sided else part
         vjp(
             self.k, layer, grads, part, part_hidden, gates,
-            states=None if layer.op == "rnn" else take("states", saved[layer.states[-1]], around),
-            hidden=take("hidden", saved["hidden"], steps) if layer.op == "gru" else None,
+            states={name: take(name, saved[name], around) for name in needed(layer)},
+            hidden=take("hidden", saved["hidden"], steps) if layer.program.sided else None,
             mask=NO_MASK,
         )  # fmt: skip
-        for out, found in ((dgates, part), (dhidden, part_hidden))[: 1 + (layer.op == "gru")]:
+        for out, found in ((dgates, part), (dhidden, part_hidden))[: 1 + layer.program.sided]:
             out[steps] = found.reshape(*steps.shape, *out.shape[1:])
 
     def _add(self, at: int, steps: slice, dgates: np.ndarray, dhidden: np.ndarray, dx: np.ndarray) -> None:
@@ -131,16 +130,21 @@ class Cuts:
 class _Products:
     """The weight gradients of one layer, from cotangents of its gates.
 
-    RNN and LSTM: all of them in one product, [x | h_prev | sqrt 2]^T dgates. Both biases have the same gradient b; one
-    row sqrt 2 b stands for the two, and norms and cosines come out right. For the GRU the sides of x and h_prev differ.
+    Where the cell does not tell the sides of x and h_prev apart, all of them in one product, [x | h_prev | sqrt 2]^T
+    dgates. Both biases have the same gradient b; one row sqrt 2 b stands for the two, and norms and cosines come out
+    right. For the GRU, say, the two sides differ. Vectors, such as peepholes, are left out: they are few.
     """
 
     def __init__(self, layer: Layer):
-        saved, (*_, weight_ih, weight_hh, bias_ih, bias_hh) = layer.record.saved, layer.record.inputs
-        x, before, self.width = saved["x"], saved["h"][:-1], saved["gates"].shape[2]
-        sides = [([x, before], [weight_ih, weight_hh], [bias_ih, bias_hh])]
-        if layer.op == "gru":
-            sides = [([x], [weight_ih], [bias_ih]), ([before], [weight_hh], [bias_hh])]
+        saved, cell = layer.record.saved, layer.cell
+        given = dict(zip(cell.parameters, layer.record.inputs[1 + len(cell.states) :]))
+        x, before, self.width = saved["x"], saved[cell.states[0]][:-1], saved["gates"].shape[2]
+        sides = [([x], [given["weight_ih"]], [given["bias_ih"]])]
+        if cell.recurrent:
+            sides.append(([before], [given["weight_hh"]], [given["bias_hh"]]))
+        if not layer.program.sided:
+            inputs, weights, biases = ([one for part in parts for one in part] for parts in zip(*sides))
+            sides = [(inputs, weights, biases)]
         # what the cotangents are multiplied with, on x's side and on h_prev's; and whose gradients that gives
         self.inputs, self.owners = [], []
         for parts, weights, biases in sides:

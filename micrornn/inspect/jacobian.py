@@ -110,7 +110,7 @@ def jacobian(model: Any, windows: Iterable[Window], progress: Progress | None = 
                 advice = "`micrornn inspect nonfinite` says what blew up first."
                 return Measure("jacobian", about, {}, {}, {}, (Verdict("nonfinite", words, {}, advice),))
             found.setdefault(layer.name, []).append(each)
-            bounded = not layer.saved.get("relu")
+            bounded = {"sigmoid", "tanh"} >= set(layer.program.activations)
         if progress is not None:
             progress(done, len(windows) + len(found))
     able, rows = carrying.told(about, recorded, model), []

@@ -22,7 +22,7 @@ from micrornn.errors import ConfigError
 from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict, plain
 from micrornn.inspect.recorded import Recording, gate_names, record, states
 from micrornn.inspect.subject import Window
-from micrornn.inspect.sweep import RECURRENT, Layer
+from micrornn.inspect.sweep import Layer, is_sequence
 from micrornn.inspect.words import number
 from micrornn.runs import Progress
 from micrornn.tape import Record, Tape, Tensor
@@ -123,7 +123,7 @@ def _times(tape: Tape) -> set[tuple[int, ...]]:
 
 def _is_sequence(row: Record) -> bool:
     """Whether a recurrent op went over a whole sequence at once."""
-    return row.op.name in RECURRENT and row.t is None
+    return is_sequence(row)
 
 
 def _first_gradient(tape: Tape, outputs: Sequence[tuple[Tensor, Any]], fine: Fine,
@@ -157,16 +157,16 @@ def _first_time(bad: np.ndarray, times: set[tuple[int, ...]]) -> int | None:
 
 def _values_of(row: Record) -> dict[str, np.ndarray]:
     """What a recurrent op has saved of each time step (T, B, ...), in the order in which a time step computes it."""
-    if row.op.name == "rnn":  # what its one gate gives is h
-        return {"h": states(Layer(row.scope, row), "h")}
-    found = {name: row.saved[name] for name in ("hidden", "gates") if name in row.saved}
-    return found | {name: states(Layer(row.scope, row), name) for name in ("c", "h") if name in row.saved}
+    layer, found = Layer(row.scope, row), {}
+    if not set(layer.program.slots) <= set(layer.program.new):  # else what its one gate gives is h
+        found = {name: row.saved[name] for name in ("hidden", "gates") if name in row.saved}
+    return found | {name: states(layer, name) for name in reversed(layer.states)}
 
 
 def _gradients_of(row: Record) -> dict[str, np.ndarray]:
     """The same of the way back."""
     layer = Layer(row.scope, row)
-    found = {name: states(layer, name) for name in ("dh", "dc") if name in row.saved}
+    found = {name: states(layer, name) for name in (f"d{state}" for state in layer.states)}
     return found | {name: row.saved[name] for name in ("dgates", "dhidden") if name in row.saved}
 
 
@@ -259,8 +259,7 @@ def _sizes(recording: Recording) -> Iterator[np.ndarray]:
     found = tape.cotangents(outputs, [recording.loss])
     # a recurrent op is shown its outputs' gradient from above; what time adds to that, it has saved
     gradients = [
-        states(Layer(r.scope, r), "dh") if r.op.name in RECURRENT and g is not None else g
-        for r, g in zip(tape.records, found)
+        states(Layer(r.scope, r), "dh") if is_sequence(r) and g is not None else g for r, g in zip(tape.records, found)
     ]
 
     def largest(array: np.ndarray | None, times: int) -> np.ndarray:

@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 
 from micrornn import device
-from micrornn.cells import CELLS
 from micrornn.inspect.subject import Window, recurrent_of
-from micrornn.inspect.sweep import RECURRENT, Layer
+from micrornn.inspect.sweep import Layer, is_sequence
 from micrornn.ops import cross_entropy
 from micrornn.parameters import Module
 from micrornn.recurrent import Recurrent
@@ -70,7 +69,7 @@ def _whole_sequences(model: Module) -> Iterator[None]:
 
 def layers_on(tape: Tape) -> list[Layer]:
     """The recurrent layers that went over a whole sequence at once, one for each direction, from bottom to top."""
-    return [Layer(r.scope, _on_host(r)) for r in tape.records if r.op.name in RECURRENT and r.t is None]
+    return [Layer(r.scope, _on_host(r)) for r in tape.records if is_sequence(r)]
 
 
 def _on_host(record: Record) -> Record:
@@ -89,7 +88,7 @@ def _on_host(record: Record) -> Record:
 
 def gate_names(layer: Layer) -> tuple[str, ...]:
     """("i", "f", "g", "o") and the like, in the order in which they lie side by side."""
-    return CELLS[layer.record.op.name].gates
+    return layer.cell.gates
 
 
 def states(layer: Layer, name: str, before: bool = False) -> np.ndarray:

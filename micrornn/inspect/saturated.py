@@ -17,27 +17,25 @@ from micrornn.inspect.sweep import Layer
 # Where a gate counts as saturated. A sigmoid below 0.1 or above 0.9, as in Karpathy, Johnson, Fei-Fei (2015,
 # arXiv:1506.02078, section 4.2). tanh beyond 0.95, where its slope is less than a tenth of the largest.
 SIGMOID, TANH = (0.1, 0.9), (-0.95, 0.95)
-TANH_GATES = ("g", "n", "a")  # candidates, and what an RNN makes of its one; the other gates are sigmoids
+ENDS = {"sigmoid": SIGMOID, "tanh": TANH}  # what another function makes, or none, has no ends
 KEEPS = {"f", "z"}  # gates that keep the state where they are open
 
 
-def ends(gate: str) -> tuple[float, float]:
-    """Below and above which of its values a gate is saturated."""
-    return TANH if gate in TANH_GATES else SIGMOID
+def ends(activation: str) -> tuple[float, float]:
+    """Below and above which of its values a gate is saturated, by the function that makes it."""
+    return ENDS.get(activation, (-np.inf, np.inf))
 
 
-def saturation(values: np.ndarray, gate: str) -> tuple[np.ndarray, np.ndarray]:
+def saturation(values: np.ndarray, activation: str) -> tuple[np.ndarray, np.ndarray]:
     """Which shares of a gate's values (T, B, H) lie at its lower and at its upper end, each (T,)."""
-    bottom, top = ends(gate)
+    bottom, top = ends(activation)
     return (values < bottom).mean(axis=(1, 2)), (values > top).mean(axis=(1, 2))
 
 
 def shares_of(layer: Layer) -> dict[str, np.ndarray]:
     """low, high (gates, T): `saturation` of each gate, averaged over lanes and units. A relu has no such ends."""
-    values, names = by_gate(layer), gate_names(layer)
-    if layer.saved.get("relu"):
-        return {"low": np.zeros((1, len(values))), "high": np.zeros((1, len(values)))}
-    pairs = [saturation(values[:, :, n], name) for n, name in enumerate(names)]
+    values = by_gate(layer)
+    pairs = [saturation(values[:, :, n], kind) for n, kind in enumerate(layer.program.activations)]
     return {"low": np.stack([low for low, _ in pairs]), "high": np.stack([high for _, high in pairs])}
 
 

@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 
 from micrornn import kernels
-from micrornn.inspect.recorded import by_gate, states
+from micrornn.inspect.recorded import states
 from micrornn.inspect.sweep import Layer
+from micrornn.kernels.symbols.numbers import computed, kept, leaves_of
 
 VECTORS = 4  # of block power iteration
 
@@ -40,13 +41,11 @@ class Jacobians:
     gain      P (N, n, G, H): what state a makes of the pre-activation of each gate
     reverse   whether the layer walks from the last time step to the first; then J_t = d state_t / d state_{t+1}
 
-    Of the next state, with all gates as they were at that time step:
-
-        RNN    P = 1 - h^2, for relu 1 where h > 0, else 0;  D = 0
-        GRU    D = z;  P_r = P_n' hn r (1 - r),  P_z = (h_prev - n) z (1 - z),  P_n = P_n' r,
-               with P_n' = (1 - z) (1 - n^2),  hn = W_hn h_prev + b_hn
-        LSTM   c: D_cc = f;  P_i = g i (1 - i),  P_f = c_prev f (1 - f),  P_g = i (1 - g^2),  P_o = 0
-               h = o tanh(c): o (1 - tanh(c)^2) times that of c, and P_o = tanh(c) o (1 - o)
+    Both are read off the program of the cell, which the tape has derived from its step: the way back through a time
+    step is linear in the cotangents of the states after it, so with the one of state a as 1 and the others as 0 it
+    gives D_a in the cotangents of the states before, and P_a in those of the pre-activations on the side of h_prev.
+    For the LSTM, say, c: D_cc = f, P_i = g i (1 - i), ...; and h: o (1 - tanh(c)^2) times that of c, and
+    P_o = tanh(c) o (1 - o).
 
     What an LSTM remembers stands in c. dh_t / dh_{t-1} alone leaves out the way through c, and a product of such
     blocks is no derivative of anything; so products and exponents are those of (h, c) together. At a masked time
@@ -62,33 +61,34 @@ class Jacobians:
     def of(cls, layer: Layer, lanes: slice = slice(None)) -> Jacobians:
         """Those of all time steps and of some lanes, in float64, N = T * lanes, in the order in which the layer
         walks: with reverse, the first is that of the last time step."""
-        saved, op = layer.saved, layer.record.op.name
-        gates = by_gate(layer)[:, lanes].astype(np.float64)
-        if op == "rnn":
-            slope = np.where(gates > 0, 1.0, 0.0) if saved["relu"] else 1 - gates**2
-            carry, gain = np.zeros_like(slope)[:, :, None], slope[:, :, None]
-        elif op == "gru":
-            r, z, n = np.moveaxis(gates, 2, 0)
-            hn = by_gate(layer, "hidden")[:, lanes, 2].astype(np.float64)
-            h_prev, through = states(layer, "h", before=True)[:, lanes], (1 - z) * (1 - n**2)
-            carry = z[:, :, None, None]
-            gain = np.stack([through * hn * r * (1 - r), (h_prev - n) * z * (1 - z), through * r], axis=2)[:, :, None]
-        else:
-            i, f, g, o = np.moveaxis(gates, 2, 0)
-            c_prev, c = (states(layer, "c", before)[:, lanes].astype(np.float64) for before in (True, False))
-            tanh_c, none = np.tanh(c), np.zeros_like(i)
-            slope = o * (1 - tanh_c**2)
-            of_c = np.stack([g * i * (1 - i), c_prev * f * (1 - f), i * (1 - g**2), none], axis=2)
-            of_h = slope[:, :, None] * of_c
-            of_h[:, :, 3] = tanh_c * o * (1 - o)
-            gain = np.stack([of_h, of_c], axis=2)
-            carry = np.stack([np.stack([none, slope * f], axis=2), np.stack([none, f], axis=2)], axis=2)
+        saved, p = layer.saved, layer.program
+
+        def taken(name: str) -> np.ndarray:
+            return saved[name][:, lanes].astype(np.float64)
+
+        before, after = (
+            [states(layer, name, first)[:, lanes].astype(np.float64) for name in layer.states]
+            for first in (True, False)
+        )
+        vectors = [vector.astype(np.float64) for vector in saved["vectors"]]
+        leaves = kept(p, taken("gates"), taken("hidden") if p.sided else None, before, after, vectors)
+        like = np.zeros_like(before[0])
+        carries, gains = [], []
+        for a in range(len(p.states)):
+            arrived = [like + (a == b) for b in range(len(p.states))]
+            values = computed((*p.dprev, *p.dh), leaves | leaves_of("dcur", arrived), like)
+            carries.append(np.stack([values[part] for part in p.dprev], axis=2))
+            gains.append(np.stack([values[part] for part in p.dh], axis=2))
+        carry, gain = np.stack(carries, axis=2), np.stack(gains, axis=2)
         if saved["mask"].size:
             counts = saved["mask"][:, lanes, None, None, None]
             carry, gain = np.where(counts, carry, np.eye(carry.shape[2])[:, :, None]), np.where(counts, gain, 0)
         if layer.reverse:
             carry, gain = carry[::-1], gain[::-1]
-        return cls(saved["weights"][1].astype(np.float64), np.concatenate(carry), np.concatenate(gain), layer.reverse)
+        weight = saved["weights"][1]
+        if weight is None:  # h_prev goes through none
+            weight = np.zeros((len(p.gates) * like.shape[2], like.shape[2]))
+        return cls(weight.astype(np.float64), np.concatenate(carry), np.concatenate(gain), layer.reverse)
 
     def __len__(self) -> int:
         return len(self.carry)

@@ -48,9 +48,9 @@ class Reading:
     """What the layers did over n tokens.
 
     layers, gates   their names
-    states          {"h": (layers, n, H)} and of an LSTM "c"
+    states          {"h": (layers, n, H)} and each further state
     values          (layers, gates, first tokens, H) the gates over the first SHOWN tokens behind the fresh ones
-    relu            whether the one gate of an RNN is a relu
+    relu            whether a relu makes a gate
     low, high       (layers, gates, H) how often each unit's gate is at its lower and upper end: a sigmoid below 0.1
                     and above 0.9, tanh beyond 0.95. Of a relu, how often it is 0; it has no upper end
     forgets         (layers,) the mean of 1 - f, of a GRU 1 - z; NaN of cells without
@@ -74,7 +74,7 @@ def read(model: Any, ids: np.ndarray, fresh: int = 0, tell: Callable[[int], None
     for start in range(0, len(ids), AT_ONCE):
         inputs = np.ascontiguousarray(ids[start : start + AT_ONCE, None].astype(np.int32))
         layers = record(model, Window(inputs, np.zeros_like(inputs), state)).layers
-        kinds = [name for name in ("h", "c") if name in layers[0].saved]
+        kinds = layers[0].states
         for name in kinds:
             here = np.stack([states_of(layer, name)[:, 0] for layer in layers])
             rows.setdefault(name, []).append(here)
@@ -82,8 +82,8 @@ def read(model: Any, ids: np.ndarray, fresh: int = 0, tell: Callable[[int], None
         gates = np.stack([by_gate(layer)[:, 0] for layer in layers]).swapaxes(1, 2)  # (layers, gates, time steps, H)
         if start < fresh + SHOWN:
             values.append(gates.copy())
-        relu = bool(layers[0].saved.get("relu"))
-        bottom, top = _ends(gate_names(layers[0]), relu)
+        activations = layers[0].program.activations
+        bottom, top = _ends(activations)
         low = low + (gates <= bottom[:, None, None]).sum(axis=2)
         high = high + (gates >= top[:, None, None]).sum(axis=2)
         forgotten = forgotten + np.array([forgets(layer) for layer in layers]) * len(inputs)
@@ -91,15 +91,13 @@ def read(model: Any, ids: np.ndarray, fresh: int = 0, tell: Callable[[int], None
     return Reading(
         tuple(layer.name for layer in layers), gate_names(layers[0]),
         {name: np.concatenate(parts, axis=1) for name, parts in rows.items()},
-        np.concatenate(values, axis=2)[:, :, fresh : fresh + SHOWN], relu,
+        np.concatenate(values, axis=2)[:, :, fresh : fresh + SHOWN], "relu" in activations,
         np.asarray(low) / len(ids), np.asarray(high) / len(ids), np.asarray(forgotten) / len(ids),
     )  # fmt: skip
 
 
-def _ends(gates: Sequence[str], relu: bool) -> tuple[np.ndarray, np.ndarray]:
-    if relu:
-        return np.array([0.0]), np.array([np.inf])
-    bottom, top = np.array([ends(gate) for gate in gates]).T
+def _ends(activations: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    bottom, top = np.array([(0.0, np.inf) if kind == "relu" else ends(kind) for kind in activations]).T
     return bottom, top
 
 

@@ -2,6 +2,7 @@
 
     Layer        one recurrent layer in one direction, as a tape holds it
     layers_of    those on a tape, from bottom to top
+    is_sequence  whether a record is one
     forward      a language model over a window: its layers, and what each loss gives the top one
     Diagonal     the gradients of all losses by the states that lie `lag` time steps before them
     sweep        all diagonals
@@ -27,16 +28,16 @@ from typing import Any
 import numpy as np
 
 from micrornn import kernels
+from micrornn.cells import Cell
 from micrornn.errors import ConfigError
 from micrornn.inspect.subject import Window
 from micrornn.kernels import Kernels
+from micrornn.kernels.symbols.program import Program
 from micrornn.ops import cross_entropy
-from micrornn.ops.recurrent import NO_MASK
+from micrornn.ops.recurrent import NO_MASK, SequenceOp
 from micrornn.parameters import Parameter
 from micrornn.tape import Record, Tape
 from micrornn.tasks.text import LanguageModel
-
-RECURRENT = ("rnn", "lstm", "gru")
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,27 @@ class Layer:
     name: str
     record: Record
 
-    op = property(lambda self: self.record.op.name)
     saved = property(lambda self: self.record.saved)
     reverse = property(lambda self: bool(self.record.saved["reverse"]))
 
     @property
+    def cell(self) -> Cell:
+        return self.record.op.cell  # type: ignore[attr-defined]
+
+    @property
+    def program(self) -> Program:
+        """What one of its units computes."""
+        return self.cell.program
+
+    @property
     def states(self) -> tuple[str, ...]:
-        """What it carries: h, or h and c."""
-        return ("h", "c") if self.op == "lstm" else ("h",)
+        """What it carries: h, or h and c, ..."""
+        return self.cell.states
+
+
+def is_sequence(record: Record) -> bool:
+    """Whether it is a recurrent layer over a whole sequence."""
+    return isinstance(record.op, SequenceOp) and record.t is None
 
 
 def layers_of(tape: Tape) -> list[list[Layer]]:
@@ -64,7 +78,7 @@ def layers_of(tape: Tape) -> list[list[Layer]]:
     """
     levels: list[list[Layer]] = []
     for record in tape.records:
-        if record.op.name in RECURRENT and record.t is None:
+        if is_sequence(record):
             if record.saved["clip"]:
                 raise ConfigError(
                     f"{record.scope}: messages between time steps are clipped to {record.saved['clip']:g}, so the "
@@ -99,10 +113,10 @@ def forward(model: LanguageModel, window: Window, seed: float,
 class Diagonal:
     """What all losses L_s with s = t + lag leave at n time steps t = start, start + 1, ...
 
-    dh, dc        total derivatives by h_t and c_t, (n, B, H): through later time steps and through layers above.
-                  dc is None where there is no c
+    dstates       total derivatives by h_t, and by each further state such as c_t, (n, B, H): through later time steps
+                  and through layers above
     dgates        by the pre-activations, on the side of x, (n, B, G H)
-    dhidden       the same on the side of h_prev; it is dgates but for the GRU
+    dhidden       the same on the side of h_prev; it is dgates unless the cell tells the two sides apart
     dx            by the layer's input, (n, B, D)
 
     The arrays are written over two diagonals of the same layer later, some at the next one: take what is wanted.
@@ -111,8 +125,7 @@ class Diagonal:
     layer: Layer
     lag: int
     start: int
-    dh: np.ndarray
-    dc: np.ndarray | None
+    dstates: tuple[np.ndarray, ...]
     dgates: np.ndarray
     dhidden: np.ndarray
     dx: np.ndarray
@@ -120,12 +133,12 @@ class Diagonal:
     @property
     def steps(self) -> slice:
         """The time steps t."""
-        return slice(self.start, self.start + len(self.dh))
+        return slice(self.start, self.start + len(self.dx))
 
     @property
     def losses(self) -> slice:
         """The time steps s."""
-        return slice(self.start + self.lag, self.start + self.lag + len(self.dh))
+        return slice(self.start + self.lag, self.start + self.lag + len(self.dx))
 
 
 def sweep(levels: Sequence[Sequence[Layer]], dy: np.ndarray) -> Iterator[Diagonal]:
@@ -190,11 +203,11 @@ class _Walker:
         if dy is not None:
             grads[0][1] += dy.reshape(rows, size)
         dgates = room("dgates", 1, rows, width)
-        dhidden = room("dhidden", 1, rows, width) if self.layer.op == "gru" else dgates
+        dhidden = room("dhidden", 1, rows, width) if self.layer.program.sided else dgates
         vjp(
             k, self.layer, grads, dgates, dhidden, part("gates"),
-            states=self._both(steps, rows),
-            hidden=part("hidden") if self.layer.op == "gru" else None,
+            states={name: self._both(name, steps, rows) for name in needed(self.layer)},
+            hidden=part("hidden") if self.layer.program.sided else None,
             mask=part("mask") if saved["mask"].size else NO_MASK,
         )  # fmt: skip
         weight_ih = saved["weights"][0]
@@ -204,8 +217,8 @@ class _Walker:
         shape = (n, batch_size, -1)
         self.messages, self.start = [grad[0].reshape(shape) for grad in grads], start
         return Diagonal(
-            self.layer, lag, start, grads[0][1].reshape(shape), grads[1][1].reshape(shape) if grads[1:] else None,
-            dgates.reshape(shape), dhidden.reshape(shape), dx.reshape(shape),
+            self.layer, lag, start, tuple(grad[1].reshape(shape) for grad in grads), dgates.reshape(shape),
+            dhidden.reshape(shape), dx.reshape(shape),
         )  # fmt: skip
 
     def _arrive(self, grad: np.ndarray, message: np.ndarray, start: int) -> None:
@@ -215,32 +228,36 @@ class _Walker:
         first, end = max(0, shift), min(len(grad), shift + len(message))
         grad[first:end] = message[first - shift : end - shift]
 
-    def _both(self, steps: slice, rows: int) -> np.ndarray | None:
-        """The states that the way back needs, before and after these time steps, one above the other."""
-        if self.layer.op == "rnn":
-            return None
-        states = self.layer.saved[self.layer.states[-1]]
-        both = self.scratch.room("states", 2, rows, states.shape[2])
+    def _both(self, name: str, steps: slice, rows: int) -> np.ndarray:
+        """A state before and after these time steps, one above the other."""
+        states = self.layer.saved[name]
+        both = self.scratch.room(name, 2, rows, states.shape[2])
         low, high = states[steps], states[steps.start + 1 : steps.stop + 1]
         for out, state in zip(both, (high, low) if self.layer.reverse else (low, high)):
             out[...] = state.reshape(out.shape)
         return both
 
 
-def vjp(k: Kernels, layer: Layer, grads: list[np.ndarray], dgates: np.ndarray, dhidden: np.ndarray,
-        gates: np.ndarray, states: np.ndarray | None, hidden: np.ndarray | None, mask: np.ndarray) -> None:  # fmt: skip
+def needed(layer: Layer) -> list[str]:
+    """The states that the way back through a time step reads, before or after it."""
+    reads = layer.program.reads
+    return [name for s, name in enumerate(layer.states) if {("prev", s), ("cur", s)} & reads]
+
+
+def vjp(k: Kernels, layer: Layer, grads: list[np.ndarray], dgates: np.ndarray, dhidden: np.ndarray, gates: np.ndarray,
+        states: dict[str, np.ndarray], hidden: np.ndarray | None, mask: np.ndarray) -> None:  # fmt: skip
     """The way back through `n` time steps of a layer's cell, for any rows of its lanes and time steps.
 
-    grads     of h, and of c: (n + 1, rows, H), see kernels/reference.py; in the order of the walk, also in reverse
-    states    the c of an LSTM, the h of a GRU, in the same order; hidden is a GRU's too
+    grads     of each state: (n + 1, rows, H), see kernels/reference.py; in the order of the walk, also in reverse
+    states    those that are `needed`, in the same order; hidden where the cell tells the sides of x and h_prev apart
     """
-    weight_hh = layer.saved["weights"][1]
-    if layer.op == "rnn":
-        k.rnn_sequence_vjp(dgates, *grads, gates, weight_hh, mask, False, 0.0, layer.saved["relu"])
-    elif layer.op == "lstm":
-        k.lstm_sequence_vjp(dgates, *grads, gates, states, weight_hh, mask, False, 0.0)
-    else:
-        k.gru_sequence_vjp(dgates, dhidden, *grads, gates, hidden, states, weight_hh, mask, False, 0.0)
+    saved = layer.saved
+    rows = [states.get(name, grad) for name, grad in zip(layer.states, grads)]  # what is not needed may be anything
+    dvectors = [np.empty_like(vector) for vector in saved["vectors"]]
+    k.cell_sequence_vjp(
+        layer.program, dgates, dhidden, grads, dvectors, rows, gates, hidden, saved["weights"][1], saved["vectors"],
+        mask, False, 0.0,
+    )  # fmt: skip
 
 
 class Scratch:

@@ -1,6 +1,6 @@
 """The arithmetic: loops over arrays, and nothing else. A kernel never allocates, checks or raises.
 
-    for_device(name)    the table of kernels of a device: "cpu", "cuda", or "reference" (plain NumPy)
+    for_device(name)    the table of kernels of a device: "cpu", "cuda", "reference" (plain NumPy), or "symbols"
     of(array)           the table for the device that holds the array
     set_threads(n)      how many cores the kernels may use
     set_matmul_precision(device, precision)    how exact products are
@@ -58,6 +58,10 @@ def for_device(name: str) -> Kernels:
     """The table of kernels of a device. Numba is imported here, at the first call, and not before."""
     if name == "reference":
         return Kernels(name, reference, host)
+    if name == "symbols":
+        from micrornn.kernels.symbols import table
+
+        return Kernels(name, table, table)
     device.require(name)
     require_numba()
     if name == "cuda":
@@ -108,6 +112,8 @@ _instead: str | None = None
 
 def of(array: Any) -> Kernels:
     """The table for the device that holds the array."""
+    if array.device == "symbols":  # nothing else can read them
+        return for_device("symbols")
     return for_device(_instead or array.device)
 
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from micrornn.kernels.symbols.numbers import computed, kept, leaves_of, pre_activations
+
 # --- elementwise -----------------------------------------------------------------------------------------------
 
 
@@ -232,18 +234,25 @@ def scatter_add(table, ids, rows):
     np.add.at(table, ids, rows)
 
 
-# --- recurrent sequences ---------------------------------------------------------------------------------------
+# --- recurrent cells over a sequence -----------------------------------------------------------------------------
 #
-# States have T + 1 rows. Forward in time, step t reads row t ("prev") and writes row t + 1 ("cur"); in reverse it
-# reads row t + 1 and writes row t. The caller puts the initial state into the first row read.
-# `gates` receives the values of the gates for every t; x is (T, B, D), weight_ih (G H, D).
-# `mask` (T, B) is True where the step counts; elsewhere the state is carried over unchanged and every gradient
-# of the step is exactly zero. An empty mask means that all steps count.
+# program    what one unit of the cell computes, forward and backward (kernels/symbols/program.py). Here NumPy computes
+#            its formulas one by one; the other devices make kernels out of them
+# states     one array (T + 1, B, H) for each state. Forward in time, step t reads row t ("prev") and writes row t + 1
+#            ("cur"); in reverse it reads row t + 1 and writes row t. The caller puts the initial state into the first
+#            row read
+# gates      (T, B, G H) receives what is kept of each gate; x is (T, B, D), `weights` weight_ih (G H, D),
+#            weight_hh (G H, H), bias_ih and bias_hh (G H,); no weight_hh and bias_hh where h_prev goes through none
+# hidden     (T, B, G H), for cells that tell the side of h_prev from that of x; else None
+# vectors    (H,) each
+# `mask` (T, B) is True where the step counts; elsewhere the states are carried over unchanged and every gradient of
+# the step is exactly zero. An empty mask means that all steps count.
 #
-# On the way back, dh holds the cotangent of every row from its own use, and the message that comes from the step
-# after it is added: when done, dh[row] is the whole of dL/dh at that row. c is used by nobody but its own layer, so
-# of dc only the last row is given, and the others are written. `clip` > 0 limits each number of a message (not of
-# the rest) to +-clip. dgates are the cotangents of the gates' pre-activations.
+# On the way back, dstates[0] holds the cotangent of every row from its own use, and the message that comes from the
+# step after it is added: when done, its rows are the whole of dL/dh. Other states are used by nobody but their own
+# layer, so of them only the last row is given, and the others are written. `clip` > 0 limits each number of a message
+# (not of the rest) to +-clip. dgates are the cotangents of the pre-activations on the side of x, dhidden on that of
+# h_prev; the same array where the cell does not tell them apart.
 
 
 def _rows(seq_len, reverse):
@@ -260,91 +269,50 @@ def _clip(message, clip):
     return np.clip(message, -clip, clip) if clip > 0 else message
 
 
-def _sigmoid(x):
-    y = np.empty_like(x)
-    sigmoid(y, x)
-    return y
-
-
-def rnn_sequence(h, gates, x, weight_ih, weight_hh, bias_ih, bias_hh, mask, reverse, relu):
-    """h_t = tanh(W_ih x_t + b_ih + W_hh h_prev + b_hh), or relu in the place of tanh (Elman 1990).
-
-    h (T+1, B, H), gates (T, B, H), weight_hh (H, H), biases (H,).
-    """
+def cell_sequence(program, states, gates, hidden, x, weights, vectors, mask, reverse):
+    weight_ih, weight_hh, bias_ih, bias_hh = weights
     for t, prev, cur in _rows(len(gates), reverse):
-        a = x[t] @ weight_ih.T + bias_ih + h[prev] @ weight_hh.T + bias_hh
-        gates[t] = np.where(a <= 0, 0, a) if relu else np.tanh(a)
-        h[cur] = np.where(_counts(mask, t, a), gates[t], h[prev])
+        before = [rows[prev] for rows in states]
+        from_h = None if weight_hh is None else before[0] @ weight_hh.T + bias_hh
+        leaves = pre_activations(program, x[t] @ weight_ih.T + bias_ih, from_h)
+        leaves |= leaves_of("prev", before) | leaves_of("vector", vectors)
+        values = computed(program.forward, leaves, before[0])
+        gates[t] = np.concatenate([values[slot] for slot in program.slots], axis=-1)
+        if program.sided:
+            hidden[t] = from_h
+        for rows, old, new in zip(states, before, program.new):
+            rows[cur] = np.where(_counts(mask, t, old), values[new], old)
 
 
-def rnn_sequence_vjp(dgates, dh, gates, weight_hh, mask, reverse, clip, relu):
+def cell_sequence_vjp(
+    program, dgates, dhidden, dstates, dvectors, states, gates, hidden, weight_hh, vectors, mask, reverse, clip
+):  # fmt: skip
+    for dvector in dvectors:
+        dvector[...] = 0
     for t, prev, cur in _rows(len(gates), reverse)[::-1]:
-        counts = _counts(mask, t, gates[t])
-        da = np.where(gates[t] > 0, dh[cur], 0) if relu else dh[cur] * (1 - gates[t] ** 2)
-        dgates[t] = np.where(counts, da, 0)
-        dh[prev] += _clip(dgates[t] @ weight_hh + np.where(counts, 0, dh[cur]), clip)
-
-
-def lstm_sequence(h, c, gates, x, weight_ih, weight_hh, bias_ih, bias_hh, mask, reverse):
-    """i, f, o = sigmoid, g = tanh of W_ih x_t + b_ih + W_hh h_prev + b_hh;  c_t = f c_prev + i g;  h_t = o tanh(c_t).
-
-    Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
-    h, c (T+1, B, H), gates (T, B, 4H) in the order i f g o, weight_hh (4H, H), biases (4H,).
-    """
-    for t, prev, cur in _rows(len(gates), reverse):
-        i, f, g, o = np.split(x[t] @ weight_ih.T + bias_ih + h[prev] @ weight_hh.T + bias_hh, 4, axis=1)
-        i, f, g, o = _sigmoid(i), _sigmoid(f), np.tanh(g), _sigmoid(o)
-        gates[t] = np.concatenate([i, f, g, o], axis=1)
-        counts = _counts(mask, t, i)
-        c[cur] = np.where(counts, f * c[prev] + i * g, c[prev])
-        h[cur] = np.where(counts, o * np.tanh(c[cur]), h[prev])
-
-
-def lstm_sequence_vjp(dgates, dh, dc, gates, c, weight_hh, mask, reverse, clip):
-    for t, prev, cur in _rows(len(gates), reverse)[::-1]:
-        i, f, g, o = np.split(gates[t], 4, axis=1)
-        counts, tanh_c = _counts(mask, t, i), np.tanh(c[cur])
-        dc[cur] += np.where(counts, dh[cur] * o * (1 - tanh_c**2), 0)
-        di, df, dg, do = dc[cur] * g, dc[cur] * c[prev], dc[cur] * i, dh[cur] * tanh_c
-        parts = [di * i * (1 - i), df * f * (1 - f), dg * (1 - g**2), do * o * (1 - o)]
-        dgates[t] = np.where(counts, np.concatenate(parts, axis=1), 0)
-        dh[prev] += _clip(dgates[t] @ weight_hh + np.where(counts, 0, dh[cur]), clip)
-        dc[prev] = _clip(np.where(counts, dc[cur] * f, dc[cur]), clip)
-
-
-def gru_sequence(h, gates, hidden, x, weight_ih, weight_hh, bias_ih, bias_hh, mask, reverse):
-    """r, z = sigmoid(W_ih x_t + b_ih + W_hh h_prev + b_hh);  n = tanh(W_in x_t + b_in + r (W_hn h_prev + b_hn));
-    h_t = (1 - z) n + z h_prev.
-
-    Cho et al. 2014, with the reset gate behind the product, as cuDNN and PyTorch have it.
-    h (T+1, B, H), gates (T, B, 3H) in the order r z n, hidden (T, B, 3H) = W_hh h_prev + b_hh, weight_hh (3H, H).
-    """
-    for t, prev, cur in _rows(len(gates), reverse):
-        hidden[t] = h[prev] @ weight_hh.T + bias_hh
-        (xr, xz, xn), (hr, hz, hn) = (np.split(a, 3, axis=1) for a in (x[t] @ weight_ih.T + bias_ih, hidden[t]))
-        r, z = _sigmoid(xr + hr), _sigmoid(xz + hz)
-        n = np.tanh(xn + r * hn)
-        gates[t] = np.concatenate([r, z, n], axis=1)
-        h[cur] = np.where(_counts(mask, t, r), n + z * (h[prev] - n), h[prev])
-
-
-def gru_sequence_vjp(dgates, dhidden, dh, gates, hidden, h, weight_hh, mask, reverse, clip):
-    """dgates: cotangents on the side of x, dhidden: on the side of h_prev; they differ in n alone, by r."""
-    for t, prev, cur in _rows(len(gates), reverse)[::-1]:
-        (r, z, n), hn = np.split(gates[t], 3, axis=1), np.split(hidden[t], 3, axis=1)[2]
-        counts = _counts(mask, t, r)
-        dn = dh[cur] * (1 - z) * (1 - n**2)
-        dz = dh[cur] * (h[prev] - n) * z * (1 - z)
-        dr = dn * hn * r * (1 - r)
-        dgates[t] = np.where(counts, np.concatenate([dr, dz, dn], axis=1), 0)
-        dhidden[t] = np.where(counts, np.concatenate([dr, dz, dn * r], axis=1), 0)
-        dh[prev] += _clip(dhidden[t] @ weight_hh + dh[cur] * np.where(counts, z, 1), clip)
+        arrived, counts = [drows[cur].copy() for drows in dstates], _counts(mask, t, gates[t])
+        before, after = ([rows[at] for rows in states] for at in (prev, cur))
+        leaves = kept(program, gates[t], None if hidden is None else hidden[t], before, after, vectors)
+        values = computed(program.backward, leaves | leaves_of("dcur", arrived), arrived[0])
+        for out, parts in ((dgates, program.dx), (dhidden, program.dh)):
+            out[t] = np.where(counts, np.concatenate([values[part] for part in parts], axis=-1), 0)
+        for drows, total in zip(dstates, program.total):
+            if total is not None:
+                drows[cur] = np.where(counts, values[total], drows[cur])
+        through = 0 if weight_hh is None else dhidden[t] @ weight_hh
+        messages = [np.where(counts, values[straight], old) for straight, old in zip(program.dprev, arrived)]
+        dstates[0][prev] += _clip(through + messages[0], clip)
+        for drows, message in zip(dstates[1:], messages[1:]):
+            drows[prev] = _clip(message, clip)
+        for dvector, symbol in zip(dvectors, program.dvector):
+            dvector += np.where(counts, values[symbol], 0).sum(axis=0)
 
 
 # --- one time step of one lane ---------------------------------------------------------------------------------
 #
-# As sampling needs it: no time axis, no lanes, states (H,) replaced in place, nothing kept for a way back.
-# `gates` is what comes from the input, W_ih x + b_ih, and `hidden` what comes from the state, W_hh h + b_hh.
+# As sampling needs it: no time axis, no lanes. states (2, H) each: row `turn` is read, the other one written.
+# `gates` is what comes from the input, W_ih x + b_ih, and `hidden` what comes from the state, W_hh h + b_hh; both are
+# written over.
 
 
 def matvec(out, weight, x, bias):
@@ -352,24 +320,13 @@ def matvec(out, weight, x, bias):
     out[...] = weight @ x + bias
 
 
-def rnn_step(h, gates, hidden, relu):
-    """h (H,), gates and hidden (H,)."""
-    a = gates + hidden
-    h[...] = np.where(a <= 0, 0, a) if relu else np.tanh(a)
-
-
-def lstm_step(h, c, gates, hidden):
-    """h, c (H,), gates and hidden (4H,) in the order i f g o."""
-    i, f, g, o = np.split(gates + hidden, 4)
-    c[...] = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
-    h[...] = _sigmoid(o) * np.tanh(c)
-
-
-def gru_step(h, gates, hidden):
-    """h (H,), gates and hidden (3H,) in the order r z n."""
-    (xr, xz, xn), (hr, hz, hn) = np.split(gates, 3), np.split(hidden, 3)
-    n = np.tanh(xn + _sigmoid(xr + hr) * hn)
-    h[...] = n + _sigmoid(xz + hz) * (h - n)
+def cell_step(program, states, turn, gates, hidden, vectors):
+    before = [rows[turn] for rows in states]
+    leaves = pre_activations(program, gates, hidden if program.recurrent else None)
+    leaves |= leaves_of("prev", before) | leaves_of("vector", vectors)
+    values = computed(program.forward, leaves, before[0])
+    for rows, new in zip(states, program.new):
+        rows[1 - turn] = values[new]
 
 
 # --- optimizers ------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ Every op stands next to its VJP, with the formula, written once for every device
     reduce        sum mean max softmax log_softmax
     loss          cross_entropy linear_cross_entropy binary_cross_entropy mean_squared_error cosine_similarity
     embedding     embedding
-    recurrent     rnn lstm gru
+    recurrent     SequenceOp, the op of a cell
     masks         mask_message
 """
 
@@ -40,6 +40,6 @@ from micrornn.ops.loss import (
     mean_squared_error,
 )
 from micrornn.ops.masks import mask_message
-from micrornn.ops.recurrent import gru, lstm, rnn
+from micrornn.ops.recurrent import SequenceOp
 from micrornn.ops.reduce import log_softmax, max, mean, softmax, sum
 from micrornn.ops.shape import concatenate, getitem, reshape, split, stack, transpose, unstack

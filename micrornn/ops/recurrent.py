@@ -1,20 +1,24 @@
-"""One recurrent layer in one direction over a whole sequence, as a single op: RNN, LSTM, GRU.
+"""A recurrent cell over a whole sequence, in one direction, as a single op. A single time step is a sequence of one.
 
-A single time step is a sequence of one. The equations are on the reference page (kernels/reference.py).
+    SequenceOp    the op of a cell
+    StepOp        for a cell that has no kernels of its own: a time step, recorded on a tape inside
 
-    x (T, B, D), h_0 (B, H), weight_ih (G H, D), weight_hh (G H, H), bias_ih, bias_hh (G H,)
+    x (T, B, D), states (B, H) to start from, then the cell's parameters in the order in which it declares them:
+    weight_ih (G H, D), weight_hh (G H, H), bias_ih, bias_hh (G H,), vectors (H,)
     mask (T, B) bool or None: what stands in x at a masked step is never looked at
     reverse: from the last step to the first; clip: limit of the message passed back
-    -> y (T, B, H), h_n (B, H), and c_n for the LSTM
+    -> y (T, B, H), and the last of each state (B, H)
 
-The kernels project the inputs, step by step or all at once; all weight gradients are one product behind the loop.
+The kernels are derived from the cell's step (cells/derive.py, kernels/symbols). They project the inputs, step by step
+or all at once; all weight gradients are one product behind the loop.
 
-What is saved stays readable: h, c, gates for every time step and, once a backward pass has gone through, their
-cotangents dh, dc, dgates. That is what inspection reads.
+What is saved stays readable: the states and the gates for every time step and, once a backward pass has gone through,
+their cotangents: h, c, gates, dh, dc, dgates. That is what inspection reads.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -23,50 +27,139 @@ from micrornn.errors import ShapeError
 from micrornn.kernels import Kernels
 from micrornn.ops.axes import sum_axis
 from micrornn.ops.masks import drop_nonfinite, keep, take_mask
-from micrornn.tape import op
+from micrornn.tape import Op, Tape, Tensor
 
 NO_MASK = np.ones((0, 0), bool)
 
 
-def _prepare(k: Kernels, name: str, gates: int, x: np.ndarray, states: list[np.ndarray], weight_ih: np.ndarray,
-             weight_hh: np.ndarray, biases: tuple[np.ndarray, ...], mask: Any,
-             reverse: bool) -> tuple[np.ndarray, list[np.ndarray], dict[str, Any]]:  # fmt: skip
-    """(room for the gates, states with the initial ones in place, what to save)."""
-    size = weight_hh.shape[-1] if weight_hh.ndim else 0
-    if (
-        x.ndim != 3
-        or 0 in x.shape
-        or not size
-        or weight_ih.shape != (gates * size, x.shape[2])
-        or weight_hh.shape != (gates * size, size)
-    ):
-        raise ShapeError(
-            f"{name}: x {x.shape}, weight_ih {weight_ih.shape}, weight_hh {weight_hh.shape}; "
-            f"wanted (T, B, D), ({gates}H, D), ({gates}H, H), none of them 0"
-        )
-    seq_len, batch_size, _ = x.shape
-    for state in states:
-        if state.shape != (batch_size, size):
-            raise ShapeError(f"{name}: initial state {state.shape}, wanted (B, H) = ({batch_size}, {size})")
-    for bias in biases:
-        if bias.shape != (gates * size,):
-            raise ShapeError(f"{name}: bias {bias.shape}, wanted ({gates}H,) = ({gates * size},)")
-    mask = NO_MASK if mask is None else take_mask(name, mask)
-    if mask is not NO_MASK and mask.shape != (seq_len, batch_size):
-        raise ShapeError(f"{name}: mask {mask.shape}, wanted (T, B) = ({seq_len}, {batch_size})")
-    if mask.size:
-        x = keep(k, x, mask)
-    rows = []
-    for state in states:
-        row = k.empty((seq_len + 1, batch_size, size), x.dtype)
-        row[seq_len if reverse else 0] = state
-        rows.append(row)
-    mask = k.asarray(mask)
-    return (
-        k.empty((seq_len, batch_size, gates * size), x.dtype),
-        rows,
-        {"x": x, "weights": (weight_ih, weight_hh), "mask": mask, "reverse": reverse},
-    )
+class SequenceOp(Op):
+    """What a cell computes over a sequence, and its way back.
+
+    cell    whatever has a name, `gates`, `states`, `weights`, `vectors`, `parameters`, `shapes` and a `program`
+    """
+
+    many, least, most = True, 1, sys.maxsize  # of inputs; how many it must be says `_check`
+
+    def __init__(self, cell: Any):  # not in the table of ops: a cell need not be one of ours
+        self.cell, self.name, self.__doc__ = cell, cell.name, cell.__doc__
+        self.forward, self.back = self._forward, self._back
+
+    def _forward(self, k: Kernels, x: np.ndarray, *given: np.ndarray, mask: Any = None, reverse: bool = False,
+                 clip: float = 0.0) -> tuple[tuple[np.ndarray, ...], dict[str, Any]]:  # fmt: skip
+        cell, program = self.cell, self.cell.program
+        initial, parameters = given[: len(cell.states)], dict(zip(cell.parameters, given[len(cell.states) :]))
+        self._check(x, initial, parameters)
+        (seq_len, batch_size, _), size = x.shape, initial[0].shape[1]
+        mask = NO_MASK if mask is None else take_mask(self.name, mask)
+        if mask is not NO_MASK and mask.shape != (seq_len, batch_size):
+            raise ShapeError(f"{self.name}: mask {mask.shape}, wanted (T, B) = ({seq_len}, {batch_size})")
+        if mask.size:
+            x = keep(k, x, mask)
+        mask, states = k.asarray(mask), []
+        for first in initial:
+            rows = k.empty((seq_len + 1, batch_size, size), x.dtype)
+            rows[seq_len if reverse else 0] = first
+            states.append(rows)
+        gates = k.empty((seq_len, batch_size, len(cell.gates) * size), x.dtype)
+        hidden = k.empty(gates.shape, x.dtype) if program.sided else None
+        weights = tuple(parameters.get(name) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+        vectors = tuple(parameters[name] for name in cell.vectors)
+        k.cell_sequence(program, states, gates, hidden, x, weights, vectors, mask, reverse)
+        saved = {
+            "x": x, "weights": weights[:2], "vectors": vectors, "mask": mask, "reverse": reverse, "clip": clip,
+            "gates": gates, **dict(zip(cell.states, states)), **({} if hidden is None else {"hidden": hidden}),
+        }  # fmt: skip
+        return (_ends(states[0], reverse)[0], *(_ends(rows, reverse)[2] for rows in states)), saved
+
+    def _check(self, x: np.ndarray, initial: tuple[np.ndarray, ...], parameters: dict[str, np.ndarray]) -> None:
+        cell = self.cell
+        if len(parameters) != len(cell.parameters):
+            raise ShapeError(f"{self.name}: wanted x, {', '.join((*cell.states, *cell.parameters))}")
+        rows = parameters["weight_ih"].shape[:1]
+        size = rows[0] // len(cell.gates) if rows else 0
+        shapes = cell.shapes(x.shape[-1] if x.ndim else 0, size)
+        fits = all(array.shape == shapes[name] for name, array in parameters.items())
+        if x.ndim != 3 or 0 in x.shape or not size or not fits:
+            given = ", ".join(f"{name} {array.shape}" for name, array in parameters.items())
+            count = len(cell.gates)
+            words = {"weight_ih": f"({count}H, D)", "weight_hh": f"({count}H, H)", "bias_ih": f"({count}H,)"}
+            words["bias_hh"] = words["bias_ih"]
+            wanted = ", ".join(words.get(name, "(H,)") for name in parameters)
+            raise ShapeError(f"{self.name}: x {x.shape}, {given}; wanted (T, B, D), {wanted}, none of them 0")
+        for name, state in zip(cell.states, initial):
+            if state.shape != (x.shape[1], size):
+                raise ShapeError(f"{self.name}: initial {name} {state.shape}, wanted (B, H) = ({x.shape[1]}, {size})")
+
+    def _back(self, k: Kernels, saved: dict[str, Any], dys: tuple[Any, ...],
+              needs: tuple[bool, ...]) -> tuple[Any, ...]:  # fmt: skip
+        cell, program = self.cell, self.cell.program
+        gates, reverse, mask, (dy, *dlast) = saved["gates"], saved["reverse"], saved["mask"], dys
+        states = [saved[name] for name in cell.states]
+        if dy is not None and mask.size:
+            dy = drop_nonfinite(k, dy, mask)
+        dstates = [_seeded(k, states[0], reverse, dy, dlast[0])]
+        for rows, last in zip(states[1:], dlast[1:]):
+            drows = k.empty(rows.shape, rows.dtype)
+            _ends(drows, reverse)[2][...] = 0 if last is None else last
+            dstates.append(drows)
+        dgates = k.empty(gates.shape, gates.dtype)
+        dhidden = k.empty(gates.shape, gates.dtype) if program.sided else dgates
+        dvectors = [k.empty(vector.shape, vector.dtype) for vector in saved["vectors"]]
+        k.cell_sequence_vjp(
+            program, dgates, dhidden, dstates, dvectors, states, gates, saved.get("hidden"), saved["weights"][1],
+            saved["vectors"], mask, reverse, saved["clip"],
+        )  # fmt: skip
+        saved.update({f"d{name}": drows for name, drows in zip(cell.states, dstates)}, dgates=dgates)
+        if program.sided:
+            saved["dhidden"] = dhidden
+        first = -1 if reverse else 0
+        dx, dweights = self._weight_gradients(k, saved, dgates, dhidden, needs[0])
+        return dx, *(drows[first] for drows in dstates), *(dweights[name] for name in cell.weights), *dvectors
+
+    def _weight_gradients(self, k: Kernels, saved: dict[str, Any], dgates: np.ndarray, dhidden: np.ndarray,
+                          needs_x: bool) -> tuple[Any, dict[str, np.ndarray]]:  # fmt: skip
+        """(dx, gradients of weights and biases by name), each as one product over all time steps and lanes."""
+        x, (weight_ih, weight_hh), width = saved["x"], saved["weights"], dgates.shape[2]
+        rows, dx = dgates.reshape(-1, width), None
+        if needs_x:
+            dx = k.empty(x.shape, x.dtype)
+            k.matmul(dx.reshape(-1, x.shape[2]), rows, weight_ih)
+        found = {"weight_ih": k.empty(weight_ih.shape, x.dtype)}
+        k.matmul(found["weight_ih"], rows, x.reshape(-1, x.shape[2]), trans_a=True)
+        if weight_hh is not None:
+            _, before, _ = _ends(saved[self.cell.states[0]], saved["reverse"])
+            if saved["mask"].size:  # a lane that is masked throughout may have started from NaN
+                before = keep(k, before, saved["mask"])
+            hidden_rows, found["weight_hh"] = dhidden.reshape(-1, width), k.empty(weight_hh.shape, x.dtype)
+            k.matmul(found["weight_hh"], hidden_rows, before.reshape(-1, before.shape[2]), trans_a=True)
+        found["bias_ih"] = sum_axis(k, rows, 0)
+        if weight_hh is not None:
+            found["bias_hh"] = found["bias_ih"] if dhidden is dgates else sum_axis(k, hidden_rows, 0)
+        return dx, found
+
+
+class StepOp(Op):
+    """One time step as one record: what `run` records lies on a tape of its own, and is walked back over there.
+
+    run(*tensors) -> a tuple of tensors
+    """
+
+    many, least, most = True, 1, sys.maxsize
+
+    def __init__(self, cell: Any):
+        self.name, self.__doc__ = cell.name, cell.__doc__
+        self.forward, self.back = self._forward, self._back
+
+    def _forward(self, k: Kernels, *arrays: np.ndarray, run: Any) -> tuple[tuple[np.ndarray, ...], Any]:
+        inputs = [Tensor(array, requires_grad=True) for array in arrays]
+        with Tape() as tape:
+            outputs = run(*inputs)
+        return tuple(tensor.data for tensor in outputs), (tape, inputs, outputs)
+
+    def _back(self, k: Kernels, saved: Any, dys: Any, needs: tuple[bool, ...]) -> list[np.ndarray | None]:
+        tape, inputs, outputs = saved
+        arrived = [(y, dy) for y, dy in zip(outputs, dys if isinstance(dys, tuple) else (dys,)) if dy is not None]
+        return tape.cotangents(inputs, [y for y, _ in arrived], [dy for _, dy in arrived])
 
 
 def _ends(rows: np.ndarray, reverse: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -74,108 +167,12 @@ def _ends(rows: np.ndarray, reverse: bool) -> tuple[np.ndarray, np.ndarray, np.n
     return (rows[:-1], rows[1:], rows[0]) if reverse else (rows[1:], rows[:-1], rows[-1])
 
 
-def _seeded(k: Kernels, rows: np.ndarray, saved: dict[str, Any], dy: Any, dlast: Any) -> np.ndarray:
-    """Cotangents of all states, holding so far what comes from outside the layer."""
-    drows, reverse, mask = k.empty(rows.shape, rows.dtype), saved["reverse"], saved["mask"]
+def _seeded(k: Kernels, rows: np.ndarray, reverse: bool, dy: Any, dlast: Any) -> np.ndarray:
+    """Cotangents of the first state, holding so far what comes from outside the layer."""
+    drows = k.empty(rows.shape, rows.dtype)
     outputs, _, last = _ends(drows, reverse)
     drows[-1 if reverse else 0] = 0
-    if dy is not None and mask.size:
-        dy = drop_nonfinite(k, dy, mask)
     outputs[...] = 0 if dy is None else dy
     if dlast is not None:
         k.accumulate(last, dlast)
     return drows
-
-
-def _weight_gradients(k: Kernels, saved: dict[str, Any], dgates: np.ndarray, dhidden: np.ndarray,
-                      needs_x: bool) -> tuple[Any, ...]:  # fmt: skip
-    """(dx, dweight_ih, dweight_hh, dbias_ih, dbias_hh), each as one product over all time steps and lanes."""
-    x, (weight_ih, weight_hh), width = saved["x"], saved["weights"], dgates.shape[2]
-    _, before, _ = _ends(saved["h"], saved["reverse"])
-    if saved["mask"].size:  # a lane that is masked throughout may have started from NaN
-        before = keep(k, before, saved["mask"])
-    rows, hidden_rows, dx = dgates.reshape(-1, width), dhidden.reshape(-1, width), None
-    if needs_x:
-        dx = k.empty(x.shape, x.dtype)
-        k.matmul(dx.reshape(-1, x.shape[2]), rows, weight_ih)
-    dweight_ih, dweight_hh = k.empty(weight_ih.shape, x.dtype), k.empty(weight_hh.shape, x.dtype)
-    k.matmul(dweight_ih, rows, x.reshape(-1, x.shape[2]), trans_a=True)
-    k.matmul(dweight_hh, hidden_rows, before.reshape(-1, before.shape[2]), trans_a=True)
-    dbias_ih = sum_axis(k, rows, 0)
-    dbias_hh = dbias_ih if dhidden is dgates else sum_axis(k, hidden_rows, 0)
-    return dx, dweight_ih, dweight_hh, dbias_ih, dbias_hh
-
-
-@op
-def rnn(k, x, h_0, weight_ih, weight_hh, bias_ih, bias_hh, *, mask=None, reverse=False, clip=0.0, relu=False):
-    """h_t = tanh(W_ih x_t + b_ih + W_hh h_prev + b_hh), or relu. G = 1."""
-    gates, (h,), saved = _prepare(k, "rnn", 1, x, [h_0], weight_ih, weight_hh, (bias_ih, bias_hh), mask, reverse)
-    k.rnn_sequence(h, gates, saved["x"], weight_ih, weight_hh, bias_ih, bias_hh, saved["mask"], reverse, relu)
-    outputs, _, last = _ends(h, reverse)
-    return (outputs, last), saved | {"h": h, "gates": gates, "clip": clip, "relu": relu}
-
-
-@rnn.vjp
-def _(k, saved, dys, needs):
-    gates, reverse = saved["gates"], saved["reverse"]
-    dh, dgates = _seeded(k, saved["h"], saved, *dys), k.empty(gates.shape, gates.dtype)
-    k.rnn_sequence_vjp(dgates, dh, gates, saved["weights"][1], saved["mask"], reverse, saved["clip"], saved["relu"])
-    saved.update(dh=dh, dgates=dgates)
-    dx, *dweights = _weight_gradients(k, saved, dgates, dgates, needs[0])
-    return dx, dh[-1 if reverse else 0], *dweights
-
-
-@op
-def lstm(k, x, h_0, c_0, weight_ih, weight_hh, bias_ih, bias_hh, *, mask=None, reverse=False, clip=0.0):
-    """c_t = f c_prev + i g,  h_t = o tanh(c_t). G = 4, in the order i f g o."""
-    gates, (h, c), saved = _prepare(
-        k, "lstm", 4, x, [h_0, c_0], weight_ih, weight_hh, (bias_ih, bias_hh), mask, reverse
-    )
-    k.lstm_sequence(h, c, gates, saved["x"], weight_ih, weight_hh, bias_ih, bias_hh, saved["mask"], reverse)
-    outputs, _, last = _ends(h, reverse)
-    return (outputs, last, _ends(c, reverse)[2]), saved | {"h": h, "c": c, "gates": gates, "clip": clip}
-
-
-@lstm.vjp
-def _(k, saved, dys, needs):
-    gates, c, reverse, (dy, dh_n, dc_n) = saved["gates"], saved["c"], saved["reverse"], dys
-    dh, dc = _seeded(k, saved["h"], saved, dy, dh_n), k.empty(c.shape, c.dtype)
-    _ends(dc, reverse)[2][...] = 0 if dc_n is None else dc_n
-    dgates = k.empty(gates.shape, gates.dtype)
-    k.lstm_sequence_vjp(dgates, dh, dc, gates, c, saved["weights"][1], saved["mask"], reverse, saved["clip"])
-    saved.update(dh=dh, dc=dc, dgates=dgates)
-    first = -1 if reverse else 0
-    dx, *dweights = _weight_gradients(k, saved, dgates, dgates, needs[0])
-    return dx, dh[first], dc[first], *dweights
-
-
-@op
-def gru(k, x, h_0, weight_ih, weight_hh, bias_ih, bias_hh, *, mask=None, reverse=False, clip=0.0):
-    """n = tanh(W_in x + b_in + r (W_hn h_prev + b_hn)),  h_t = (1 - z) n + z h_prev. G = 3, in the order r z n."""
-    gates, (h,), saved = _prepare(k, "gru", 3, x, [h_0], weight_ih, weight_hh, (bias_ih, bias_hh), mask, reverse)
-    hidden = k.empty(gates.shape, gates.dtype)
-    k.gru_sequence(h, gates, hidden, saved["x"], weight_ih, weight_hh, bias_ih, bias_hh, saved["mask"], reverse)
-    outputs, _, last = _ends(h, reverse)
-    return (outputs, last), saved | {"h": h, "gates": gates, "hidden": hidden, "clip": clip}
-
-
-@gru.vjp
-def _(k, saved, dys, needs):
-    gates, h, reverse = saved["gates"], saved["h"], saved["reverse"]
-    dh = _seeded(k, h, saved, *dys)
-    dgates, dhidden = k.empty(gates.shape, gates.dtype), k.empty(gates.shape, gates.dtype)
-    k.gru_sequence_vjp(
-        dgates,
-        dhidden,
-        dh,
-        gates,
-        saved["hidden"],
-        h,
-        saved["weights"][1],
-        saved["mask"],
-        reverse,
-        saved["clip"],
-    )
-    saved.update(dh=dh, dgates=dgates, dhidden=dhidden)
-    dx, *dweights = _weight_gradients(k, saved, dgates, dhidden, needs[0])
-    return dx, dh[-1 if reverse else 0], *dweights

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from micrornn.inspect.measure import Measure
-from micrornn.inspect.saturated import KEEPS, TANH_GATES
+from micrornn.inspect.saturated import KEEPS
 from micrornn.inspect.states import best_of
 from micrornn.inspect.words import percent
 from micrornn.report.panels import Coloured, Heat, Panel, Rows, Slides
@@ -61,7 +61,7 @@ def _heats(measure: Measure) -> list[Panel]:
             note = f"The {len(liveliest)} that move most of {len(values)}." if len(liveliest) < len(values) else ""
             drawn.append(
                 Heat(
-                    f"{layer}: {kind}_t over the text", "token", "unit", "tanh(c)" if kind == "c" else "h",
+                    f"{layer}: {kind}_t over the text", "token", "unit", "tanh(c)" if kind == "c" else kind,
                     tokens, liveliest.tolist(), np.round(values[liveliest], 3), centred=True, note=note,
                 )
             )  # fmt: skip
@@ -70,8 +70,8 @@ def _heats(measure: Measure) -> list[Panel]:
         gates = [
             Heat(
                 "", "token", "unit", f"gate {names[m]}", tokens, liveliest.tolist(),
-                np.round(measure["gates"][n, m].T[liveliest], 3), centred=names[m] in TANH_GATES,
-                limits=(-1, 1) if names[m] in TANH_GATES else (0, 1),
+                np.round(measure["gates"][n, m].T[liveliest], 3), centred=bool(measure["gates"][n, m].min() < 0),
+                limits=(-1, 1) if measure["gates"][n, m].min() < 0 else (0, 1),
             )
             for m in order
         ]  # fmt: skip

@@ -8,12 +8,12 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from micrornn import device, kernels
+from micrornn.cells import find_cell
 from micrornn.config import Config
 from micrornn.errors import ConfigError
 from micrornn.layers import Dropout, Embedding, Linear
@@ -98,9 +98,9 @@ class LanguageModel(Module):
 
 def num_parameters(config: Config, vocab_size: int) -> int:
     """How many numbers a model of these sizes learns, without making one."""
-    gates = {"lstm": 4, "gru": 3}.get(config.cell, 1)
-    h, d = config.hidden_size, config.embedding_size
-    recurrent = gates * h * (d + h + 2) + (config.num_layers - 1) * gates * h * (2 * h + 2)
+    h, d, cell = config.hidden_size, config.embedding_size, find_cell(config.cell)
+    layers = [cell.shapes(h if layer else d, h) for layer in range(config.num_layers)]
+    recurrent = sum(math.prod(shape) for shapes in layers for shape in shapes.values())
     return vocab_size * (d + (0 if config.tied else h) + 1) + recurrent
 
 
@@ -112,8 +112,8 @@ def memory_needed(config: Config, vocab_size: int) -> int:
 
 def _memory(config: Config, vocab_size: int) -> tuple[int, int, int]:
     """Bytes, roughly: of an update whatever its window, of one more time step on the tape, of a state of all lanes."""
-    states = 2 if config.cell == "lstm" else 1
-    gates = {"lstm": 4, "gru": 3}.get(config.cell, 1)
+    cell = find_cell(config.cell)
+    states, gates = len(cell.states), len(cell.gates)
     h, d, layers = config.hidden_size, config.embedding_size, config.num_layers
     parameters = num_parameters(config, vocab_size)
     per_token = layers * h * (3 * gates + 8) + 3 * d + (3 * vocab_size if vocab_size < LARGE_VOCABULARY else h)
@@ -171,28 +171,32 @@ class Stepper:
     def __init__(self, model: LanguageModel, state: tuple[Tensor, ...]):
         rnn, dtype = model.rnn, model.flat.data.dtype
         self.k = kernels.of(model.flat.data)
-        self.cell: Callable[..., None] = getattr(self.k, type(rnn.cell).fused.name + "_step")
-        self.options = tuple(rnn.cell.options.values())
+        self.cell, self.turn = rnn.cell, 0
         self.embedding, self.decoder = model.embedding.weight.data, model.decoder
         self.logits = np.empty(model.vocab_size, dtype)
         self.gates, self.hidden = (np.empty(len(rnn.cell.gates) * rnn.hidden_size, dtype) for _ in range(2))
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         self.layers = [
-            ([rnn.weights[f"{name}_l{layer}"].data for name in names], [rows.data[layer, 0].copy() for rows in state])
+            (
+                {name: rnn.weights[f"{name}_l{layer}"].data for name in rnn.cell.parameters},
+                [np.stack([rows.data[layer, 0]] * 2) for rows in state],  # one row is read, the other one written
+            )
             for layer in range(rnn.num_layers)
         ]
 
     def __call__(self, token: int) -> np.ndarray:
         """The logits (vocab_size,) of what follows the token; the next call overwrites them."""
-        x = self.embedding[token]
-        for (weight_ih, weight_hh, bias_ih, bias_hh), states in self.layers:
-            self.k.matvec(self.gates, weight_ih, x, bias_ih)
-            self.k.matvec(self.hidden, weight_hh, states[0], bias_hh)
-            self.cell(*states, self.gates, self.hidden, *self.options)
-            x = states[0]
+        x, program = self.embedding[token], self.cell.program
+        for weights, states in self.layers:
+            self.k.matvec(self.gates, weights["weight_ih"], x, weights["bias_ih"])
+            if self.cell.recurrent:
+                self.k.matvec(self.hidden, weights["weight_hh"], states[0][self.turn], weights["bias_hh"])
+            vectors = [weights[name] for name in self.cell.vectors]
+            self.k.cell_step(program, states, self.turn, self.gates, self.hidden, vectors)
+            x = states[0][1 - self.turn]
+        self.turn = 1 - self.turn
         self.k.matvec(self.logits, self.decoder.weight.data, x, self.decoder.bias.data)
         return self.logits
 
     def states(self) -> list[np.ndarray]:
         """h, for the LSTM also c, as they are now: a copy (num_layers, hidden_size) of each."""
-        return [np.stack(rows) for rows in zip(*(states for _, states in self.layers))]
+        return [np.stack([row[self.turn] for row in rows]) for rows in zip(*(states for _, states in self.layers))]

@@ -28,9 +28,7 @@ from micrornn.kernels.cpu.elementwise import (
     tanh_vjp,
     where,
 )  # fmt: skip
-from micrornn.kernels.cpu.gru import gru_sequence, gru_sequence_vjp
 from micrornn.kernels.cpu.jit import cache_dir
-from micrornn.kernels.cpu.lstm import lstm_sequence, lstm_sequence_vjp
 from micrornn.kernels.cpu.optim import adagrad, adam, momentum, rmsprop, sgd
 from micrornn.kernels.cpu.powers import abs, abs_vjp, pow, pow_vjp, pow_vjp_exponent
 from micrornn.kernels.cpu.product import add_bias, matmul
@@ -48,6 +46,6 @@ from micrornn.kernels.cpu.reduce import (
     sum,
     sum_of_squares,
 )  # fmt: skip
-from micrornn.kernels.cpu.rnn import rnn_sequence, rnn_sequence_vjp
-from micrornn.kernels.cpu.step import gru_step, lstm_step, matvec, rnn_step
+from micrornn.kernels.cpu.sequence import cell_sequence, cell_sequence_vjp, cell_step
+from micrornn.kernels.cpu.step import matvec
 from micrornn.kernels.cpu.threads import set_threads

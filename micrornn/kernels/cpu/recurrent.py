@@ -1,4 +1,4 @@
-"""What the three recurrent kernels share: who walks which lanes, and the message passed back in time.
+"""What the kernels of all cells share: who walks which lanes, and the message passed back in time.
 
 A lane never looks at another lane. So the lanes are split over the threads, and each thread walks all time
 steps of its own lanes alone: no core ever waits for another at a time step.
@@ -23,6 +23,7 @@ from micrornn.kernels.cpu.threads import bound, split, workspace
 NEAR = 8 << 20  # bytes of recurrent weights, above which they are split over the cores rather than the lanes
 ALONE = 2 << 20  # the same for a single lane, which cannot be split
 AT_HAND = 3 << 19  # bytes of weights that a core keeps in its second-level cache from one time step to the next
+UNIT = 16  # what the elementwise work of a pre-activation takes, in multiplications of a product
 LANES = TILE_ROWS - 4  # of a part, from which on a single time step is worth a product of its own
 
 
@@ -39,6 +40,8 @@ def plan(gates, weight_hh, transposed):
     packed: transposed as the way forward wants them, or as the way back does."""
     ready(gates.dtype)
     seq_len, batch_size, columns = gates.shape
+    if weight_hh is None:  # time steps are tied by what each unit keeps, and by nothing else
+        return split(batch_size, seq_len * batch_size * columns * UNIT), False, workspace(1, gates.dtype, "weight_hh")
     wide = weight_hh.nbytes > (NEAR if batch_size > 1 else min(NEAR, ALONE))
     parts = split(columns if wide else batch_size, seq_len * batch_size * weight_hh.size)
     return parts, wide, packed(weight_hh, transposed, "weight_hh")
@@ -51,14 +54,17 @@ def inputs(gates, x, weight_ih, weight_hh, parts, wide):
     at once, and x comes back empty.
     """
     columns, size = weight_ih.shape
-    if wide or weight_ih.nbytes + weight_hh.nbytes > AT_HAND or gates.shape[1] < LANES * parts:
+    nbytes = weight_ih.nbytes + (0 if weight_hh is None else weight_hh.nbytes)
+    if wide or nbytes > AT_HAND or gates.shape[1] < LANES * parts:
         matmul(gates.reshape(-1, columns), x.reshape(-1, size), weight_ih, trans_b=True)
         return x[:0], workspace(1, x.dtype, "weight_ih")
     return x, packed(weight_ih, True, "weight_ih")
 
 
 def both(bias_ih, bias_hh):
-    """The sum of both biases, which is all that RNN and LSTM need of them."""
+    """The sum of both biases, which is all that a cell needs of them that does not tell the two sides apart."""
+    if bias_hh is None:
+        return bias_ih
     return np.add(bias_ih, bias_hh, out=workspace(bias_ih.shape, bias_ih.dtype, "bias"))
 
 
@@ -107,6 +113,13 @@ def copy(out, row):
     """A masked step hands the state over as it is."""
     for j in range(row.size):
         out[j] = row[j]
+
+
+@kernel
+def nothing(row):
+    """A masked step gives no gradient."""
+    for j in range(row.size):
+        row[j] = 0
 
 
 @kernel(inline="always")

@@ -1,4 +1,4 @@
-"""One time step of one lane, as sampling needs it. The equations are in reference.py.
+"""A matrix times a vector, as sampling needs it: one lane, one time step.
 
 A product with a single row has each weight read once: nothing is gained by packing them, and nothing but the speed of
 the memory counts. So the weights are read where they lie.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from numba import prange
 
 from micrornn.kernels.cpu.jit import REORDER, kernel, parallel
-from micrornn.kernels.cpu.maths import sigmoid, tanh
 from micrornn.kernels.cpu.threads import bound, split
 
 BLOCK = 4  # rows of the weights that go through x side by side: one sum would wait for its own last addition
@@ -46,30 +45,3 @@ def matvec(out, weight, x, bias):
         _matvec_rows(out, weight, x, bias, 0, len(out))
     else:
         _matvec_parallel(out, weight, x, bias, parts)
-
-
-@kernel
-def rnn_step(h, gates, hidden, relu):
-    for j in range(h.size):
-        a = gates[j] + hidden[j]
-        h[j] = (h.dtype.type(0) if a <= 0 else a) if relu else tanh(a)
-
-
-@kernel
-def lstm_step(h, c, gates, hidden):
-    size = h.size
-    x_i, x_f, x_g, x_o = gates[:size], gates[size : 2 * size], gates[2 * size : 3 * size], gates[3 * size :]
-    h_i, h_f, h_g, h_o = hidden[:size], hidden[size : 2 * size], hidden[2 * size : 3 * size], hidden[3 * size :]
-    for j in range(size):
-        c_t = sigmoid(x_f[j] + h_f[j]) * c[j] + sigmoid(x_i[j] + h_i[j]) * tanh(x_g[j] + h_g[j])
-        c[j], h[j] = c_t, sigmoid(x_o[j] + h_o[j]) * tanh(c_t)
-
-
-@kernel
-def gru_step(h, gates, hidden):
-    size = h.size
-    x_r, x_z, x_n = gates[:size], gates[size : 2 * size], gates[2 * size :]
-    h_r, h_z, h_n = hidden[:size], hidden[size : 2 * size], hidden[2 * size :]
-    for j in range(size):
-        n = tanh(x_n[j] + sigmoid(x_r[j] + h_r[j]) * h_n[j])
-        h[j] = n + sigmoid(x_z[j] + h_z[j]) * (h[j] - n)

@@ -28,14 +28,11 @@ from micrornn.kernels.cuda.elementwise import (
     tanh_vjp,
     where,
 )  # fmt: skip
-from micrornn.kernels.cuda.gru import gru_sequence, gru_sequence_vjp
 from micrornn.kernels.cuda.jit import cache_dir
-from micrornn.kernels.cuda.lstm import lstm_sequence, lstm_sequence_vjp
 from micrornn.kernels.cuda.optim import adagrad, adam, momentum, rmsprop, sgd
 from micrornn.kernels.cuda.powers import abs, abs_vjp, pow, pow_vjp, pow_vjp_exponent
 from micrornn.kernels.cuda.product import add_bias, matmul
 from micrornn.kernels.cuda.reduce import max, max_vjp, sum, sum_of_squares
-from micrornn.kernels.cuda.rnn import rnn_sequence, rnn_sequence_vjp
 from micrornn.kernels.cuda.rows import (
     cross_entropy,
     cross_entropy_vjp,
@@ -44,5 +41,6 @@ from micrornn.kernels.cuda.rows import (
     softmax,
     softmax_vjp,
 )
-from micrornn.kernels.cuda.step import gru_step, lstm_step, matvec, rnn_step
+from micrornn.kernels.cuda.sequence import cell_sequence, cell_sequence_vjp, cell_step
+from micrornn.kernels.cuda.step import matvec
 from micrornn.kernels.cuda.tables import gather, scatter_add

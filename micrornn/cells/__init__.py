@@ -1,0 +1,43 @@
+"""Recurrent cells, one file each: what a time step computes and what it declares. Nothing else knows a cell by name.
+
+Cell            what a cell is (cell.py)
+derive          its kernels, out of its step (derive.py)
+CELLS           those of this package: a file of the cell's name, and a row in config.CELL_NAMES
+find_cell       by name, or by a file and a class in it
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import numpy as np
+
+from micrornn.cells.cell import Cell, State, Weights, take_step
+from micrornn.config import CELL_NAMES
+from micrornn.errors import ConfigError
+
+
+def _of_module(name: str) -> Cell:
+    module = import_module(f"micrornn.cells.{name}")
+    return next(
+        value() for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Cell) and value.name == name
+    )  # fmt: skip
+
+
+CELLS = {name: _of_module(name) for name in CELL_NAMES}
+
+
+def find_cell(name: str) -> Cell:
+    """The cell of this name, or ConfigError with the names there are."""
+    if name not in CELLS:
+        raise ConfigError(f"there is no cell {name!r}; choose one of {', '.join(CELLS)}")
+    return CELLS[name]
+
+
+def bias_with_forget(bias: np.ndarray, cell: Cell, forget_bias: float) -> np.ndarray:
+    """Start the forget gate open by this much (Jozefowicz, Zaremba, Sutskever 2015)."""
+    if "f" in cell.gates:
+        size, at = len(bias) // len(cell.gates), cell.gates.index("f")
+        bias[at * size : (at + 1) * size] = forget_bias
+    return bias

@@ -1,0 +1,100 @@
+"""Any cell over a sequence. Its kernels are written from its program (write.py), kept as a file, and imported.
+
+The file lies in the folder of compiled kernels, named by its contents: so Numba keeps what it compiles of it, and a
+debugger can step through it. `made(program)` gives the module.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from micrornn.kernels.cpu.jit import cache_dir
+from micrornn.kernels.cpu.recurrent import both, inputs, plan
+from micrornn.kernels.cpu.threads import workspace
+from micrornn.kernels.cpu.write import source
+from micrornn.kernels.symbols.program import Program
+
+ZERO = np.uint64(0)  # indices are unsigned, see recurrent.place
+
+
+@cache
+def made(program: Program) -> ModuleType:
+    """The kernels of a cell: step, step_back, forward, backward and their parallel forms."""
+    text = source(program)
+    name = f"{re.sub('[^a-zA-Z0-9_]', '_', program.name)[:40]}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    path = cache_dir() / "cells" / f"{name}.py"
+    if not path.exists() or path.read_text("utf-8") != text:  # what is there keeps its time: Numba looks at it
+        write_whole(path, text)
+    specification = importlib.util.spec_from_file_location(f"micrornn_cells.{name}", path)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module  # Numba finds what it has kept by the module's name
+    specification.loader.exec_module(module)
+    return module
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Another process that looks at the same time finds the file whole, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(temporary, path)
+
+
+def cell_sequence(program, states, gates, hidden, x, weights, vectors, mask, reverse):
+    weight_ih, weight_hh, bias_ih, bias_hh = weights
+    parts, wide, p_hh = plan(gates, weight_hh, True)
+    x, p_ih = inputs(gates, x, weight_ih, weight_hh, parts, wide)
+    both_sides = (gates, hidden, bias_ih, bias_hh) if program.sided else (gates, both(bias_ih, bias_hh))
+    arrays, kernels = (*states, *both_sides, *vectors), made(program)
+    if parts == 1:
+        kernels.forward(*arrays, x, mask, reverse, 0, gates.shape[1], p_ih, p_hh)
+    elif wide:
+        kernels.forward_wide(*arrays, mask, reverse, p_hh, parts)
+    else:
+        kernels.forward_parallel(*arrays, x, mask, reverse, p_ih, p_hh, parts)
+
+
+def cell_sequence_vjp(
+    program, dgates, dhidden, dstates, dvectors, states, gates, hidden, weight_hh, vectors, mask, reverse, clip
+):  # fmt: skip
+    parts, wide, p = plan(gates, weight_hh, False)
+    held, clip = workspace(dstates[0][0].shape, gates.dtype, "held"), gates.dtype.type(clip)
+    read = [rows for s, rows in enumerate(states) if {("prev", s), ("cur", s)} & program.reads]
+    sides = [gates, hidden] if ("hidden" in {kind for kind, _ in program.reads}) else [gates]
+    totals = workspace((parts, len(vectors), dstates[0].shape[2]), gates.dtype, "vectors")
+    totals[...] = 0
+    written = (dgates, *([dhidden] if program.sided else []), *dstates, *([totals.reshape(-1)] if vectors else []))
+    arrays, kernels = (*written, *sides, *read, *vectors), made(program)
+    if parts == 1:
+        kernels.backward(*arrays, mask, reverse, clip, 0, gates.shape[1], p, held, *([ZERO] if vectors else []))
+    elif wide:
+        kernels.backward_wide(*arrays, mask, reverse, clip, p, held, parts)
+    else:
+        kernels.backward_parallel(*arrays, mask, reverse, clip, p, held, parts)
+    for n, dvector in enumerate(dvectors):
+        totals[:, n].sum(axis=0, out=dvector)
+
+
+@cache
+def _no_bias(size: int, dtype: np.dtype) -> np.ndarray:
+    return np.zeros(size, dtype)
+
+
+def cell_step(program, states, turn, gates, hidden, vectors):
+    size, nothing = states[0].shape[1], _no_bias(gates.size, gates.dtype)
+    bias = (nothing, nothing) if program.sided else (hidden if program.recurrent else nothing,)
+    sides = (gates, *([hidden] if program.sided else []), ZERO, *bias)
+    prev, cur = np.uint64(turn * size), np.uint64(size - turn * size)
+    made(program).step(*sides, *vectors, *(rows.reshape(-1) for rows in states), prev, cur, np.uint64(size))

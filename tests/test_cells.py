@@ -1,0 +1,230 @@
+"""Every cell of the table: its kernels are derived from its step, and give the numbers that the step gives."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from kernel_rows import BASIC, Draw, cell_backward, cell_forward, cell_step, compare
+
+from micrornn import kernels
+from micrornn.cells import CELLS, Cell, State, Weights
+from micrornn.cells.explain import explain
+from micrornn.errors import CellError, ShapeError
+from micrornn.gradcheck import gradcheck
+from micrornn.kernels import cpu
+from micrornn.ops import concatenate, exp, linear, relu, sigmoid, softmax, split, sum, tanh
+from micrornn.recurrent import Recurrent
+from micrornn.tape import Tape, Tensor
+from micrornn_cli.main import cli
+
+B, D, H = 2, 3, 4
+DERIVED = [name for name, cell in CELLS.items() if cell.derivable]
+
+
+@pytest.mark.parametrize("granularity", ["primitive", "cell", "sequence"])
+@pytest.mark.parametrize("name", CELLS)
+def test_gradient_is_the_numeric_one(name: str, granularity: str) -> None:
+    """With masked time steps, in reverse as well; NumPy computes, so that nothing has to be compiled."""
+    if granularity == "sequence" and name not in DERIVED:
+        pytest.skip("its kernels cannot be derived")
+    rng = np.random.default_rng(3)
+    net = Recurrent(name, D, H, bidirectional=True, granularity=granularity, learn_initial=True, dtype=np.float64)
+    x, mask = Tensor(rng.normal(size=(3, B, D)), True, "x"), np.array([[1, 1], [1, 0], [1, 1]], bool)
+    for weight in net.weights.values():
+        weight.data[...] = rng.uniform(-0.5, 0.5, weight.shape)
+    with kernels.use("reference"):
+        checks = gradcheck(lambda: net(x, mask=mask)[0], [x, *net.weights.values()], samples=6)
+    assert max(check.error for check in checks) < 1e-8, [(check.name, check.error) for check in checks]
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_every_granularity_gives_the_same_numbers(name: str) -> None:
+    """Two layers, both directions, lanes of different lengths, messages clipped; outputs, last states, gradients."""
+    rng, found = np.random.default_rng(1), []
+    x, dy = rng.normal(size=(4, 3, D)), rng.normal(size=(4, 3, 2 * H))
+    for way in ("primitive", "cell", "sequence", "reference"):
+        granularity = "sequence" if way == "reference" else way
+        net = Recurrent(name, D, H, 2, True, granularity=granularity, clip_message=0.3, dtype=np.float64)
+        inputs = Tensor(x, True)
+        # of cells that stand in kernel_rows.ROWS the compiled kernels are compiled anyway
+        plain = way != "reference" and name in BASIC
+        with nullcontext() if plain else kernels.use("reference"), Tape() as tape:
+            y, last = net(inputs, lengths=[4, 2, 3])
+            tensors = [inputs, *net.weights.values()]
+            grads = tape.cotangents(tensors, [y, *last], [dy, *(np.ones(part.shape) for part in last)])
+        found.append([y.data, *(part.data for part in last), *grads])
+    for other in found[1:]:
+        for ours, wanted in zip(other, found[0], strict=True):
+            np.testing.assert_allclose(ours, wanted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in DERIVED if name not in BASIC])
+def test_compiled_kernels_are_the_reference(name: str) -> None:
+    """Those of the other cells are held to it in test_kernels.py, in more ways."""
+    cpu.set_threads(1)
+    for row, kernel in (
+        (cell_forward, "cell_sequence"),
+        (cell_backward, "cell_sequence_vjp"),
+        (cell_step, "cell_step"),
+    ):
+        for arguments in row(name)(Draw(np.float32, 19)):
+            compare(kernel, arguments, 3e-5)
+
+
+# --- what is kept -------------------------------------------------------------------------------------------------
+
+
+def test_of_an_lstm_the_gates_are_kept_and_tanh_is_computed_again() -> None:
+    p = CELLS["lstm"].program
+    assert p.activations == ("sigmoid", "sigmoid", "tanh", "sigmoid") and not p.sided
+    assert {leaf for leaf in p.reads if leaf[0] != "dcur"} == {
+        *(("slot", k) for k in range(4)), ("prev", 1), ("cur", 1)
+    }  # fmt: skip
+    gru = CELLS["gru"].program
+    assert gru.sided and [kept is not None for kept in gru.hidden] == [False, False, True]
+
+
+class Swish(Cell):
+    """The pre-activation itself is needed on the way back."""
+
+    name = "swish"
+
+    def step(self, x: Tensor, state: State, w: Weights) -> State:
+        a = linear(x, w.weight_ih, w.bias_ih) + linear(state[0], w.weight_hh, w.bias_hh)
+        return (a * sigmoid(a) + exp(-a * a) * 2.0,)
+
+
+def test_a_pre_activation_that_is_needed_keeps_its_place() -> None:
+    cell = Swish()
+    assert cell.program.activations == ("",)
+    rng = np.random.default_rng(0)
+    net = Recurrent(cell, D, H, dtype=np.float64)
+    x = Tensor(rng.normal(size=(3, B, D)), True, "x")
+    with kernels.use("reference"):
+        assert max(c.error for c in gradcheck(lambda: net(x)[0], [x, *net.weights.values()], samples=6)) < 1e-8
+
+
+# --- what cannot be a kernel --------------------------------------------------------------------------------------
+
+
+def step_of(body: Any, **declared: Any) -> Cell:
+    kind = type("Odd", (Cell,), {"name": "odd", "step": body, **declared})
+    return kind()
+
+
+def pre(x: Tensor, state: State, w: Weights) -> Tensor:
+    return linear(x, w.weight_ih, w.bias_ih) + linear(state[0], w.weight_hh, w.bias_hh)
+
+
+ODD: dict[str, tuple[Any, dict[str, Any], str]] = {  # what it does: (step, what it declares, what is said)
+    "a reduction over units": (lambda self, x, s, w: (tanh(pre(x, s, w)) * softmax(s[0]),), {}, "softmax works"),
+    "a sum over units": (lambda self, x, s, w: (tanh(pre(x, s, w)) + sum(s[0]),), {}, "sum works on several"),
+    "units that look at each other": (
+        lambda self, x, s, w: (tanh(pre(x, s, w)) + split(s[0], sizes=[1, s[0].shape[1] - 1], axis=1)[0],), {},
+        "sum works on several units"),
+    "units in another order": (
+        lambda self, x, s, w: (concatenate(*split(s[0], sizes=[1, s[0].shape[1] - 1], axis=1)[::-1], axis=1),), {},
+        "looks at another one"),
+    "the number of units": (lambda self, x, s, w: (tanh(pre(x, s, w) * (1 / s[0].shape[1])),), {}, "number of units"),
+    "a product behind a gate": (
+        lambda self, x, s, w: (tanh(linear(sigmoid(s[0]), w.weight_hh, w.bias_hh)),), {}, "only x and h_prev"),
+    "weights without a product": (
+        lambda self, x, s, w: (s[0] * split(w.bias_ih, sizes=[s[0].shape[1]], axis=0)[0],), {}, "sum works on several"),
+    "weights of the other side": (
+        lambda self, x, s, w: (tanh(linear(s[0], w.weight_hh, w.bias_ih)),), {}, "bias_ih"),
+    "a number read": (lambda self, x, s, w: (s[0] if s[0].data[0, 0] > 0 else s[0] * 2,), {}, "reads a number"),
+    "an item read": (lambda self, x, s, w: (s[0] * s[0][0, 0].item(),), {}, "reads a number"),
+    "NumPy": (lambda self, x, s, w: (Tensor(np.tanh(s[0].data)),), {}, "TypeError"),
+    "an undeclared parameter": (lambda self, x, s, w: (s[0] * w.peephole,), {}, "no parameter 'peephole'"),
+    "too many states": (lambda self, x, s, w: (s[0], s[0]), {}, "returns 2 states, and the cell declares 1: h"),
+    "too few states": (lambda self, x, s, w: (tanh(pre(x, s, w)),), {"states": ("h", "c")}, "returns 1 .* 2: h, c"),
+    "a state of a wrong shape": (lambda self, x, s, w: (linear(x, w.weight_ih, w.bias_ih),),
+                                 {"gates": ("a", "b")}, "h of shape"),
+    "no tensor": (lambda self, x, s, w: 3, {}, "tuple of tensors"),
+    "a Python mistake": (lambda self, x, s, w: (s[1],), {}, "IndexError"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_what_cannot_be_a_kernel_is_refused_with_the_line(what: str) -> None:
+    body, declared, said = ODD[what]
+    cell = step_of(body, **declared)
+    with pytest.raises(CellError, match=said) as caught:
+        Recurrent(cell, D, H)(Tensor(np.zeros((2, B, D), np.float32)))
+    assert f"cell odd, test_cells.py:{body.__code__.co_firstlineno}" in str(caught.value)[:60]
+    assert len(str(caught.value).splitlines()) <= 2 and len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("granularity", ["primitive", "cell"])
+def test_a_cell_that_mixes_units_runs_step_by_step(granularity: str) -> None:
+    cell = step_of(ODD["a reduction over units"][0])
+    net = Recurrent(cell, D, H, granularity=granularity, clip_message=5.0, dtype=np.float64)
+    x = Tensor(np.random.default_rng(0).normal(size=(3, B, D)), True, "x")
+    mask = np.array([[1, 1], [0, 1], [1, 1]], bool)
+    assert max(c.error for c in gradcheck(lambda: net(x, mask=mask)[0], [x, *net.weights.values()], samples=5)) < 1e-8
+
+
+# --- shapes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name, place, shape, mask, named",
+    [
+        ("rnn", 0, (2, 3, 9), None, ["rnn", "(2, 3, 9)", "(5, 4)", "(T, B, D)"]),
+        ("gru", 3, (12, 5), None, ["gru", "(12, 5)", "(3H, H)"]),
+        ("gru", 4, (12,), None, ["gru", "(12,)", "(3H,)"]),
+        ("lstm", 2, (3, 4), None, ["lstm", "(3, 4)", "(3, 5)"]),
+        ("lstm", 6, (5,), None, ["lstm", "(5,)", "(4H,)"]),
+        ("lstm", 0, (2, 3, 4), np.ones((3, 4), bool), ["(3, 4)", "(2, 3)"]),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(
+    name: str, place: int, shape: tuple[int, ...], mask: Any, named: list[str]
+) -> None:
+    cell = CELLS[name]
+    shapes = [(2, 3, 4), *[(3, 5)] * len(cell.states), *cell.shapes(4, 5).values()]
+    shapes[place] = shape
+    with pytest.raises(ShapeError) as caught:
+        cell.op(*(Tensor(np.zeros(one)) for one in shapes), mask=mask)
+    assert all(word in str(caught.value) for word in named), caught.value
+    assert len(str(caught.value).splitlines()) <= 2
+
+
+def test_relu_has_a_kink_and_tanh_has_none() -> None:
+    assert CELLS["rnn_relu"].kinks and not CELLS["lstm"].kinks
+    assert step_of(lambda self, x, s, w: (relu(pre(x, s, w)),)).kinks
+
+
+# --- told to people -----------------------------------------------------------------------------------------------
+
+
+def test_from_the_step_to_the_derivative() -> None:
+    told = explain(CELLS["lstm"])
+    assert ("c_t = v1 + v2", "dv1 = dc_t, dv2 = dc_t") in told.rules
+    assert dict(told.rules)["o = sigmoid(a_o)"] == "da_o = do * o * (1 - o)"
+    assert dict(told.backward)["da_f"] == "dc * c_prev * f * (1 - f)"
+    assert told.kept["i"] == "after sigmoid" and told.again == ("tanh_c",)
+    assert (told.counts["functions forward"], told.counts["functions backward"]) == (5, 1)
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_a_cell_fits_a_terminal_of_80_columns(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    done = CliRunner().invoke(cli, ["cell", name])
+    assert done.exit_code == 0, done.output
+    assert all(len(line) <= 80 for line in done.output.splitlines())
+    words = ("The step", "Forward", "The way back, op by op", "Backward", "Kept", "Cost")
+    assert [word for word in words if f"\n{word} " in done.output] == [*words]
+
+
+def test_the_list_of_cells_and_the_written_kernels() -> None:
+    done = CliRunner().invoke(cli, ["cell", "list", "--json"])
+    assert [row["name"] for row in json.loads(done.output)["cells"]] == [*CELLS]
+    written = CliRunner().invoke(cli, ["cell", "gru", "--source"]).output
+    compile(written, "gru.py", "exec")
+    assert "da_r = da_n * h_n * r * (one - r)" in written
