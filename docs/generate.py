@@ -78,7 +78,9 @@ max_minutes = 5
 ```
 
 **A run's folder** holds `config.toml`; `metrics.jsonl`, one line for each update; `last.ckpt`, from which the
-run is resumed to the bit; and `best.ckpt`, the best by validation.
+run is resumed to the bit; and `best.ckpt`, the best by validation. With `--keep-every N` there are also `update-N.ckpt`
+and so on, each to be used by its path. A `diverged.txt` says why a run ended; with it there, `--resume` takes a lower
+`--lr`.
 
 **Caches.** Compiled kernels and tokenized texts lie in `$MICRORNN_CACHE`, else `$XDG_CACHE_HOME/micrornn`, else
 `~/.cache/micrornn`. What lies there is executed, so the folder must be yours (or root's) and writable by you alone: a

@@ -189,7 +189,7 @@ def _inside(row: Record, arrays: Mapping[str, np.ndarray], fine: Fine,
 def _layer(row: Record) -> str:
     """The scope of a record; else the layer whose parameters it uses."""
     owners = [x.name.rpartition(".")[0] for x in row.inputs if x.name.count(".")]
-    return row.scope or (owners[0] if owners else "")
+    return row.scope or (owners[-1] if owners else "")  # the last: tied weights are the embedding's, the bias is not
 
 
 def _names(row: Record) -> list[str]:
