@@ -50,7 +50,11 @@ class Config:
     granularity: str = setting("sequence", "How finely the tape records.", choices=("primitive", "cell", "sequence"))
     dtype: str = setting("float32", "Precision of all numbers.", choices=("float32", "float64"))
 
-    level: str = setting("char", "What a token is: a character or a word.", choices=("char", "word"))
+    level: str = setting(
+        "char", "What a token is: a character, a word (or a mark), or a byte of any file.",
+        choices=("char", "word", "byte"),
+    )  # fmt: skip
+    encoding: str = setting("utf-8", "What FILES are written in, such as cp1252, utf-16 or shift_jis.")
     vocab_size: int = setting(
         0,
         "Keep only so many of the most frequent tokens; all others are read as one. 0: all characters or bytes, the "

@@ -1,7 +1,7 @@
 """How well does a trained model predict a text?
 
     window_losses(model, lanes)    the mean loss of each window in turn, state carried from one to the next
-    encode_files(paths, vocab)     the ids of text files in a vocabulary that already is
+    encode_files(paths, vocab)     text files in a vocabulary that already is -> Encoded
     evaluate(model, ids, ...)      the loss over a text -> Score
     require_finite(model, ids)     an error, with its cause, where a model does not stay finite while it reads
 
@@ -15,11 +15,12 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from micrornn.bptt import Windows
-from micrornn.data import Lanes, Vocab, read_chunks
+from micrornn.data import Encoder, Lanes, Vocab, read_bytes, read_chunks
 from micrornn.data.text import Ids
 from micrornn.errors import DataError, DivergedError
 from micrornn.finite import ADVICE, broken_windows
@@ -101,14 +102,29 @@ def require_finite(model: LanguageModel, ids: Ids, kind: str = "", most: int = 1
         evaluate(model, ids[0 : min(len(ids), most)], 1, min(100, len(ids) - 1), kind=kind)
 
 
-def encode_files(paths: Sequence[Path], vocab: Vocab) -> np.ndarray:
-    """The ids of the text in the files, one after the other. DataError names the file and the symbol that the
-    vocabulary lacks."""
-    pieces = []
+class Encoded(NamedTuple):
+    """ids: of all that was read, (num_tokens,); of `total` tokens of the text, `unseen` were not in the vocabulary;
+    skipped: whether these were left out."""
+
+    ids: np.ndarray
+    unseen: int
+    total: int
+    skipped: bool
+
+    def words(self) -> str:
+        """What to say of what is unseen; empty if all of the text is in the vocabulary."""
+        done = "left out" if self.skipped else "read as unknown"
+        share = 100 * self.unseen / max(1, self.total)
+        return f"{self.unseen:,} of {self.total:,} unseen in training ({share:.2g} %), {done}" if self.unseen else ""
+
+
+def encode_files(paths: Sequence[Path], vocab: Vocab, unseen: str = "", encoding: str = "utf-8") -> Encoded:
+    """The text in the files, one after the other, in a vocabulary. DataError names the file, and where in it the first
+    symbol is that the vocabulary lacks; `unseen` as for `micrornn.data.Encoder`."""
+    pieces, count, total, skipped = [np.empty(0, vocab.dtype)], 0, 0, False
     for path in paths:
-        try:
-            pieces += list(vocab.encode_chunks(read_chunks([path])))
-        except DataError as error:
-            told = str(error)
-            raise DataError(told if str(path) in told else f"{path}: {told}") from None
-    return np.concatenate(pieces)
+        encoder = Encoder(vocab, unseen, str(path))
+        pieces += encoder.encode(read_bytes([path]) if vocab.kind == "byte" else read_chunks([path], encoding=encoding))
+        count, total = count + encoder.found.count, total + encoder.found.total
+        skipped = encoder.unseen == "skip"
+    return Encoded(np.concatenate(pieces), count, total, skipped)

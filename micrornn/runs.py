@@ -19,7 +19,7 @@ import numpy as np
 
 from micrornn.checkpoint import RunFolder, StrPath, load
 from micrornn.config import Config
-from micrornn.data import Vocab, find, split, stdlib_sources, tokenize
+from micrornn.data import Vocab, find, read_tokens, split, stdlib_sources
 from micrornn.data.text import Ids
 from micrornn.errors import CheckpointError, ConfigError, DataError, named
 from micrornn.snapshot import check_meta, fit, settings_of
@@ -98,7 +98,7 @@ def own_text(meta: Mapping[str, Any], progress: Progress | None = None) -> tuple
     """
     config = Config.from_dict(meta["config"], "the checkpoint")
     paths = own_files(Path(meta["path"]).parent)
-    tokens = tokenize(paths, config.level, max_size=config.vocab_limit, progress=progress)
+    tokens = read_tokens(paths, config, progress)
     if tokens.fingerprint != meta.get("text"):
         raise DataError(why_other(tokens.vocab, meta))
     return split(tokens, config.val_fraction)

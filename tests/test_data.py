@@ -413,19 +413,27 @@ BAD: dict[str, tuple[Callable[[Path], object], type[MicrornnError], str]] = {
     "latin-1": (
         lambda d: read(d, b"caf\xe9 au lait"),
         DataError,
-        "byte 0xe9 at offset 3; .*\n  iconv -f LATIN1",
+        r"\(byte 0xe9 at offset 3, line 1\) but, as it seems, Latin-1. .*--encoding latin-1, or:\n  iconv -f LATIN1",
     ),
-    "after é": (lambda d: read(d, "ééé".encode() + b"\xff"), DataError, "byte 0xff at offset 6;"),
-    "cut short": (lambda d: read(d, "abcdef日".encode()[:-1]), DataError, "byte 0xe6 at offset 6;"),
+    "after é": (
+        lambda d: read(d, "ééé".encode() + b"\xff"),
+        DataError,
+        "but for 1 byte .* 0xff at offset 6",
+    ),
+    "cut short": (
+        lambda d: read(d, "abcdef日".encode()[:-1]),
+        DataError,
+        r"middle of a character \(byte 0xe6 at offset 6",
+    ),
     "utf-16": (
         lambda d: read(d, "abc".encode("utf-16")),
         DataError,
-        "byte 0x.. at offset 0; .*\n  iconv -f UTF-16",
+        r"byte 0xf[ef] at offset 0.*UTF-16.*--encoding utf-16, or:\n  iconv -f UTF-16",
     ),
     "binary": (
         lambda d: read(d, b"\x7fELF abc\0"),
         DataError,
-        "looks binary: a NUL byte at offset 8; leave it out",
+        r"looks binary: a NUL byte at offset 8\n  leave it out.*--level byte",
     ),
     "empty": (lambda d: read(d, b""), DataError, r"the text is empty \(.*in.txt\)"),
     "only a mark": (lambda d: read(d, b"\xef\xbb\xbf"), DataError, "the text is empty"),

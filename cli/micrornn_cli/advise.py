@@ -33,7 +33,7 @@ def advise(files: tuple[str, ...], minutes: float, bias: float, last: bool, save
            **given: Any) -> None:  # fmt: skip
     """Which batch_size, num_steps and learning rate to train with, measured on your text and this machine.
 
-    FILES are UTF-8 text files, folders or globs; without any, the Python standard library's own sources. A model
+    FILES are text files, folders or globs; without any, the Python standard library's own sources. A model
     with the settings below is trained briefly; early and later it is measured what truncation to num_steps does to
     the gradient, and how much of it is noise; and real updates are timed. --batch-size, --num-steps and --lr are
     where it starts from.
@@ -140,7 +140,7 @@ def _read(paths: Sequence[Path], config: Any, quiet: bool) -> Any:
     device.require(config.device)
     kernels.set_threads(config.threads or device.default_threads())
     with progress("reading the text", quiet) as tell:
-        return data.tokenize(paths, config.level, max_size=config.vocab_limit, progress=tell)
+        return data.read_tokens(paths, config, tell)
 
 
 def _model(config: Any) -> str:

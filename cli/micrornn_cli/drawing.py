@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from micrornn.data import Lanes, Vocab
+from micrornn.data import UNITS, Lanes, Vocab
 from micrornn.printable import cells, pad
 from micrornn.report.lanes import few, piece
 
@@ -46,7 +46,7 @@ def draw(lanes: Lanes, vocab: Vocab, width: int) -> Text:
 
 def facts(lanes: Lanes, vocab: Vocab, carried: bool = True) -> Table:
     """The same in words: what batch_size and num_steps did to this text."""
-    unit = "characters" if vocab.kind == "char" else "words"
+    unit = UNITS[vocab.kind][1]
     b, t = lanes.batch_size, lanes.num_steps
     start = "the state (h, c) that its lane ended the window before with" if carried else "zeros"
     table = Table.grid(padding=(0, 1))

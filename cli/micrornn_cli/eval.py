@@ -6,12 +6,15 @@ from typing import Any
 
 import click
 
+from micrornn_cli.options import of_files
+
 SIZE = click.IntRange(1)
 
 
 @click.command(name="eval", short_help="Loss of a trained model on a text.")
 @click.argument("run")
 @click.argument("files", nargs=-1)
+@of_files
 @click.option("--batch-size", type=SIZE,
               help="Lanes: pieces of the text read side by side, each from a fresh state. 1 reads it "
               "from beginning to end.  [as in training]")  # fmt: skip
@@ -21,11 +24,11 @@ SIZE = click.IntRange(1)
 @click.option("--best/--last", default=True, show_default=True,
               help="Of a run folder: its best checkpoint (by validation), or its last.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
-def eval(run: str, files: tuple[str, ...], batch_size: int | None, num_steps: int | None, best: bool,
-         as_json: bool) -> None:  # fmt: skip
+def eval(run: str, files: tuple[str, ...], unseen: str | None, encoding: str | None, batch_size: int | None,
+         num_steps: int | None, best: bool, as_json: bool) -> None:  # fmt: skip
     """Loss, bits per character or perplexity of a trained model on a text.
 
-    RUN is a run folder, or a checkpoint file. FILES are UTF-8 text files, folders or globs; without any, it
+    RUN is a run folder, or a checkpoint file. FILES are text files, folders or globs; without any, it
     is the part of its own text that the run held out for validation.
 
     \b
@@ -45,7 +48,8 @@ def eval(run: str, files: tuple[str, ...], batch_size: int | None, num_steps: in
     model, vocab, meta = load_run(run, "best" if best else "last")
     batch_size, num_steps = batch_size or model.config.batch_size, num_steps or model.config.num_steps
     if files:
-        ids: data.text.Ids = encode_files(data.find(files), vocab)
+        encoded = encode_files(data.find(files), vocab, unseen or "", encoding or model.config.encoding)
+        ids: data.text.Ids = encoded.ids
     else:
         try:
             with progress("reading the text", as_json) as tell:
@@ -58,27 +62,30 @@ def eval(run: str, files: tuple[str, ...], batch_size: int | None, num_steps: in
         "run": run, "checkpoint": meta["path"], "files": list(files), "updates": meta["updates"],
         "level": vocab.kind, "loss": score.loss,
     }  # fmt: skip
-    if vocab.kind == "char":
-        found["bits_per_character"] = score.bits
-    else:
+    if vocab.kind == "word":
         found["perplexity"] = score.perplexity
+    else:
+        found[f"bits_per_{data.UNITS[vocab.kind][0]}"] = score.bits
     found |= {"tokens": score.tokens, "predicted": score.predicted}
+    if files:
+        found |= {"unseen": encoded.unseen, "of": encoded.total, "skipped": encoded.skipped}
     if vocab.unknown is not None:
         found["unknown"] = int((ids[0 : len(ids)] == vocab.unknown).sum())
     found |= {"batch_size": score.batch_size, "num_steps": score.num_steps}
     if as_json:
         write_json(found)
     else:
-        _show(found)
+        _show(found, encoded.words() if files else "")
 
 
-def _show(found: dict[str, Any]) -> None:
+def _show(found: dict[str, Any], unseen: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from micrornn.data import UNITS
     from micrornn_cli.console import out
 
-    one, many = ("character", "characters") if found["level"] == "char" else ("word", "words")
+    one, many = UNITS[found["level"]]
     files, unknown = found["files"], found.get("unknown")
     named = ", ".join(files[:3]) + (f" and {len(files) - 3:,} more" if len(files) > 3 else "")
     table = Table.grid(padding=(0, 2))
@@ -86,13 +93,15 @@ def _show(found: dict[str, Any]) -> None:
     table.add_column(overflow="fold")
     table.add_row("model", Text(f"{found['checkpoint']}, after {found['updates']:,} updates"))
     table.add_row("text", Text((named or "what the run held out") + f": {found['tokens']:,} {many}"))
-    if unknown:
+    if unseen:
+        table.add_row("", f"{unseen} (--unseen)")
+    elif unknown:
         share = 100 * unknown / found["tokens"]
         table.add_row("", f"{unknown:,} of them ({share:.2g} %) are not in its vocabulary, and count as one {one}")
     measure = (
-        f"[bold green]{found['bits_per_character']:.4f}[/] bits per character"
-        if one == "character"
-        else f"perplexity [bold green]{found['perplexity']:.2f}[/]"
+        f"perplexity [bold green]{found['perplexity']:.2f}[/]"
+        if one == "word"
+        else f"[bold green]{found[f'bits_per_{one}']:.4f}[/] bits per {one}"
     )
     table.add_row("loss", f"{found['loss']:.4f} nats per {one} = {measure}")
     table.add_row(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import click
 
 from micrornn_cli.exits import Exit
+from micrornn_cli.options import of_text
 
 SIZE = click.IntRange(1)
 KINDS = (  # of verdicts; micrornn/inspect/measure.py says what they mean, and needs NumPy to be imported
@@ -151,7 +152,8 @@ def _command(name: str, what: What) -> click.Command:
     options: list[Callable[..., Any]] = [
         click.argument("run"),
         click.option("--text", multiple=True, metavar="FILE", type=click.Path(),
-                     help="A UTF-8 text file, folder or glob to read instead; may be given several times."),
+                     help="A text file, folder or glob to read instead; may be given several times."),
+        *of_text("--text"),
         *([
             click.option("--seq-len", type=SIZE, metavar="T",
                          help="Time steps to read, in one lane from the beginning." + size(what.seq_len)),
@@ -183,7 +185,8 @@ def _command(name: str, what: What) -> click.Command:
 
 def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, best: bool, save: str | None,
              html: str | None, as_json: bool, fail_on: str, as_csv: bool = False, windows: int | None = None,
-             batch_size: int | None = None, everything: bool = False) -> int:  # fmt: skip
+             batch_size: int | None = None, everything: bool = False, unseen: str | None = None,
+             encoding: str | None = None) -> int:  # fmt: skip
     """Whatever can be wrong is found before anything is measured; then measure, show, write, judge."""
 
     from micrornn.checkpoint import write_atomically
@@ -200,7 +203,8 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
     failing, quiet = set(kinds(fail_on)), as_json or as_csv
     format = require_outputs(save, html)
     with progress("reading the text", quiet) as tell:
-        subject = open_subject(run, text, "best" if best else "last", tell)
+        which = "best" if best else "last"
+        subject = open_subject(run, text, which, tell, unseen=unseen or "", encoding=encoding or "")
     found: list[Any] = []
     several = name in SEVERAL
     names = [other for other in MEASURES if other != "all"] if several else [name]

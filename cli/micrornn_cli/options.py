@@ -92,3 +92,31 @@ def read_config(path: str | None, extra: tuple[str, ...]) -> dict[str, Any]:
 def resolve(given: dict[str, Any], from_file: dict[str, Any], where: str) -> Config:
     """Flags and environment (`given`, None where absent) over the file over the defaults."""
     return Config.from_dict(from_file | {k: v for k, v in given.items() if v is not None}, where)
+
+
+UNSEEN = click.Choice(("error", "skip", "unknown"))
+
+
+def of_text(what: str) -> list[Callable[..., Any]]:
+    """The flags of a command that reads a text which its model may not know: `what` names the text."""
+    return [
+        unseen(what),
+        click.option("--encoding", metavar="NAME",
+                     help=f"What {what} is written in, such as cp1252 or utf-16.  [as in training: utf-8]"),
+    ]  # fmt: skip
+
+
+def unseen(what: str) -> Callable[..., Any]:
+    """The flag --unseen."""
+    return click.option(
+        "--unseen", type=UNSEEN,
+        help=f"What to do with symbols of {what} that are new to the model: refuse them, leave them out, or read them "
+        "as the one that stands for all others. They are counted.  [unknown if the vocabulary has that, else error]",
+    )  # fmt: skip
+
+
+def of_files(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`of_text` of FILES."""
+    for option in reversed(of_text("FILES")):
+        command = option(command)
+    return command

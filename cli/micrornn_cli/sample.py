@@ -7,12 +7,15 @@ from typing import Any
 
 import click
 
+from micrornn_cli.options import unseen
+
 
 @click.command(short_help="Let a trained model write.")
 @click.argument("run")
 @click.option("--prompt", default="", help="What the text begins with; the model goes on from there.")
+@unseen("--prompt")
 @click.option("--length", type=click.IntRange(1), default=500, show_default=True,
-              help="Characters (or words) to draw.")  # fmt: skip
+              help="Characters (or words, or bytes) to draw.")  # fmt: skip
 @click.option("--until", metavar="TEXT", help="Stop when this has been written; at --length at the latest.")
 @click.option("--endless", is_flag=True, help="Write on until --until or Ctrl-C, whatever --length is.")
 @click.option("--num-samples", type=click.IntRange(1), default=1, show_default=True, metavar="N",
@@ -52,13 +55,15 @@ def sample(run: str, prompt: str, length: int, until: str | None, endless: bool,
         raise click.UsageError("--until is empty; leave it away to write until --length")
     if endless and (as_json or num_samples > 1):
         raise click.UsageError("--endless writes one text without end; it goes neither with --json nor --num-samples")
+    unseen = how.pop("unseen") or ""
     settings = {"length": length} | how
-    options = settings | {"length": None if endless else length, "until": until or ""}
+    options = settings | {"unseen": unseen} | {"length": None if endless else length, "until": until or ""}
     usual = {"top_p": 1.0, "allow_unknown": False}  # told only where it is otherwise
     settings = {name: value for name, value in settings.items() if usual.get(name, ...) != value}
     settings |= {"until": until} if until else {}
     with compiling(quiet=as_json):
         model, vocab, _ = load_run(run, "best" if best else "last")
+        _tell_unseen(vocab, prompt, unseen)
         for seed in range(how["seed"], how["seed"] + num_samples):
             pieces = draw(model, vocab, prompt=prompt, **options | {"seed": seed})
             if as_json:
@@ -67,6 +72,20 @@ def sample(run: str, prompt: str, length: int, until: str | None, endless: bool,
             if num_samples > 1:
                 click.echo(f"--- seed {seed} ---")
             _stream(prompt, pieces, whole_line=num_samples > 1)
+
+
+def _tell_unseen(vocab: Any, prompt: str, unseen: str) -> None:
+    """On stderr, if symbols of the prompt are read as others or not at all."""
+    from micrornn.data import UNITS, Encoder
+
+    encoder = Encoder(vocab, unseen, "--prompt")
+    for _ in encoder.encode([prompt] if prompt else []):
+        pass
+    if encoder.found.count:
+        done = "left out" if encoder.unseen == "skip" else "read as unknown"
+        many = UNITS[vocab.kind][1]
+        told = f"--prompt: {encoder.found.count:,} of {encoder.found.total:,} {many} unseen in training, {done}"
+        click.echo(told, err=True)
 
 
 def _stream(prompt: str, pieces: Iterator[str], whole_line: bool) -> None:
@@ -78,6 +97,8 @@ def _stream(prompt: str, pieces: Iterator[str], whole_line: bool) -> None:
     from micrornn_cli.streams import silence_unread, unread
 
     terminal, last = sys.stdout.isatty(), "\n"
+    if not terminal and (sys.stdout.encoding or "").lower() == "utf-8" and hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="surrogateescape")  # bytes go into a file as they are
     try:
         for n, piece in enumerate(pieces):
             shown = (prompt if n == 0 else "") + piece

@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from micrornn.data import UNITS
 from micrornn.printable import visible
 from micrornn.startfrom import Started
 from micrornn.train import Training
@@ -20,7 +21,7 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
              started: Started | None = None, changed: Sequence[str] = ()) -> None:  # fmt: skip
     """What is about to be done, with the true numbers."""
     config, vocab, tokens, model = training.config, training.vocab, training.tokens, training.model
-    unit = "characters" if vocab.kind == "char" else "words"
+    unit = UNITS[vocab.kind][1]
     files = f"{num_files:,} file" + ("s" if num_files != 1 else "")
     source = files if own_files else f"Python's own standard library, {files}"
     entropy = measure(vocab.kind, tokens.entropy)
@@ -53,6 +54,8 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
     table.add_column(overflow="fold")
     for name, words in rows.items():
         table.add_row(name, Text(words))
+        for note in tokens.notes if name == "text" else ():
+            table.add_row("", Text(note, "yellow"))
     err.print(table)
     err.print()
     err.print(draw(training.lanes, vocab, err.width), soft_wrap=True)

@@ -47,7 +47,7 @@ def train(files: tuple[str, ...], out: str | None, resume: str | None, config_fi
           as_json: bool, **given: Any) -> None:  # fmt: skip
     """Train a recurrent network to predict the next character (or word) of a text.
 
-    FILES are UTF-8 text files, folders or globs; without any, the Python standard library's own sources.
+    FILES are text files, folders or globs; without any, the Python standard library's own sources.
     Settings come from --config, from the environment (MICRORNN_HIDDEN_SIZE=64) and from flags, each stronger than
     the one before. Metrics and checkpoints go into the run's folder. Ctrl-C stops after the update at hand.
 
@@ -169,7 +169,7 @@ class _Job:
         device.require(self.config.device)
         paths = self._paths()
         with progress("reading the text", quiet=self.as_json) as tell:
-            tokens = data.tokenize(paths, self.config.level, max_size=self.config.vocab_limit, progress=tell)
+            tokens = data.read_tokens(paths, self.config, tell)
         # the number itself is kept: with another one a resumed run would not be the same to the bit
         self.config = dataclasses.replace(self.config, threads=self.config.threads or device.default_threads())
         kernels.set_threads(self.config.threads)

@@ -1,8 +1,9 @@
 """Text to windows of token ids, in constant memory. Needs nothing but NumPy.
 
-files    find, read_chunks, stdlib_sources        which files, and their text as a stream
+files    find, stdlib_sources                     which files
+reading  read_chunks, read_bytes                  their text, or their bytes, as a stream
 vocab    Vocab, Encoder, Decoder                  characters, words or bytes to ids and back
-tokens   tokenize, Tokens, default_cache_dir      the corpus as one mapped array of ids
+tokens   tokenize, read_tokens, Tokens, ...       the corpus as one mapped array of ids
 text     split, Lanes                             lanes side by side, windows of time steps
 
     tokens = tokenize(find(["texts/"]), "char")
@@ -11,9 +12,10 @@ text     split, Lanes                             lanes side by side, windows of
     inputs, targets = lanes.window(0)  # each (num_steps, batch_size)
 """
 
-from micrornn.data.files import find, read_chunks, stdlib_sources
+from micrornn.data.files import find, stdlib_sources
+from micrornn.data.reading import read_bytes, read_chunks
 from micrornn.data.text import Lanes, split
-from micrornn.data.tokens import Tokens, default_cache_dir, tokenize
+from micrornn.data.tokens import Tokens, default_cache_dir, read_tokens, tokenize
 from micrornn.data.vocab import UNITS, Decoder, Encoder, Kind, Vocab
 
 __all__ = [
@@ -26,7 +28,9 @@ __all__ = [
     "Vocab",
     "default_cache_dir",
     "find",
+    "read_bytes",
     "read_chunks",
+    "read_tokens",
     "split",
     "stdlib_sources",
     "tokenize",

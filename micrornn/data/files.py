@@ -1,25 +1,20 @@
-"""Finds text files and reads them piece by piece.
+"""Finds text files.
 
 find             files, folders and globs, as a user types them, to a list of files
-read_chunks      the text of many files as a stream of str, in constant memory
 stdlib_sources   Python's own source code: a text that every machine already has
 """
 
 from __future__ import annotations
 
-import codecs
 import glob
 import hashlib
 import os
 import stat
 import sysconfig
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from micrornn.errors import DataError
-from micrornn.printable import shell_word
-
-CHUNK_BYTES = 8 << 20
 
 # What lies in the standard library's folder and is no typical code: tests, manual pages, tables of code points,
 # names and build settings, what was installed beside it; and packages that many systems leave out, so that the
@@ -46,7 +41,7 @@ def find(patterns: Sequence[str | Path]) -> list[Path]:
         try:
             open(path, "rb").close()
         except OSError as error:
-            raise _unreadable(path, error) from None
+            raise unreadable(path, error) from None
     return list(found.values())
 
 
@@ -78,14 +73,14 @@ def _mode(path: Path) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
 
 
 def _files_below(folder: Path, left_out: Collection[str] = ()) -> list[Path]:
     """Return all regular files below `folder`, sorted, without hidden ones and the folders `left_out`."""
 
     def fail(error: OSError) -> None:
-        raise _unreadable(Path(error.filename or folder), error)
+        raise unreadable(Path(error.filename or folder), error)
 
     files = []
     for here, folders, names in os.walk(folder, onerror=fail):
@@ -93,61 +88,6 @@ def _files_below(folder: Path, left_out: Collection[str] = ()) -> list[Path]:
         paths = (Path(here, name) for name in names if not name.startswith("."))
         files += [path for path in paths if path.is_file()]
     return sorted(files)
-
-
-def read_chunks(
-    paths: Iterable[Path],
-    chunk_bytes: int = CHUNK_BYTES,
-    on_read: Callable[[int], None] | None = None,
-) -> Iterator[str]:
-    """Yield the text of `paths`, one after the other as `cat` would, in pieces of up to about `chunk_bytes`.
-
-    No piece is empty and no character is cut. A byte order mark at the start of a file is dropped.
-    `on_read(num_bytes)` is called after each read. Raises DataError at the first byte that is no UTF-8 text,
-    and at the end if there was no text at all.
-    """
-    empty = True
-    paths = list(paths)
-    for path in paths:
-        for text in _read_file(path, chunk_bytes, on_read):
-            empty = False
-            yield text
-    if empty:
-        names = shown(paths[0]) if len(paths) == 1 else f"all {len(paths)} files"
-        raise DataError(f"the text is empty ({names}); give a file with text in it")
-
-
-def _read_file(path: Path, chunk_bytes: int, on_read: Callable[[int], None] | None) -> Iterator[str]:
-    offset = 0  # in the file, of the first byte of `data`
-    held = b""  # the first bytes of a character that the last read cut
-    at_start = True
-    try:
-        with open(path, "rb", buffering=0) as file:
-            while True:
-                block = file.read(chunk_bytes)
-                data = held + block
-                if offset == 0 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                    raise _undecodable(path, 0, data[0], "UTF-16")
-                if (nul := data.find(0)) >= 0:
-                    raise DataError(
-                        f"{shown(path)} looks binary: a NUL byte at offset {offset + nul:,}; "
-                        "leave it out, for instance with a glob such as 'texts/**/*.txt'"
-                    )
-                try:
-                    text, used = codecs.utf_8_decode(data, "strict", not block)
-                except UnicodeDecodeError as error:
-                    raise _undecodable(path, offset + error.start, data[error.start], "LATIN1") from None
-                held, offset = data[used:], offset + used
-                if text and at_start:
-                    text, at_start = text.removeprefix("\ufeff"), False
-                if on_read is not None:
-                    on_read(len(block))
-                if text:
-                    yield text
-                if not block:
-                    return
-    except OSError as error:
-        raise _unreadable(path, error) from None
 
 
 def stdlib_sources() -> list[Path]:
@@ -187,13 +127,6 @@ def shown(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "replace")
 
 
-def _unreadable(path: Path, error: OSError) -> DataError:
+def unreadable(path: Path, error: OSError) -> DataError:
     reason = error.strerror or type(error).__name__
     return DataError(f"cannot read {shown(path)}: {reason}; check its name and permissions (ls -l)")
-
-
-def _undecodable(path: Path, offset: int, byte: int, likely: str) -> DataError:
-    return DataError(
-        f"{shown(path)} is not UTF-8: byte 0x{byte:02x} at offset {offset:,}; re-encode it, for instance\n"
-        f"  iconv -f {likely} -t UTF-8 {shell_word(os.fspath(path))} > utf8.txt"
-    )

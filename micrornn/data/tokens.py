@@ -1,6 +1,7 @@
 """A corpus as one long array of token ids, kept in a file and mapped into memory.
 
 tokenize            text files to Tokens: counted once, encoded once, found again the next time
+read_tokens         the same with the settings of a run
 Tokens              the ids, their vocabulary and what is known about them
 default_cache_dir   where the token files lie
 """
@@ -19,13 +20,17 @@ from typing import IO, Any
 
 import numpy as np
 
-from micrornn.data.files import read_chunks, shown
+from micrornn.config import Config
+from micrornn.data.encodings import codec
+from micrornn.data.files import shown, unreadable
+from micrornn.data.peculiar import Peculiar
+from micrornn.data.reading import read_bytes, read_chunks
 from micrornn.data.vocab import Vocab
 from micrornn.errors import DataError
 from micrornn.folders import cache_home, replacing, sweep
 
 # Part of the name of every token file: raise it when what is in the file, or how, changes.
-FORMAT = 3
+FORMAT = 4
 # Text is read in pieces that stay in the cache while they are counted and encoded; 8 MiB is half as fast.
 CHUNK_BYTES = 1 << 20
 # The pages of a mapped file that a process has touched count as its memory until it gives them back, and so
@@ -35,6 +40,8 @@ RESIDENT_BYTES = 64 << 20
 TOUCH_BYTES = 1 << 20
 # Where no file can be written, so many bytes of ids are held in memory instead.
 MEMORY_BYTES = 1 << 30
+# A text of up to so many bytes is hashed whole, a larger one in so many parts of each file.
+HASH_BYTES, PARTS, PART_BYTES = 256 << 20, 64, 1 << 16
 HASH_DIGITS = 32  # of the hash that a sidecar begins with
 
 Progress = Callable[[int, int], None]
@@ -51,6 +58,7 @@ class About:
     entropy: float
     fingerprint: str
     vocab: dict[str, Any]
+    notes: list[str]
 
 
 class Tokens:
@@ -62,6 +70,7 @@ class Tokens:
     num_characters   in the text, for a loss per character where tokens are words
     entropy          of the token frequencies, nats per token: the loss of a model that ignores all context
     fingerprint      a hash of ids and vocabulary, hex: equal for equal text, wherever it lies
+    notes            what of the text is worth a word, see peculiar.py
     path             of the file that holds the ids; None if they are held in memory
     """
 
@@ -71,6 +80,7 @@ class Tokens:
         self.num_characters = about.num_characters
         self.entropy = about.entropy
         self.fingerprint = about.fingerprint
+        self.notes = list(about.notes)
         self._map: mmap.mmap | None = None
         if path is not None:
             with open(path, "rb") as file:
@@ -107,16 +117,21 @@ def tokenize(
     max_size: int | None = None,
     min_count: int = 1,
     progress: Progress | None = None,
+    encoding: str = "utf-8",
 ) -> Tokens:
     """Return the tokens of the text in `paths`, encoded now or by an earlier call.
 
     The text is streamed twice: once to count, once to encode. `progress(done_bytes, total_bytes)` hears of
     both, so its total is twice the size of the text; it is not called when a token file is found. `max_size`
-    and `min_count` limit the vocabulary, see `Vocab.build`. The token file lies in `cache_dir`, by default
-    `default_cache_dir()`; where that cannot be written or is full, the tokens are held in memory.
+    and `min_count` limit the vocabulary, see `Vocab.build`; `encoding` is that of the files. The token file
+    lies in `cache_dir`, by default `default_cache_dir()`; where that cannot be written or is full, the tokens
+    are held in memory.
     """
     folder = default_cache_dir() if cache_dir is None else Path(cache_dir)
-    key, text_bytes = _identify(paths, kind, max_size, min_count)
+    encoding = "bytes" if kind == "byte" else codec(encoding)
+    status, peculiar = _status(paths), Peculiar()
+    text_bytes = sum(size for size, *_ in status)
+    key = _identify(paths, [FORMAT, kind, max_size, min_count, encoding])
     path = folder / f"{key}.tokens"
     found = _load(path)
     if found is not None:
@@ -136,13 +151,22 @@ def tokenize(
     def chunks() -> Iterator[str]:
         nonlocal num_characters
         num_characters = 0
-        for text in read_chunks(paths, CHUNK_BYTES, on_read):
+        if kind == "byte":
+            texts = read_bytes(paths, CHUNK_BYTES, on_read)
+        else:
+            texts = read_chunks(paths, CHUNK_BYTES, on_read, encoding)
+        for text in texts:
             num_characters += len(text)
             yield text
-        if _identify(paths, kind, max_size, min_count)[0] != key:
+        if _status(paths) != status:
             raise changed
 
-    vocab = Vocab.build(chunks(), kind, max_size, min_count)
+    def heard() -> Iterator[str]:
+        for text in chunks():
+            peculiar.add(text)
+            yield text
+
+    vocab = Vocab.build(heard(), kind, max_size, min_count)
 
     def encode(file: IO[bytes]) -> About:
         try:
@@ -157,6 +181,7 @@ def tokenize(
             entropy=_entropy(counts),
             fingerprint=fingerprint,
             vocab=vocab.to_dict(),
+            notes=[] if kind == "byte" else peculiar.notes(),
         )
 
     try:
@@ -180,6 +205,11 @@ def tokenize(
     return Tokens(None, about, held.getvalue())
 
 
+def read_tokens(paths: Sequence[Path], config: Config, progress: Progress | None = None) -> Tokens:
+    """The tokens of the text in `paths`, as the settings of a run ask for them."""
+    return tokenize(paths, config.level, max_size=config.vocab_limit, progress=progress, encoding=config.encoding)
+
+
 def _encode(file: IO[bytes], vocab: Vocab, chunks: Iterator[str]) -> tuple[np.ndarray, str]:
     """Write the ids of `chunks` to `file`. Return how often each id came, `(V,)`, and the fingerprint."""
     counts = np.zeros(vocab.size, np.int64)
@@ -201,17 +231,40 @@ def _sealed(content: bytes) -> bytes:
     return hashlib.sha256(content).hexdigest()[:HASH_DIGITS].encode() + content
 
 
-def _identify(paths: Sequence[Path], kind: str, max_size: int | None, min_count: int) -> tuple[str, int]:
-    """Return the name that this text and these options go by, and the size of the text in bytes."""
-    files = []
+def _status(paths: Sequence[Path]) -> list[tuple[int, int, int, int]]:
+    """What the system says of each file: size, when it and when its entry was changed, and which it is."""
+    found = []
     for path in paths:
         try:
             about = os.stat(path)
         except OSError as error:
             raise DataError(f"cannot read {shown(path)}: {error.strerror}; has it been moved?") from None
-        files.append((os.path.abspath(path), about.st_size, about.st_mtime_ns))
-    identity = json.dumps([FORMAT, kind, max_size, min_count, files])
-    return hashlib.sha256(identity.encode()).hexdigest()[:32], sum(size for _, size, _ in files)
+        found.append((about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino))
+    return found
+
+
+def _identify(paths: Sequence[Path], options: list[Any]) -> str:
+    """The name that this text and these options go by: a hash of what the files hold, wherever they lie. Size and time
+    of change tell nothing of files that are built, unpacked or copied with their times. Of a text too large to be read
+    for this, parts are hashed, together with what the system says of it."""
+    status = _status(paths)
+    large = sum(size for size, *_ in status) > HASH_BYTES
+    content = hashlib.blake2b(json.dumps(options).encode(), digest_size=16)
+    for path, about in zip(paths, status):
+        content.update(json.dumps([os.path.abspath(path), about] if large else about[0]).encode("utf-8", "replace"))
+        parts = np.linspace(0, max(0, about[0] - PART_BYTES), PARTS).astype(int).tolist()
+        try:
+            with open(path, "rb", buffering=0) as file:
+                if large:
+                    for start in parts:
+                        file.seek(start)
+                        content.update(file.read(PART_BYTES))
+                else:
+                    while block := file.read(CHUNK_BYTES):
+                        content.update(block)
+        except OSError as error:
+            raise unreadable(path, error) from None
+    return content.hexdigest()
 
 
 def _load(path: Path) -> Tokens | None:

@@ -103,8 +103,8 @@ CHARACTERS: dict[str, Property] = ANY | {
 
 
 def properties(tokens: Sequence[str], kind: str) -> dict[str, np.ndarray]:
-    """What a unit might follow, each (len(tokens),) float64. For `kind` char or word; those that hardly vary in this
-    text are left out."""
-    table = CHARACTERS if kind == "char" else ANY
+    """What a unit might follow, each (len(tokens),) float64. For `kind` char, word or byte; those that hardly vary in
+    this text are left out."""
+    table = ANY if kind == "word" else CHARACTERS
     found = {name: np.fromiter(rule(tokens), np.float64, len(tokens)) for name, rule in table.items()}
     return {name: x for name, x in found.items() if np.mean(x != np.median(x)) >= RARE}

@@ -128,16 +128,20 @@ def lr_left(meta: Mapping[str, Any]) -> float:
     return float(min(1.0, left / min(1.0, updates / warm) if warm else left))
 
 
-def open_subject(run: str, text: Sequence[str] = (), which: str = "best",
-                 progress: Progress | None = None) -> Subject:  # fmt: skip
+def open_subject(run: str, text: Sequence[str] = (), which: str = "best", progress: Progress | None = None, *,
+                 unseen: str = "", encoding: str = "") -> Subject:  # fmt: skip
     """The model of a run folder or checkpoint, and a text: the files named, else what the run learns from.
+
+    unseen, encoding    of the files named, see `evaluate.encode_files`; the encoding is by default the run's
 
     CheckpointError, DataError: what cannot be read, or a text with symbols that the vocabulary lacks.
     """
     model, vocab, meta = load_run(run, which)
     if text:
-        ids: Ids = encode_files(find(text), vocab)
+        encoded = encode_files(find(text), vocab, unseen, encoding or model.config.encoding)
+        ids: Ids = encoded.ids
         told = ", ".join(text[:3]) + (f" and {len(text) - 3} more" if len(text) > 3 else "")
+        told += f" ({encoded.words()})" if encoded.unseen else ""
     else:
         try:
             ids = own_text(meta, progress)[0]

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from micrornn.data import UNITS
 from micrornn.errors import MissingError
 from micrornn.inspect.measure import KINDS, Measure, Verdict
 from micrornn.printable import printable, visible
@@ -195,7 +196,7 @@ def _coloured(panel: Coloured) -> str:
 def _drawing(run: Run) -> str:
     """The lanes and windows of the run, narrow and wide, and the same in words."""
     assert run.lanes is not None and run.vocab is not None
-    lanes, unit = run.lanes, "characters" if run.vocab.kind == "char" else "words"
+    lanes, unit = run.lanes, UNITS[run.vocab.kind][1]
     b, t = lanes.batch_size, lanes.num_steps
     facts = [
         ("batch_size", f"{b:,}", f"lanes: the text is cut into {b:,} pieces of {lanes.lane_len:,} {unit}"),
