@@ -6,6 +6,7 @@
     whole(what, n), wholes(what, n)  a whole number, several
     sizes(what, hidden_size=8)       whole numbers of 1 or more
     tensors(what, given)             a list of tensors, and not one bare tensor
+    short(x)                         a repr that fits into a line
     require_like(what, given, wanted)    an array that may be added to in the place of another
     refuse_mixture(name, arrays)     inputs of an op on two devices or in two precisions
     refuse_call(name, forward, ...)  a call of an op with inputs or options that it does not have
@@ -46,9 +47,9 @@ def numbers(what: str, x: Any, dtype: Any = None) -> np.ndarray:
     try:
         array = np.asarray(x)
     except ValueError:
-        raise ConfigError(f"{what}: not an array: {_short(x)} has rows of different lengths") from None
+        raise ConfigError(f"{what}: not an array: {short(x)} has rows of different lengths") from None
     if array.dtype.kind not in "fiub":
-        said = "complex numbers" if array.dtype.kind == "c" else f"{type(x).__name__} {_short(x)}"
+        said = "complex numbers" if array.dtype.kind == "c" else f"{type(x).__name__} {short(x)}"
         raise ConfigError(f"{what}: wanted real numbers, not {said}")
     if dtype is not None and np.dtype(dtype).kind == "O":
         return array
@@ -63,7 +64,7 @@ def _holds_tensors(given: Any) -> bool:
     )
 
 
-def _short(x: Any) -> str:
+def short(x: Any) -> str:
     """As much of it as fits into a line."""
     text = repr(x)
     return text if len(text) <= 60 else text[:57] + "..."
@@ -77,7 +78,7 @@ def require_precision(what: str, dtype: Any) -> np.dtype:
             return found
     except TypeError:
         pass
-    raise ConfigError(f"{what}: the precision is float32 or float64, not {_short(dtype)}")
+    raise ConfigError(f"{what}: the precision is float32 or float64, not {short(dtype)}")
 
 
 def whole(what: str, n: Any, least: int | None = None) -> int:
@@ -87,7 +88,7 @@ def whole(what: str, n: Any, least: int | None = None) -> int:
             raise TypeError
         found = operator.index(n)
     except TypeError:
-        raise ConfigError(f"{what} must be a whole number, not {_short(n)}") from None
+        raise ConfigError(f"{what} must be a whole number, not {short(n)}") from None
     if least is not None and found < least:
         raise ConfigError(f"{what} must be {least} or more, not {found}")
     return found
@@ -100,7 +101,7 @@ def real(what: str, x: Any) -> float:
             raise TypeError
         return float(x)
     except (TypeError, ValueError):
-        raise ConfigError(f"{what} must be a number, not {_short(x)}") from None
+        raise ConfigError(f"{what} must be a number, not {short(x)}") from None
 
 
 def wholes(what: str, given: Any, least: int | None = None) -> tuple[int, ...]:
@@ -123,10 +124,10 @@ def tensors(what: str, given: Any) -> list[Any]:
     try:
         found = list(given.values() if isinstance(given, dict) else given)
     except TypeError:
-        raise ConfigError(f"{what}: wanted a list of tensors, not {_short(given)}") from None
+        raise ConfigError(f"{what}: wanted a list of tensors, not {short(given)}") from None
     for x in found:
         if not isinstance(x, Operators):
-            raise ConfigError(f"{what}: wanted a list of tensors; {_short(x)} is none")
+            raise ConfigError(f"{what}: wanted a list of tensors; {short(x)} is none")
     return found
 
 
@@ -140,7 +141,7 @@ def require_like(what: str, given: Any, wanted: np.ndarray, contiguous: bool = T
 
 def _array(given: Any) -> str:
     if not hasattr(given, "dtype"):
-        return _short(given)
+        return short(given)
     return f"an array {given.shape} {given.dtype} on {device.of(given)}"
 
 

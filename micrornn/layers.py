@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from micrornn.arguments import real, sizes
@@ -55,4 +57,4 @@ class Dropout(Module):
         if not self.rate or not self.training:
             return x
         key = mix_key(self.seed, self.key)
-        return dropout(x, rate=self.rate, key=key_at(key, self.start * x.data[0].size))
+        return dropout(x, rate=self.rate, key=key_at(key, self.start * math.prod(x.shape[1:])))

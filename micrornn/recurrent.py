@@ -8,6 +8,7 @@ One recurrence, three granularities, the same numbers:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from micrornn import kernels
+from micrornn.arguments import numbers, real, short, sizes, wholes
 from micrornn.cells import Cell, State, Weights, bias_with_forget, find_cell, take_step
 from micrornn.errors import ConfigError, ShapeError
 from micrornn.ops import clip_message, concatenate, dropout, mask_message, reshape, stack, where
@@ -53,10 +55,11 @@ class Recurrent(Module):
                  seed: int = 0, dtype: type = np.float32):  # fmt: skip
         if granularity not in GRANULARITIES:
             raise ConfigError(f"there is no granularity {granularity!r}; choose one of {', '.join(GRANULARITIES)}")
-        if min(input_size, hidden_size, num_layers) < 1:
-            raise ConfigError(f"sizes must be 1 or more: {input_size=}, {hidden_size=}, {num_layers=}")
-        if not 0 <= dropout < 1:
+        sizes("Recurrent", input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        if not 0 <= real("Recurrent: dropout", dropout) < 1:
             raise ConfigError(f"dropout must lie in 0..1 (1 excluded), not {dropout}")
+        if not real("Recurrent: clip_message", clip_message) >= 0:
+            raise ConfigError(f"clip_message must be 0 or more, not {clip_message}")
         self.cell = find_cell(cell) if isinstance(cell, str) else cell
         self.granularity = granularity
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
@@ -64,7 +67,11 @@ class Recurrent(Module):
         self.dropout, self.clip_message, self.seed = dropout, clip_message, seed
         self.dropout_key, self.dropout_start = 0, 0
         rng = np.random.default_rng(seed)
-        chosen = self.cell.initializers(hidden_size) | (initializers or {})
+        chosen = dict(self.cell.initializers(hidden_size))
+        for name, initializer in (initializers or {}).items():
+            if name not in chosen:
+                raise ConfigError(f"there is no initializer of {name!r}; it is one of {', '.join(chosen)}")
+            chosen[name] = initializer
         self.weights: dict[str, Parameter] = {}
         for layer in range(num_layers):
             shapes = self.cell.shapes(hidden_size * len(self.directions) if layer else input_size, hidden_size)
@@ -112,18 +119,16 @@ class Recurrent(Module):
                   what comes back to it goes to that state, unless it is NaN or infinite
         lengths   how many first steps of each lane count: the usual mask, made here
         """
-        if lengths is not None:
-            if np.size(lengths) and np.max(lengths) > x.shape[0]:
-                raise ShapeError(f"{self.cell.name}: a length of {np.max(lengths)}, but x has {x.shape[0]} time steps")
-            mask = np.arange(x.shape[0])[:, None] < np.asarray(lengths)[None, :]
-        mask = None if mask is None else take_mask(self.cell.name, mask)
-        self._check(x, state, mask)
+        x, *given = (self._tensor(part) for part in (x, *([] if state is None else self._states(state))))
+        state = None if state is None else given
+        self._check(x, state)
+        mask = self._mask(x, mask, lengths)
         states = self._rows(x.shape[1], state)
         last: list[list[Tensor]] = [[] for _ in self.cell.states]
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
                 key = mix_key(self.seed, self.dropout_key, layer)
-                x = dropout(x, rate=self.dropout, key=key_at(key, self.dropout_start * x.data[0].size))
+                x = dropout(x, rate=self.dropout, key=key_at(key, self.dropout_start * math.prod(x.shape[1:])))
             outputs = []
             for n, direction in enumerate(self.directions):
                 at = f"_l{layer}{direction}"
@@ -175,7 +180,21 @@ class Recurrent(Module):
         new = take_step(self.cell, x, tuple(before), weights)
         return tuple(where(n, s, mask=keep) for n, s in zip(new, state))
 
-    def _check(self, x: Tensor, state: Sequence[Tensor] | None, mask: np.ndarray | None) -> None:
+    def _tensor(self, x: Any) -> Tensor:
+        """An array is as good as a tensor, in the precision of the weights."""
+        if isinstance(x, Tensor):
+            return x
+        weight = self.weights["weight_ih_l0"].data
+        return Tensor(kernels.of(weight).asarray(numbers(self.cell.name, x, weight.dtype)))
+
+    def _states(self, state: Any) -> list[Any]:
+        """The states as a list: h, and for the LSTM c."""
+        names = ", ".join(self.cell.states)
+        if not isinstance(state, (list, tuple)):
+            raise ShapeError(f"{self.cell.name}: the state is a list of {names}, not one array; write [h]")
+        return list(state)
+
+    def _check(self, x: Tensor, state: Sequence[Tensor] | None) -> None:
         if x.ndim != 3 or x.shape[2] != self.input_size or 0 in x.shape:
             raise ShapeError(
                 f"{self.cell.name}: x has shape {x.shape}, wanted (seq_len, batch_size, {self.input_size})"
@@ -186,8 +205,27 @@ class Recurrent(Module):
                 f"{self.cell.name}: states have shapes {[s.shape for s in state]}, wanted one of {shape} "
                 f"for each of {', '.join(self.cell.states)}"
             )
-        if mask is not None and mask.shape != x.shape[:2]:
-            raise ShapeError(f"{self.cell.name}: mask {mask.shape}, wanted (seq_len, batch_size) = {x.shape[:2]}")
+
+    def _mask(self, x: Tensor, mask: Any, lengths: Any) -> np.ndarray | None:
+        """The mask as (seq_len, batch_size) bool: the one given, or that of the lengths."""
+        name, (seq_len, batch_size, _) = self.cell.name, x.shape
+        if lengths is not None:
+            if mask is not None:
+                raise ConfigError(f"{name}: give a mask or lengths, not both")
+            mask = np.arange(seq_len)[:, None] < take_lengths(name, lengths, batch_size, 0, seq_len)
+        if mask is not None:
+            mask = take_mask(name, mask)
+            if mask.shape != x.shape[:2]:
+                raise ShapeError(f"{name}: mask {mask.shape}, wanted (seq_len, batch_size) = {x.shape[:2]}")
+        return mask
+
+
+def take_lengths(name: str, lengths: Any, batch_size: int, least: int, seq_len: int) -> np.ndarray:
+    """The length of each lane as (batch_size,) integers, from `least` to `seq_len`."""
+    found = np.array(wholes(f"{name}: lengths", lengths), np.int64)
+    if found.shape != (batch_size,) or np.ndim(lengths) != 1 or found.min() < least or found.max() > seq_len:
+        raise ShapeError(f"{name}: lengths {short(lengths)}, wanted {batch_size} numbers in {least}..{seq_len}")
+    return found
 
 
 def mix_key(*numbers: int) -> int:
@@ -205,8 +243,8 @@ def key_at(key: int, place: int) -> int:
 
 def last_valid(y: Tensor, lengths: Sequence[int]) -> Tensor:
     """The output of each lane's last valid step: y (T, B, H) -> (B, H), row y[lengths[b] - 1, b]."""
+    if y.ndim != 3:
+        raise ShapeError(f"last_valid: y has shape {y.shape}, wanted (seq_len, batch_size, hidden_size)")
     seq_len, batch_size, size = y.shape
-    steps = np.asarray(lengths)
-    if steps.shape != (batch_size,) or steps.min() < 1 or steps.max() > seq_len:
-        raise ShapeError(f"last_valid: lengths {steps.tolist()}, wanted {batch_size} numbers in 1..{seq_len}")
+    steps = take_lengths("last_valid", lengths, batch_size, 1, seq_len)
     return reshape(y, shape=(seq_len * batch_size, size))[(steps - 1) * batch_size + np.arange(batch_size)]

@@ -188,6 +188,15 @@ def test_lengths_are_runs_of_each_lane_alone(cell: str, granularity: str) -> Non
             np.testing.assert_allclose(ours.data[:, lane], theirs.data[:, 0], rtol=0, atol=1e-13)
 
 
+def test_arrays_and_lists_do_where_tensors_are_meant() -> None:
+    model = Recurrent("lstm", D, H)
+    x, zero = np.ones((T, B, D)), np.zeros((1, B, H))
+    mask = np.arange(T)[:, None] < [5, 2, 3]
+    y, _ = model(Tensor(x, dtype=np.float32), lengths=[5, 2, 3])
+    for other in (model(x, (zero, zero), mask.tolist())[0], model(x, lengths=np.array([5, 2, 3]))[0]):
+        assert (other.data == y.data).all()
+
+
 def test_last_valid_is_the_last_output_that_counts() -> None:
     y = Tensor(np.arange(T * B * 2.0).reshape(T, B, 2), True)
     with Tape() as tape:
@@ -316,15 +325,25 @@ OK, STATE = np.zeros((T, B, D), np.float32), np.zeros((1, B, H), np.float32)
 MISTAKES: list[tuple[Callable[[], Any], Sequence[str]]] = [
     (lambda: Recurrent("elman", D, H), ["'elman'", "rnn, rnn_relu, lstm, gru"]),
     (lambda: Recurrent("gru", D, H, granularity="fine"), ["'fine'", "primitive, cell, sequence"]),
-    (lambda: Recurrent("gru", D, 0), ["hidden_size=0"]),
+    (lambda: Recurrent("gru", D, 0), ["hidden_size must be 1 or more, not 0"]),
     (lambda: Dropout(1.0), ["0..1", "1.0"]),
     (lambda: Recurrent("gru", D + 1, H)(Tensor(OK)), ["(5, 3, 4)", "(seq_len, batch_size, 5)"]),
     (lambda: Recurrent("gru", D, H)(Tensor(OK[:0])), ["(0, 3, 4)", "seq_len"]),
     (lambda: Recurrent("gru", D, H)(Tensor(OK), [Tensor(STATE[:, :2])]), ["(1, 2, 6)", "(1, 3, 6)", "h"]),
     (lambda: Recurrent("lstm", D, H)(Tensor(OK), [Tensor(STATE)]), ["(1, 3, 6)", "h, c"]),
     (lambda: Recurrent("gru", D, H)(Tensor(OK), mask=np.ones((B, T), bool)), ["(3, 5)", "(5, 3)", "seq_len"]),
-    *[(lambda g=g: Recurrent("gru", D, H, granularity=g)(Tensor(OK), lengths=[5]), ["(5, 1)", "(5, 3)"])
+    *[(lambda g=g: Recurrent("gru", D, H, granularity=g)(Tensor(OK), lengths=[5]), ["[5]", "3 numbers in 0..5"])
       for g in GRANULARITIES],
+    (lambda: Recurrent("gru", D, H)(Tensor(OK), lengths=4), ["lengths 4", "3 numbers"]),
+    (lambda: Recurrent("gru", D, H)(Tensor(OK), lengths=[1, 2, -1]), ["-1", "0..5"]),
+    (lambda: Recurrent("gru", D, H)(Tensor(OK), lengths=[1, 2, 2.5]), ["whole number", "2.5"]),
+    (lambda: Recurrent("gru", D, H)(Tensor(OK), mask=np.ones((T, B)), lengths=[5] * B), ["not both"]),
+    (lambda: Recurrent("gru", D, H)(Tensor(OK), Tensor(STATE)), ["list of h", "[h]"]),
+    (lambda: Recurrent("gru", D, H)("a text"), ["real numbers"]),
+    (lambda: Recurrent("gru", D, 2.5), ["hidden_size", "2.5"]),
+    (lambda: Recurrent("gru", D, H, dropout="much"), ["dropout", "'much'"]),
+    (lambda: Recurrent("gru", D, H, initializers={"weights": zeros}), ["'weights'", "weight_ih, weight_hh, bias"]),
+    (lambda: last_valid(Tensor(OK[0]), [1, 2]), ["(3, 4)", "seq_len"]),
     (lambda: last_valid(Tensor(OK), [1, 2, 6]), ["[1, 2, 6]", "1..5"]),
     (lambda: last_valid(Tensor(OK), [1, 2]), ["[1, 2]", "3 numbers"]),
 ]  # fmt: skip
