@@ -51,7 +51,7 @@ def numbers(what: str, x: Any, dtype: Any = None) -> np.ndarray:
     if array.dtype.kind not in "fiub":
         said = "complex numbers" if array.dtype.kind == "c" else f"{type(x).__name__} {short(x)}"
         raise ConfigError(f"{what}: wanted real numbers, not {said}")
-    if dtype is not None and np.dtype(dtype).kind == "O":
+    if dtype == np.dtype(object):
         return array
     if dtype is None:
         dtype = array.dtype if array.dtype in PRECISIONS else np.float32
