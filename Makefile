@@ -6,13 +6,18 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: train test lint docs clean
+.PHONY: train test fuzz lint docs clean
 
 train: $(VENV)/.train
 	@$(BIN)/micrornn train $(ARGS)
 
 test: $(VENV)/.test
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+# 10,000 inputs that nobody meant, and 1,000 kills and signals at random moments: a few minutes.
+fuzz: $(VENV)/.test
+	@cd tests && ../$(BIN)/python -m fuzz 10000 $(JOBS)
+	@cd tests && ../$(BIN)/python -m fuzz.kills 1000
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -34,9 +34,10 @@ _PENDING = {"report": Rule(dict), "gradients": Rule(dict, none=True)}
 
 
 def check_meta(meta: Mapping[str, Any], where: str = "the checkpoint") -> dict[str, Any]:
-    """The meta of a run's checkpoint; `pending` is None in one of before that was kept. CheckpointError names what is
-    missing or wrong."""
+    """The meta of a run's checkpoint, with all settings there are in `config`; `pending` is None in one of before that
+    was kept. CheckpointError names what is missing or wrong."""
     found = check_table(meta, META, where, CheckpointError)
+    found["config"] = settings_of(found, where)[0].to_dict()
     validated = REPORT | {"val_loss": _LOSS}
     found["history"] = [
         check_table(row, validated, f"{where}: history[{n}]", CheckpointError) for n, row in enumerate(found["history"])

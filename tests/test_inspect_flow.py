@@ -404,11 +404,12 @@ def test_watching_amiss_is_told_in_two_lines(micrornn, tmp_path, runs):
     for broken in (
         {"update": 1},
         {"update": 1, "layers": {}},
-        {"update": 1, "loss": 1, "gates": [], "layers": {"a": 1}},
+        {"update": 1, "every": 1, "loss": 1, "gates": [], "layers": {}},
+        {"update": 1, "every": 1, "loss": 10**400, "gates": [], "layers": {"a": {"dh": [[1]]}}},
     ):
         rows = RunFolder.open(path).gradients
         rows.path.write_text(json.dumps(broken) + "\n")
-        with pytest.raises(CheckpointError, match=r"gradients.jsonl: not what --watch-gradients writes"):
+        with pytest.raises(CheckpointError, match=r"gradients.jsonl:(1: every is missing| not what --watch)"):
             flow_over_training(path)
     rows.path.unlink()
 

@@ -119,7 +119,7 @@ for _ in range(500):
     DEEP = [DEEP]
 METAS = {
     "vocab null": ({"vocab": None}, "vocab must be a table"),
-    "vocab of numbers": ({"vocab": {"kind": "char", "tokens": [1, 2]}}, "expected a list of tokens"),
+    "vocab of numbers": ({"vocab": {"kind": "char", "tokens": [1, 2]}}, "damaged vocabulary"),
     "vocab of another kind": ({"vocab": {"kind": [], "tokens": ["a"]}}, "kind"),
     "vocab twice the same": ({"vocab": {"kind": "char", "tokens": ["a", "a"]}}, "twice"),
     "config null": ({"config": None}, "config must be a table"),

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fuzz.kills import left
 
-from micrornn import checkpoint, keeping, train
+from micrornn import keeping, train
 from micrornn.checkpoint import RunFolder
 from micrornn.config import Config
 from micrornn.data import Tokens, tokenize
 from micrornn.train import Training, run
 
-TIMES = ("seconds", "tokens_per_second")  # what no two runs have in common
 CONFIG = Config(
     hidden_size=6, embedding_size=4, batch_size=2, num_steps=6, val_every=2, num_updates=4, watch_gradients=2, threads=1
 )
@@ -25,22 +25,6 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
     folder = tmp_path_factory.mktemp("text")
     (folder / "text.txt").write_text("peter piper picked a peck of pickled pepper. " * 12)
     return tokenize([folder / "text.txt"], "char", folder)
-
-
-def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
-
-
-def left(path: Path) -> dict[str, Any]:
-    """Everything that a run leaves, but for the time it took."""
-    folder, found = RunFolder.open(path), {}
-    for name in ("last", "best"):
-        arrays, meta = checkpoint.load(getattr(folder, name))
-        assert meta["pending"] is None
-        found[name] = {key: array.tobytes() for key, array in arrays.items()}
-        kept = {key: value for key, value in meta.items() if key not in TIMES}
-        found[f"{name} meta"] = kept | {"history": timeless(meta["history"])}
-    return found | {"metrics": timeless(folder.metrics()), "gradients": folder.gradients.read()}
 
 
 def go(path: Path, tokens: Tokens, stopped=lambda training: False) -> None:

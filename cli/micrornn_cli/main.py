@@ -24,6 +24,7 @@ from micrornn_cli.signals import Ended, guarded
 from micrornn_cli.streams import open_closed, silence_unread, unread
 
 TRACEBACK = "MICRORNN_TRACEBACK"  # the variable that asks for all of a fault
+MOST_LINE = 500  # characters of a line of a message: Click repeats a value whole, however long it is
 
 # name -> its line in `micrornn --help`; the command is the function of that name in micrornn_cli/NAME.py
 COMMANDS = {
@@ -149,6 +150,7 @@ def _interrupted(error: BaseException | None) -> bool:
 
 
 def _tell(message: str) -> None:
-    """On stderr; a name in it may hold anything, and must not steer the terminal."""
+    """On stderr; a name in it may hold anything, and must not steer the terminal, nor fill it."""
+    lines = (line if len(line) <= MOST_LINE else f"{line[:200]} ... {line[-200:]}" for line in message.split("\n"))
     with contextlib.suppress(OSError, ValueError):  # nobody reads that either
-        click.echo(printable(message), err=True)
+        click.echo(printable("\n".join(lines)), err=True)

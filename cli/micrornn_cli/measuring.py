@@ -60,10 +60,12 @@ def drawn(name: str, measure: Measure) -> list[Panel]:
 
 
 def _watched(subject: Subject) -> bool:
+    """Whether something was watched while it trained. CheckpointError if what was watched cannot be read."""
     try:
-        return bool(RunFolder.open(Path(subject.meta["path"]).parent).gradients.read())
-    except CheckpointError:
+        folder = RunFolder.open(Path(subject.meta["path"]).parent)
+    except CheckpointError:  # a checkpoint that lies alone
         return False
+    return bool(folder.gradients.read())
 
 
 def fitted(subject: Subject, what: Any, given: tuple[int | None, int | None, int | None]) -> tuple[int, int, int]:

@@ -19,13 +19,15 @@ from typing import Any
 import numpy as np
 
 from micrornn.checkpoint import RunFolder, StrPath
-from micrornn.errors import CheckpointError, ConfigError
+from micrornn.config import MOST
+from micrornn.errors import CheckpointError, ConfigError, named
 from micrornn.inspect import flow_verdicts
 from micrornn.inspect.carried import carried
 from micrornn.inspect.flow import norms_of
 from micrornn.inspect.measure import Array, Axis, Measure
 from micrornn.inspect.recorded import gate_names, layers_on
 from micrornn.inspect.saturated import shares_of
+from micrornn.schema import Rule, check_table
 from micrornn.tape import Tape
 
 
@@ -69,8 +71,11 @@ def flow_over_training(folder: StrPath, **about: Any) -> Measure:
             f"{folder}: no gradients were watched while it trained.\n"
             "Train with --watch-gradients 50; with --resume it is watched from there on."
         )
+    for number, row in enumerate(rows, 1):
+        check_table(row, ROW, f"{named(run.gradients.path)}:{number}", CheckpointError)
     try:
-        layers, first = tuple(rows[0]["layers"]), next(iter(rows[0]["layers"].values()))
+        layers = tuple(rows[0]["layers"])
+        first: dict[str, Any] = next(iter(rows[0]["layers"].values()), {})
         values = {
             name: np.array([[row["layers"][layer][name] for layer in layers] for row in rows], np.float64)
             for name in first
@@ -94,12 +99,16 @@ def flow_over_training(folder: StrPath, **about: Any) -> Measure:
         arrays["loss"] = Array(loss, ("update",), "nats per token", "loss of that update")
         told = about | {"run": run.path.name, "updates": rows[-1]["update"], "seq_len": values["dh"].shape[2]}
         return Measure("flow_over_training", told, axes, arrays, {}, flow_verdicts.of_training(axes, arrays))
-    except (KeyError, ValueError, TypeError, IndexError, AttributeError, StopIteration) as error:
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise CheckpointError(
-            f"{run.gradients.path}: not what --watch-gradients writes ({error}). Remove that file."
+            f"{named(run.gradients.path)}: not what --watch-gradients writes ({str(error)[:200]}). Remove that file."
         ) from None
 
 
+ROW = {
+    "update": Rule(int, low=1, high=MOST), "every": Rule(int, low=1, high=MOST), "loss": Rule(float),
+    "gates": Rule(list, items=Rule(str)), "layers": Rule(dict, items=Rule(dict)),
+}  # fmt: skip
 WATCHED = 4  # products that a row looks at: an update is short
 
 _TIME, _GATE = ("update", "layer", "t"), ("update", "layer", "gate")

@@ -16,10 +16,12 @@ import numpy as np
 
 from micrornn.checkpoint import RunFolder
 from micrornn.data import Lanes, Vocab
-from micrornn.errors import CheckpointError, MicrornnError
+from micrornn.errors import CheckpointError, MicrornnError, named
 from micrornn.inspect.subject import Subject
 from micrornn.report.panels import Curve, Lines
 from micrornn.runs import own_text
+from micrornn.schema import check_table
+from micrornn.snapshot import REPORT
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Run:
 
 
 def run_of(subject: Subject, command: str = "") -> Run:
-    """The run that a subject is of. What lies no longer beside the checkpoint is left out."""
+    """The run that a subject is of. What lies no longer beside the checkpoint is left out. CheckpointError for metrics
+    that are damaged."""
     config, meta, model = subject.model.config, subject.meta, subject.model
     clip = f", gradient norm at most {config.clip_norm:g}" if config.clip_norm else ""
     facts = [
@@ -50,9 +53,10 @@ def run_of(subject: Subject, command: str = "") -> Run:
     if meta.get("best_val_loss") is not None:
         facts.append(("best validation loss", f"{meta['best_val_loss']:.3f} nats per token"))
     try:
-        metrics: Sequence[Mapping[str, Any]] = RunFolder.open(Path(meta["path"]).parent).metrics()
-    except CheckpointError:
-        metrics = []
+        folder = RunFolder.open(Path(meta["path"]).parent)
+    except CheckpointError:  # a checkpoint that lies alone
+        folder = None
+    metrics: Sequence[Mapping[str, Any]] = [] if folder is None else _checked(folder)
     lanes = None
     try:
         ids = own_text(meta)[0]
@@ -61,6 +65,12 @@ def run_of(subject: Subject, command: str = "") -> Run:
         pass
     metrics = metrics or meta.get("history", ())
     return Run(subject.run, facts, metrics, lanes, subject.vocab, config.state == "carried", command)
+
+
+def _checked(folder: RunFolder) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl. CheckpointError where one is not what training writes."""
+    where, rows = named(folder.metrics_path), enumerate(folder.metrics(), 1)
+    return [check_table(row, REPORT, f"{where}:{number}", CheckpointError) for number, row in rows]
 
 
 def learning(metrics: Sequence[Mapping[str, Any]]) -> Lines | None:
