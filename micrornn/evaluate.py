@@ -22,8 +22,8 @@ import numpy as np
 from micrornn.bptt import Windows
 from micrornn.data import Encoder, Lanes, Vocab, read_bytes, read_chunks
 from micrornn.data.text import Ids
-from micrornn.errors import DataError, DivergedError
-from micrornn.finite import ADVICE, broken_windows
+from micrornn.errors import DataError
+from micrornn.finite import diverged_in, require_finite_parameters
 from micrornn.tape import no_tape
 from micrornn.tasks.text import LanguageModel, require_memory, segment_steps
 
@@ -69,12 +69,11 @@ def window_losses(model: LanguageModel, lanes: Lanes) -> Iterator[float]:
 
 
 def evaluate(model: LanguageModel, ids: Ids, batch_size: int, num_steps: int,
-             progress: Progress | None = None, kind: str = "") -> Score:  # fmt: skip
+             progress: Progress | None = None) -> Score:  # fmt: skip
     """The mean loss over the ids. With fewer lanes, then fewer time steps, if that is short; and with fewer time steps
     where the model has a memory budget.
 
     progress(done, total)    called after each window with the number of windows
-    kind                     of the ids, as Vocab has it: for the words of an error
 
     DivergedError where the model's numbers become NaN or infinite, with the layer and after how many tokens.
     """
@@ -89,17 +88,18 @@ def evaluate(model: LanguageModel, ids: Ids, batch_size: int, num_steps: int,
     for done, loss in enumerate(window_losses(model, lanes), 1):
         total += loss
         if not math.isfinite(loss):
-            raise DivergedError(f"{broken_windows(model, lanes, done - 1, kind)}\n{ADVICE}")
+            raise diverged_in(model, lanes, done - 1)
         if progress is not None:
             progress(done, lanes.num_windows)
     predicted = lanes.num_windows * lanes.tokens_per_update
     return Score(total / lanes.num_windows, predicted, len(ids), lanes.batch_size, lanes.num_steps)
 
 
-def require_finite(model: LanguageModel, ids: Ids, kind: str = "", most: int = 10_000) -> None:
+def require_finite(model: LanguageModel, ids: Ids, most: int = 10_000) -> None:
     """DivergedError, as of `evaluate`, where the model does not stay finite while it reads the first `most` tokens."""
+    require_finite_parameters(model)
     if len(ids) > 1:
-        evaluate(model, ids[0 : min(len(ids), most)], 1, min(100, len(ids) - 1), kind=kind)
+        evaluate(model, ids[0 : min(len(ids), most)], 1, min(100, len(ids) - 1))
 
 
 class Encoded(NamedTuple):

@@ -1,55 +1,65 @@
 """Finite or told: what in a trained model became NaN or infinite, in which layer, and after how much text.
 
-broken          what is not finite in a model with these states, in words
-broken_windows  the same of a model that reads a text in lanes, with the number of tokens read until then
+require_finite_parameters    an error that names a parameter that is not
+diverged                     the error for a model that reads token after token: what it is, and after how many
+diverged_in                  the same for a model that reads a text in lanes and windows
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from micrornn import device
 from micrornn.bptt import Windows
 from micrornn.data import Lanes
+from micrornn.errors import DivergedError
 from micrornn.tape import no_tape
-from micrornn.tasks.text import LanguageModel
 
-UNITS = {"char": "character", "word": "word", "byte": "byte"}  # of a vocabulary's kind
+UNITS = {"char": "character", "word": "word", "byte": "byte"}  # of config.level
 ADVICE = (
     "Use an earlier checkpoint, or train again: with a lower --lr, or a --cell whose state is bounded (not rnn_relu)"
 )
 
 
-def broken(model: LanguageModel, states: Sequence[np.ndarray]) -> tuple[str, bool]:
-    """What is not finite, in words, and whether it is so from the start: a parameter, else the lowest layer's state
-    that is not, else the logits.
-
-    states    h, for the LSTM also c: (num_layers, ..., hidden_size) each
-    """
+def require_finite_parameters(model: Any, where: str = "") -> None:
+    """DivergedError that names the first parameter that is not finite, behind `where` it is."""
     for name, parameter in model.flat.parameters.items():
         array = device.host(parameter.data)
         bad = int(np.count_nonzero(~np.isfinite(array)))
         if bad:
-            return f"{name} holds {_kind(array, 'infinity')} ({bad:,} of {array.size:,} numbers)", True
-    for layer in range(model.rnn.num_layers):
+            raise DivergedError(
+                f"{where}{name} holds {_kind(array, 'infinity')} ({bad:,} of {array.size:,} numbers)\n{ADVICE}"
+            )
+
+
+def diverged(model: Any, states: Sequence[np.ndarray], read: int, lane: str = "") -> DivergedError:
+    """What became NaN or infinite in a language model after it had read so many tokens: a parameter, which was so from
+    the start, else the lowest layer's state that is not finite, else the logits.
+
+    states    h, for the LSTM also c: (num_layers, ..., hidden_size) each
+    """
+    try:
+        require_finite_parameters(model)
+    except DivergedError as error:
+        return error
+    cell, layers = model.rnn.cell.name, range(model.rnn.num_layers)
+    unit = UNITS.get(model.config.level, "token")
+    when = f"after {read:,} {unit}{'' if read == 1 else 's'}{lane}\n{ADVICE}"
+    for layer in layers:
         for rows in states:
             if not np.isfinite(rows[layer]).all():
-                return f"the state of {model.rnn.cell.name}_l{layer} became {_kind(rows[layer])}", False
-    sizes = [max(float(np.abs(rows[layer]).max()) for rows in states) for layer in range(model.rnn.num_layers)]
+                return DivergedError(f"the state of {cell}_l{layer} became {_kind(rows[layer])} {when}")
+    sizes = [max(float(np.abs(rows[layer]).max()) for rows in states) for layer in layers]
     layer = int(np.argmax(sizes))
-    name = f"{model.rnn.cell.name}_l{layer}"
-    return f"the state of {name} grew to {sizes[layer]:.3g}, and the logits became infinite,", False
+    return DivergedError(
+        f"the state of {cell}_l{layer} grew to {sizes[layer]:.3g}, and the logits became infinite, {when}"
+    )
 
 
-def after(tokens: int, kind: str) -> str:
-    """ "after 523 characters"."""
-    unit = UNITS.get(kind, "token")
-    return f"after {tokens:,} {unit}{'' if tokens == 1 else 's'}"
-
-
-def broken_windows(model: LanguageModel, lanes: Lanes, window: int, kind: str) -> str:
+def diverged_in(model: Any, lanes: Lanes, window: int) -> DivergedError:
     """What is not finite when the model reads window number `window` of the lanes, and after how many tokens of its
     lane: all is read again up to there, then time step by time step."""
     windows = Windows(lanes)
@@ -63,13 +73,12 @@ def broken_windows(model: LanguageModel, lanes: Lanes, window: int, kind: str) -
             states = [device.host(tensor.data) for tensor in state]
             if all(np.isfinite(array).all() for array in (device.host(logits.data), *states)):
                 continue
-            what, always = broken(model, states)
             lane = ""
             if lanes.batch_size > 1:
                 bad = np.any([~np.isfinite(array).all(axis=(0, 2)) for array in (device.host(logits.data), *states)], 0)
                 lane = f" of lane {int(bad.argmax()) + 1}"
-            return what if always else f"{what} {after(window * len(inputs) + t + 1, kind)}{lane}"
-    return "the loss became NaN or infinite"
+            return diverged(model, states, window * len(inputs) + t + 1, lane)
+    return DivergedError(f"the loss became NaN or infinite\n{ADVICE}")
 
 
 def _kind(array: np.ndarray, infinite: str = "infinite") -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from micrornn.data import Decoder, Vocab
 from micrornn.data.text import Ids
 from micrornn.errors import ConfigError, DivergedError
-from micrornn.finite import ADVICE, after, broken
+from micrornn.finite import diverged
 from micrornn.tape import no_tape
 from micrornn.tasks.text import LanguageModel, Stepper
 
@@ -98,35 +98,19 @@ def _pieces(model: LanguageModel, vocab: Vocab, ids: np.ndarray, prompted: bool,
     model.train(False)
     with no_tape():
         logits, state = model(np.asarray(ids, np.int32)[:, None])
-        write = Stepper(model, state)
-        likely = logits.data[-1, 0]
-        if not np.isfinite(likely).all():
-            raise DivergedError(_first_in(model, ids, vocab))
+    write, likely = Stepper(model, state, len(ids)), logits.data[-1, 0]
+    if not np.isfinite(likely).all():
+        again = Stepper(model, model.rnn.initial(1))  # which says at what token
+        for token in ids:
+            again(int(token))
+        raise diverged(model, write.states(), len(ids))
     decode = Decoder(vocab, ids.tolist() if prompted else ())
-    read = len(ids)
     while True:
         if barred is not None:
             likely[barred] = -np.inf
         token = draw(likely, *how, rng)
         yield decode(token)
-        likely, read = write(token), read + 1
-        if not np.isfinite(likely).all():
-            raise DivergedError(_told(model, write, read, vocab))
-
-
-def _first_in(model: LanguageModel, ids: np.ndarray, vocab: Vocab) -> str:
-    """What is first to break as the model reads the ids."""
-    write, read = Stepper(model, model.rnn.initial(1)), 0
-    for token in ids:
-        read += 1
-        if not np.isfinite(write(int(token))).all():
-            break
-    return _told(model, write, read, vocab)
-
-
-def _told(model: LanguageModel, write: Stepper, read: int, vocab: Vocab) -> str:
-    what, always = broken(model, write.states())
-    return f"{what}{'' if always else ' ' + after(read, vocab.kind)}\n{ADVICE}"
+        likely = write(token)
 
 
 def _until(pieces: Iterator[str], end: str) -> Iterator[str]:

@@ -16,6 +16,7 @@ from micrornn.checkpoint import StrPath
 from micrornn.config import Config
 from micrornn.data import Vocab
 from micrornn.errors import ConfigError, named
+from micrornn.finite import require_finite_parameters
 from micrornn.runs import load_run
 from micrornn.tasks.text import LanguageModel
 
@@ -55,9 +56,11 @@ def require_shape(path: StrPath, shape: dict[str, Any], config: Config) -> None:
 def start_from(model: LanguageModel, vocab: Vocab, path: StrPath) -> Started:
     """Copy the weights of the run or checkpoint at `path` into the model; what its vocabulary lacks stays as it is.
 
-    ConfigError where cell, layers or sizes differ, or where no symbol is common to both.
+    ConfigError where cell, layers or sizes differ, or no symbol is common to both; DivergedError where a weight is not
+    finite.
     """
     old, old_vocab, meta = load_run(path)
+    require_finite_parameters(old, f"--init-from: {named(path)}: ")
     require_shape(path, {name: getattr(old.config, name) for name in SHAPE}, model.config)
     places = {token: n for n, token in enumerate(old_vocab.tokens)}
     here = np.array([n for n, token in enumerate(vocab.tokens) if token in places], np.intp)

@@ -121,12 +121,15 @@ def test_a_model_that_is_not_finite_is_told_with_exit_code_6(micrornn, lstm, tmp
     for arguments in (("sample",), ("sample", "--json"), ("eval", tmp_path / "text.txt", "--json")):
         code, out, err = micrornn(arguments[0], tmp_path / "broken.ckpt", *arguments[1:])
         assert (code, out) == (Exit.DIVERGED, "") and f"{name} holds" in err and "Warning" not in err, err
-    for measure in ("flow", "truncation", "noise", "nonfinite", "all"):
+    for measure in ("flow", "truncation", "jacobian", "states", "nonfinite", "all"):
         code, out, err = micrornn(
             "inspect", measure, tmp_path / "broken.ckpt", "--text", tmp_path / "text.txt", "--json"
         )
         assert code == Exit.DIVERGED and f"{name} holds" in err and "Warning" not in err, err
         json.loads(out, parse_constant=pytest.fail)
+    start = ("--init-from", tmp_path / "broken.ckpt", "--out", tmp_path / "new")
+    code, _, err = micrornn("train", tmp_path / "text.txt", *start)
+    assert code == Exit.DIVERGED and f"{name} holds" in err and not (tmp_path / "new").exists()
     RunFolder.create(tmp_path / "run", lstm.config).save(arrays, meta, best=False)
     code, out, err = micrornn("advise", tmp_path / "run", "--minutes", 0.1, "--json")
     assert (code, out) == (Exit.DIVERGED, "") and f"{name} holds" in err, err

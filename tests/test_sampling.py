@@ -146,9 +146,19 @@ def test_logits_that_overflow_sooner_are_told_with_the_state_that_grew() -> None
 def test_evaluating_it_is_told_alike() -> None:
     model, ids = growing(2, 1), np.arange(3000, dtype=np.int32) % 3
     for batch_size, num_steps in ((1, 7), (1, 500), (4, 32)):
-        with pytest.raises(DivergedError, match=r"the state of rnn_relu_l1 became infinite after 12\d tokens") as told:
+        with pytest.raises(
+            DivergedError, match=r"the state of rnn_relu_l1 became infinite after 12\d characters"
+        ) as told:
             evaluate(model, ids, batch_size, num_steps)
         assert ("of lane 1" in str(told.value)) == (batch_size > 1)
     model.decoder.bias.data[1] = np.nan
     with pytest.raises(DivergedError, match=r"decoder.bias holds NaN \(1 of 3 numbers\)"):
         evaluate(model, ids, 4, 32)
+
+
+def test_a_stepper_by_itself_stops_too() -> None:
+    model = growing(1, 0)
+    step = Stepper(model, model.rnn.initial(1))
+    with pytest.raises(DivergedError, match=r"rnn_relu_l0 became infinite after 12\d characters"):
+        for _ in range(200):
+            step(0)

@@ -112,7 +112,7 @@ def _of_run(path: str, last: bool, quiet: bool) -> _Job:
     if tokens.fingerprint != meta.get("text"):
         raise DataError(f"{path}: the text of this run has changed since; give FILES instead")
     model.train(False)
-    require_finite(model, tokens, tokens.vocab.kind, most=2000)
+    require_finite(model, tokens, most=2000)
     about = {"run": f"{Path(path).name}, {_model(model.config)}", "text": "the text it learns from"}
     start = ["--config", os.path.join(folder, "config.toml")]
     return _Job(model.config, tokens, Point(meta["updates"], model), start, about | {"updates": meta["updates"]})

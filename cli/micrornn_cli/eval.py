@@ -57,7 +57,7 @@ def eval(run: str, files: tuple[str, ...], unseen: str | None, encoding: str | N
         except MicrornnError as error:
             raise type(error)(f"{error}.\nName FILES to evaluate on.") from None
     with compiling(as_json), progress("evaluating", as_json) as tell:
-        score = evaluate(model, ids, batch_size, num_steps, tell, vocab.kind)
+        score = evaluate(model, ids, batch_size, num_steps, tell)
     found: dict[str, Any] = {
         "run": run, "checkpoint": meta["path"], "files": list(files), "updates": meta["updates"],
         "level": vocab.kind, "loss": score.loss,

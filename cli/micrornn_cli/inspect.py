@@ -287,18 +287,20 @@ def _finite(found: Sequence[Any], subject: Any, sizes: tuple[int | None, int | N
     """Exit code 6 where a measure met NaN or infinity, and on stderr what blew up first."""
     from micrornn.errors import MicrornnError
     from micrornn.evaluate import require_finite
+    from micrornn.finite import require_finite_parameters
     from micrornn_cli.measuring import measured
 
     broken = [measure.what for measure, _ in found if any(v.kind == "nonfinite" for v in measure.verdicts)]
-    if not broken:
-        return Exit.OK
     try:
-        require_finite(subject.model, subject.ids, subject.vocab.kind)
+        require_finite_parameters(subject.model)
+        if not broken:
+            return Exit.OK
+        require_finite(subject.model, subject.ids)
         first, _ = next(measured("nonfinite", MEASURES["nonfinite"], subject, sizes, quiet=True))
         words = first.verdicts[0].words
     except MicrornnError as error:
         words = str(error)
-    click.echo(f"Error: {', '.join(broken)}: {words}", err=True)
+    click.echo(f"Error: {', '.join(broken) + ': ' if broken else ''}{words}", err=True)
     return Exit.DIVERGED
 
 

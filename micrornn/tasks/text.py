@@ -16,6 +16,7 @@ from micrornn import device, kernels
 from micrornn.cells import find_cell
 from micrornn.config import Config
 from micrornn.errors import ConfigError
+from micrornn.finite import diverged
 from micrornn.layers import Dropout, Embedding, Linear
 from micrornn.ops import cross_entropy, linear_cross_entropy
 from micrornn.ops.embedding import take_ids
@@ -166,9 +167,11 @@ class Stepper:
     arrays, records. Here the kernels are called directly, on arrays that are made once.
 
     state    what to start from, as the model gives it for one lane; it is copied
+    read     how many tokens were read before
     """
 
-    def __init__(self, model: LanguageModel, state: tuple[Tensor, ...]):
+    def __init__(self, model: LanguageModel, state: tuple[Tensor, ...], read: int = 0):
+        self.model, self.read = model, read
         rnn, dtype = model.rnn, model.flat.data.dtype
         self.k = kernels.of(model.flat.data)
         self.cell, self.turn = rnn.cell, 0
@@ -184,7 +187,8 @@ class Stepper:
         ]
 
     def __call__(self, token: int) -> np.ndarray:
-        """The logits (vocab_size,) of what follows the token; the next call overwrites them."""
+        """The logits (vocab_size,) of what follows the token; the next call overwrites them. DivergedError where they
+        are not finite, with the layer and after how many tokens."""
         x, program = self.embedding[token], self.cell.program
         for weights, states in self.layers:
             self.k.matvec(self.gates, weights["weight_ih"], x, weights["bias_ih"])
@@ -195,6 +199,9 @@ class Stepper:
             x = states[0][1 - self.turn]
         self.turn = 1 - self.turn
         self.k.matvec(self.logits, self.decoder.weight.data, x, self.decoder.bias.data)
+        self.read += 1
+        if not np.isfinite(self.logits).all():
+            raise diverged(self.model, self.states(), self.read)
         return self.logits
 
     def states(self) -> list[np.ndarray]:
