@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,12 +26,12 @@ from micrornn.cells import CELLS
 from micrornn.data import Lanes
 from micrornn.data.text import Ids
 from micrornn.inspect.measure import Verdict
-from micrornn.inspect.recorded import record
+from micrornn.inspect.recorded import from_last, record
 from micrornn.inspect.saturated import stuck_of
 from micrornn.inspect.spectrum import VECTORS, Jacobians, product_norms
 from micrornn.inspect.subject import Window
 from micrornn.inspect.sweep import Layer
-from micrornn.inspect.words import percent, steps
+from micrornn.inspect.words import number, percent, steps
 from micrornn.tape import Tensor, no_tape
 from micrornn.tasks.text import LanguageModel
 
@@ -44,7 +44,12 @@ LEFT = 0.01
 # a gradient that is gone before half of num_steps counts as vanishing there too, even if a single unit is kept.
 ALL = 0.99
 
-LANES, WINDOWS = 8, 4
+# Exploding, whatever a measure sees in its own windows: in the mean over lanes a gradient grows to more than this many
+# times its size. A few lanes may explode while the others fade, and their gradient is what an update then consists of.
+GROWN = 10.0
+
+READ, LANES, WINDOWS = 32, 8, 4  # lanes that are read; of which products are looked at; windows of them
+LIMIT = "Limit it with --clip-norm, or at each time step with --clip-message; lower --lr; or take --cell lstm."
 STARTS = 4  # places in a window from which products go
 WORK = 1e9  # multiplications that a pass through the Jacobians may cost: fewer lanes and places where it would be more
 
@@ -53,8 +58,9 @@ WORK = 1e9  # multiplications that a pass through the Jacobians may cost: fewer 
 class Carried:
     """lag: over so many time steps. num_steps: what the run asks for. share: of each layer, what is left at most of
     a gradient: the largest singular value of the product of so many Jacobians, median over lanes and places; growth:
-    how much larger its mean is over `lag` time steps than over one. cell: of the layers. stuck: the largest share of
-    a gate's values that are saturated where that is no good."""
+    how many times larger a gradient becomes on its way at most: the mean of those norms over some of 1, 2, 4, ... and
+    `lag` time steps against one, or the gradient of the last loss. cell: of the layers. stuck: the largest share of a
+    gate's values that are saturated where that is no good."""
 
     lag: int
     num_steps: int
@@ -76,6 +82,17 @@ class Carried:
     def enough(self) -> bool:
         """Whether it covers half of what the run asks for."""
         return self.lag >= self.num_steps // 2
+
+    def exploding(self, found: str = "") -> tuple[Verdict, ...]:
+        """Exploding, where the mean over lanes grows. `found`: a sentence that a measure adds."""
+        worst = max(self.growth, key=lambda name: self.growth[name], default="")
+        if not worst or not self.growth[worst] > GROWN:
+            return ()
+        words = (
+            f"In windows of num_steps {self.num_steps:,} a gradient in {worst} grows to {number(self.growth[worst])} "
+            f"times its size on its way back, in the mean over lanes. {found}"
+        )
+        return (Verdict("exploding", words.rstrip(), {"growth": self.growth[worst]}, LIMIT),)
 
     def verdicts(self, found: str = "", short: bool = False) -> tuple[Verdict, ...]:
         """Vanishing, for each direction in which no layer carries 1 %.
@@ -160,9 +177,10 @@ def carried(recorded: Sequence[Sequence[Layer]], num_steps: int | None = None,
         norms = np.concatenate(parts, axis=1)
         known = np.isfinite(norms).all(axis=0) | np.isneginf(norms).any(axis=0)
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            one, far = np.exp(norms[:, known])
-            share[first.name] = float(np.median(far)) if known.any() else math.nan
-            growth[first.name] = float(far.mean() / one.mean()) if known.any() and one.mean() > 0 else 0.0
+            sizes = np.exp(norms[:, known])
+            mean = sizes.mean(axis=1) if known.any() else np.zeros(1)
+            share[first.name] = float(np.median(sizes[-1])) if known.any() else math.nan
+            growth[first.name] = float(mean.max() / mean[0]) if mean[0] > 0 else 0.0
     cell = recorded[0][0].cell.name
     stuck = max(stuck_of(layer) for layers in recorded for layer in layers)
     return Carried(lag, num_steps, share, growth, cell, stuck)
@@ -177,12 +195,13 @@ def told(about: Mapping[str, Any], recorded: Sequence[Sequence[Layer]], model: A
 
 
 def _norms(jacobians: Jacobians, seq_len: int, lag: int, starts: int) -> np.ndarray:
-    """log norms over one time step and over `lag`: (2, lanes * starts)."""
+    """log norms over 1, 2, 4, ... and `lag` time steps: (lags, lanes * starts)."""
     lanes = len(jacobians) // seq_len
     places = np.unique(np.linspace(0, seq_len - lag, starts).astype(int))
     rows = (places[:, None] * lanes + np.arange(lanes)).reshape(-1)
     each = [jacobians[rows + n * lanes] for n in range(lag)]
-    return product_norms(each, [1, lag], np.random.default_rng(0))
+    lags = [2**n for n in range(lag.bit_length()) if 2**n < lag] + [lag]
+    return product_norms(each, lags, np.random.default_rng(0))
 
 
 def carried_by(model: LanguageModel, ids: Ids) -> Carried | None:
@@ -190,13 +209,22 @@ def carried_by(model: LanguageModel, ids: Ids) -> Carried | None:
     that the window before it leaves. None if the text has fewer than three tokens."""
     if len(ids) < 3:
         return None
-    lanes = Lanes.validation(ids, LANES, model.config.num_steps)
-    state, recorded = None, []
+    lanes = Lanes.validation(ids, READ, model.config.num_steps)
+    state, recorded, last_losses = None, [], list[list[dict[str, np.ndarray]]]()
     for n in range(min(WINDOWS, lanes.num_windows)):
         inputs, targets = lanes.window(n)
         if n or lanes.num_windows == 1:
-            recorded.append(record(model, Window(inputs, targets, state)).layers)
+            recording = record(model, Window(inputs, targets, state))
+            recorded.append(recording.layers)
+            last_losses.append(from_last(recording))
         with no_tape():
             _, last = model(inputs, state)
         state = tuple(Tensor(tensor.data.copy()) for tensor in last)
-    return carried(recorded, model.config.num_steps)
+    able, growth = carried(recorded, model.config.num_steps), {}
+    for n, name in enumerate(able.growth):
+        memory = "dc" if "dc" in last_losses[0][n] else "dh"
+        profile = np.mean([found[n][memory] for found in last_losses], axis=0)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            grown = float(np.nanmax(profile) / profile[0]) if profile[0] > 0 else 0.0
+        growth[name] = max(able.growth[name], grown)
+    return replace(able, growth=growth)

@@ -223,6 +223,8 @@ def _judge(profile: np.ndarray, num_steps: int, carried: Carried | None = None) 
         words += f" More than {number(GROWN)} times, or doubling over {steps(last)}, counts as exploding."
         advice = "Limit it with --clip-norm, lower --lr, or take fewer --num-steps."
         return numbers, (Verdict("exploding", words, plain, advice),)
+    if carried is not None and (grown_there := carried.exploding(fades)):
+        return numbers, tuple(replace(verdict, numbers=plain | dict(verdict.numbers)) for verdict in grown_there)
     if carried is not None and (gone := carried.verdicts(fades, far is not None and far < num_steps / 2)):
         return numbers, tuple(replace(verdict, numbers=plain | dict(verdict.numbers)) for verdict in gone)
     if seq_len < 2 * FEW:

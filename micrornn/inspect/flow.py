@@ -1,7 +1,6 @@
 """Where the gradient goes: how large it is at every time step, layer and gate, and how far back it reaches.
 
     flow           the measure
-    norms          mean over lanes of the L2 norm over units
     norms_of       those of one layer, out of what a backward pass has left
 
 A loss at every time step feeds the gradient at every time step, so the sum of all losses hardly ever vanishes on
@@ -27,7 +26,7 @@ from micrornn.inspect import carried as carrying
 from micrornn.inspect import flow_verdicts
 from micrornn.inspect.credit import LEFT, fitted, half_life, reach
 from micrornn.inspect.measure import Array, Axis, Learned, Measure
-from micrornn.inspect.recorded import Recording, by_gate, gate_names, record, states
+from micrornn.inspect.recorded import Recording, by_gate, from_last, gate_names, norms, record, states
 from micrornn.inspect.saturated import forgets, shares_of
 from micrornn.inspect.subject import Window
 from micrornn.inspect.sweep import Layer
@@ -117,17 +116,8 @@ def _look(recording: Recording) -> dict[str, np.ndarray]:
         | _extremes(layer)
         for layer in layers
     ]  # fmt: skip
-    assert dlogits is not None
-    for reverse in {layer.reverse for layer in layers}:
-        seed = np.zeros_like(dlogits)
-        at = 0 if reverse else -1
-        seed[at] = dlogits[at]
-        tape.cotangents([], [logits], [seed])
-        for layer, row in zip(layers, rows):
-            if layer.reverse == reverse:
-                for name in ("dh", "dc") if "dc" in layer.saved else ("dh",):
-                    profile = norms(states(layer, name))
-                    row[name + "_last"] = profile if reverse else profile[::-1]
+    for row, profiles in zip(rows, from_last(recording, dlogits)):
+        row |= {f"{name}_last": profile for name, profile in profiles.items()}
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
@@ -139,12 +129,6 @@ def norms_of(layer: Layer) -> dict[str, np.ndarray]:
     k.matmul(dx.reshape(-1, dx.shape[2]), saved["dgates"].reshape(-1, width), weight_ih)
     found = {"dh": norms(states(layer, "dh")), "dgates": norms(by_gate(layer, "dgates")).T, "dx": norms(dx)}
     return found | ({"dc": norms(states(layer, "dc"))} if "dc" in saved else {})
-
-
-def norms(x: np.ndarray) -> np.ndarray:
-    """x (T, B, ..., H) -> (T, ...): the L2 norm over units, its mean over lanes; summed in float64."""
-    with np.errstate(over="ignore", invalid="ignore"):  # infinite is what a gradient may be: a verdict says so
-        return np.sqrt(np.einsum("...h,...h->...", x, x, dtype=np.float64)).mean(axis=1)
 
 
 def _extremes(layer: Layer) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from micrornn.inspect.carried import ALL, LEFT, Carried
+from micrornn.inspect.carried import ALL, LEFT, LIMIT, Carried
 from micrornn.inspect.credit import GROWN, fading, growing
 from micrornn.inspect.measure import Array, Axis, Learned, Verdict
 from micrornn.inspect.saturated import no_good
@@ -50,7 +50,7 @@ def of_flow(axes: Mapping[str, Axis], arrays: Mapping[str, Array], carried: Carr
     if broken:
         return (broken,)
     low, high = (arrays[name].values.mean(axis=2) for name in ("low", "high"))
-    found = _exploding(layers, left)
+    found = _exploding(layers, left) or list(carried.exploding())
     saturated = stuck(layers, gates, low, high, learned, bool(found))
     if seq_len >= LEAST_STEPS and not found:
         found += _vanishing(layers, arrays, carried)
@@ -83,7 +83,7 @@ def of_training(axes: Mapping[str, Axis], arrays: Mapping[str, Array]) -> tuple[
             f"At update {updates[-1]:,} the gradient in {layers[worst]} is {number(growth)} times as large at its "
             "highest time step as at the middle one: it grows on its way back."
         )
-        found.append(Verdict("exploding", words, {"growth": growth, "update": updates[-1]}, _limit()))
+        found.append(Verdict("exploding", words, {"growth": growth, "update": updates[-1]}, LIMIT))
     else:
         found += _carried_over_training(layers, gates, arrays, updates)
     found += stuck(layers, gates, low[-1], high[-1], None, bool(found), where=f" at update {updates[-1]:,}")
@@ -138,11 +138,7 @@ def _exploding(layers: tuple[str, ...], left: np.ndarray) -> list[Verdict]:
         f"The gradient of the last time step's loss grows on its way back: in {layers[worst]} to {number(growth)} "
         f"times its size after {steps(lag)}, by a factor of {number(growth ** (1 / max(lag, 1)))} at each."
     )
-    return [Verdict("exploding", words, {"growth": growth, "lag": lag}, _limit())]
-
-
-def _limit() -> str:
-    return "Limit it with --clip-norm, or at each time step with --clip-message; lower --lr; or take --cell lstm."
+    return [Verdict("exploding", words, {"growth": growth, "lag": lag}, LIMIT)]
 
 
 def _vanishing(layers: tuple[str, ...], arrays: Mapping[str, Array], carried: Carried) -> list[Verdict]:

@@ -57,19 +57,9 @@ LEAST_STEPS = 20
 # do at the end. An LSTM whose forget gates stand open adds up what comes in: its products grow, but ever more slowly.
 GROWN = 10.0
 
-# And where the mean grows by more than this from one time step to half of num_steps: a few lanes may explode while the
-# median fades, and their gradient is what an update then consists of.
-RARE = 10.0
-
 # Nothing is said beyond what was seen: an exponent that makes less than e^3 of a change over all time steps that count
 # cannot be told from none. Such sums leave an e or two however many the time steps are.
 NATS = 3.0
-
-
-LIMIT = (
-    "Limit the gradient with --clip-norm, lower --lr, take fewer time steps with --num-steps, or start from smaller or "
-    "orthogonal weight_hh."
-)
 
 
 def jacobian(model: Any, windows: Iterable[Window], progress: Progress | None = None, *,
@@ -230,7 +220,6 @@ def _verdicts(layers: tuple[str, ...], axes: Mapping[str, Axis], arrays: Mapping
     with np.errstate(divide="ignore", invalid="ignore"):
         at_the_end = np.log(products[fastest, -1] / products[fastest, far]) / max(1, lags[-1] - lags[far])
     explodes, found = growth > GROWN and at_the_end * lags[-1] > math.log(GROWN), []
-    rare = max(able.growth, key=lambda name: able.growth[name], default="")
 
     if drifts and bounded:
         words = (
@@ -249,13 +238,9 @@ def _verdicts(layers: tuple[str, ...], axes: Mapping[str, Axis], arrays: Mapping
         )
         if not bounded:
             words += " Nothing bounds a relu, so the state itself runs away."
-        found.append(Verdict("exploding", words, numbers, LIMIT))
-    elif rare and able.growth[rare] > RARE:
-        words = (
-            f"In some lanes a gradient explodes: over {steps(able.lag)} the mean of {rare} grows to "
-            f"{number(able.growth[rare])} times what it is over one, though not the median; {told}."
-        )
-        found.append(Verdict("exploding", words, numbers | {"rare": able.growth[rare]}, LIMIT))
+        found.append(Verdict("exploding", words, numbers, carrying.LIMIT))
+    else:
+        found += able.exploding(f"In the long run: {told}.")
     if found:
         return tuple(found)
     seen = _seen(rate, counted, half_life, told)

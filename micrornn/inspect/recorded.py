@@ -6,6 +6,8 @@ layers_on      the recurrent layers on a tape
 gate_names     what the gates of a layer are called
 states         h, c, dh or dc of every time step; `before`: the states that each time step started from
 by_gate        an array of all gates, with an axis for the gate
+norms          mean over lanes of the L2 norm over units
+from_last      the gradient of the last time step's loss alone, over lags
 """
 
 from __future__ import annotations
@@ -102,3 +104,33 @@ def by_gate(layer: Layer, name: str = "gates") -> np.ndarray:
     """gates, dgates, ... as (T, B, gates, H)."""
     rows: np.ndarray = layer.saved[name]
     return rows.reshape(*rows.shape[:2], len(gate_names(layer)), -1)
+
+
+def norms(x: np.ndarray) -> np.ndarray:
+    """x (T, B, ..., H) -> (T, ...): the L2 norm over units, its mean over lanes; summed in float64."""
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite is what a gradient may be: a verdict says so
+        return np.sqrt(np.einsum("...h,...h->...", x, x, dtype=np.float64)).mean(axis=1)
+
+
+def from_last(recording: Recording, dlogits: np.ndarray | None = None) -> list[dict[str, np.ndarray]]:
+    """Of each layer {"dh": (T,), of an LSTM "dc"}: the norm of the gradient of the last time step's loss alone, by how
+    many time steps back. In a layer that reads backward, the last time step is the first of the text.
+
+    dlogits    the gradient of all losses by the logits, if it is known already
+    """
+    tape, logits, layers = recording.tape, recording.logits, recording.layers
+    if dlogits is None:
+        (dlogits,) = tape.cotangents([logits], [recording.loss], [recording.tokens])
+    assert dlogits is not None
+    found: list[dict[str, np.ndarray]] = [{} for _ in layers]
+    for reverse in {layer.reverse for layer in layers}:
+        seed = np.zeros_like(dlogits)
+        at = 0 if reverse else -1
+        seed[at] = dlogits[at]
+        tape.cotangents([], [logits], [seed])
+        for layer, profiles in zip(layers, found):
+            if layer.reverse == reverse:
+                for name in ("dh", "dc") if "dc" in layer.saved else ("dh",):
+                    profile = norms(states(layer, name))
+                    profiles[name] = profile if reverse else profile[::-1]
+    return found
