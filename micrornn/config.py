@@ -162,12 +162,16 @@ class Config:
                 close = difflib.get_close_matches(name, known, 1)
                 hint = f"; did you mean {close[0]}?" if close else ""
                 raise ConfigError(f"{where} has no setting {quoted(name)}{hint}")
-        return cls(**values)
+        fields = {entry.name: entry for entry in dataclasses.fields(cls)}
+        return cls(**{name: check(fields[name], value, f"{where}: {name}") for name, value in values.items()})
 
 
-def check(entry: dataclasses.Field[Any], value: Any) -> Any:
-    """The value in the field's own type, or ConfigError that says what was got and what is allowed."""
-    flag = "--" + entry.name.replace("_", "-")
+def check(entry: dataclasses.Field[Any], value: Any, name: str = "") -> Any:
+    """The value in the field's own type, or ConfigError that says what was got and what is allowed.
+
+    name    under which it was given; by default its flag
+    """
+    flag = name or "--" + entry.name.replace("_", "-")
     if entry.metadata["size"] and isinstance(value, str):
         value = parse_size(value, flag)
     prefix = entry.metadata["prefix"]

@@ -5,6 +5,7 @@ cache_home()     the folder of the cache: one that nobody else can write
 cache_trouble()  None, or why the folder that was chosen for the cache is not used
 unusable(path)   None, or why this folder is not one that this user alone can write
 replacing(path)  a file that takes the place of another when it is whole
+hold(file)       lock an open file for this process
 sweep(folder)    remove what processes that were killed left behind
 """
 
@@ -163,7 +164,7 @@ def replacing(path: Path, sync: bool = True) -> Iterator[IO[bytes]]:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=PART)
     try:
         with open(handle, "wb") as file:
-            _held(file)  # sweep() leaves it alone for as long as this process lives
+            hold(file)  # sweep() leaves it alone for as long as this process lives
             yield file
             if sync:
                 file.flush()
@@ -179,11 +180,11 @@ def sweep(folder: Path) -> None:
     """Remove the parts that killed processes left in the folder: old, and held by nobody."""
     for part in folder.glob("*" + PART):
         with suppress(OSError), open(part, "rb") as file:
-            if time.time() - os.fstat(file.fileno()).st_mtime > ABANDONED and _held(file):
+            if time.time() - os.fstat(file.fileno()).st_mtime > ABANDONED and hold(file):
                 os.unlink(part)
 
 
-def _held(file: IO[bytes]) -> bool:
+def hold(file: IO[bytes]) -> bool:
     """Lock the file for this process, until it is closed; False if another one has it."""
     if fcntl is None:
         return True

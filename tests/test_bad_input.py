@@ -123,7 +123,7 @@ def test_device_that_is_not_there(at):
 
 CONFIGS = {
     "unknown setting": ("hidden_sise = 3", ["run.toml", "hidden_sise", "did you mean hidden_size?"]),
-    "wrong type": ('hidden_size = "big"', ["--hidden-size must be a whole number, not 'big'"]),
+    "wrong type": ('hidden_size = "big"', ["run.toml: hidden_size must be a whole number, not 'big'"]),
     "files no list": ('files = "text.txt"', ["run.toml", "files must be a list of texts"]),
     "out no text": ("out = 3", ["run.toml", "out must be a text"]),
     "no TOML": ("hidden_size 3", ["run.toml is not TOML"]),

@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from micrornn.folders import expand
+from micrornn_cli.arguments import PATH, TEXTS, texts
 from micrornn_cli.options import resolve, settings
 
 # What says how long to train and how to report: no part of what is measured.
@@ -20,23 +22,23 @@ NO_MATTER = ("num_updates", "epochs", "max_minutes", "val_every", "watch_gradien
 
 
 @click.command(short_help="Which batch_size, num_steps and learning rate?")
-@click.argument("files", nargs=-1, type=click.Path(readable=False), metavar="[RUN | FILES]...")
+@click.argument("files", nargs=-1, type=TEXTS, metavar="[RUN | FILES]...")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), metavar="X", default=2.0, show_default=True,
               help="To measure for, at most.")  # fmt: skip
 @click.option("--bias", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="X", default=0.1,
               show_default=True, help="The largest truncation bias to be borne: it decides num_steps.")  # fmt: skip
 @click.option("--last", is_flag=True, help="Of a RUN: its last checkpoint, not the best (by validation).")
-@click.option("--save", type=click.Path(), metavar="FIG.PNG|SVG", help="Write a figure (extra: plot).")
+@click.option("--save", type=PATH, metavar="FIG.PNG|SVG", help="Write a figure (extra: plot).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
 @partial(settings, without=NO_MATTER)
 def advise(files: tuple[str, ...], minutes: float, bias: float, last: bool, save: str | None, as_json: bool,
            **given: Any) -> None:  # fmt: skip
     """Which batch_size, num_steps and learning rate to train with, measured on your text and this machine.
 
-    FILES are text files, folders or globs; without any, the Python standard library's own sources. A model
-    with the settings below is trained briefly; early and later it is measured what truncation to num_steps does to
-    the gradient, and how much of it is noise; and real updates are timed. --batch-size, --num-steps and --lr are
-    where it starts from.
+    FILES are text files, folders or globs, or - for standard input; without any, the Python standard library's own
+    sources. A model with the settings below is trained briefly; early and later it is measured what truncation to
+    num_steps does to the gradient, and how much of it is noise; and real updates are timed. --batch-size, --num-steps
+    and --lr are where it starts from.
 
     With a RUN folder or checkpoint nothing is trained: its model is measured, on its own text, with its own settings.
 
@@ -53,7 +55,7 @@ def advise(files: tuple[str, ...], minutes: float, bias: float, last: bool, save
     from micrornn_cli.waiting import compiling
 
     format = require_outputs(save, None)
-    job = _of_run(files[0], last, as_json) if _is_run(files) else _of_files(files, given, as_json)
+    job = _of_run(expand(files[0]), last, as_json) if _is_run(files) else _of_files(files, given, as_json)
     with compiling(as_json), _progress(as_json) as tell:
         measure = advise(job.config, job.tokens, 60 * minutes, tell, trained=job.trained, tolerance=bias, **job.about)
     command = _command(job.start, measure)
@@ -80,9 +82,9 @@ class _Job:
 
 
 def _is_run(files: Sequence[str]) -> bool:
-    if len(files) != 1:
+    if len(files) != 1 or not files[0]:
         return False
-    path = Path(files[0])
+    path = Path(expand(files[0]))
     return path.suffix == ".ckpt" or Path(path, "config.toml").is_file()
 
 
@@ -130,7 +132,7 @@ def _refuse_settings() -> None:
 def _tokens(files: Sequence[str], config: Any, quiet: bool) -> Any:
     from micrornn import data
 
-    return _read(data.find(files) if files else data.stdlib_sources(), config, quiet)
+    return _read(data.find(texts(files)) if files else data.stdlib_sources(), config, quiet)
 
 
 def _read(paths: Sequence[Path], config: Any, quiet: bool) -> Any:

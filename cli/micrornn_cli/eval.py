@@ -6,14 +6,15 @@ from typing import Any
 
 import click
 
+from micrornn_cli.arguments import PATH, TEXTS, texts
 from micrornn_cli.options import of_files
 
 SIZE = click.IntRange(1)
 
 
 @click.command(name="eval", short_help="Loss of a trained model on a text.")
-@click.argument("run")
-@click.argument("files", nargs=-1)
+@click.argument("run", type=PATH)
+@click.argument("files", nargs=-1, type=TEXTS)
 @of_files
 @click.option("--batch-size", type=SIZE,
               help="Lanes: pieces of the text read side by side, each from a fresh state. 1 reads it "
@@ -28,8 +29,8 @@ def eval(run: str, files: tuple[str, ...], unseen: str | None, encoding: str | N
          num_steps: int | None, best: bool, as_json: bool) -> None:  # fmt: skip
     """Loss, bits per character or perplexity of a trained model on a text.
 
-    RUN is a run folder, or a checkpoint file. FILES are text files, folders or globs; without any, it
-    is the part of its own text that the run held out for validation.
+    RUN is a run folder, or a checkpoint file. FILES are text files, folders or globs, or - for standard
+    input; without any, it is the part of its own text that the run held out for validation.
 
     \b
     Examples:
@@ -48,7 +49,7 @@ def eval(run: str, files: tuple[str, ...], unseen: str | None, encoding: str | N
     model, vocab, meta = load_run(run, "best" if best else "last")
     batch_size, num_steps = batch_size or model.config.batch_size, num_steps or model.config.num_steps
     if files:
-        encoded = encode_files(data.find(files), vocab, unseen or "", encoding or model.config.encoding)
+        encoded = encode_files(data.find(texts(files)), vocab, unseen or "", encoding or model.config.encoding)
         ids: data.text.Ids = encoded.ids
     else:
         try:

@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from micrornn.config import CELL_NAMES
+from micrornn_cli.arguments import PATH
 from micrornn_cli.exits import Exit
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ SIZE = click.IntRange(1, 10_000)
 
 
 @click.command(short_help="Are the gradients right?")
-@click.argument("run", required=False)
+@click.argument("run", required=False, type=PATH)
 @click.option("--cell", type=click.Choice(["all", *CELL_NAMES]), default="all", show_default=True, help="Which cell.")
 @click.option("--granularity", type=click.Choice(["all", *GRANULARITIES]), default="all", show_default=True,
               help="A record for every op, for every time step, or for the whole sequence.")  # fmt: skip

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import click
 
+from micrornn_cli.arguments import PATH, TEXTS, texts
 from micrornn_cli.exits import Exit
 from micrornn_cli.options import of_text
 
@@ -150,9 +152,9 @@ def _command(name: str, what: What) -> click.Command:
 
     words = " ".join(what.words.split())
     options: list[Callable[..., Any]] = [
-        click.argument("run"),
-        click.option("--text", multiple=True, metavar="FILE", type=click.Path(),
-                     help="A text file, folder or glob to read instead; may be given several times."),
+        click.argument("run", type=PATH),
+        click.option("--text", multiple=True, metavar="FILE", type=TEXTS,
+                     help="A text file, folder or glob, or -, to read instead; may be given several times."),
         *of_text("--text"),
         *([
             click.option("--seq-len", type=SIZE, metavar="T",
@@ -166,15 +168,15 @@ def _command(name: str, what: What) -> click.Command:
         ]),
         click.option("--best/--last", default=True, show_default=True,
                      help="Of a run folder: its best checkpoint (by validation), or its last."),
-        click.option("--save", type=click.Path(), metavar="FIG.PNG|SVG", help="Write a figure (extra: plot)."),
-        click.option("--html", type=click.Path(), metavar="FILE",
+        click.option("--save", type=PATH, metavar="FIG.PNG|SVG", help="Write a figure (extra: plot)."),
+        click.option("--html", type=PATH, metavar="FILE",
                      help="Write one page that needs nothing else (extra: report)."),
         click.option("--json", "as_json", is_flag=True, help="One JSON object instead of pictures."),
         *([] if name in SEVERAL else [
             click.option("--csv", "as_csv", is_flag=True, help="All numbers, one a line, instead of pictures.")]),
         *([click.option("--all", "everything", is_flag=True, help="Take all measures, not only the quick ones.")]
           if name == "diagnosis" else []),
-        click.option("--fail-on", default="", metavar="KIND,...",
+        click.option("--fail-on", metavar="KIND,...",
                      help=f"Exit code 1 if there is a verdict of one of these kinds: {', '.join(KINDS)}."),
     ]  # fmt: skip
     for option in reversed(options):
@@ -184,7 +186,7 @@ def _command(name: str, what: What) -> click.Command:
 
 
 def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, best: bool, save: str | None,
-             html: str | None, as_json: bool, fail_on: str, as_csv: bool = False, windows: int | None = None,
+             html: str | None, as_json: bool, fail_on: str | None, as_csv: bool = False, windows: int | None = None,
              batch_size: int | None = None, everything: bool = False, unseen: str | None = None,
              encoding: str | None = None) -> int:  # fmt: skip
     """Whatever can be wrong is found before anything is measured; then measure, show, write, judge."""
@@ -200,11 +202,16 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
 
     if as_json and as_csv:
         raise ConfigError("--json or --csv: one of them")
-    failing, quiet = set(kinds(fail_on)), as_json or as_csv
+    if fail_on == "":
+        raise click.UsageError("--fail-on is empty (an unset shell variable?); name kinds, or leave it away")
+    failing, quiet = set(kinds(fail_on or "")), as_json or as_csv
     format = require_outputs(save, html)
     with progress("reading the text", quiet) as tell:
         which = "best" if best else "last"
-        subject = open_subject(run, text, which, tell, unseen=unseen or "", encoding=encoding or "")
+        names = texts(text)
+        subject = open_subject(run, names, which, tell, unseen=unseen or "", encoding=encoding or "")
+        if names != list(text):  # a copy's own name tells nobody anything
+            subject = dataclasses.replace(subject, text=", ".join(text))
     found: list[Any] = []
     several = name in SEVERAL
     names = [other for other in MEASURES if other != "all"] if several else [name]

@@ -19,6 +19,7 @@ import click
 
 from micrornn.errors import MicrornnError
 from micrornn.printable import printable
+from micrornn_cli.arguments import tell_unknown
 from micrornn_cli.exits import Exit, code_of
 from micrornn_cli.signals import Ended, guarded
 from micrornn_cli.streams import open_closed, silence_unread, unread
@@ -83,6 +84,7 @@ def cli() -> None:
       micrornn train book.txt        learn a text of yours
       micrornn sample runs/NAME      let the trained model write
     """
+    tell_unknown(list(os.environ))
 
 
 def main(arguments: Sequence[str] | None = None) -> Any:

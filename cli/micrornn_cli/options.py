@@ -16,7 +16,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from micrornn.config import Config, allowed, check
-from micrornn.errors import ConfigError
+from micrornn.errors import ConfigError, quoted
+from micrornn_cli.arguments import chosen
 
 
 class _Setting(click.ParamType):
@@ -32,7 +33,7 @@ class _Setting(click.ParamType):
             with contextlib.suppress(ValueError):  # check() says what is wrong with it
                 value = self.kind(value)
         try:
-            return check(self.entry, value)
+            return check(self.entry, value, chosen(parameter, context))
         except ConfigError as error:
             raise click.UsageError(str(error), context) from None
 
@@ -41,13 +42,24 @@ class _Setting(click.ParamType):
         return [CompletionItem(choice) for choice in choices if choice.startswith(incomplete)]
 
 
+class _Switch(click.types.BoolParamType):
+    """--flag or --no-flag; what a variable holds is told as Config tells it."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> bool:
+        try:
+            return super().convert(value, parameter, context)
+        except click.BadParameter:
+            name = chosen(parameter, context)
+            raise click.UsageError(f"{name} must be true or false, not {quoted(value)}", context) from None
+
+
 def settings(command: Callable[..., Any], without: Collection[str] = ()) -> Callable[..., Any]:
     """Decorator: a flag for each setting, but for some. A flag that was not given is None."""
     for entry in reversed([entry for entry in dataclasses.fields(Config) if entry.name not in without]):
         flag, help = "--" + entry.name.replace("_", "-"), entry.metadata["help"]
         variable = "MICRORNN_" + entry.name.upper()
         if isinstance(entry.default, bool):
-            option = click.option(f"{flag}/--no-{flag[2:]}", default=None, envvar=variable, help=help)
+            option = click.option(f"{flag}/--no-{flag[2:]}", type=_Switch(), default=None, envvar=variable, help=help)
         else:
             choices = entry.metadata["choices"]
             shown = "|".join(choices) if choices else ("TEXT" if isinstance(entry.default, str) else "N")
@@ -84,7 +96,9 @@ def read_config(path: str | None, extra: tuple[str, ...]) -> dict[str, Any]:
         texts = value if name == "files" else [value]
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             kind = "a list of texts" if name == "files" else "a text"
-            raise ConfigError(f"--config {path}: {name} must be {kind}, not {value!r}")
+            raise ConfigError(f"--config {path}: {name} must be {kind}, not {quoted(value)}")
+        if value == "":
+            raise ConfigError(f"--config {path}: {name} is empty; leave it away")
     Config.from_dict(values, f"--config {path}")  # what is wrong in the file is told with the file's name
     return values | beside
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from micrornn_cli.arguments import PATH
 from micrornn_cli.options import unseen
 
 
 @click.command(short_help="Let a trained model write.")
-@click.argument("run")
+@click.argument("run", type=PATH)
 @click.option("--prompt", default="", help="What the text begins with; the model goes on from there.")
 @unseen("--prompt")
 @click.option("--length", type=click.IntRange(1), default=500, show_default=True,

@@ -20,9 +20,10 @@ def with_shape(given: dict[str, Any], from_file: dict[str, Any]) -> tuple[dict[s
     if not path:
         return given, from_file
     from micrornn.config import Config
+    from micrornn.folders import expand
     from micrornn.startfrom import require_shape, shape_of
 
-    path = os.path.abspath(os.path.expanduser(path))
+    path = os.path.join(os.getcwd(), expand(path))
     shape = shape_of(path)
     chosen = from_file | {name: value for name, value in given.items() if value is not None}
     require_shape(path, shape, Config.from_dict(shape | chosen))

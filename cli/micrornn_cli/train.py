@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import click
 
+from micrornn.folders import expand
+from micrornn_cli.arguments import PATH, TEXTS, texts
 from micrornn_cli.exits import Exit
 from micrornn_cli.options import read_config, resolve, settings
 from micrornn_cli.signals import graceful
@@ -20,25 +23,25 @@ TASKS = ("text",)
 
 
 @click.command(short_help="Train a recurrent network on text.")
-@click.argument("files", nargs=-1, type=click.Path(readable=False), metavar="[text] [FILES]...")
+@click.argument("files", nargs=-1, type=TEXTS, metavar="[text] [FILES]...")
 @settings
 @click.option(
     "--out",
-    type=click.Path(readable=False),
+    type=PATH,
     metavar="FOLDER",
     envvar="MICRORNN_OUT",
     help="Where the run goes.  [runs/TIME-CELL]",
 )
 @click.option(
     "--resume",
-    type=click.Path(readable=False),
+    type=PATH,
     metavar="RUN",
     help="Go on with this run where it stopped; only its limits may change. FILES: where its text lies now.",
 )
 @click.option(
     "--config",
     "config_file",
-    type=click.Path(readable=False),
+    type=PATH,
     metavar="FILE",
     help="Settings from a TOML file, such as a run's config.toml.",
 )
@@ -47,7 +50,8 @@ def train(files: tuple[str, ...], out: str | None, resume: str | None, config_fi
           as_json: bool, **given: Any) -> None:  # fmt: skip
     """Train a recurrent network to predict the next character (or word) of a text.
 
-    FILES are text files, folders or globs; without any, the Python standard library's own sources.
+    FILES are text files, folders or globs, or - for standard input, which is kept in the run; without any, the Python
+    standard library's own sources.
     Settings come from --config, from the environment (MICRORNN_HIDDEN_SIZE=64) and from flags, each stronger than
     the one before. Metrics and checkpoints go into the run's folder. Ctrl-C stops after the update at hand.
 
@@ -59,7 +63,7 @@ def train(files: tuple[str, ...], out: str | None, resume: str | None, config_fi
       micrornn train --resume runs/2026-11-20-120000-lstm --num-updates 5000
       micrornn train letters.txt --init-from runs/2026-11-20-120000-lstm --lr 0.001
     """
-    job = _Job(resume, as_json) if resume else None
+    job = None if resume is None else _Job(resume, as_json)
     if job is None:
         from_file = read_config(config_file, extra=("task", "files", "out"))
         if files and files[0] in TASKS and not os.path.exists(files[0]):
@@ -69,14 +73,16 @@ def train(files: tuple[str, ...], out: str | None, resume: str | None, config_fi
         from_file.pop("task", None), from_file.pop("files", None), from_file.pop("out", None)
         given, from_file = with_shape(given, from_file)
         config = resolve(given, from_file, "the settings")
-        job = _Job.new(config, files, out, as_json)
+        job = _Job.new(config, files, None if out is None else expand(out), as_json)
         job.scheduled = given["schedule"] is not None or "schedule" in from_file
     else:
         typed = _typed()  # MICRORNN_* variables are for new runs: this one has its settings
         given = {name: value for name, value in given.items() if name in typed}
         if config_file or "out" in typed:
             raise click.UsageError("--resume goes on with a run's own settings; give no --config or --out")
-        job.moved, job.files = bool(files), _absolute(files) if files else job.files
+        if files:
+            job.moved = True
+            job.read(files)
         job.change_limits(given)
     job.go()
 
@@ -90,6 +96,7 @@ class _Job:
         from micrornn.errors import CheckpointError, ConfigError, named
 
         self.as_json = as_json
+        self.files: tuple[str, ...] = ()
         self.unread = False  # stdout or stderr, any more
         self.out: str | None = None
         self.mended: dict[str, Any] = {}  # what is changed in a run that diverged, as it was
@@ -114,8 +121,23 @@ class _Job:
     def new(cls, config: Any, files: tuple[str, ...], out: str | None, as_json: bool) -> _Job:
         job = cls(None, as_json)
         job.config, job.out = config.limits(), out
-        job.files = _absolute(files)
+        job.read(files)
         return job
+
+    def read(self, files: Iterable[str]) -> None:
+        """Let the text be what these names mean here: the run must be resumable from any folder."""
+        from micrornn import data
+
+        self.files = tuple(data.located(name) for name in texts(files))
+
+    def _keep_streams(self) -> None:
+        """What came from standard input stays in the run, which could not go on without it."""
+        from micrornn.data.stream import is_copy, kept
+
+        for n, file in enumerate(self.files):
+            if is_copy(file):
+                name = f"text{n + 1 if n else ''}.txt"
+                self.files = (*self.files[:n], str(kept(file, self.folder.path / name)), *self.files[n + 1 :])
 
     def _paths(self) -> Any:
         """The files of the text. A run that is resumed has its own, unless it is said where they lie now."""
@@ -184,7 +206,10 @@ class _Job:
             started = start_from(training.model, training.vocab, self.config.init_from)
         if self.folder is None:
             self.folder = RunFolder.create(self.out or default_run_path(self.config.cell), self._settings())
+            self._keep_streams()
+            self.folder.write_config(self._settings())
         else:
+            self._keep_streams()
             if self.folder.has_diverged:  # until both files have the new settings they may differ
                 self.folder.save(*training.snapshot(), best=False)
             self.folder.write_config(self._settings())  # the limits may be others now
@@ -258,11 +283,6 @@ class _Job:
             conclude(training, bool(self.files), where, again, stopped)
         if stopped:
             raise SystemExit(int(Exit.INTERRUPTED))
-
-
-def _absolute(files: tuple[str, ...]) -> tuple[str, ...]:
-    """A run must be resumable from any folder."""
-    return tuple(os.path.abspath(os.path.expanduser(file)) for file in files)
 
 
 def _typed() -> set[str]:

@@ -1,6 +1,6 @@
 """Text to windows of token ids, in constant memory. Needs nothing but NumPy.
 
-files    find, stdlib_sources                     which files
+files    find, located, stdlib_sources            which files
 reading  read_chunks, read_bytes                  their text, or their bytes, as a stream
 vocab    Vocab, Encoder, Decoder                  characters, words or bytes to ids and back
 tokens   tokenize, read_tokens, Tokens, ...       the corpus as one mapped array of ids
@@ -12,7 +12,7 @@ text     split, Lanes                             lanes side by side, windows of
     inputs, targets = lanes.window(0)  # each (num_steps, batch_size)
 """
 
-from micrornn.data.files import find, stdlib_sources
+from micrornn.data.files import find, located, stdlib_sources
 from micrornn.data.reading import read_bytes, read_chunks
 from micrornn.data.text import Lanes, split
 from micrornn.data.tokens import Tokens, default_cache_dir, read_tokens, tokenize
@@ -28,6 +28,7 @@ __all__ = [
     "Vocab",
     "default_cache_dir",
     "find",
+    "located",
     "read_bytes",
     "read_chunks",
     "read_tokens",

@@ -1,5 +1,6 @@
 """Finds text files.
 
+located          the same pattern, for any working folder
 find             files, folders and globs, as a user types them, to a list of files
 stdlib_sources   Python's own source code: a text that every machine already has
 """
@@ -14,7 +15,9 @@ import sysconfig
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from micrornn.errors import DataError
+from micrornn.errors import ConfigError, DataError
+from micrornn.folders import expand
+from micrornn.printable import shell_word
 
 # What lies in the standard library's folder and is no typical code: tests, manual pages, tables of code points,
 # names and build settings, what was installed beside it; and packages that many systems leave out, so that the
@@ -45,8 +48,25 @@ def find(patterns: Sequence[str | Path]) -> list[Path]:
     return list(found.values())
 
 
+def located(pattern: str) -> str:
+    """A pattern that names the same from any working folder. DataError where `pattern` names nothing in this one."""
+    _expand(pattern)  # as it was typed: whatever is done to it before would change what it means
+    path = _home(pattern)
+    if os.path.isabs(path):
+        return path
+    here = os.getcwd()
+    return os.path.join(here if os.path.exists(path) else glob.escape(here), path)
+
+
+def _home(pattern: str) -> str:
+    try:
+        return expand(pattern)
+    except ConfigError as error:
+        raise DataError(str(error)) from None
+
+
 def _expand(pattern: str) -> list[Path]:
-    path = Path(pattern).expanduser() if pattern.startswith("~") else Path(pattern)
+    path = Path(_home(pattern))
     # Path("") is the working folder, which nobody means by an empty shell variable.
     mode = _mode(path) if pattern else None
     if mode is not None and stat.S_ISREG(mode):
@@ -57,7 +77,10 @@ def _expand(pattern: str) -> list[Path]:
             raise DataError(f"folder {shown(path)} has no files in it (hidden ones are skipped)")
         return files
     if mode is not None:
-        raise DataError(f"{shown(path)} is neither a file nor a folder; text is read twice, so save it to a file first")
+        raise DataError(
+            f"{shown(path)} is neither a file nor a folder; text is read twice, so save it to a file first,\n"
+            f"  or give it as standard input: micrornn train - < {shell_word(os.fspath(path))}"
+        )
     if glob.has_magic(pattern):
         files = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if os.path.isfile(name))
         if not files:

@@ -1,0 +1,76 @@
+"""What is typed, in files and in variables too, is interpreted as it stands: paths, ~, - for standard input.
+
+PATH             the type of a path: not empty, ~ is a home folder
+TEXTS            the type of texts: files, folders, globs or -; micrornn.data.find says what is wrong with one
+texts(names)     those texts, with streams copied to files
+chosen(...)      under which name a value was given: a flag, a variable
+tell_unknown()   MICRORNN_* variables that nothing reads
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+from micrornn.config import Config
+from micrornn.errors import ConfigError
+from micrornn.folders import expand
+from micrornn.printable import printable
+
+PREFIX = "MICRORNN_"
+OTHERS = ("CACHE", "OUT", "TRACEBACK")  # variables that are no settings
+TESTS = "MICRORNN_TEST_"  # how much the tests of micrornn do
+
+
+class _Path(click.Path):
+    """A path as it was typed. Whether something is there is found out by whoever opens it."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        name = chosen(parameter, context)
+        if value == "":
+            what = "name one" if isinstance(parameter, click.Argument) else "name one, or leave it away"
+            raise click.UsageError(f"{name} is empty (an unset shell variable?); {what}", context)
+        try:
+            return expand(os.fspath(value))
+        except ConfigError as error:
+            raise click.UsageError(f"{name}: {error}", context) from None
+
+
+PATH = _Path(readable=False)
+TEXTS = click.Path(readable=False)
+
+
+def chosen(parameter: click.Parameter | None, context: click.Context | None) -> str:
+    """The name under which a parameter was given: its flag, its variable, or what stands in the usage."""
+    if parameter is None:
+        return "a value"
+    if isinstance(parameter, click.Argument):
+        return parameter.make_metavar(context).strip("[]") if context else str(parameter.name).upper()
+    source = context.get_parameter_source(parameter.name) if context and parameter.name else None
+    variable = parameter.envvar
+    if source is click.core.ParameterSource.ENVIRONMENT and isinstance(variable, str):
+        return variable
+    return parameter.opts[0]
+
+
+def texts(names: Iterable[str]) -> list[str]:
+    """The names, with that of a file in the place of each stream. DataError where one cannot be read."""
+    from micrornn.data.stream import copied, is_stream
+
+    return [str(copied(name)) if is_stream(name) else name for name in names]
+
+
+def tell_unknown(environment: Sequence[str]) -> None:
+    """A line for each MICRORNN_* variable that nothing reads: it was meant to change something."""
+    known = [entry.name.upper() for entry in dataclasses.fields(Config)] + list(OTHERS)
+    for name in sorted(environment):
+        end = name.removeprefix(PREFIX)
+        if name.startswith(PREFIX) and end not in known and not name.startswith(TESTS):
+            close = difflib.get_close_matches(end, known, 1)
+            hint = f"; did you mean {PREFIX}{close[0]}?" if close else ""
+            click.echo(printable(f"Note: {name[:80]} is no variable of micrornn{hint}"), err=True)
