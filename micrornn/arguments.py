@@ -3,9 +3,11 @@
     numbers(what, x, dtype)          an array of float32 or float64, or ConfigError for what is none
     require_precision(what, dtype)   float32 or float64
     real(what, x)                    a number
+    flag(what, given)                True or False
     whole(what, n), wholes(what, n)  a whole number, several
     sizes(what, hidden_size=8)       whole numbers of 1 or more
     tensors(what, given)             a list of tensors, and not one bare tensor
+    several(what, given)             a list of anything
     short(x)                         a repr that fits into a line
     require_like(what, given, wanted)    an array that may be added to in the place of another
     refuse_mixture(name, arrays)     inputs of an op on two devices or in two precisions
@@ -28,6 +30,7 @@ from micrornn.errors import ConfigError, ShapeError
 from micrornn.operators import Operators
 
 PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
+LARGEST = 2**31 - 1  # size: kernels count in int32
 EXACT = 2**53  # up to here float64 holds every whole number
 
 
@@ -51,7 +54,7 @@ def numbers(what: str, x: Any, dtype: Any = None) -> np.ndarray:
     if array.dtype.kind not in "fiub":
         said = "complex numbers" if array.dtype.kind == "c" else f"{type(x).__name__} {short(x)}"
         raise ConfigError(f"{what}: wanted real numbers, not {said}")
-    if dtype == np.dtype(object):
+    if isinstance(dtype, np.dtype) and dtype.kind == "O":
         return array
     if dtype is None:
         dtype = array.dtype if array.dtype in PRECISIONS else np.float32
@@ -104,6 +107,13 @@ def real(what: str, x: Any) -> float:
         raise ConfigError(f"{what} must be a number, not {short(x)}") from None
 
 
+def flag(what: str, given: Any) -> bool:
+    """True or False."""
+    if isinstance(given, (bool, np.bool_)):
+        return bool(given)
+    raise ConfigError(f"{what} must be True or False, not {short(given)}")
+
+
 def wholes(what: str, given: Any, least: int | None = None) -> tuple[int, ...]:
     """Several whole numbers; one alone counts as several."""
     if isinstance(given, (str, bytes)) or not np.iterable(given):
@@ -112,23 +122,28 @@ def wholes(what: str, given: Any, least: int | None = None) -> tuple[int, ...]:
 
 
 def sizes(what: str, **given: Any) -> None:
-    """Each must be a whole number of 1 or more."""
+    """Each must be a whole number of 1 or more, and one that an array can have."""
     for name, value in given.items():
-        whole(f"{what}: {name}", value, least=1)
+        if whole(f"{what}: {name}", value, least=1) > LARGEST:
+            raise ConfigError(f"{what}: {name} is {value:,}; no array is as long as that")
 
 
 def tensors(what: str, given: Any) -> list[Any]:
     """The tensors of a list. One bare tensor would be taken for the list of its rows."""
     if isinstance(given, Operators):
         raise ConfigError(f"{what}: wanted a list of tensors, not a bare one; write [x]")
-    try:
-        found = list(given.values() if isinstance(given, dict) else given)
-    except TypeError:
-        raise ConfigError(f"{what}: wanted a list of tensors, not {short(given)}") from None
+    found = several(what, given.values() if isinstance(given, dict) else given)
     for x in found:
         if not isinstance(x, Operators):
             raise ConfigError(f"{what}: wanted a list of tensors; {short(x)} is none")
     return found
+
+
+def several(what: str, given: Any) -> list[Any]:
+    """A list of what can be gone through."""
+    if isinstance(given, (str, bytes)) or not np.iterable(given):
+        raise ConfigError(f"{what}: wanted a list, not {short(given)}")
+    return list(given)
 
 
 def require_like(what: str, given: Any, wanted: np.ndarray, contiguous: bool = True) -> None:

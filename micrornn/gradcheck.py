@@ -145,10 +145,13 @@ def _relative(analytic: float, number: float) -> float:
     return error if math.isfinite(error) else math.inf
 
 
-def _prepare(function: Callable[[], Tensor], given: Sequence[Tensor],
+def _prepare(function: Callable[[], Tensor], given: Sequence[Tensor], step: float,
              seed: int) -> tuple[list[Tensor], Callable[[], float], list[np.ndarray]]:  # fmt: skip
     """(the tensors, the function as a single number, the analytic gradients). An output of several numbers is weighted
     by a fixed random cotangent: a wrong VJP cannot hide behind a cotangent of ones."""
+    arguments.whole("gradcheck: seed", seed, least=0)
+    if not 0 < arguments.real("gradcheck: step", step) < math.inf:
+        raise ConfigError(f"gradcheck: step is {step}; it must be above 0 and finite")
     tensors: list[Tensor] = arguments.tensors("gradcheck", given)
     for tensor in tensors:
         name = tensor.name or "a tensor"
@@ -196,7 +199,8 @@ def gradcheck(function: Callable[[], Tensor], tensors: Sequence[Tensor], *, samp
     DivergedError if it is not finite.
     """
     samples = None if samples is None else arguments.whole("gradcheck: samples", samples, least=1)
-    tensors, value, analytic = _prepare(function, tensors, seed)
+    tensors, value, analytic = _prepare(function, tensors, step, seed)
+    step = float(step)
     rng, checks = np.random.default_rng(seed), []
     for tensor, gradient in zip(tensors, analytic):
         places = _places(gradient, samples, rng)
@@ -238,7 +242,8 @@ def projected(function: Callable[[], Tensor], tensors: Sequence[Tensor], *, step
     The cost does not depend on the number of parameters: this is the check for large models. A wrong gradient
     goes unnoticed only if its error happens to be orthogonal to v.
     """
-    tensors, value, analytic = _prepare(function, tensors, seed)
+    tensors, value, analytic = _prepare(function, tensors, step, seed)
+    step = float(step)
     rng = np.random.default_rng(seed)
     directions = [rng.normal(size=tensor.shape) for tensor in tensors]
     length = math.sqrt(sum(float((v * v).sum()) for v in directions))

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from micrornn.arguments import real, sizes
+from micrornn.arguments import real, sizes, whole
 from micrornn.errors import ConfigError
 from micrornn.ops import dropout, embedding, linear
 from micrornn.parameters import Initializer, Module, Parameter, normal, uniform
@@ -20,7 +20,10 @@ class Linear(Module):
     def __init__(self, input_size: int, output_size: int, *, seed: int = 0, dtype: type = np.float32,
                  initializer: Initializer | None = None):  # fmt: skip
         sizes("Linear", input_size=input_size, output_size=output_size)
-        rng, start = np.random.default_rng(seed), initializer or uniform(input_size**-0.5)
+        rng, start = (
+            np.random.default_rng(whole("Linear: seed", seed, least=0)),
+            initializer or uniform(input_size**-0.5),
+        )
         self.weight = Parameter(start(rng, (output_size, input_size)), dtype)
         self.bias = Parameter(uniform(input_size**-0.5)(rng, (output_size,)), dtype)
 
@@ -34,7 +37,7 @@ class Embedding(Module):
     def __init__(self, vocab_size: int, size: int, *, seed: int = 0, dtype: type = np.float32,
                  initializer: Initializer | None = None):  # fmt: skip
         sizes("Embedding", vocab_size=vocab_size, size=size)
-        rng, start = np.random.default_rng(seed), initializer or normal(1.0)
+        rng, start = np.random.default_rng(whole("Embedding: seed", seed, least=0)), initializer or normal(1.0)
         self.weight = Parameter(start(rng, (vocab_size, size)), dtype)
 
     def __call__(self, ids: np.ndarray) -> Tensor:
@@ -51,9 +54,10 @@ class Dropout(Module):
     def __init__(self, rate: float, *, seed: int = 0):
         if not 0 <= real("Dropout: rate", rate) < 1:
             raise ConfigError(f"dropout must lie in 0..1 (1 excluded), not {rate}")
-        self.rate, self.seed, self.key, self.start = rate, seed, 0, 0
+        self.rate, self.seed, self.key, self.start = rate, whole("Dropout: seed", seed), 0, 0
 
     def __call__(self, x: Tensor) -> Tensor:
+        x = x if isinstance(x, Tensor) else Tensor(x)
         if not self.rate or not self.training:
             return x
         key = mix_key(self.seed, self.key)

@@ -92,9 +92,9 @@ class Optimizer:
 
     def update(self, lr: float, scale: float = 1.0, limit: float = math.inf) -> None:
         """One update with the gradient clip(grad * scale, +-limit): `scale` comes from clipping by norm."""
-        lr = real("lr", lr)
-        if not math.isfinite(lr):
-            raise ConfigError(f"lr is {lr}; it must be finite")
+        lr, scale, limit = real("lr", lr), real("scale", scale), real("limit", limit)
+        if not (math.isfinite(lr) and math.isfinite(scale) and limit >= 0):
+            raise ConfigError(f"lr {lr} and scale {scale} must be finite, and limit {limit} 0 or more")
         self.flat.join()
         self.updates += 1
         options = dict(self.options)

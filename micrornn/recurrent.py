@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from micrornn import kernels
-from micrornn.arguments import numbers, real, short, sizes, wholes
+from micrornn.arguments import flag, numbers, real, short, sizes, whole, wholes
 from micrornn.cells import Cell, State, Weights, bias_with_forget, find_cell, take_step
 from micrornn.errors import ConfigError, ShapeError
 from micrornn.ops import clip_message, concatenate, dropout, mask_message, reshape, stack, where
@@ -53,13 +53,18 @@ class Recurrent(Module):
                  learn_initial: bool = False, forget_bias: float | None = None,
                  initializers: dict[str, Initializer] | None = None, clip_message: float = 0.0,
                  seed: int = 0, dtype: type = np.float32):  # fmt: skip
-        if granularity not in GRANULARITIES:
+        if not isinstance(granularity, str) or granularity not in GRANULARITIES:
             raise ConfigError(f"there is no granularity {granularity!r}; choose one of {', '.join(GRANULARITIES)}")
         sizes("Recurrent", input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         if not 0 <= real("Recurrent: dropout", dropout) < 1:
             raise ConfigError(f"dropout must lie in 0..1 (1 excluded), not {dropout}")
         if not real("Recurrent: clip_message", clip_message) >= 0:
             raise ConfigError(f"clip_message must be 0 or more, not {clip_message}")
+        if not isinstance(cell, (str, Cell)):
+            raise ConfigError(f"a cell is a name, such as 'lstm', or a Cell, not {short(cell)}")
+        whole("Recurrent: seed", seed, least=0)
+        bidirectional = flag("Recurrent: bidirectional", bidirectional)
+        forget_bias = None if forget_bias is None else real("Recurrent: forget_bias", forget_bias)
         self.cell = find_cell(cell) if isinstance(cell, str) else cell
         self.granularity = granularity
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
@@ -84,7 +89,7 @@ class Recurrent(Module):
                             bias_with_forget(start[name], self.cell, value)
                 for name in shapes:
                     self.weights[f"{name}_l{layer}{direction}"] = Parameter(start[name], dtype)
-        if learn_initial:
+        if flag("Recurrent: learn_initial", learn_initial):
             for state in self.cell.states:
                 rows = zeros(rng, (num_layers * len(self.directions), 1, hidden_size))
                 self.weights[state + "_0"] = Parameter(rows, dtype)
@@ -222,10 +227,10 @@ class Recurrent(Module):
 
 def take_lengths(name: str, lengths: Any, batch_size: int, least: int, seq_len: int) -> np.ndarray:
     """The length of each lane as (batch_size,) integers, from `least` to `seq_len`."""
-    found = np.array(wholes(f"{name}: lengths", lengths), np.int64)
-    if found.shape != (batch_size,) or np.ndim(lengths) != 1 or found.min() < least or found.max() > seq_len:
+    found = wholes(f"{name}: lengths", lengths)
+    if np.ndim(lengths) != 1 or len(found) != batch_size or not all(least <= n <= seq_len for n in found):
         raise ShapeError(f"{name}: lengths {short(lengths)}, wanted {batch_size} numbers in {least}..{seq_len}")
-    return found
+    return np.array(found, np.int64)
 
 
 def mix_key(*numbers: int) -> int:

@@ -208,7 +208,7 @@ class Tape:
         With copy=False the arrays are as they come, for reading at once: two may be one, a seed, or on the tape.
         """
         of, outputs = arguments.tensors("cotangents: of", of), arguments.tensors("cotangents: outputs", outputs)
-        seeds = [None] * len(outputs) if seeds is None else seeds
+        seeds = [None] * len(outputs) if seeds is None else arguments.several("cotangents: seeds", seeds)
         if len(seeds) != len(outputs):
             raise ShapeError(f"cotangents: {len(seeds)} seeds for {len(outputs)} outputs; give one, or None, for each")
         found = {id(tensor): cotangent for tensor, cotangent in self._walk(outputs, seeds, of, watch)}

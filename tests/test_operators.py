@@ -16,7 +16,9 @@ import pytest
 from micrornn import ops
 from micrornn.errors import ConfigError, MicrornnError, ShapeError, TapeError
 from micrornn.layers import Linear
+from micrornn.optim import Optimizer
 from micrornn.parameters import Flat, Module, Parameter
+from micrornn.recurrent import Recurrent, last_valid
 from micrornn.tape import Tape, Tensor
 
 X = np.array([[1.0, -2.0, 3.0], [0.5, 4.0, -1.0]])
@@ -222,6 +224,16 @@ SLIPS: dict[str, tuple[Callable[[], Any], str]] = {  # -> the call, and what the
     "array for seeds": (lambda: tape_of(x())[0].cotangents([], [x()], np.ones((2, 3))), "2 seeds for 1"),
     "no size": (lambda: Linear(0, 2), "input_size must be 1 or more"),
     "half a size": (lambda: Linear(2, 2.5), "output_size must be a whole number"),
+    "too large a size": (lambda: Linear(10**30, 2), "no array is as long"),
+    "a negative seed": (lambda: Linear(2, 2, seed=-1), "seed must be 0 or more"),
+    "keepdims of text": (lambda: ops.sum(x(), keepdims="yes"), "keepdims must be True or False"),
+    "seeds of one number": (lambda: Tape().cotangents([], [], 1.0), "wanted a list"),
+    "a rate of NaN": (lambda: Optimizer(Flat(Linear(1, 1)), "sgd").update(math.nan), "must be finite"),
+    "a rate of text": (lambda: Optimizer(Flat(Linear(1, 1)), "sgd").update("0.1"), "lr must be a number"),
+    "an optimizer of a model": (lambda: Optimizer(Linear(1, 1), "sgd"), r"write Optimizer\(Flat\(model\)"),
+    "a cell by number": (lambda: Recurrent(3, 1, 1), "a cell is a name"),
+    "a granularity by number": (lambda: Recurrent("rnn", 1, 1, granularity=1), "no granularity"),
+    "a length beyond all": (lambda: last_valid(Tensor(np.ones((2, 1, 1))), [10**30]), r"wanted 1 numbers in 1\.\.2"),
     "flat of arrays": (lambda: Flat([np.zeros(2)]), "list of tensors"),
     "flat of one": (lambda: Flat(Parameter([1.0])), r"write \[x\]"),
     "flat of nothing": (lambda: Flat(Net()), "without parameters"),
@@ -260,8 +272,6 @@ def test_modules_at_any_depth() -> None:
 
 def update(flat: Flat) -> None:
     """One step down the loss sum(weight^2) + sum(bias)."""
-    from micrornn.optim import Optimizer
-
     with Tape() as tape:
         parameters = flat.parameters
         loss = (parameters["weight"] ** 2).sum() + parameters["bias"].sum()
@@ -418,8 +428,6 @@ def test_what_the_way_back_needs_must_not_change(way: str, size: int) -> None:
 
 
 def test_an_update_between_two_losses_is_noticed_and_a_new_array_is_not_needed() -> None:
-    from micrornn.optim import Optimizer
-
     net = Linear(40, 40)  # 1,600 weights, of which the loss sees few: a sample of them may be unchanged
     optimizer = Optimizer(Flat(net), "sgd")
     one = np.zeros((1, 40), np.float32)

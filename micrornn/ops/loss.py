@@ -202,5 +202,6 @@ def _(k, saved, dy, needs):
 
 def cosine_similarity(a: Tensor, b: Tensor) -> Tensor:
     """a . b / (|a| |b|) along the last axis, made of other ops. Vectors must not be zero."""
+    a, b = (x if isinstance(x, Tensor) else Tensor(x) for x in (a, b))
     dot, a2, b2 = sum_op(a * b, axis=-1), sum_op(a * a, axis=-1), sum_op(b * b, axis=-1)
     return dot / (sqrt(a2) * sqrt(b2))

@@ -57,7 +57,7 @@ def drop_nonfinite(k: Kernels, dy: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def _over(k: Kernels, mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The mask repeated over the last axes of this shape, on the device."""
     mask = k.asarray(mask)
-    return k.spread(mask.reshape(*mask.shape, *[1] * (len(shape) - mask.ndim)), shape)
+    return k.spread(mask.reshape((*mask.shape, *[1] * (len(shape) - mask.ndim))), shape)
 
 
 @op

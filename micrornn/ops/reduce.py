@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from micrornn.arguments import flag
 from micrornn.errors import ShapeError
 from micrornn.kernels import Kernels
 from micrornn.ops.axes import around, normal_axes, normal_axis, sum_axis
@@ -28,7 +29,7 @@ def _unsum(k: Kernels, dy: np.ndarray, shape: tuple[int, ...], axes: tuple[int, 
 @op
 def sum(k, x, *, axis=None, keepdims=False):
     """y = sum of x along axis (an integer, several, or None for all);  dx = dy repeated."""
-    axes = normal_axes("sum", axis, x.ndim)
+    axes, keepdims = normal_axes("sum", axis, x.ndim), flag("sum: keepdims", keepdims)
     return _sum(k, x, axes, keepdims), (x.shape, axes)
 
 
@@ -40,7 +41,7 @@ def _(k, saved, dy, needs):
 @op
 def mean(k, x, *, axis=None, keepdims=False):
     """y = sum of x / n along axis;  dx = dy / n repeated."""
-    axes = normal_axes("mean", axis, x.ndim)
+    axes, keepdims = normal_axes("mean", axis, x.ndim), flag("mean: keepdims", keepdims)
     n = math.prod(x.shape[axis] for axis in axes)
     if not n:
         raise ShapeError(f"mean: nothing to average along {axes} of {x.shape}")
@@ -67,7 +68,7 @@ def max(k, x, *, axis=None, keepdims=False):
         raise ShapeError(f"max: an axis of length 0 has no largest number: {x.shape}")
     y, place = k.empty((sizes[0], sizes[2]), x.dtype), k.empty((sizes[0], sizes[2]), np.int32)
     k.max(y, place, x.reshape(sizes))
-    kept = (1,) if keepdims else ()
+    kept = (1,) if flag("max: keepdims", keepdims) else ()
     shape = kept * x.ndim if axis is None else (*x.shape[:axis], *kept, *x.shape[axis + 1 :])
     return y.reshape(shape), (place, sizes, x.shape)
 
