@@ -2,10 +2,12 @@
 
 advise(config, tokens)    trains briefly, measures early and later, times updates -> Measure `advise`
 
-    1  train for some hundred updates, and keep the model as it is early and later; or take a trained one
-    2  of each, what windows of K time steps bend the gradient by             (inspect/truncation.py)
+    1  train for some hundred updates with two seeds, and keep the models early and where validation is best
+       (brief.py); or take a trained one
+    2  of each, what windows of K time steps bend the mean gradient by          (inspect/bias.py)
+       and of the text, which lags tell something by themselves                  (inspect/lags.py)
        -> num_steps, the smallest that can be borne
-    3  of each, the gradient noise scale at that num_steps                    (inspect/noise.py)
+    3  of each, the gradient noise scale at that num_steps                       (inspect/noise.py)
     4  the seconds of an update at that num_steps, for each batch_size
        -> batch_size, where a loss is reached soonest, and the lr that goes with it
 
@@ -15,20 +17,22 @@ What follows from the numbers, and why, stands in inspect/advice.py.
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from micrornn import device
+from micrornn import brief, device
 from micrornn.config import Config
 from micrornn.data import Tokens
 from micrornn.errors import ConfigError, DataError, DivergedError
-from micrornn.inspect.advice import Measured, advice, steps_by
-from micrornn.inspect.cuts import Cuts
+from micrornn.inspect import bias
+from micrornn.inspect.advice import Brief, Measured, Point, choose_steps
+from micrornn.inspect.advised import advice
+from micrornn.inspect.bias import Bias
+from micrornn.inspect.lags import gains, reach
 from micrornn.inspect.measure import Measure
 from micrornn.inspect.noise import noise
 from micrornn.inspect.subject import Subject
@@ -38,31 +42,25 @@ from micrornn.train import Training
 
 Progress = Callable[[str, int, int], None]  # (what is being done, done, total)
 
-EARLY, LATER = 50, 600  # updates
-# Truncation: so many windows of so many time steps in so many lanes, and which num_steps are tried.
-SEQ_LEN, WINDOWS, LANES = 512, 6, 4
-STEPS = tuple(sorted(digit * 2**n for n in range(8) for digit in (2, 3)))  # 2, 3, 4, 6, 8, 12 ... 256, 384
+SEEDS = 2
+# Truncation: windows of at most so many time steps, so many per lane, in pieces of at most so many lanes; and which
+# num_steps are tried. All that are reached by 2^n and 3 2^n divide 384.
+SEQ_LEN, WINDOWS, PIECE = 384, 4, 8
+STEPS = tuple(sorted(digit * 2**n for n in range(7) for digit in (2, 3)))  # 2, 3, 4, 6, 8, 12 ... 128, 192
 NOISE_WINDOWS, NOISE_LANES = (4, 64), 32  # at least, at most; in so many lanes
 BATCH_SIZES = (4, 8, 16, 32, 64, 128, 256)
 LEAST_SIZES = 5  # are timed even if there is no time left
 ROUNDS, SLICE = 6, 0.25  # each batch_size gets so many turns of so many seconds
 # How much of the time may be gone at the end of each part. What one leaves is the next one's.
-TRAINED, CUT, NOISE = 0.4, 0.6, 0.8
-
-
-class Point(NamedTuple):
-    """A model after so many updates, and how much of the learning rate its schedule had left then."""
-
-    updates: int
-    model: LanguageModel
-    lr_left: float = 1.0
+TRAINED, CUT, NOISE = 0.4, 0.65, 0.8
 
 
 def advise(config: Config, tokens: Tokens, seconds: float = 120.0, progress: Progress | None = None, *,
            trained: Point | None = None, tolerance: float = TOLERABLE, **about: Any) -> Measure:  # fmt: skip
     """Measure for so many seconds, or less, and say what to train with.
 
-    config       the model, and the batch_size, num_steps and lr to start from; its limits do not matter
+    config       the model, and the batch_size, num_steps and lr to start from, smaller where the text is too short for
+                 them; its limits do not matter
     tokens       the text
     progress     progress(what, done, total) hears what is being done
     trained      measure at this point, instead of training anew
@@ -76,21 +74,28 @@ def advise(config: Config, tokens: Tokens, seconds: float = 120.0, progress: Pro
         raise ConfigError(f"the truncation bias to be borne is {tolerance:g}; it must be above 0 and below 1")
     if not seconds > 0:
         raise ConfigError(f"the time to measure is {seconds:g} seconds; it must be above 0")
+    asked = config.batch_size, config.num_steps
     if trained is None:  # a schedule that ends would end with the few updates that are made
-        config = dataclasses.replace(config, num_updates=0, epochs=0.0, max_minutes=0.0)
+        config = dataclasses.replace(config, num_updates=0, epochs=0.0, max_minutes=0.0, patience=0)
+        config = brief.fitted(config, len(tokens))
+    Training(config, tokens).update()  # compiles, which is no time of measuring
     part = _Parts(config, tokens, time.monotonic(), seconds, progress or (lambda what, done, total: None))
-    points = part.train() if trained is None else [part.schedule(trained)]
-    steps, bias, cosine = part.truncation(points)
-    num_steps = steps_by(bias, steps, tolerance)[0] or steps[-1]
-    scale = part.noise(points, num_steps)
-    own = config.batch_size, config.num_steps
-    timed = part.time(num_steps, own)
-    sizes = sorted(size for size, steps_of_it in timed if steps_of_it == num_steps)
+    briefs = part.train() if trained is None else [part.resumed(trained)]
+    past = [one for one in briefs if not one.inside] or briefs  # the warm-up
+    points = [point for one in past for point in one.points]
+    steps, biases = part.truncation(points)
+    lags = gains(part.ids, tokens.vocab.size, steps[-1])
     found = Measured(
-        updates=[point.updates for point in points], lr_left=points[-1].lr_left, steps=steps, bias=bias,
-        cosine=cosine, tolerance=tolerance, scale=scale, num_steps=num_steps, batch_sizes=np.array(sizes),
-        seconds=np.array([timed[size, num_steps] for size in sizes]), own=own, own_seconds=timed[own][0],
-        lr=config.lr, optimizer=config.optimizer,
+        points=points, briefs=briefs if trained is None else [],
+        steps=steps, biases=biases, tolerance=tolerance, lags=lags, lag=reach(lags),
+        own=(config.batch_size, config.num_steps), asked=asked, lr=config.lr, optimizer=config.optimizer,
+    )  # fmt: skip
+    num_steps = choose_steps(found).num_steps
+    scale, timed = part.noise(points, num_steps), part.time(num_steps, found.own)
+    sizes = sorted(size for size, steps_of_it in timed if steps_of_it == num_steps)
+    found = dataclasses.replace(
+        found, scale=scale, batch_sizes=np.array(sizes),
+        seconds=np.array([timed[size, num_steps] for size in sizes]), own_seconds=timed[found.own][0],
     )  # fmt: skip
     return advice(found, {**about, "seconds": round(time.monotonic() - part.start, 1)})
 
@@ -110,53 +115,54 @@ class _Parts:
     def subject(self, model: LanguageModel) -> Subject:
         return Subject(model, self.tokens.vocab, {}, self.ids, "", "the text")
 
-    def train(self) -> list[Point]:
-        """The model early and later; if there was no time for both, as far as it came."""
-        training, points = self.training, []
-        while training.updates < LATER and (self.left(TRAINED) > 0 or training.updates < 2):
-            try:
-                training.update()
-            except DivergedError as error:
-                raise DivergedError(f"the brief training stopped at {error}\n  try a lower --lr") from None
-            self.tell("training briefly", training.updates, LATER)
-            if training.updates == EARLY:
-                points.append(self._point())
-        if training.updates < 2 * EARLY:
-            points.clear()
-        return [*points, self._point()]
+    def train(self) -> list[Brief]:
+        """A brief training for each seed."""
+        found = []
+        for n in range(SEEDS):
+            config = dataclasses.replace(self.config, seed=self.config.seed + n)
+            left = partial(self.left, TRAINED * (n + 1) / SEEDS)
+            found.append(brief.train(config, self.tokens, left, partial(self._nth, "training briefly", n, SEEDS)))
+        return found
 
-    def _point(self) -> Point:
-        model = self.training.model.copy()
-        model.train(False)
-        return Point(self.training.updates, model)
+    def resumed(self, trained: Point) -> Brief:
+        """The trained model with what its schedule had left, as if it had been trained here."""
+        left = self.training.schedule(max(0, trained.updates - 1))
+        return Brief([trained._replace(lr_left=left)], float("nan"), trained.updates, 0.0, False, False, False)
 
-    def schedule(self, trained: Point) -> Point:
-        """The same, with what its schedule had left."""
-        return trained._replace(lr_left=self.training.schedule(max(0, trained.updates - 1)))
-
-    @np.errstate(over="ignore", invalid="ignore")
-    def truncation(self, points: list[Point]) -> tuple[list[int], np.ndarray, np.ndarray]:
-        """(num_steps tried, bias, cosine (point, K, window)), NaN for windows that time did not allow."""
-        seq_len = min(SEQ_LEN, (len(self.ids) - 1) // (WINDOWS * LANES))
+    def truncation(self, points: list[Point]) -> tuple[list[int], list[Bias]]:
+        """(num_steps tried, the bias of each point), from as much text as there is time for."""
+        seq_len = min(SEQ_LEN, (len(self.ids) - 1) // 8)
         steps = [k for k in STEPS if k <= seq_len // 2]
         if not steps:
-            least = WINDOWS * LANES * 2 * STEPS[0] + 1
-            raise DataError(f"the training part has {len(self.ids):,} tokens; to measure, {least:,} are needed")
-        bias, cosine = np.full((2, len(points), len(steps), WINDOWS), np.nan)
+            raise DataError(f"the training part has {len(self.ids):,} tokens; to measure, 33 are needed")
+        rooms = (len(self.ids) - 1) // seq_len
+        windows = min(WINDOWS, rooms // 4)
+        found = []
         for n, point in enumerate(points):
             share = CUT - (CUT - TRAINED) * (1 - (n + 1) / len(points))
             model = point.model.copy(granularity="sequence")
-            for at, window in enumerate(self.subject(model).windows(seq_len, WINDOWS, LANES)):
-                if at > 1 and self.left(share) < 0:
-                    break
-                cut = Cuts(model, window)
-                for row, k in enumerate(steps):
-                    cut.windows(k)
-                    bias[n, row, at], cosine[n, row, at] = _compared(cut)
-                if not np.isfinite(bias[n, :, at]).all():
-                    raise DivergedError("the gradient is zero, NaN or infinite: there is nothing to measure")
-                self.tell("truncation", n * WINDOWS + at + 1, len(points) * WINDOWS)
-        return steps, bias, cosine
+            model.train(False)
+            lanes = min(rooms // windows, self._lanes(model, seq_len, steps, share) * bias.BLOCKS)
+            text = bias.pieces(list(self.subject(model).windows(seq_len, windows, lanes)), max(1, lanes // 16))
+
+            def enough(done: int, of: int, n: int = n, share: float = share) -> bool:
+                self.tell("truncation", n * of + done, len(points) * of)
+                return self.left(share) < 0
+
+            one = bias.measure(model, text, steps, enough)
+            if not one.finite:
+                raise DivergedError("the gradient is NaN or infinite: there is nothing to measure")
+            found.append(one)
+        return steps, found
+
+    def _lanes(self, model: LanguageModel, seq_len: int, steps: list[int], share: float) -> int:
+        """How many lanes a piece may have, so that there is time for one in each block; as one lane tells."""
+        window = next(iter(self.subject(model).windows(seq_len, 1, 1)))
+        bias.measure(model, [window], steps)  # compiles
+        start = time.monotonic()
+        bias.measure(model, [window], steps)
+        took = time.monotonic() - start
+        return int(np.clip(self.left(share) / took / bias.BLOCKS, 1, PIECE))
 
     def noise(self, points: list[Point], num_steps: int) -> np.ndarray:
         """(point, 3): the gradient noise scale in lanes, and its range."""
@@ -187,8 +193,10 @@ class _Parts:
         They take turns, so that what else the machine does meanwhile is shared by all.
         """
         trainings: dict[tuple[int, int], Training] = {}
-        for sizes in dict.fromkeys([own, *((size, num_steps) for size in BATCH_SIZES)]):
-            if len(trainings) > 2 and (not self._fits(*sizes) or (len(trainings) > LEAST_SIZES and self.left(1) < 0)):
+        lanes = BATCH_SIZES if self._fits(4 * BATCH_SIZES[0], num_steps) else (1, 2, *BATCH_SIZES)
+        fitting = [size for size in lanes if self._fits(size, num_steps)] or [1]
+        for sizes in dict.fromkeys([own, *((size, num_steps) for size in fitting)]):
+            if len(trainings) > LEAST_SIZES and self.left(1) < 0:
                 break
             trainings[sizes] = Training(self._with(*sizes), self.tokens)
             trainings[sizes].update()  # what is allocated and compiled at the first is not counted
@@ -213,10 +221,3 @@ class _Parts:
         """At least four windows, or there is no epoch to speak of; and all in a quarter of the memory."""
         needed, there = memory_needed(self._with(batch_size, num_steps), self.tokens.vocab.size), device.memory()
         return 4 * batch_size * num_steps < len(self.ids) and (not there or 4 * needed < there)
-
-
-def _compared(cut: Cuts) -> tuple[float, float]:
-    """(bias, cosine) of one window's gradient as it is cut now."""
-    off, rest = cut.full - cut.row, float(cut.rest @ cut.rest)
-    full, left = math.sqrt(cut.full @ cut.full + rest), math.sqrt(cut.row @ cut.row + rest)
-    return float(np.linalg.norm(off)) / full, float(cut.full @ cut.row + rest) / full / left

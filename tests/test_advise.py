@@ -7,6 +7,7 @@ import json
 import math
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ import pytest
 from made_up_runs import made_up
 
 from micrornn import advise as module
+from micrornn import brief
 from micrornn.advise import advise
 from micrornn.config import Config
 from micrornn.data import tokenize
 from micrornn.errors import ConfigError, DataError
-from micrornn.inspect.advice import Measured, advice, least_steps, scaled_lr, steps_by, times
-from micrornn.inspect.cuts import Cuts
+from micrornn.inspect.advice import Brief, Chosen, Measured, Point, choose_steps, least_steps, scaled_lr, times
+from micrornn.inspect.advised import advice
+from micrornn.inspect.bias import Bias, measure, pieces
+from micrornn.inspect.lags import Gains, gains, reach
 from micrornn.inspect.subject import Subject
 from micrornn.report.advise import panels
 from micrornn.report.panels import Lines, Rows
@@ -48,12 +52,98 @@ def test_the_smallest_num_steps_that_can_be_borne(bias: list[float], wanted: int
     assert least_steps((2, 4, 8, 16), np.array(bias), 0.1) == wanted
 
 
-def test_the_worst_of_early_and_later_decides_and_few_windows_leave_a_range() -> None:
-    steps = (2, 4, 8, 16)
-    mean = np.array([[0.3, 0.05, 0.04, 0.01], [0.4, 0.2, 0.095, 0.02]])
-    spread = np.array([-0.02, 0.02, np.nan])
-    assert steps_by(mean[:, :, None] + spread, steps, 0.1) == (8, 8, 16)
-    assert steps_by(mean[:1, :, None] + 0 * spread, steps, 0.1) == (4, 4, 4)
+STEPS = (2, 4, 8, 16, 32, 64)
+
+
+def bias(values: Sequence[float], error: float = 1e-5, told: bool = True) -> Bias:
+    """Of a mean gradient that stands out of the noise, or does not."""
+    values = np.array(values, float)
+    return Bias(values**2, np.full(len(values), error), 1 - values, 1.0 if told else 0.1, 0.1, 16)
+
+
+def brief_of(best: float, **more: Any) -> Brief:
+    return Brief([], best, 300, 16.0, **({"turned": False, "flat": True, "inside": False} | more))
+
+
+TEXT = Gains(2.7, np.array([0.7, *[0.0] * 63]), np.full(64, 0.01))  # pairs tell something, nothing further does
+
+
+def measured(**changes: Any) -> Measured:
+    """Two points, an answer of 4 time steps and 32 lanes, and an lr for batches of 8 x 4 tokens."""
+    points = [Point(50, None, stage=0), Point(600, None)]  # type: ignore[arg-type]
+    usual = Measured(
+        points=points, briefs=[brief_of(1.6)], steps=(2, 4, 8), biases=[bias([0.3, 0.08, 0.01]), bias([0.3, 0.09, 0])],
+        tolerance=0.1, lags=TEXT, lag=0, own=(8, 4), asked=(8, 4), lr=0.01, optimizer="adam",
+        scale=np.array([[64.0, 60, 70], [192, 180, 200]]), batch_sizes=SIZES,
+        seconds=(0.004 + 0.0005 * SIZES)[:, None] * np.array([1, 0.95, 1.05]), own_seconds=0.008,
+    )  # fmt: skip
+    return dataclasses.replace(usual, **changes)
+
+
+def two_seeds(*biases: Bias, **changes: Any) -> Measured:
+    """Early and later of seed 0, then of seed 1."""
+    places = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    points = [Point(600 if stage else 120, None, 1.0, seed, stage) for seed, stage in places]  # type: ignore[arg-type]
+    usual = measured(points=points, biases=biases, steps=STEPS, briefs=[brief_of(1.6), brief_of(1.6)])
+    return dataclasses.replace(usual, **changes)
+
+
+LOW, HIGH = [0.3, 0.08, 0.03, 0.01, 0.0, 0.0], [0.4, 0.2, 0.08, 0.02, 0.01, 0.0]
+
+
+@pytest.mark.parametrize(
+    "found, wanted",
+    [
+        (two_seeds(bias(HIGH), bias(LOW), bias(HIGH), bias(LOW)), Chosen(8, 8, 8, "bias")),  # the worse of the two
+        (two_seeds(bias(LOW), bias(LOW), bias(LOW), bias(HIGH)), Chosen(8, 4, 8, "bias")),  # the seeds are apart
+        (two_seeds(*[bias(LOW, error=0.005)] * 4), Chosen(4, 4, 8, "bias")),
+        (two_seeds(*[bias([0.5] * 6)] * 4), Chosen(64, 64, 64, "beyond")),
+        (two_seeds(bias(LOW), bias(HIGH, told=False), bias(LOW), bias(LOW)), Chosen(4, 4, 4, "bias")),
+        (two_seeds(*[bias(HIGH, told=False)] * 4, own=(8, 30)), Chosen(32, 2, 64, "untold")),
+        (two_seeds(*[bias(HIGH)] * 4, briefs=[brief_of(1.99), brief_of(2.01)]), Chosen(2, 2, 2, "nothing")),
+        (two_seeds(*[bias(HIGH)] * 4, briefs=[brief_of(1.99), brief_of(2.0, flat=False)]), Chosen(8, 8, 8, "bias")),
+        (two_seeds(*[bias(LOW)] * 4, briefs=[brief_of(2.0)] * 2, lag=20), Chosen(64, 32, 64, "lag")),
+        (two_seeds(*[bias(LOW)] * 4, lag=40), Chosen(64, 64, 64, "lag")),
+    ],
+)  # fmt: skip
+def test_num_steps_by_all_that_was_measured(found: Measured, wanted: Chosen) -> None:
+    assert choose_steps(found) == wanted
+
+
+def lagged(lag: int, length: int, rng: np.random.Generator) -> np.ndarray:
+    """Letters at random, but for brackets: 8 and 9 are closed by 10 and 11 `lag` places on."""
+    ids = rng.integers(0, 8, length)
+    for t in range(length):
+        if t >= lag and 8 <= ids[t - lag] < 10:
+            ids[t] = ids[t - lag] + 2
+        elif rng.random() < 0.1:
+            ids[t] = rng.integers(8, 10)
+    return ids
+
+
+def chain(length: int, rng: np.random.Generator) -> np.ndarray:
+    """An order-1 Markov chain over six letters."""
+    ids, jumps = np.zeros(length, int), rng.integers(1, 3, length)
+    for t in range(1, length):
+        ids[t] = (ids[t - 1] + jumps[t]) % 6
+    return ids
+
+
+@pytest.mark.parametrize("lag", [0, 12, 45])
+@pytest.mark.parametrize("length", [4000, 40_000])
+def test_a_lag_that_stands_out_of_the_text(lag: int, length: int) -> None:
+    rng = np.random.default_rng(lag + length)
+    assert reach(gains(lagged(lag, length, rng) if lag else rng.integers(0, 12, length), 12, 150)) == lag
+
+
+def test_what_comes_back_again_and_again_has_one_lag_and_a_chain_none() -> None:
+    rng = np.random.default_rng(3)
+    row = np.tile(rng.integers(0, 8, 21), 200)
+    assert reach(gains(np.where(rng.random(4200) < 0.1, rng.integers(0, 8, 4200), row), 8, 150)) == 21
+    assert reach(gains(chain(4000, rng), 6, 150)) == 0
+    words = np.minimum(rng.zipf(1.3, 20_000), 5000) - 1  # of so many symbols the rare ones count as one
+    assert reach(gains(words, 5000, 40)) == 0
+    assert reach(gains(np.zeros(3, int), 2, 40)) == 0
 
 
 def test_batch_size_is_where_updates_times_seconds_are_least() -> None:
@@ -83,19 +173,6 @@ def test_lr_follows_the_size_of_a_batch_as_far_as_noise_is_what_limits_it(
     assert scaled_lr(0.1, optimizer, 100, 400, scale) == pytest.approx(wanted)
 
 
-def measured(**changes: Any) -> Measured:
-    """Two points, an answer of 4 time steps and 32 lanes, and an lr for batches of 8 x 4 tokens."""
-    mean = np.array([[0.3, 0.08, 0.01], [0.3, 0.09, 0.02]])
-    usual = Measured(
-        updates=(50, 600), lr_left=1.0, steps=(2, 4, 8), bias=mean[:, :, None] + np.array([-0.001, 0.001]),
-        cosine=1 - mean[:, :, None] * np.ones(2), tolerance=0.1,
-        scale=np.array([[64.0, 60, 70], [192, 180, 200]]), num_steps=4, batch_sizes=SIZES,
-        seconds=(0.004 + 0.0005 * SIZES)[:, None] * np.array([1, 0.95, 1.05]), own=(8, 4), own_seconds=0.008,
-        lr=0.01, optimizer="adam",
-    )  # fmt: skip
-    return dataclasses.replace(usual, **changes)
-
-
 def test_advice_says_what_was_measured() -> None:
     found = advice(measured(), {"run": "a model"})
     numbers = {name: number.value for name, number in found.numbers.items()}
@@ -104,26 +181,53 @@ def test_advice_says_what_was_measured() -> None:
     assert numbers["gain"] == pytest.approx((1 + 16) * 0.008 / ((1 + 4) * 0.02))
     steps, sizes, lr = found.verdicts
     assert {verdict.kind for verdict in found.verdicts} == {"healthy"}
-    assert "num_steps 4" in steps.words and "8.0 % after 50 updates, 9.0 % after 600" in steps.words
+    assert "num_steps 4" in steps.words and "8.0 % after 50, 9.0 % after 600 updates" in steps.words
     assert "Half takes x 0.90" in steps.advice and "bends it by 30 %" in steps.advice
-    assert "64 after 50 updates, 192 after 600" in sizes.words and "1 + 128 / N" in sizes.words
+    assert "64 after 50, 192 after 600 updates" in sizes.words and "1 + 128 / N" in sizes.words
     half, twice = found["time"][[2, 4]]
     assert f"Half takes x {half:.2f} the time. Twice takes x {twice:.2f}" in sizes.advice
-    assert "8 lanes of 4 time steps take x 1.36 the time" in lr.advice
+    assert "8 lanes of 4 time steps take x 1.36 the time (" in lr.advice and "as good" not in lr.advice
+    assert numbers["gain_low"] < 1.36 < numbers["gain_high"]
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["numbers"]["batch_size"]["value"] == 32
+
+
+@pytest.mark.parametrize(
+    "changes, good",
+    [
+        ({}, False),
+        ({"own_seconds": 0.006}, True),  # gains 2 %
+        ({"scale": np.array([[64.0, 10, 170], [192, 30, 400]])}, True),  # gains 36 %, or loses, for all that is known
+        ({"own_seconds": 0.006, "own": (16, 2), "asked": (16, 2)}, False),  # as quick, and bends the gradient by 30 %
+    ],
+)
+def test_advice_that_gains_less_than_it_is_sure_of(changes: dict[str, Any], good: bool) -> None:
+    found = advice(measured(**changes), {})
+    assert bool(found.numbers["as_good"].value) == good
+    assert ("Your settings are as good" in found.verdicts[-1].advice) == good
 
 
 @pytest.mark.parametrize(
     "changes, which, kind, words",
     [
-        ({"tolerance": 0.005, "num_steps": 8}, 0, "biased", "None up to that stays below the 0.5 %"),
+        ({"tolerance": 0.005, "steps": (2, 4, 8), "biases": [bias([0.3, 0.1, 0.01])] * 2}, 0, "biased",
+         "None up to that stays below the 0.50 %"),
+        ({"biases": [bias([0.3, 0.1, 0.01], told=False)] * 2}, 0, "unsure", "cannot be told from 0"),
+        ({"briefs": [brief_of(2.01)]}, 0, "healthy", "2.01 nats, and a count of pairs of neighbours gives 2.00"),
+        ({"briefs": [brief_of(1.7, turned=True)]}, 0, "unsure", "after 300 updates, 16 epochs, the validation loss"),
+        ({"briefs": [brief_of(1.7, inside=True)]}, 0, "unsure", "all within the warm-up"),
+        ({"own": (4, 4)}, 0, "unsure", "too short for 8 lanes of 4 time steps; it was started from 4 of 4"),
+        ({"lag": 4}, 0, "healthy", "the token 4 places back tells"),
         ({"scale": np.array([[64.0, 2, math.inf], [192, 180, 200]])}, 1, "unsure", "of the noise scale: 4 to 256"),
         ({"scale": np.array([[64.0, 60, 70], [math.inf, 180, math.inf]])}, 1, "unsure", "More lanes were not tried"),
-        ({"lr_left": 0.05}, 1, "unsure", "schedule had left 5.0 % of lr"),
+        ({"points": [Point(50, None, 1.0, 0, 0), Point(600, None, 0.05)]}, 1, "unsure", "had left 5.0 % of lr"),
+        ({"points": [Point(50, None, 1.0, 0, 0), Point(600, None, 0.05)]}, 0, "unsure", "So this is too large"),
         ({"seconds": (0.004 + 0.0005 * SIZES)[:, None] * np.array([1, 0.8, 1.4])}, 1, "healthy", "machine busy"),
     ],
-)
+)  # fmt: skip
 def test_advice_says_how_sure_it_is(changes: dict[str, Any], which: int, kind: str, words: str) -> None:
+    if "briefs" in changes:
+        one = changes["briefs"][0]
+        changes["briefs"] = [one._replace(points=measured().points)]
     verdict = advice(measured(**changes), {}).verdicts[which]
     assert verdict.kind == kind and words in verdict.words + verdict.advice
 
@@ -142,11 +246,13 @@ def test_tables_show_the_neighbours_of_what_is_advised() -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """As little of everything as does."""
-    for name, value in {
-        "EARLY": 3, "LATER": 8, "SEQ_LEN": 48, "WINDOWS": 3, "LANES": 2, "NOISE_WINDOWS": (4, 6), "NOISE_LANES": 4,
-        "BATCH_SIZES": (2, 4, 8), "ROUNDS": 1, "SLICE": 0.001,
+    for owner, values in {
+        brief: {"EARLY": 3, "LATER": 8, "WARMUP": 2, "LOOK": 2},
+        module: {"SEQ_LEN": 48, "WINDOWS": 4, "NOISE_WINDOWS": (4, 6), "NOISE_LANES": 4, "BATCH_SIZES": (2, 4, 8),
+                 "ROUNDS": 1, "SLICE": 0.001},
     }.items():  # fmt: skip
-        monkeypatch.setattr(module, name, value)
+        for name, value in values.items():
+            monkeypatch.setattr(owner, name, value)
 
 
 @pytest.mark.usefixtures("quick")
@@ -157,31 +263,75 @@ def test_it_measures_what_inspect_measures_and_changes_no_training(tmp_path: Pat
     training = Training(config, tokens)
     heard: list[tuple[str, int, int]] = []
     before = training.model.flat.data.copy()
-    found = advise(config, tokens, 3600, lambda *what: heard.append(what), trained=module.Point(0, training.model))
+    found = advise(config, tokens, 3600, lambda *what: heard.append(what), trained=Point(0, training.model))
     np.testing.assert_array_equal(training.model.flat.data, before)
     assert list(dict.fromkeys(what for what, _, _ in heard)) == ["truncation", "noise", "timing updates"]
     assert all(0 < done <= total for _, done, total in heard)
 
     ids = training.lanes.tokens
     subject = Subject(training.model, tokens.vocab, {}, ids, "", "")
+    lanes = (len(ids) - 1) // 48 // 4
+    wanted = measure(training.model, pieces(list(subject.windows(48, 4, lanes)), lanes // 16), module.STEPS[:8])
     assert found.axes["K"].places == (2, 3, 4, 6, 8, 12, 16, 24)
-    for at, window in enumerate(subject.windows(48, 3, 2)):
-        cuts = Cuts(training.model, window)
-        whole = cuts.flat()
-        cuts.windows(4)
-        off = np.linalg.norm(cuts.flat() - whole) / np.linalg.norm(whole)
-        assert found["bias"][0, 2, at] == pytest.approx(off, rel=1e-4)
-    assert found.axes["updates"].places == (0,) and found.axes["batch_size"].places == (2, 4, 8)
+    np.testing.assert_allclose(found["bias"][1], wanted.value, rtol=1e-4)
+    assert found.axes["point"].places == ("seed 0, 0 updates",) and found.axes["batch_size"].places == (2, 4, 8)
 
 
 @pytest.mark.usefixtures("quick")
-def test_it_trains_by_itself_and_looks_early_and_later(tmp_path: Path) -> None:
+def test_it_trains_by_itself_and_looks_early_and_later_with_two_seeds(tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("the quick brown fox jumps over the lazy dog. " * 60)
     tokens = tokenize([text], "char", tmp_path / "cache")
     config = Config(hidden_size=8, embedding_size=4, batch_size=4, num_steps=8, num_updates=2)
-    assert advise(config, tokens).axes["updates"].places == (3, 8)
-    assert advise(config, tokens, 1e-6).axes["updates"].places == (2,)  # no time, and yet an answer
+    points = [f"seed {seed}, {updates} updates" for seed in (0, 1) for updates in (4, 8)]
+    assert list(advise(config, tokens).axes["point"].places) == points
+    found = advise(config, tokens, 1e-6)  # no time, and yet an answer
+    assert found.axes["point"].places == ("seed 0, 2 updates", "seed 1, 2 updates")
+
+
+ALPHABET = "abcdefgh([)]"
+
+
+@pytest.mark.parametrize("kind, low, high", [("lag", 20, 192), ("letters", 2, 8), ("chain", 2, 8)])
+def test_texts_of_which_it_is_known_how_far_one_must_look_back(
+    kind: str, low: int, high: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bracket closed 20 letters on, independent letters, and an order-1 chain, from start to end."""
+    for name, value in {"BATCH_SIZES": (4, 8), "ROUNDS": 1, "SLICE": 0.001, "SEQ_LEN": 96}.items():
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(brief, "LATER", 300)
+    rng = np.random.default_rng(5)
+    made = {"lag": lambda: lagged(20, 6000, rng), "letters": lambda: rng.integers(0, 8, 6000),
+            "chain": lambda: chain(6000, rng)}[kind]()  # fmt: skip
+    (tmp_path / "text.txt").write_text("".join(ALPHABET[n] for n in made))
+    tokens = tokenize([tmp_path / "text.txt"], "char", tmp_path / "cache")
+    found = advise(Config(hidden_size=12, embedding_size=6, batch_size=8, num_steps=16, lr=0.02), tokens, 60)
+    assert low <= found.numbers["num_steps"].value <= high
+
+
+# --- the brief trainings --------------------------------------------------------------------------------------
+
+
+def test_a_text_that_is_learned_by_heart_is_measured_before_that(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "text.txt").write_text("".join("abcdefgh"[n] for n in rng.integers(0, 8, 700)))
+    tokens = tokenize([tmp_path / "text.txt"], "char", tmp_path / "cache")
+    config = brief.fitted(Config(hidden_size=32, embedding_size=8, batch_size=4, num_steps=16, lr=0.02), len(tokens))
+    found = brief.train(config, tokens, lambda: 1.0, lambda done, of: None)
+    assert found.turned and not found.inside and found.best_epochs > 1
+    assert max(point.updates for point in found.points) == found.best_updates < brief.LATER
+    assert all(point.updates >= 10 for point in found.points)  # not within the warm-up, which has become that short
+
+
+@pytest.mark.parametrize(
+    "tokens, batch_size, num_steps",
+    [(10**6, 32, 32), (4000, 32, 32), (950, 8, 16), (190, 4, 8), (100, 4, 4)],
+)
+def test_sizes_to_start_from_fit_the_text(tokens: int, batch_size: int, num_steps: int) -> None:
+    fitted = brief.fitted(Config(), tokens)
+    assert 4 * fitted.batch_size * fitted.num_steps <= tokens
+    assert fitted.batch_size <= batch_size and fitted.num_steps <= num_steps
+    assert fitted.val_fraction * tokens >= min(500, 0.2 * tokens) - 1
 
 
 @pytest.mark.parametrize(
@@ -198,8 +348,21 @@ def test_what_makes_no_sense_is_refused(
 def test_a_text_too_short_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("abcde" * 10)
     tokens = tokenize([tmp_path / "text.txt"], "char", tmp_path / "cache")
-    with pytest.raises(DataError, match="to measure, 97 are needed"):
+    with pytest.raises(DataError, match="the text has 50 tokens; to measure, 82 are needed"):
         advise(Config(hidden_size=4, batch_size=2, num_steps=4), tokens, 1)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("length", [90, 300, 1100])
+def test_a_short_text_gets_advice_that_fits_it(length: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text.txt").write_text(("a bird in the hand is worth two in the bush. " * 30)[:length])
+    flags = ["--hidden-size", "8", "--embedding-size", "4"]
+    assert call(str(tmp_path / "text.txt"), *flags, "--json") == Exit.OK
+    found = json.loads(capsys.readouterr().out)
+    assert "too short for 32 lanes of 32 time steps" in found["verdicts"][0]["words"]
+    with pytest.raises(SystemExit) as end:
+        main([*shlex.split(found["command"])[1:], "--num-updates", "2", "--out", str(tmp_path / "run")])
+    assert not end.value.code
 
 
 # --- the command --------------------------------------------------------------------------------------------

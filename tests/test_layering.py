@@ -51,6 +51,7 @@ HOUSE = (
     "keeping",
     "train",
     "resume",
+    "brief",
     "advise",
     "checks",
     "warmup",

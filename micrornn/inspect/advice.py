@@ -1,13 +1,17 @@
 """From measured numbers to sizes: which num_steps, batch_size and lr they speak for.
 
 least_steps    num_steps: the smallest whose truncation bias can be borne
+choose_steps   the same by all that was measured: early and later, with each seed, and by the lags of the text
 times          batch_size: how long each takes to reach a loss
 scaled_lr      lr: the one that goes with them
-Measured       what was measured; `advice` makes the measure `advise` of it
+Point, Brief   a model at a place of a brief training; that training (brief.py)
+Measured       what was measured
 
 num_steps comes first. A time step waits for the one before it while lanes run side by side, so of all windows of as
 many tokens those with the fewest time steps are the quickest; but a bias does not average out as noise does, and no
-price in time can be put on it. So K is the smallest whose bias is at most what is tolerated.
+price in time can be put on it. So K is the smallest whose bias is at most what is tolerated, early and later, on the
+mean of the seeds. Two things a gradient does not show: that nothing is left to be learned from the past (the bias is
+then a share of a gradient that is noise), and what a model has not begun to learn (inspect/lags.py).
 
 batch_size is where the time to reach a loss is least. That is updates times seconds per update,
 
@@ -22,19 +26,19 @@ both as equally long. S_min is the same for all N, and drops out.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
-from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict
+from micrornn.inspect.bias import Bias
+from micrornn.inspect.lags import Gains
+from micrornn.tasks.text import LanguageModel
 
-NEAR = 1.1  # a time within 10 % of the least is as good: other things weigh more
-SATURATED = 0.9  # of the most tokens per second
-WIDE = 4  # the best batch_size is unsure if the noise scale's uncertainty moves it by more than this factor
-COOLED = 0.5  # less of the learning rate: the noise scale is of another temperature (McCandlish et al., appendix C)
-BUSY = 0.3  # times of the same update, quartile to quartile
+# A model whose loss is no more than 2 % below what pairs of tokens give has learned nothing from further back.
+PAIRS = 0.98
+STAGES = ("early", "later")
 
 
 def least_steps(steps: Sequence[int], bias: np.ndarray, tolerance: float) -> int | None:
@@ -64,216 +68,136 @@ def scaled_lr(lr: float, optimizer: str, before: float, after: float, scale: flo
     scale    B in tokens
     """
     ratio = (1 + scale / before) / (1 + scale / after) if math.isfinite(scale) else after / before
-    power = 1.0 if _plain_gradients(optimizer) else 0.5
+    power = 1.0 if plain_gradients(optimizer) else 0.5
     return float(f"{lr * ratio**power:.2g}")
+
+
+class Point(NamedTuple):
+    """A model after so many updates, how much of the learning rate its schedule had left then, its seed, and which of
+    the places it is: 0 early, 1 later."""
+
+    updates: int
+    model: LanguageModel
+    lr_left: float = 1.0
+    seed: int = 0
+    stage: int = 1
+
+
+class Brief(NamedTuple):
+    """points; best: the least validation loss, and after how many updates and epochs. turned: whether it rose again;
+    flat: whether it no longer fell; inside: whether there was no time to get past the warm-up."""
+
+    points: list[Point]
+    best: float
+    best_updates: int
+    best_epochs: float
+    turned: bool
+    flat: bool
+    inside: bool
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What `advise` measured, at P points of a training.
+    """What `advise` measured, at P points of one or two trainings.
 
-    updates            (P,) after how many updates
-    lr_left            how much of the learning rate the schedule had left at the last of them
+    points             where; a training has one early, and one where its validation loss was best, or that one alone
+    briefs             what validation said meanwhile; empty for a trained model
     steps              the num_steps looked at, rising
-    bias, cosine       (P, K, window) of windows of so many time steps, as inspect/truncation.py has them; NaN where
-                       time did not allow for so many windows
+    biases             (P,) of the mean gradient, of windows of so many time steps
     tolerance          the largest bias to be borne
-    scale              (P, 3): gradient noise scale in lanes of `num_steps` time steps, and its range, low and high
-    num_steps          the K at which scale and seconds were measured
+    lags, lag          what single tokens tell, and the furthest lag that stands out; 0: none
+    own, asked         (batch_size, num_steps) that lr is for, and that are compared with; what was asked for, before it
+                       was made to fit the text
+    scale              (P, 3): gradient noise scale in lanes of the advised num_steps, and its range, low and high
     batch_sizes        rising
     seconds            (N, 3) of an update with so many lanes: median, and lower and upper quartile
-    own                (batch_size, num_steps) that lr is for, and that are compared with
-    own_seconds        of an update with these
+    own_seconds        of an update with `own`
     """
 
-    updates: Sequence[int]
-    lr_left: float
+    points: Sequence[Point]
+    briefs: Sequence[Brief]
     steps: Sequence[int]
-    bias: np.ndarray
-    cosine: np.ndarray
+    biases: Sequence[Bias]
     tolerance: float
-    scale: np.ndarray
-    num_steps: int
-    batch_sizes: np.ndarray
-    seconds: np.ndarray
+    lags: Gains
+    lag: int
     own: tuple[int, int]
-    own_seconds: float
+    asked: tuple[int, int]
     lr: float
     optimizer: str
+    scale: np.ndarray = field(default_factory=lambda: np.empty((0, 3)))
+    batch_sizes: np.ndarray = field(default_factory=lambda: np.empty(0, int))
+    seconds: np.ndarray = field(default_factory=lambda: np.empty((0, 3)))
+    own_seconds: float = math.nan
+
+    @property
+    def lr_left(self) -> float:
+        return self.points[-1].lr_left
+
+    @property
+    def nothing_further(self) -> bool:
+        """Whether the trainings came to rest where pairs of tokens bring a model, too, and no lag stands out."""
+        pairs = min(self.lags.pairs, self.lags.frequencies)
+        rested = [one.best for one in self.briefs if one.flat or one.turned]
+        return not self.lag and len(rested) == len(self.briefs) > 0 and min(rested) > PAIRS * pairs
+
+    def pooled(self, seeds: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """(bias^2, its standard error) (stage, K): means over the seeds where there is a gradient to compare with. The
+        error holds how far the seeds are apart."""
+        square, error = np.full((2, len(STAGES), len(self.steps)), np.nan)
+        for stage in range(len(STAGES)):
+            of = [
+                bias
+                for point, bias in zip(self.points, self.biases)
+                if point.stage == stage and bias.told and (seeds is None or point.seed in seeds)
+            ]
+            if of:
+                squares = np.array([bias.square for bias in of])
+                own = np.mean([bias.error**2 for bias in of], axis=0)
+                apart = squares.var(axis=0, ddof=1) if len(of) > 1 else 0.0
+                square[stage], error[stage] = squares.mean(axis=0), np.sqrt(np.maximum(own, apart) / len(of))
+        return square, error
 
 
-def steps_by(bias: np.ndarray, steps: Sequence[int], tolerance: float) -> tuple[int | None, int, int]:
-    """(K, and the range it may lie in by the spread over windows: two standard errors), by the worst of the points.
+@dataclass(frozen=True)
+class Chosen:
+    """num_steps, the range it may lie in, and why: bias (the smallest that can be borne), beyond (none can be), lag
+    (the text), nothing (nothing further back is learned), untold (no gradient stands out of the noise)."""
 
-    bias    (P, K, window), NaN where nothing was measured
-    """
-    mean, windows = np.nanmean(bias, axis=2), np.isfinite(bias).sum(axis=2)
-    error = np.nanstd(bias, axis=2) / np.sqrt(np.maximum(windows - 1, 1))
-    found = [least_steps(steps, (mean + sign * error).max(axis=0), tolerance) for sign in (0, -2, 2)]
-    return found[0], found[1] or steps[-1], found[2] or steps[-1]
-
-
-def advice(found: Measured, about: Mapping[str, Any]) -> Measure:
-    """The measure `advise`: what was measured, what follows from it, and in words."""
-    sizes, seconds = found.batch_sizes, found.seconds[:, 0]
-    K, low, high = steps_by(found.bias, found.steps, found.tolerance)
-    scales = np.clip(found.scale, 1e-3, None)
-    relative = times(scales[:, 0], sizes, seconds)
-    N = int(sizes[relative.argmin()])
-    # how far the best one moves with the noise scale: the lowest of all, the highest of all
-    ends = [
-        int(sizes[times(np.array([end]), sizes, seconds).argmin()]) for end in (scales[:, 1].min(), scales[:, 2].max())
-    ]
-    speed = found.num_steps * sizes / seconds
-    scale = float(scales[:, 0].mean())
-    own_tokens = found.own[0] * found.own[1]
-    lr = scaled_lr(found.lr, found.optimizer, own_tokens, N * found.num_steps, scale * found.num_steps)
-    at = list(sizes).index(N)
-    gain = _updates(scale * found.num_steps, own_tokens) * found.own_seconds
-    gain /= _updates(scale * found.num_steps, N * found.num_steps) * seconds[at]
-    bias, kept = np.nanmean(found.bias, axis=2), np.nanmean(found.cosine, axis=2)
-    here = list(found.steps).index(found.num_steps)
-    numbers = {
-        "num_steps": Number(found.num_steps, "time steps", "advised"),
-        "num_steps_low": Number(low, "time steps", "by the spread over windows, two standard errors"),
-        "num_steps_high": Number(high, "time steps", "the same, upward"),
-        "bias": Number(float(bias[:, here].max()), "", "truncation bias at the advised num_steps, the worst measured"),
-        "kept": Number(float(kept[:, here].min()), "", "cosine of the truncated gradient with the whole one there"),
-        "tolerance": Number(found.tolerance, "", "the largest bias to be borne"),
-        "batch_size": Number(N, "lanes", "advised"),
-        "batch_size_low": Number(min(ends), "lanes", "best at the low end of the noise scale"),
-        "batch_size_high": Number(max(ends), "lanes", "best at its high end"),
-        "scale": Number(scale, "lanes", "gradient noise scale, mean of what was measured"),
-        "saturated": Number(int(sizes[speed >= SATURATED * speed.max()][0]), "lanes", "where throughput saturates"),
-        "lr": Number(lr, "", "learning rate that goes with it"),
-        "lr_left": Number(found.lr_left, "", "of the learning rate, by the schedule, where it was measured last"),
-        "own_batch_size": Number(found.own[0], "lanes", "compared with"),
-        "own_num_steps": Number(found.own[1], "time steps", "compared with"),
-        "gain": Number(float(gain), "", "how many times as long those take to reach a loss"),
-        "spread": Number(float(np.median((found.seconds[:, 2] - found.seconds[:, 1]) / seconds)), "", "of the times of "
-                         "an update, quartile to quartile"),
-    }  # fmt: skip
-    arrays = {
-        "bias": Array(found.bias, ("updates", "K", "window"), "", "norm of g_K - g by the norm of g, windows of K"),
-        "cosine": Array(found.cosine, ("updates", "K", "window"), "", "of the angle between g_K and g"),
-        "scale": Array(found.scale, ("updates", "range"), "lanes", "gradient noise scale at the advised num_steps"),
-        "seconds": Array(found.seconds, ("batch_size", "quartile"), "s", "of an update at the advised num_steps"),
-        "speed": Array(speed, ("batch_size",), "tokens/s", "throughput there"),
-        "time": Array(relative, ("batch_size",), "", "time to reach a loss, times the least"),
-        "time_of_steps": Array(
-            np.array([_updates(scale * found.num_steps, N * k) * k for k in found.steps])
-            / (_updates(scale * found.num_steps, N * found.num_steps) * found.num_steps), ("K",), "",
-            "time to reach a loss with the advised batch_size and this num_steps, times that of the advised one, if "
-            "a time step costs the same and the noise scale in tokens stays; the bias left aside",
-        ),
-    }  # fmt: skip
-    axes = {
-        "updates": Axis.of(found.updates, "updates"),
-        "K": Axis.of(found.steps, "time steps"),
-        "window": Axis.of(range(found.bias.shape[2])),
-        "range": Axis.of(("measured", "low", "high")),
-        "batch_size": Axis.of(sizes, "lanes"),
-        "quartile": Axis.of(("median", "lower", "upper")),
-    }
-    measure = Measure("advise", about, axes, arrays, numbers)
-    verdicts = _steps_verdict(measure, K is not None), _batch_verdict(measure), _lr_verdict(measure, found)
-    return Measure("advise", about, axes, arrays, numbers, verdicts)
+    num_steps: int
+    low: int
+    high: int
+    why: str
 
 
-def _updates(scale: float, tokens: float) -> float:
-    """Updates to reach a loss, up to a factor; both in tokens."""
-    return 1 + scale / tokens if math.isfinite(scale) else 1 / tokens
+def choose_steps(found: Measured) -> Chosen:
+    """num_steps by the worse of early and later. The range is that of two standard errors and of each seed alone."""
+    steps, tolerance = found.steps, found.tolerance
+
+    def least(square: np.ndarray, error: np.ndarray, sign: int = 0) -> int | None:
+        there = np.isfinite(square).any(axis=1)
+        worst = np.sqrt(np.maximum(square + 2 * sign * error, 0))[there].max(axis=0)
+        return least_steps(steps, worst, tolerance)
+
+    square, error = found.pooled()
+    if found.nothing_further:
+        return Chosen(steps[0], steps[0], steps[0], "nothing")
+    if not np.isfinite(square).any():
+        near = min(steps, key=lambda k: abs(math.log(k / found.own[1])))
+        chosen = Chosen(near, steps[0], steps[-1], "untold")
+    else:
+        best = least(square, error)
+        told = {point.seed for point, bias in zip(found.points, found.biases) if bias.told}
+        all_ = [best, least(square, error, -1), least(square, error, 1), *(least(*found.pooled([s])) for s in told)]
+        ends = [k or steps[-1] for k in all_]
+        chosen = Chosen(best or steps[-1], min(ends), max(ends), "bias" if best else "beyond")
+    if found.lag:  # half of the losses in a window of twice the lag see it
+        reached, needed = (next((k for k in steps if k >= n * found.lag), steps[-1]) for n in (1, 2))
+        if needed > chosen.num_steps:
+            return Chosen(needed, max(chosen.low, reached), max(chosen.high, needed), "lag")
+    return chosen
 
 
-def _plain(measure: Measure) -> dict[str, float]:
-    return {name: float(number.value) for name, number in measure.numbers.items()}
-
-
-def _points(measure: Measure, values: Sequence[str]) -> str:
-    """`9 % after 50 updates, 8 % after 400`."""
-    updates = measure.axes["updates"].places
-    return ", ".join(
-        f"{value} after {n:,}" + (" updates" if not at else "") for at, (value, n) in enumerate(zip(values, updates))
-    )
-
-
-def _range(low: float, high: float) -> str:
-    return f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
-
-
-def _steps_verdict(measure: Measure, reached: bool) -> Verdict:
-    n, steps = _plain(measure), list(measure.axes["K"].places)
-    K, bias, cost = int(n["num_steps"]), np.nanmean(measure["bias"], axis=2), measure["time_of_steps"]
-    words = (
-        f"num_steps {K}: windows of {K} time steps bend the gradient by "
-        f"{_points(measure, [percent(value) for value in bias[:, steps.index(K)]])}"
-    )
-    if not reached:
-        words += f". None up to that stays below the {percent(n['tolerance'])} to be borne, and no more were tried."
-        return Verdict("biased", words, n, "Bear more with --bias, or measure on more text.")
-    words += f", and keep {percent(n['kept'])} of it. It is the smallest below {percent(n['tolerance'])}."
-    more = []
-    for word, k in (("Half", K // 2), ("Twice", 2 * K)):
-        if k in steps:
-            at = steps.index(k)
-            more.append(f"{word} takes x {cost[at]:.2f} the time and bends it by {percent(bias[:, at].max())}. ")
-    advice = "".join(more)
-    advice += f"By the spread over windows of text: {_range(n['num_steps_low'], n['num_steps_high'])}."
-    return Verdict("healthy", words, n, advice)
-
-
-def _batch_verdict(measure: Measure) -> Verdict:
-    n, sizes, time = _plain(measure), list(measure.axes["batch_size"].places), measure["time"]
-    N, scale = int(n["batch_size"]), n["scale"]
-    each = _points(measure, [lanes_of(value) for value in measure["scale"][:, 0]])
-    words = (
-        f"batch_size {N}: the noise scale is {each}, "
-        f"so updates go as 1 + {lanes_of(scale)} / N; throughput saturates at {n['saturated']:.0f} lanes. Together, "
-        f"{N} is the quickest."
-    )
-    advice = "".join(
-        f"{word} takes x {time[sizes.index(size)]:.2f} the time. "
-        for word, size in (("Half", N // 2), ("Twice", 2 * N))
-        if size in sizes
-    )
-    good = [size for size, value in zip(sizes, time) if value <= NEAR]
-    advice += f"Within 10 %: {_range(good[0], good[-1])}; by the uncertainty of the noise scale: "
-    advice += f"{_range(n['batch_size_low'], n['batch_size_high'])}."
-    if n["spread"] > BUSY:
-        advice += f" The times of an update vary by {percent(n['spread'])}: is the machine busy?"
-    if N in (sizes[0], sizes[-1]):
-        advice += f" {'More' if sizes[-1] == N else 'Fewer'} lanes were not tried."
-    cooled = n["lr_left"] < COOLED
-    if cooled:
-        advice += (
-            f" The schedule had left {percent(n['lr_left'])} of lr, which raises the noise scale: for a run from the "
-            "start, give FILES."
-        )
-    unsure = cooled or not math.isfinite(scale) or n["batch_size_high"] > WIDE * n["batch_size_low"]
-    return Verdict("unsure" if unsure else "healthy", words, n, advice)
-
-
-def _lr_verdict(measure: Measure, found: Measured) -> Verdict:
-    n, own = _plain(measure), "{} lanes of {} time steps".format(*found.own)
-    rule = "1 / (1 + noise scale / batch)"
-    if not _plain_gradients(found.optimizer):
-        rule = "the square root of " + rule
-    words = f"lr {n['lr']:g}: {found.lr:g} is for {own}, and with {found.optimizer} it goes as {rule}."
-    advice = f"By the same measures, {own} take x {n['gain']:.2f} the time of what is advised here."
-    return Verdict("healthy", words, n, advice)
-
-
-def _plain_gradients(optimizer: str) -> bool:
+def plain_gradients(optimizer: str) -> bool:
     """Whether an optimizer's steps are in proportion to the gradient."""
     return optimizer.partition(":")[0] in ("sgd", "momentum")
-
-
-def lanes_of(scale: float) -> str:
-    """A noise scale as people write it."""
-    return f"{scale:,.0f}" if scale >= 1 else f"{scale:.2g}"
-
-
-def percent(share: float) -> str:
-    """In percent, two digits; three where it is nearly all."""
-    value = 100 * share
-    return f"{value:.1f} %" if value < 9.95 or 99 <= value < 100 else f"{value:,.0f} %"

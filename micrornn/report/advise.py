@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
-from micrornn.inspect.advice import lanes_of, percent
+from micrornn.inspect.advice_words import lanes_of
 from micrornn.inspect.measure import Measure
+from micrornn.inspect.words import percent
 from micrornn.report.panels import Curve, Lines, Mark, Panel, Rows
 
 
@@ -16,20 +17,30 @@ def panels(measure: Measure) -> list[Panel]:
     return [_steps(measure), _sizes(measure), _steps_curves(measure), _sizes_curves(measure)]
 
 
+def _stages(measure: Measure) -> list[int]:
+    """Those at which anything was told."""
+    return [n for n, row in enumerate(measure["bias"]) if np.isfinite(row).any()]
+
+
 def _steps(measure: Measure) -> Rows:
     steps, K = list(measure.axes["K"].places), int(measure.numbers["num_steps"].value)
-    updates, bias = measure.axes["updates"].places, np.nanmean(measure["bias"], axis=2)
-    kept, cost = np.nanmean(measure["cosine"], axis=2).min(axis=0), measure["time_of_steps"]
+    stages, cost = _stages(measure), measure["time_of_steps"]
     shown = [k for k in (K // 4, K // 2, K, 2 * K) if k in steps]
     return Rows(
         "num_steps: what truncation costs",
-        ["num_steps", *(f"bias after {n:,}" for n in updates), "kept", "time to a loss", ""],
+        ["num_steps", *(f"bias {measure.axes['stage'].places[n]}" for n in stages), "kept", "time to a loss", ""],
         [
-            [f"{k}", *(percent(values[at]) for values in bias), percent(kept[at]), f"x {cost[at]:.2f}", _here(k == K)]
+            [f"{k}", *(_bias(measure, n, at) for n in stages), percent(measure["kept"][at]) if stages else "?",
+             f"x {cost[at]:.2f}", _here(k == K)]
             for k in shown for at in [steps.index(k)]
         ],
-        note="bias: ||g_K - g|| / ||g||; kept: cosine of g_K and g",
+        note="bias: ||E g_K - E g|| / ||E g||, < where it cannot be told from 0; kept: cosine of the two",
     )  # fmt: skip
+
+
+def _bias(measure: Measure, stage: int, at: int) -> str:
+    value, low, high = (measure[name][stage, at] for name in ("bias", "low", "high"))
+    return percent(value) if low > 0 else f"< {percent(high)}"
 
 
 def _sizes(measure: Measure) -> Rows:
@@ -55,25 +66,30 @@ def _here(it: bool) -> str:
 
 def _scales(measure: Measure) -> str:
     each = [
-        f"{lanes_of(found)} lanes ({lanes_of(low)} to {lanes_of(high)}) after {n:,} updates"
-        for n, (found, low, high) in zip(measure.axes["updates"].places, measure["scale"])
+        f"{lanes_of(found)} lanes ({lanes_of(low)} to {lanes_of(high)}) at {point}"
+        for point, (found, low, high) in zip(measure.axes["point"].places, measure["scale"])
     ]
     return "noise scale: " + ", ".join(each)
 
 
 def _steps_curves(measure: Measure) -> Lines:
-    steps, bias = np.array(measure.axes["K"].places), measure["bias"]
+    steps = np.array(measure.axes["K"].places)
     curves = [
-        Curve(f"after {n:,} updates", steps, np.nanmean(rows, axis=1), np.nanmin(rows, axis=1), np.nanmax(rows, axis=1))
-        for n, rows in zip(measure.axes["updates"].places, bias)
+        Curve(measure.axes["stage"].places[n], steps, *(_drawn(measure[name][n]) for name in ("bias", "low", "high")))
+        for n in _stages(measure)
     ]
     tolerance = measure.numbers["tolerance"].value
     curves.append(Curve("to be borne", steps, np.full(len(steps), tolerance)))
     K = int(measure.numbers["num_steps"].value)
     return Lines(
-        "What truncation costs", "num_steps", "bias: ||g_K - g|| / ||g||", curves, log_x=True, log_y=True,
-        marks=[Mark(K, f"num_steps {K}")], note="Mean over windows of text; band: lowest and highest of them.",
+        "What truncation costs", "num_steps", "bias: ||E g_K - E g|| / ||E g||", curves, log_x=True, log_y=True,
+        marks=[Mark(K, f"num_steps {K}")], note="Of the mean gradient, mean over the seeds; band: two standard errors.",
     )  # fmt: skip
+
+
+def _drawn(values: np.ndarray) -> np.ndarray:
+    """Without zeros, which have no logarithm: there the bias cannot be told from 0."""
+    return np.where(values > 0, values, np.nan)
 
 
 def _sizes_curves(measure: Measure) -> Lines:

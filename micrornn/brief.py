@@ -1,0 +1,108 @@
+"""Brief trainings to measure on: with more than one seed, early and where the validation loss is best.
+
+fitted(config, tokens)      the settings with sizes that fit the text: they are only where a training starts from
+train(config, tokens, ...)  -> Brief: the model at two places of a training, and what validation said meanwhile
+
+No place lies inside the warm-up of the learning rate, which is shortened for so short a training: the gradient of a
+model that has not moved yet says nothing of the one that will be trained. And none lies behind the least validation
+loss: a model that learns the text by heart has a gradient of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from micrornn.config import Config
+from micrornn.data import Lanes, Tokens
+from micrornn.errors import DataError, DivergedError
+from micrornn.evaluate import window_losses
+from micrornn.inspect.advice import Brief, Point
+from micrornn.optim import Schedule
+from micrornn.tasks.text import LanguageModel
+from micrornn.train import Training
+
+EARLY, LATER = 50, 600  # updates
+WARMUP, WARMUP_EPOCHS = 60, 3  # the warm-up takes so many updates, and so many passes over the text, at most
+LOOK = 25  # updates from one validation to the next
+# Tokens that are held out at least, though no larger part of the text, and that are read at most.
+HELD_OUT, MOST_HELD_OUT, VAL_TOKENS = 500, 0.2, 8192
+# The validation loss has turned if it is this much above its least, in nats and as a share of it, so many times.
+TURNED, TURNED_SHARE, TIMES = 0.02, 0.02, 3
+FLAT, FLAT_LOOKS = 0.005, 6  # no longer falls: by less than this share over so many looks
+LEAST = 64  # tokens of the training part
+WINDOWS = 4  # per lane, at least: or there is no epoch to speak of
+
+
+def fitted(config: Config, num_tokens: int) -> Config:
+    """The settings with batch_size and num_steps so small that each lane has a few windows, and enough held out to
+    validate on. DataError if the text is too short for any."""
+    share = max(config.val_fraction, min(MOST_HELD_OUT, HELD_OUT / max(1, num_tokens)))
+    config = dataclasses.replace(config, val_fraction=share)
+    room = int(num_tokens * (1 - share)) - 1
+    if room < LEAST:
+        least = int(np.ceil((LEAST + 1) / (1 - share)))
+        raise DataError(f"the text has {num_tokens:,} tokens; to measure, {least:,} are needed")
+    batch_size, num_steps = config.batch_size, config.num_steps
+    while WINDOWS * batch_size * num_steps > room:
+        if batch_size >= num_steps and batch_size > 1:
+            batch_size = (batch_size + 1) // 2
+        else:
+            num_steps = (num_steps + 1) // 2
+    return dataclasses.replace(config, batch_size=batch_size, num_steps=num_steps)
+
+
+def train(config: Config, tokens: Tokens, left: Callable[[], float], tell: Callable[[int, int], None]) -> Brief:
+    """Train until LATER updates, until the validation loss has turned, or while left() is above 0."""
+    epoch = Training(config, tokens).lanes.num_windows
+    schedule = Schedule(config.schedule)
+    warmup = int(min(schedule.warmup, WARMUP, max(10, WARMUP_EPOCHS * epoch)))
+    config = dataclasses.replace(config, schedule=schedule.with_warmup(warmup))
+    training = Training(config, tokens)
+    assert training.val_lanes is not None
+    lanes = Lanes.validation(training.val_lanes.tokens[0:VAL_TOKENS], 16, config.num_steps)
+    early, seed = max(EARLY, 2 * warmup), config.seed
+    points: list[Point] = []
+    best, losses = None, []
+    while training.updates < LATER and (left() > 0 or training.updates < 2):
+        try:
+            training.update()
+        except DivergedError as error:
+            raise DivergedError(f"the brief training stopped at {error}\n  try a lower --lr") from None
+        tell(training.updates, LATER)
+        if training.updates == early:
+            points.append(Point(early, _copy(training), 1.0, seed, 0))
+        if training.updates >= max(warmup, 2) and training.updates % LOOK == 0:
+            losses.append(_validate(training, lanes))
+            if losses[-1] <= min(losses):
+                best = Point(training.updates, _copy(training), 1.0, seed, 1)
+            if _turned(losses):
+                break
+    if not losses:
+        losses.append(_validate(training, lanes))
+    best = best or Point(training.updates, _copy(training), 1.0, seed, 1)
+    if points and best.updates < 2 * early:  # hardly later than early
+        points = []
+    flat = len(losses) > FLAT_LOOKS and min(losses) > (1 - FLAT) * min(losses[:-FLAT_LOOKS])
+    return Brief(
+        [*points, best], min(losses), best.updates, best.updates / epoch, _turned(losses), flat,
+        training.updates < warmup,
+    )  # fmt: skip
+
+
+def _turned(losses: list[float]) -> bool:
+    above = min(losses) + max(TURNED, TURNED_SHARE * min(losses))
+    return len(losses) > TIMES and min(losses[-TIMES:]) > above
+
+
+def _validate(training: Training, lanes: Lanes) -> float:
+    training.model.train(False)
+    return float(np.mean(list(window_losses(training.model, lanes))))
+
+
+def _copy(training: Training) -> LanguageModel:
+    model = training.model.copy(device="cpu")
+    model.train(False)
+    return model
