@@ -25,10 +25,11 @@ def conclude(training: Training, own_files: bool, where: str, again: str, stoppe
     _result(training, again)
     _sample(training, own_files)
     place = shell_word(where)
+    on = "with more patience" if training.gave_up() else "for as long again"
     commands = {
         f"{program()} sample {place}": "let it write more",
         f"{program()} eval {place}": "its loss",
-        f"{again} --num-updates {2 * training.updates}": "train on, for as long again",
+        _further(training, again): f"train on, {on}",
     }
     err.print(Text.assemble("\nThe run lies in ", (where, "bold")), soft_wrap=True)
     err.print(_listed(commands, err.width), soft_wrap=True)
@@ -58,11 +59,19 @@ def _result(training: Training, again: str) -> None:
         )  # fmt: skip
 
 
+def _further(training: Training, again: str, updates: int = 0) -> str:
+    """The command that trains on: for as long again, or up to so many updates."""
+    if training.gave_up():  # more updates would end at once
+        return f"{again} --patience {2 * training.config.patience}"
+    return f"{again} --num-updates {updates or 2 * training.updates}"
+
+
 def _remedies(training: Training, again: str) -> list[str]:
     config, vocab = training.config, training.vocab
     tries = []
     if training.updates < SHORT:
-        tries.append(f"more updates:\n      {again} --num-updates {max(SHORT, 10 * training.updates)}")
+        command = _further(training, again, max(SHORT, 10 * training.updates))
+        tries.append(f"{'more patience' if training.gave_up() else 'more updates'}:\n      {command}")
     if config.lr > HIGH_LR or config.lr < LOW_LR:
         tries.append(f"a {'lower' if config.lr > HIGH_LR else 'higher'} learning rate, in a new run: --lr 0.006")
     if vocab.kind == "word" and vocab.size > MANY_WORDS:
@@ -84,7 +93,7 @@ def _sample(training: Training, own_files: bool) -> None:
         return
     tokens = {"char": "characters", "word": "words"}.get(kind, "bytes")
     chosen = f"; of {draws} texts the one whose {tokens} are nearest to the text's in frequency" if draws > 1 else ""
-    err.print(f"(at temperature {TEMPERATURE}{chosen})\n")
+    err.print(f"(at temperature {TEMPERATURE}{chosen})\n", style="dim")
     out.print(Text(printable(shown(start + text))), soft_wrap=True)
 
 

@@ -4,6 +4,7 @@ writes by now; elsewhere a plain line now and then."""
 from __future__ import annotations
 
 import math
+import re
 import time
 from typing import Any
 
@@ -39,7 +40,7 @@ class Live:
     def __init__(self, training: Training, quiet: bool = False):
         self.training, self.kind, self.quiet = training, training.vocab.kind, quiet
         self.unit = {"char": "char", "word": "word"}.get(self.kind, self.kind)
-        self.live = err.is_terminal and not quiet
+        self.live = err.is_terminal and not err.is_dumb_terminal and not quiet
         self.shown, self.speed, self.loss = 0.0, 0.0, 0.0
         self.curve = CurveSoFar(self.kind, training.tokens.entropy, training.history)
         self.picture, self.writes = Text(), Text()
@@ -147,5 +148,5 @@ class Live:
                     break
         except DivergedError:
             written += " ..."  # the next update will say what is wrong
-        shown = cut(visible(" ".join(written.split(" "))), room)
+        shown = cut(visible(re.sub(" +", " ", written)), room)
         return Text.assemble(("writes  ", "bold"), (shown, "italic"), "\n")
