@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from micrornn.bptt import Windows
-from micrornn.data import Encoder, Lanes, Vocab, read_bytes, read_chunks
+from micrornn.data import Encoder, Lanes, Vocab, is_utf8, read_bytes, read_chunks
 from micrornn.data.text import Ids
 from micrornn.errors import DataError
 from micrornn.finite import diverged_in, require_finite_parameters
@@ -118,13 +118,18 @@ class Encoded(NamedTuple):
         return f"{self.unseen:,} of {self.total:,} unseen in training ({share:.2g} %), {done}" if self.unseen else ""
 
 
-def encode_files(paths: Sequence[Path], vocab: Vocab, unseen: str = "", encoding: str = "utf-8") -> Encoded:
+def encode_files(paths: Sequence[Path], vocab: Vocab, unseen: str = "", encoding: str = "",
+                 usual: str = "utf-8") -> Encoded:  # fmt: skip
     """The text in the files, one after the other, in a vocabulary. DataError names the file, and where in it the first
-    symbol is that the vocabulary lacks; `unseen` as for `micrornn.data.Encoder`."""
+    symbol is that the vocabulary lacks; `unseen` as for `micrornn.data.Encoder`.
+
+    encoding    of the files; "": UTF-8, or `usual` where one is no UTF-8
+    """
     pieces, count, total, skipped = [np.empty(0, vocab.dtype)], 0, 0, False
     for path in paths:
         encoder = Encoder(vocab, unseen, str(path))
-        pieces += encoder.encode(read_bytes([path]) if vocab.kind == "byte" else read_chunks([path], encoding=encoding))
+        written = encoding or ("utf-8" if usual == "utf-8" or is_utf8(path) else usual)
+        pieces += encoder.encode(read_bytes([path]) if vocab.kind == "byte" else read_chunks([path], encoding=written))
         count, total = count + encoder.found.count, total + encoder.found.total
         skipped = encoder.unseen == "skip"
     return Encoded(np.concatenate(pieces), count, total, skipped)

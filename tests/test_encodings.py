@@ -13,6 +13,7 @@ from micrornn.data import read_bytes, read_chunks, tokenize
 from micrornn.data.encodings import codec, guess
 from micrornn.data.peculiar import Peculiar, looks_like
 from micrornn.errors import ConfigError, DataError
+from micrornn.evaluate import encode_files
 
 TEXTS = {
     "french": "Où est passé le garçon ? Il a été élève à l’école, « très doué », jusqu’à l’été.\n",
@@ -93,6 +94,23 @@ def test_what_is_nothing_known_is_told_so(tmp_path: Path) -> None:
     path.write_bytes(b"plain \x81")
     with pytest.raises(DataError, match=r"is not cp1252: byte 0x81 at offset 6, line 1"):
         list(read_chunks([path], encoding="Windows-1252"))
+
+
+def test_what_is_utf8_and_read_as_something_else_is_told(tmp_path: Path) -> None:
+    path, cache = tmp_path / "a.txt", tmp_path / "cache"
+    path.write_text(TEXTS["german"] * 9)
+    for encoding, told in (
+        ("cp1252", "a.txt is UTF-8, as it seems, and is read as cp1252 (--encoding)"),
+        ("utf-8", ""),
+    ):
+        assert "; ".join(tokenize([path], "char", cache, encoding=encoding).notes) == told
+    path.write_text("plain " * 9)
+    assert tokenize([path], "char", cache, encoding="cp1252").notes == []
+    assert "read as utf-16-le" in tokenize([path], "char", cache, encoding="utf-16-le").notes[0]
+    vocab = tokenize([path], "char", cache).vocab  # for another text there is the encoding of the run, and UTF-8
+    for written in ("utf-8", "utf-16-le"):
+        path.write_bytes("plain \n".encode(written))
+        assert vocab.decode(encode_files([path], vocab, "skip", usual="utf-16-le").ids) == "plain "
 
 
 def notes(*texts: str) -> str:

@@ -49,7 +49,7 @@ def eval(run: str, files: tuple[str, ...], unseen: str | None, encoding: str | N
     model, vocab, meta = load_run(run, "best" if best else "last")
     batch_size, num_steps = batch_size or model.config.batch_size, num_steps or model.config.num_steps
     if files:
-        encoded = encode_files(data.find(texts(files)), vocab, unseen or "", encoding or model.config.encoding)
+        encoded = encode_files(data.find(texts(files)), vocab, unseen or "", encoding or "", model.config.encoding)
         ids: data.text.Ids = encoded.ids
     else:
         try:

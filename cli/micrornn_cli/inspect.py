@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import click
 
+from micrornn.printable import printable, shell_word
 from micrornn_cli.arguments import PATH, TEXTS, texts
 from micrornn_cli.exits import Exit
 from micrornn_cli.options import of_text
@@ -195,7 +197,6 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
     from micrornn.errors import ConfigError, MicrornnError
     from micrornn.inspect.measure import kinds
     from micrornn.inspect.subject import open_subject
-    from micrornn.printable import printable
     from micrornn_cli.console import write_json
     from micrornn_cli.measuring import measured, require_outputs
     from micrornn_cli.waiting import compiling, progress
@@ -245,7 +246,8 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
     elif as_json:
         write_json(_object(name, found))
     elif as_csv:
-        click.echo(found[0][0].to_csv(), nl=False)
+        table = found[0][0].to_csv()  # its places may be letters of a text: into a file they go as they are
+        click.echo(printable(table) if sys.stdout.isatty() else table, nl=False)
     elif name == "all":
         _show_brief([measure for measure, _ in found])
     if save:
@@ -307,14 +309,10 @@ def _finite(found: Sequence[Any], subject: Any, sizes: tuple[int | None, int | N
         words = first.verdicts[0].words
     except MicrornnError as error:
         words = str(error)
-    click.echo(f"Error: {', '.join(broken) + ': ' if broken else ''}{words}", err=True)
+    click.echo(printable(f"Error: {', '.join(broken) + ': ' if broken else ''}{words}"), err=True)
     return Exit.DIVERGED
 
 
 def _again() -> str:
     """The command as it was typed."""
-    import sys
-
-    from micrornn.printable import shell_word
-
     return " ".join(["micrornn", *map(shell_word, sys.argv[1:])])

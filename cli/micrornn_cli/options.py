@@ -116,7 +116,7 @@ def of_text(what: str) -> list[Callable[..., Any]]:
     return [
         unseen(what),
         click.option("--encoding", metavar="NAME",
-                     help=f"What {what} is written in, such as cp1252 or utf-16.  [as in training: utf-8]"),
+                     help=f"What {what} is written in, such as cp1252 or utf-16.  [utf-8, else as in training]"),
     ]  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Text to windows of token ids, in constant memory. Needs nothing but NumPy.
 
 files    find, located, stdlib_sources            which files
-reading  read_chunks, read_bytes                  their text, or their bytes, as a stream
+reading  read_chunks, read_bytes, is_utf8         their text, or their bytes, as a stream
 vocab    Vocab, Encoder, Decoder                  characters, words or bytes to ids and back
 tokens   tokenize, read_tokens, Tokens, ...       the corpus as one mapped array of ids
 text     split, Lanes                             lanes side by side, windows of time steps
@@ -13,7 +13,7 @@ text     split, Lanes                             lanes side by side, windows of
 """
 
 from micrornn.data.files import find, located, stdlib_sources
-from micrornn.data.reading import read_bytes, read_chunks
+from micrornn.data.reading import is_utf8, read_bytes, read_chunks
 from micrornn.data.text import Lanes, split
 from micrornn.data.tokens import Tokens, default_cache_dir, read_tokens, tokenize
 from micrornn.data.vocab import UNITS, Decoder, Encoder, Kind, Vocab
@@ -28,6 +28,7 @@ __all__ = [
     "Vocab",
     "default_cache_dir",
     "find",
+    "is_utf8",
     "located",
     "read_bytes",
     "read_chunks",

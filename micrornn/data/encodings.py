@@ -25,6 +25,7 @@ from micrornn.printable import shell_word, visible
 
 MOST_BYTES = 16 << 20  # of a larger file its beginning, and as much around the place in question
 TELLING = 1 << 16  # so many bytes in lines that are not all ASCII are enough to tell
+FEW = 4  # fewer characters beyond ASCII are no word in another script
 LEAST = 0.5  # below this score no candidate is named
 STRAY = 0.05  # of the characters beyond ASCII so many may be no UTF-8 in a file that is UTF-8 for the rest
 
@@ -157,7 +158,7 @@ def _score(data: bytes, candidate: Candidate) -> float:
     """Of the characters beyond ASCII, the share of common ones, less three times the share of impossible ones."""
     text = data.decode(candidate.codec, "replace")
     points = [c for c in text if c > "\x7f"]
-    if not points:
+    if not points or (len(points) < FEW and candidate.common not in (_WESTERN, _CENTRAL)):
         return 0.0
     common = set(candidate.common)
     odd = sum(c == "\ufffd" or unicodedata.category(c) in ("Cc", "Co", "Cn") for c in points)

@@ -2,6 +2,7 @@
 
 read_chunks   the text of many files as a stream of str
 read_bytes    their bytes, whatever they are
+is_utf8       whether a file is UTF-8
 """
 
 from __future__ import annotations
@@ -37,6 +38,19 @@ def read_bytes(paths: Iterable[Path], chunk_bytes: int = CHUNK_BYTES, on_read: O
         list(paths),
         lambda path: (block.decode("utf-8", "surrogateescape") for block in _blocks(path, chunk_bytes, on_read)),
     )
+
+
+def is_utf8(path: Path, chunk_bytes: int = CHUNK_BYTES) -> bool:
+    """Whether all of a file is UTF-8, and no other encoding with NULs between the letters."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for block in itertools.chain(_blocks(path, chunk_bytes, None), [b""]):
+            decoder.decode(block, not block)
+            if 0 in block:
+                return False
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _all(paths: list[Path], read: Callable[[Path], Iterator[str]]) -> Iterator[str]:

@@ -24,10 +24,11 @@ from micrornn.config import Config
 from micrornn.data.encodings import codec
 from micrornn.data.files import shown, unreadable
 from micrornn.data.peculiar import Peculiar
-from micrornn.data.reading import read_bytes, read_chunks
+from micrornn.data.reading import is_utf8, read_bytes, read_chunks
 from micrornn.data.vocab import Vocab
 from micrornn.errors import DataError
 from micrornn.folders import cache_home, replacing, sweep
+from micrornn.printable import visible
 
 # Part of the name of every token file: raise it when what is in the file, or how, changes.
 FORMAT = 4
@@ -181,7 +182,7 @@ def tokenize(
             entropy=_entropy(counts),
             fingerprint=fingerprint,
             vocab=vocab.to_dict(),
-            notes=[] if kind == "byte" else peculiar.notes(),
+            notes=[] if kind == "byte" else [*_misread(paths, encoding), *peculiar.notes()],
         )
 
     try:
@@ -208,6 +209,17 @@ def tokenize(
 def read_tokens(paths: Sequence[Path], config: Config, progress: Progress | None = None) -> Tokens:
     """The tokens of the text in `paths`, as the settings of a run ask for them."""
     return tokenize(paths, config.level, max_size=config.vocab_limit, progress=progress, encoding=config.encoding)
+
+
+def _misread(paths: Sequence[Path], encoding: str) -> list[str]:
+    """A note, if what is read as something else is UTF-8 as it seems: hardly any other text is that by chance."""
+    if encoding in ("utf-8", "utf-8-sig", "ascii"):
+        return []
+    wide = encoding.startswith(("utf-16", "utf-32"))  # in which even ASCII is something else
+    for path in paths:
+        if is_utf8(path) and (wide or not all(text.isascii() for text in read_chunks([path]))):
+            return [f"{visible(path.name)} is UTF-8, as it seems, and is read as {encoding} (--encoding)"]
+    return []
 
 
 def _encode(file: IO[bytes], vocab: Vocab, chunks: Iterator[str]) -> tuple[np.ndarray, str]:

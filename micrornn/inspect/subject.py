@@ -132,13 +132,13 @@ def open_subject(run: str, text: Sequence[str] = (), which: str = "best", progre
                  unseen: str = "", encoding: str = "") -> Subject:  # fmt: skip
     """The model of a run folder or checkpoint, and a text: the files named, else what the run learns from.
 
-    unseen, encoding    of the files named, see `evaluate.encode_files`; the encoding is by default the run's
+    unseen, encoding    of the files named, see `evaluate.encode_files`
 
     CheckpointError, DataError: what cannot be read, or a text with symbols that the vocabulary lacks.
     """
     model, vocab, meta = load_run(run, which)
     if text:
-        encoded = encode_files(find(text), vocab, unseen, encoding or model.config.encoding)
+        encoded = encode_files(find(text), vocab, unseen, encoding, model.config.encoding)
         ids: Ids = encoded.ids
         told = ", ".join(text[:3]) + (f" and {len(text) - 3} more" if len(text) > 3 else "")
         told += f" ({encoded.words()})" if encoded.unseen else ""
