@@ -238,7 +238,9 @@ class Encoder:
         return ids[~unseen] if n and self.unseen == "skip" else ids
 
     def _byte(self, text: str) -> np.ndarray:
-        return np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
+        ids = np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
+        self.found.total += len(ids)
+        return ids
 
     def _word(self, text: str) -> np.ndarray:
         spacing, pieces = self.vocab.spacing, words.split(text)
