@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from micrornn.folders import replacing
+from micrornn.folders import replacing, sweep
 
 DIGEST_BYTES = 32
 
@@ -60,6 +60,12 @@ def _forgiving(kind: Any) -> Any:
     return Forgiving
 
 
+@cache
+def _swept(folder: Path) -> None:
+    """Remove what killed processes left half written, once in this process."""
+    sweep(folder)
+
+
 class _Entries:
     """The compiled versions of one kernel, one file each, and an index: key -> number of the file."""
 
@@ -97,6 +103,7 @@ class _Entries:
 
     def _write(self, end: str, what: Any) -> None:
         pickled = self.dump(what)
+        _swept(Path(self.base).parent)
         with replacing(Path(f"{self.base}.{end}"), sync=False) as file:  # a torn one is noticed
             file.write(self._digest(pickled) + pickled)
 
