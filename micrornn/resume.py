@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from micrornn.checkpoint import RunFolder
 from micrornn.config import Config
+from micrornn.errors import named
 from micrornn.optim import Schedule
 from micrornn.snapshot import settings_of
 from micrornn.train import LIMITS, Training, last_update
@@ -24,7 +25,8 @@ def resume(training: Training, folder: RunFolder) -> list[str]:
     if snapshot is None:
         return []
     arrays, meta = snapshot
-    training.restore(arrays, meta, diverged=folder.has_diverged)
+    where = named(folder.last if os.path.lexists(folder.last) else folder.best)
+    training.restore(arrays, meta, folder.has_diverged, where)
     told = [*_lost(training, folder), *_changed(settings_of(meta)[0], training), *_over(training)]
     return told + (fit_warmup(training, chosen=True) if training.updates < training.schedule.warmup else [])
 

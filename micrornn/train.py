@@ -207,10 +207,11 @@ class Training:
         }
         return arrays, meta
 
-    def restore(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], diverged: bool = False) -> None:
+    def restore(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], diverged: bool = False,
+                where: str = "the checkpoint") -> None:  # fmt: skip
         """Go on where a snapshot was taken. CheckpointError if it is of another model or another text, or if settings
         differ that would make another run of it; of one that diverged, those in MENDS may."""
-        meta = check_meta(meta)
+        meta = check_meta(meta, where)
         if meta["text"] != self.tokens.fingerprint:
             raise CheckpointError(
                 f"{why_other(self.vocab, meta)}, so it cannot be resumed to the bit; "

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import tomllib
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from micrornn.config import Config, allowed, check
-from micrornn.errors import ConfigError, quoted
+from micrornn.errors import CheckpointError, ConfigError, named, quoted
 from micrornn_cli.arguments import chosen
 
 
@@ -85,21 +83,24 @@ def read_config(path: str | None, extra: tuple[str, ...]) -> dict[str, Any]:
     """The settings in a TOML file; `extra` names what may stand there beside the settings."""
     if path is None:
         return {}
+    from micrornn.checkpoint.files import read_file
+    from micrornn.checkpoint.toml import MOST_BYTES, toml_loads
+
     try:
-        values = tomllib.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"--config {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config {path} is not TOML: {error}") from None
+        values = toml_loads(read_file(path, MOST_BYTES))
+    except CheckpointError as error:
+        raise ConfigError(f"--config {error}") from None
+    except ValueError as error:
+        raise ConfigError(f"--config {named(path)} is not TOML: {error}") from None
     beside = {name: values.pop(name) for name in extra if name in values}
     for name, value in beside.items():
         texts = value if name == "files" else [value]
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             kind = "a list of texts" if name == "files" else "a text"
-            raise ConfigError(f"--config {path}: {name} must be {kind}, not {quoted(value)}")
+            raise ConfigError(f"--config {named(path)}: {name} must be {kind}, not {quoted(value)}")
         if value == "":
-            raise ConfigError(f"--config {path}: {name} is empty; leave it away")
-    Config.from_dict(values, f"--config {path}")  # what is wrong in the file is told with the file's name
+            raise ConfigError(f"--config {named(path)}: {name} is empty; leave it away")
+    Config.from_dict(values, f"--config {named(path)}")  # what is wrong in the file is told with the file's name
     return values | beside
 
 

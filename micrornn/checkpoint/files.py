@@ -54,7 +54,7 @@ def write_atomically(path: StrPath, parts: Iterable[bytes | memoryview]) -> None
     Raises CheckpointError with the reason; the temporary file is then gone and the old file whole.
     """
     target = Path(os.path.realpath(path))  # a link stays a link, as with a plain write
-    temporary = target.with_name(f".{target.name}.tmp")
+    temporary = target.parent / f".{target.name}.tmp"
     try:
         if target.exists() and not target.is_file():  # os.replace would put a file in the place of /dev/null
             raise CheckpointError(f"{named(path)}: not a regular file. Choose another name.")

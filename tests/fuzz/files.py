@@ -20,6 +20,19 @@ from micrornn.config import Config
 
 TEXT = "the fox, the dog and the hen: who sings best of the three? " * 12
 
+
+class Raw(str):
+    """A value as TOML writes it."""
+
+
+RAW = [
+    Raw(value)
+    for value in (
+        "1979-05-27", "07:32:00", "1979-05-27T07:32:00Z", "0x" + "f" * 9999, "9" * 9999, "[" * 9999, "{a=" * 999,
+        "inf", "-nan", "1e400", "0b101", "1_000", "''", r'"\u0000"', r'"\ud800"', "[[1], ['x']]", "{a.b.c = 1}",
+        "['~nouser/x']", r'["a\u0000b"]', "['/dev/zero']", "['']", "['-']", "['text.txt', 'text.txt']", "['*']",
+    )
+]  # fmt: skip
 META_TYPES: dict[str, tuple[type, ...]] = {
     "task": (str,), "config": (dict,), "vocab": (dict,), "text": (str,), "updates": (int,), "seconds": (int, float),
     "epoch": (int,), "window": (int,), "best_val_loss": (int, float, type(None)), "history": (list,),
@@ -41,6 +54,8 @@ def _toml(value: Any) -> str:
     """As TOML has it; what it cannot hold becomes a text."""
     if value is None:
         return "{}"
+    if isinstance(value, Raw):
+        return value
     if isinstance(value, dict):
         return "{" + ", ".join(f"{json.dumps(name)} = {_toml(inner)}" for name, inner in value.items()) + "}"
     if isinstance(value, list):
@@ -57,8 +72,8 @@ def settings(path: Path, table: dict[str, Any], rng: Random) -> bool:
     lines = {name: f"{name} = {_toml(value)}" for name, value in table.items()}
     how = rng.random()
     if how < 0.6:
-        name = rng.choice(list(lines))
-        lines[name] = f"{name} = {_toml(rng.choice(VALUES))}"
+        name = "files" if rng.random() < 0.1 else rng.choice(list(lines))
+        lines[name] = f"{name} = {_toml(rng.choice(VALUES + RAW))}"
     elif how < 0.7:
         name = rng.choice(["x", '""', "a.b", '"x\\ny"', "Lr", "hidden-size"])
         lines["more"] = f"{name} = {_toml(rng.choice(VALUES))}"
@@ -69,7 +84,7 @@ def settings(path: Path, table: dict[str, Any], rng: Random) -> bool:
 
 def _refused(data: bytes) -> bool:
     try:
-        table = tomllib.loads(data.decode())
+        table = tomllib.loads(data.decode(errors="surrogateescape"))
     except (ValueError, RecursionError):
         return True
     defaults: dict[str, Any] = {entry.name: entry.default for entry in dataclasses.fields(Config)} | {
