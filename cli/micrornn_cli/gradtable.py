@@ -50,7 +50,7 @@ def _table(networks: list[NetworkCheck]) -> Table:
     table.add_column("gradient of", no_wrap=True)
     table.add_column("numbers", justify="right")
     for network in networks:
-        table.add_column(network.granularity, justify="right", no_wrap=True)
+        table.add_column(f"{network.granularity}\ndecimals", justify="right", no_wrap=True)
     table.add_column("worst error", justify="right", no_wrap=True)
     table.add_column("at", overflow="fold")
     for checks in zip(*(network.checks for network in networks)):
@@ -74,7 +74,7 @@ def _by_step(networks: list[NetworkCheck]) -> Table:
         cuts = [seq_len * n // 8 for n in range(9)]
         groups = [range(a, b) for a, b in pairwise(cuts)]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-    table.add_column("dL/dx_t at t =", no_wrap=True)
+    table.add_column("decimals of dL/dx_t, t =", no_wrap=True)
     for group in groups:
         table.add_column(f"{group[0]}" if len(group) == 1 else f"{group[0]}-{group[-1]}", justify="right")
     for network in networks:

@@ -30,6 +30,10 @@ def show(found: TapeView, settings: dict[str, Any]) -> None:
     out.print(Text(title, "bold"))
     out.print()
     out.print(_records(found, found.difference is not None))
+    named = [output.name for row in found.rows for output in row.outputs if output.name.startswith("#")]
+    if named:
+        out.print()
+        out.print(Text(_numbers_told(named), "dim"))
     if found.difference is not None:
         out.print()
         out.print(Text("What each time step gave to the gradient of each weight: norm, share", "bold"))
@@ -44,6 +48,18 @@ def show(found: TapeView, settings: dict[str, Any]) -> None:
             "A share is the norm over the sum of all norms, with a minus where it points against the gradient g.",
             style="dim",
         )
+
+
+def _numbers_told(names: list[str]) -> str:
+    """What #3 means, and #3.1 or #3.f where records have several outputs."""
+    plain = next((name for name in names if "." not in name), "")
+    parts = [name for name in names if "." in name]
+    told = [f"{plain} is the output of record {plain[1:]}"] if plain else []
+    for name in dict.fromkeys(parts[-1:]):
+        number, _, part = name[1:].partition(".")
+        which = f"output {part}, counted from 0," if part.isdigit() else f"gate {part}"
+        told.append(f"{name} is {which} of record {number}")
+    return "; ".join(told) + "; numbers as in the column #."
 
 
 def _records(found: TapeView, backward: bool) -> Table:

@@ -34,9 +34,11 @@ def _flow(measure: Measure) -> Iterator[Panel]:
     for layer, rows in zip(layers, measure["dgates"]):
         yield _by_layer(f"Gradient into the gates of {layer}", "norm of dL/da_t", gates, rows)
     yield _by_layer("Gradient passed down", "norm of dL/dx_t", layers, measure["dx"])
+    shown, there = measure["units"].shape[2], measure.subject.get("hidden_size", measure["units"].shape[2])
+    which = "every unit" if shown == there else f"the first {shown} of {there} units"
     for layer, values in zip(layers, measure["units"]):
         yield Heat(
-            f"Gradient of every unit of {layer}", "time step", "unit", "|dL/dh_t|", measure.axes["t"].places,
+            f"Gradient of {which} of {layer}", "time step", "unit", "|dL/dh_t|", measure.axes["t"].places,
             measure.axes["unit"].places, _drawable(values.T), log=True, note="Mean over lanes and windows.",
         )  # fmt: skip
     low, high = measure["low"].mean(axis=2), measure["high"].mean(axis=2)

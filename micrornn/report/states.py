@@ -58,7 +58,9 @@ def _heats(measure: Measure) -> list[Panel]:
             values = measure[kind][n].T
             values = np.tanh(values) if kind == "c" else values
             liveliest = np.argsort(-values.std(axis=1), kind="stable")[:MOST_UNITS]
-            note = f"The {len(liveliest)} that move most of {len(values)}." if len(liveliest) < len(values) else ""
+            there = len(measure.axes["unit"].places)
+            among = f"the first {len(values)} of {there}" if len(values) < there else f"{there}"
+            note = f"The {len(liveliest)} units that move most of {among}." if len(liveliest) < there else ""
             drawn.append(
                 Heat(
                     f"{layer}: {kind}_t over the text", "token", "unit", "tanh(c)" if kind == "c" else kind,
