@@ -18,7 +18,10 @@ from micrornn.schema import Rule
 
 # Of the words of a text half come once. Nothing is learned of those, and each takes its share of every update.
 WORDS = 8000
-CELL_NAMES = ("rnn", "rnn_relu", "lstm", "gru")  # a file each in cells/
+CELL_NAMES = (  # a file each in cells/
+    "rnn", "rnn_relu", "lstm", "gru", "lstm_peephole", "lstm_coupled", "lstm_noaf", "gru_before", "mgu", "indrnn",
+    "rnn_leaky", "mingru", "minlstm", "slstm",
+)  # fmt: skip
 MOST = 2**31 - 1  # no size of anything can sensibly be larger
 
 
@@ -37,7 +40,7 @@ def setting(default: Any, help: str, *, low: float | None = None, high: float | 
 class Config:
     """The settings of one run. Raises ConfigError where one is out of its range."""
 
-    cell: str = setting("lstm", "The recurrent cell.", choices=CELL_NAMES)
+    cell: str = setting("lstm", "The recurrent cell, or one of your own: FILE.py:CLASS.", choices=CELL_NAMES)
     num_layers: int = setting(1, "Recurrent layers, one above the other.", low=1, high=64)
     hidden_size: int = setting(256, "Units in each layer.", low=1, high=65536)
     embedding_size: int = setting(64, "Numbers that stand for one token.", low=1, high=65536)
@@ -46,7 +49,7 @@ class Config:
     )
     bidirectional: bool = setting(False, "Read in both directions (not for a language model).")
     dropout: float = setting(0.0, "Rate of dropout between layers and before the output.", low=0, below=1)
-    forget_bias: float = setting(1.0, "Where an LSTM's forget-gate bias starts.", low=-100, high=100)
+    forget_bias: float = setting(1.0, "Where the bias of a forget gate f starts.", low=-100, high=100)
     granularity: str = setting("sequence", "How finely the tape records.", choices=("primitive", "cell", "sequence"))
     dtype: str = setting("float32", "Precision of all numbers.", choices=("float32", "float64"))
 
@@ -149,6 +152,11 @@ class Config:
         """The most tokens of the vocabulary; None: all that the text has."""
         return self.vocab_size or (WORDS if self.level == "word" else None)
 
+    @property
+    def cell_title(self) -> str:
+        """What the cell is called on a screen."""
+        return self.cell.rpartition(":")[2] if is_cell_file(self.cell) else self.cell.upper()
+
     def to_dict(self) -> dict[str, Any]:
         """Name -> value."""
         return dataclasses.asdict(self)
@@ -180,8 +188,15 @@ def check(entry: dataclasses.Field[Any], value: Any, name: str = "") -> Any:
         if not (number.isascii() and number.isdigit() and len(number) < 20):
             raise ConfigError(f"{flag} is {quoted(value)}; it must be a whole number, such as 50 or {prefix}50")
         value = int(number)
+    if entry.name == "cell" and is_cell_file(value):
+        return value
     rule: Rule = entry.metadata["rule"]
     return rule.check(value, flag, ConfigError)
+
+
+def is_cell_file(name: Any) -> bool:
+    """Whether it is meant as FILE.py:CLASS."""
+    return isinstance(name, str) and re.search(r"\.py:\w+$", name) is not None and len(name) < 4096
 
 
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}

@@ -17,7 +17,7 @@ import numpy as np
 
 from micrornn import kernels
 from micrornn.arguments import flag, numbers, real, short, sizes, whole, wholes
-from micrornn.cells import Cell, State, Weights, bias_with_forget, find_cell, take_step
+from micrornn.cells import Cell, State, Weights, bias_with_forget, declared, find_cell, take_step
 from micrornn.errors import ConfigError, ShapeError
 from micrornn.ops import clip_message, concatenate, dropout, mask_message, reshape, stack, where
 from micrornn.ops.masks import take_mask
@@ -65,7 +65,7 @@ class Recurrent(Module):
         whole("Recurrent: seed", seed, least=0)
         bidirectional = flag("Recurrent: bidirectional", bidirectional)
         forget_bias = None if forget_bias is None else real("Recurrent: forget_bias", forget_bias)
-        self.cell = find_cell(cell) if isinstance(cell, str) else cell
+        self.cell = find_cell(cell) if isinstance(cell, str) else declared(cell)
         self.granularity = granularity
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.directions = ("", "_reverse") if bidirectional else ("",)

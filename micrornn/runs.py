@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from micrornn.cells import fingerprint
 from micrornn.checkpoint import RunFolder, StrPath, load
 from micrornn.config import Config
 from micrornn.data import Vocab, find, read_tokens, split, stdlib_sources
@@ -42,7 +44,10 @@ def load_model(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], device
     memory than its checkpoint has parameters for, whatever sizes the settings in it ask for."""
     config, vocab = settings_of(meta, where)
     there = sum(array.size for name, array in arrays.items() if name.startswith("parameter/"))
-    needed = num_parameters(config, vocab.size)
+    try:
+        needed = num_parameters(config, vocab.size)
+    except ConfigError as error:  # the file of its cell is not to be found
+        raise CheckpointError(f"{where}: {error}") from None
     if there != needed:
         raise CheckpointError(
             f"{where} is of another model: it holds {there:,} parameters, and its settings ask for {needed:,}"
@@ -54,7 +59,15 @@ def load_model(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], device
     except ConfigError as error:
         raise CheckpointError(f"{where}: {error}") from None
     load_parameters(model, arrays)
+    warn_of_other_cell(model, meta, where)
     return model, vocab
+
+
+def warn_of_other_cell(model: LanguageModel, meta: Mapping[str, Any], where: str) -> None:
+    """A cell of one's own whose file has changed since a checkpoint was written: its numbers may mean nothing to it."""
+    cell = model.rnn.cell
+    if cell.file and fingerprint(cell) != meta.get("cell_file"):
+        warnings.warn(f"{cell.file} has changed since {where} was written: the cell may be another", stacklevel=2)
 
 
 def load_run(path: StrPath, which: str = "best") -> tuple[LanguageModel, Vocab, dict[str, Any]]:

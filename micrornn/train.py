@@ -19,6 +19,7 @@ import numpy as np
 
 from micrornn import device, kernels
 from micrornn.bptt import Windows
+from micrornn.cells import fingerprint
 from micrornn.checkpoint import RunFolder
 from micrornn.config import Config
 from micrornn.data import Lanes, Tokens, split
@@ -29,7 +30,7 @@ from micrornn.inspect.watched import flow_row
 from micrornn.keeping import Keeper
 from micrornn.optim import Optimizer, Schedule, clip_scale, global_norm
 from micrornn.recompute import Segments
-from micrornn.runs import load_parameters, why_other
+from micrornn.runs import load_parameters, warn_of_other_cell, why_other
 from micrornn.snapshot import check_meta, fit, require_finite_arrays, settings_of
 from micrornn.tasks.text import LanguageModel, require_memory, segment_steps
 
@@ -195,6 +196,7 @@ class Training:
         meta = {
             "task": "text",
             "config": self.config.to_dict(),
+            **({"cell_file": fingerprint(self.model.rnn.cell)} if self.model.rnn.cell.file else {}),
             "vocab": self.vocab.to_dict(),
             "text": self.tokens.fingerprint,
             "updates": self.updates,
@@ -219,6 +221,7 @@ class Training:
             )
         self._require_fitting(arrays, meta, LIMITS + PLACE + SEEN + (MENDS if diverged else ()))
         load_parameters(self.model, arrays)
+        warn_of_other_cell(self.model, meta, "the checkpoint")
         for name, array in self.optimizer.state.items():
             array[...] = arrays[f"optimizer/{name}"]
         count, table = sum(key.startswith("carried/") for key in arrays), kernels.of(self.model.flat.data)

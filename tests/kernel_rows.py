@@ -80,6 +80,11 @@ def shapes_and_masks(d: Draw) -> list[tuple[int, int, int, np.ndarray, bool]]:
     ]
 
 
+def drawn_state(d: Draw, name: str, *shape: int) -> np.ndarray:
+    """A state n is one that others are divided by."""
+    return d.between(0.5, 2, *shape) if name == "n" else d.normal(*shape)
+
+
 def cell_forward(cell: str) -> Row:
     """States are unknown but for the row that the first time step reads."""
     program, count = CELLS[cell].program, len(CELLS[cell].gates)
@@ -88,8 +93,8 @@ def cell_forward(cell: str) -> Row:
         calls = []
         for T, B, H, mask, reverse in shapes_and_masks(d):
             states = [d.out(T + 1, B, H) for _ in program.states]
-            for state in states:
-                state[-1 if reverse else 0] = d.normal(B, H)
+            for name, state in zip(program.states, states):
+                state[-1 if reverse else 0] = drawn_state(d, name, B, H)
             gates, hidden = d.out(T, B, count * H), d.out(T, B, count * H) if program.sided else None
             weights = [d.normal(count * H, size, std=0.5) for size in (4, H)] + [d.normal(count * H) for _ in "ih"]
             if not program.recurrent:
@@ -110,7 +115,8 @@ def cell_backward(cell: str) -> Row:
         for (T, B, H, mask, reverse), clip in itertools.product(shapes_and_masks(d), (0.0, 0.1)):
             dgates = d.out(T, B, count * H)
             dhidden = d.out(T, B, count * H) if program.sided else dgates
-            dstates, states = ([d.normal(T + 1, B, H) for _ in program.states] for _ in "ds")
+            dstates = [d.normal(T + 1, B, H) for _ in program.states]
+            states = [drawn_state(d, name, T + 1, B, H) for name in program.states]
             dvectors, vectors = [d.out(H) for _ in program.vectors], [d.normal(H) for _ in program.vectors]
             # sigmoids lie above 0, and some programs divide by what is above 0
             gates, hidden = d.between(0.1, 1, T, B, count * H), d.normal(T, B, count * H) if program.sided else None
@@ -125,13 +131,15 @@ def cell_backward(cell: str) -> Row:
 def cell_step(cell: str) -> Row:
     program, count = CELLS[cell].program, len(CELLS[cell].gates)
     return lambda d: [
-        [program, [d.normal(2, d.n) for _ in program.states], turn, d.normal(count * d.n), d.normal(count * d.n),
+        [program, [drawn_state(d, name, 2, d.n) for name in program.states], turn, d.normal(count * d.n),
+         d.normal(count * d.n),
          [d.normal(d.n) for _ in program.vectors]]
         for turn in (0, 1)
     ]  # fmt: skip
 
 
 BASIC = ("rnn", "rnn_relu", "lstm", "gru")  # of the other cells there are fewer calls, in test_cells.py
+VARIED = (*BASIC, "lstm_peephole", "minlstm")  # and with vectors; and without a product of the state
 
 
 def of_cells(row: Callable[[str], Row], cells: tuple[str, ...] = BASIC) -> Row:

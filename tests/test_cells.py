@@ -17,7 +17,10 @@ from micrornn.cells.explain import explain
 from micrornn.errors import CellError, ShapeError
 from micrornn.gradcheck import gradcheck
 from micrornn.kernels import cpu
-from micrornn.ops import concatenate, exp, linear, relu, sigmoid, softmax, split, sum, tanh
+from micrornn.layers import Linear
+from micrornn.ops import concatenate, exp, linear, mean_squared_error, relu, sigmoid, softmax, split, sum, tanh
+from micrornn.optim import Optimizer
+from micrornn.parameters import Flat
 from micrornn.recurrent import Recurrent
 from micrornn.tape import Tape, Tensor
 from micrornn_cli.main import cli
@@ -228,3 +231,30 @@ def test_the_list_of_cells_and_the_written_kernels() -> None:
     written = CliRunner().invoke(cli, ["cell", "gru", "--source"]).output
     compile(written, "gru.py", "exec")
     assert "da_r = da_n * h_n * r * (one - r)" in written
+
+
+# --- it learns ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_it_learns_to_add(name: str) -> None:
+    """The adding problem (Hochreiter and Schmidhuber 1997) with 6 time steps: two of the numbers are marked, and their
+    sum is wanted at the end. To say 1 always has a loss of 1/6."""
+    rng = np.random.default_rng(0)
+    net = Recurrent(name, 2, 16, granularity="sequence" if name in DERIVED else "cell", forget_bias=1.0, seed=1)
+    decoder = Linear(16, 1, seed=2)
+    flat = Flat({**net.weights, "w": decoder.weight, "b": decoder.bias})
+    optimizer, losses = Optimizer(flat, "adam"), []
+    for _ in range(150):
+        x = rng.uniform(0, 1, (6, 32, 2)).astype(np.float32)
+        marked = rng.permuted(np.tile(np.arange(6) < 2, (32, 1)), axis=1).T
+        x[:, :, 1] = marked
+        flat.zero_grad()
+        with Tape() as tape:
+            _, (h, *_) = net(Tensor(x))
+            loss = mean_squared_error(decoder(h[0]), targets=(x[:, :, 0] * marked).sum(axis=0)[:, None])
+        tape.backward(loss)
+        optimizer.update(0.02, 1.0, np.inf)
+        losses.append(loss.item())
+    few = 0.3 if len(net.cell.gates) > 1 else 0.8  # without gates it takes longer
+    assert np.mean(losses[-20:]) < few / 6, np.mean(losses[-20:])

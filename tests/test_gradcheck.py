@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from kernel_rows import VARIED
 
 from micrornn import ops
-from micrornn.cells import CELLS
 from micrornn.errors import ConfigError, MicrornnError
 from micrornn.gradcheck import Check, gradcheck, numeric, projected
 from micrornn.recurrent import GRANULARITIES, Recurrent
@@ -182,7 +182,7 @@ def test_decimals(error: float, decimals: int) -> None:
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", VARIED)
 def test_every_cell_in_every_granularity(cell: str, granularity: str) -> None:
     """Ten decimals, number by number, with all on: layers, directions, lengths, dropout, learned h_0."""
     rng = np.random.default_rng(0)

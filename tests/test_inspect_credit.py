@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from kernel_rows import VARIED
 
-from micrornn.cells import CELLS
+from micrornn.cells import find_cell
 from micrornn.config import Config
 from micrornn.errors import ConfigError, DataError
 from micrornn.inspect.carried import Carried
@@ -66,7 +67,7 @@ def ordinary(layer: Layer) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", VARIED)
 def test_each_loss_alone_and_all_together(cell: str, num_layers: int, bidirectional: bool, masked: bool) -> None:
     """One sweep gives what T backward passes give, one for each loss; and their sum is the ordinary gradient."""
     tape, x, y, dy = recorded(cell, num_layers, bidirectional, masked)
@@ -90,13 +91,13 @@ def test_each_loss_alone_and_all_together(cell: str, num_layers: int, bidirectio
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", VARIED)
 def test_no_credit_flows_forward_in_time(cell: str, bidirectional: bool) -> None:
     """C[s, t] = 0 for t > s in one direction, for t < s in the other; below both of them, nowhere."""
     tape, _, _, dy = recorded(cell, 2, bidirectional, initializers={"weight_hh": orthogonal, "bias": _ones})
     found = matrices(layers_of(tape), dy)
     both = {cell for cell in found if "l0" in cell or cell == "all"} if bidirectional else set()
-    assert len(found) == 1 + 2 * (1 + bidirectional) * (2 if cell == "lstm" else 1)
+    assert len(found) == 1 + 2 * (1 + bidirectional) * len(find_cell(cell).states)
     for name, c in found.items():
         if name in both:
             assert (c > 0).all(), name

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from kernel_rows import VARIED
 
 from micrornn.bptt import Windows
-from micrornn.cells import CELLS
 from micrornn.config import Config
 from micrornn.data import Lanes
 from micrornn.errors import ConfigError, DataError
@@ -60,7 +60,7 @@ def gradient(model: LanguageModel, inputs: np.ndarray, targets: np.ndarray, stat
 
 
 @pytest.mark.parametrize("num_layers", [1, 2])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", VARIED)
 def test_windows_are_what_training_with_so_many_steps_computes(cell: str, num_layers: int) -> None:
     """Every K: the sum of the gradients of the windows, the state's value carried from one to the next."""
     model, windows = small(cell, num_layers)
@@ -81,7 +81,7 @@ def test_windows_are_what_training_with_so_many_steps_computes(cell: str, num_la
 
 
 @pytest.mark.parametrize("num_layers", [1, 2])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", VARIED)
 def test_back_is_what_each_loss_computes_from_its_last_steps(cell: str, num_layers: int) -> None:
     """Every K: a tape of its own for each loss, over its last K time steps from a state that counts as given."""
     model, windows = small(cell, num_layers)

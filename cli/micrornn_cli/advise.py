@@ -146,7 +146,7 @@ def _read(paths: Sequence[Path], config: Any, quiet: bool) -> Any:
 
 
 def _model(config: Any) -> str:
-    return f"{config.num_layers} x {config.hidden_size} {config.cell.upper()}"
+    return f"{config.num_layers} x {config.hidden_size} {config.cell_title}"
 
 
 @contextlib.contextmanager

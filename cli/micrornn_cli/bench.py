@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from micrornn.config import CELL_NAMES
+from micrornn_cli.cellname import CellName
 
 CHARACTERS = 100  # different ones in the text of the model that is trained, as in Python's sources
 BUSY = 0.5  # processes that wanted to run during the last minute, on average
@@ -16,7 +16,7 @@ BUSY = 0.5  # processes that wanted to run during the last minute, on average
 @click.command(short_help="How fast is this machine with it?")
 @click.option("--threads", "cores", type=click.IntRange(1), multiple=True, metavar="N",
               help="Processor cores; may be given several times.  [1 and all]")  # fmt: skip
-@click.option("--cell", "cells", type=click.Choice(CELL_NAMES), multiple=True,
+@click.option("--cell", "cells", type=CellName(), multiple=True,
               help="Only layers of this cell; may be given several times.")  # fmt: skip
 @click.option("--all", "everything", is_flag=True,
               help="All shapes of the benchmarks, and the start with an empty cache: some minutes.")  # fmt: skip

@@ -25,7 +25,7 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
     files = f"{num_files:,} file" + ("s" if num_files != 1 else "")
     source = files if own_files else f"Python's own standard library, {files}"
     entropy = measure(vocab.kind, tokens.entropy)
-    layers = f"{config.num_layers} x {config.hidden_size} {config.cell.upper()}"
+    layers = f"{config.num_layers} x {config.hidden_size} {config.cell_title}"
     rows = {
         "text": f"{source}: {len(tokens):,} {unit}",
         "vocabulary": f"{vocab.size:,} different {unit}; guessing by their frequency alone: {entropy}",

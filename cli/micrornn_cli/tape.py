@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from micrornn.config import CELL_NAMES
+from micrornn_cli.cellname import CellName
 
 SIZE = click.IntRange(1, 1000)  # more than anybody reads
 
 
 @click.command(short_help="Print the tape of a three-step network.")
-@click.option("--cell", type=click.Choice(CELL_NAMES), default="rnn",
+@click.option("--cell", type=CellName(), default="rnn",
               show_default=True, help="Which cell.")  # fmt: skip
 @click.option("--granularity", type=click.Choice(["primitive", "cell", "sequence"]), default="primitive",
               show_default=True,

@@ -205,7 +205,9 @@ class _Job:
         if not (resumed and self.folder.has_checkpoint) and self.config.init_from:
             started = start_from(training.model, training.vocab, self.config.init_from)
         if self.folder is None:
-            self.folder = RunFolder.create(self.out or default_run_path(self.config.cell), self._settings())
+            self.folder = RunFolder.create(
+                self.out or default_run_path(self.config.cell_title.lower()), self._settings()
+            )
             self._keep_streams()
             self.folder.write_config(self._settings())
         else:

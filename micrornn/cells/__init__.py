@@ -3,7 +3,7 @@
 Cell            what a cell is (cell.py)
 derive          its kernels, out of its step (derive.py)
 CELLS           those of this package: a file of the cell's name, and a row in config.CELL_NAMES
-find_cell       by name, or by a file and a class in it
+find_cell       by name, or by a file and a class in it (custom.py)
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from importlib import import_module
 import numpy as np
 
 from micrornn.cells.cell import Cell, State, Weights, take_step
-from micrornn.config import CELL_NAMES
-from micrornn.errors import ConfigError
+from micrornn.cells.custom import declared, fingerprint, of_file
+from micrornn.config import CELL_NAMES, is_cell_file
+from micrornn.errors import ConfigError, quoted
 
 
 def _of_module(name: str) -> Cell:
@@ -29,9 +30,11 @@ CELLS = {name: _of_module(name) for name in CELL_NAMES}
 
 
 def find_cell(name: str) -> Cell:
-    """The cell of this name, or ConfigError with the names there are."""
+    """The cell of this name, or of FILE.py:CLASS; ConfigError with the names there are."""
+    if is_cell_file(name):
+        return of_file(name)
     if name not in CELLS:
-        raise ConfigError(f"there is no cell {name!r}; choose one of {', '.join(CELLS)}")
+        raise ConfigError(f"there is no cell {quoted(name)}; choose one of {', '.join(CELLS)}, or FILE.py:CLASS")
     return CELLS[name]
 
 

@@ -63,6 +63,7 @@ class Cell:
     states     what it carries from time step to time step; the first is its output
     weights    weight_ih and bias_ih; weight_hh and bias_hh if h_prev goes through weights
     vectors    parameters of one number for each unit, such as peepholes
+    positive   states that others are divided by: what starts at random starts above 0 there
 
     The tape derives its kernels from `step` (derive.py).
     """
@@ -72,6 +73,8 @@ class Cell:
     states: tuple[str, ...] = ("h",)
     weights: tuple[str, ...] = BOTH_SIDES
     vectors: tuple[str, ...] = ()
+    positive: tuple[str, ...] = ()
+    file: str = ""  # of a cell of one's own: where it came from
 
     def step(self, x: Tensor, state: State, w: Weights) -> State:
         """The states after the time step."""

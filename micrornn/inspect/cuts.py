@@ -50,7 +50,7 @@ class Cuts:
         mean: list[np.ndarray] = []
         for n, diagonal in enumerate(sweep([[layer] for layer in reversed(self.layers)], self.dy)):
             at = n % len(self.layers)
-            self._add(at, diagonal.steps, diagonal.dgates, diagonal.dhidden, diagonal.dx)
+            self._add(at, diagonal.steps, diagonal.dgates, diagonal.dhidden, diagonal.dx, diagonal.dvectors)
             for gradient in diagonal.dstates:
                 squares = squares + np.square(gradient, dtype=np.float64).sum(axis=2)
                 mean.append(gradient.mean(axis=(0, 1), dtype=np.float64))
@@ -69,17 +69,20 @@ class Cuts:
             whole = len(gates) // num_steps * num_steps
             # windows side by side, as if they were lanes: (time step in the window, window); the last may be short
             starts = [(num_steps, np.arange(0, whole, num_steps)), (len(gates) - whole, np.array([whole]))]
+            dvectors = [np.zeros_like(vector) for vector in layer.saved["vectors"]]
             for length, start in starts:
                 if length:
-                    self._beside(layer, seed, dgates, dhidden, start + np.arange(length)[:, None])
+                    found = self._beside(layer, seed, dgates, dhidden, start + np.arange(length)[:, None])
+                    dvectors = [one + more for one, more in zip(dvectors, found)]
             weight_ih = layer.saved["weights"][0]
             seed = self.scratch.room(f"dx{at}", *gates.shape[:2], weight_ih.shape[1])
             self.k.matmul(seed.reshape(-1, seed.shape[2]), dgates.reshape(-1, dgates.shape[2]), weight_ih)
-            self._add(at, everything, dgates, dhidden, seed)
+            self._add(at, everything, dgates, dhidden, seed, dvectors)
 
     def _beside(self, layer: Layer, dy: np.ndarray, dgates: np.ndarray, dhidden: np.ndarray,
-                 steps: np.ndarray) -> None:  # fmt: skip
-        """Fill dgates (and dhidden) at these time steps (n, windows), each column a window cut off from the others."""
+                 steps: np.ndarray) -> list[np.ndarray]:  # fmt: skip
+        """Fill dgates (and dhidden) at these time steps (n, windows), each column a window cut off from the others; the
+        gradients of the cell's vectors."""
         saved, room = layer.saved, self.scratch.room
         n, rows = len(steps), steps.shape[1] * dy.shape[1]
 
@@ -98,7 +101,7 @@ class Cuts:
         gates = take("gates", saved["gates"], steps)
         part = room("part", *gates.shape)
         part_hidden = room("part_hidden", *gates.shape) if layer.program.sided else part
-        vjp(
+        dvectors = vjp(
             self.k, layer, grads, part, part_hidden, gates,
             states={name: take(name, saved[name], around) for name in needed(layer)},
             hidden=take("hidden", saved["hidden"], steps) if layer.program.sided else None,
@@ -106,11 +109,13 @@ class Cuts:
         )  # fmt: skip
         for out, found in ((dgates, part), (dhidden, part_hidden))[: 1 + layer.program.sided]:
             out[steps] = found.reshape(*steps.shape, *out.shape[1:])
+        return dvectors
 
-    def _add(self, at: int, steps: slice, dgates: np.ndarray, dhidden: np.ndarray, dx: np.ndarray) -> None:
+    def _add(self, at: int, steps: slice, dgates: np.ndarray, dhidden: np.ndarray, dx: np.ndarray,
+             dvectors: list[np.ndarray]) -> None:  # fmt: skip
         """Add to `row` what these cotangents at these time steps give to the weights of a layer, and of the embedding
         below the last."""
-        self.products[at].add(self.k, self.row[self.places[at]], steps, dgates, dhidden)
+        self.products[at].add(self.k, self.row[self.places[at]], steps, dgates, dhidden, dvectors)
         if at == len(self.layers) - 1:
             table = self.row[self.places[-1].stop :].reshape(self.model.embedding.weight.shape)
             self.k.scatter_add(table, self.ids[steps].reshape(-1), dx.reshape(-1, dx.shape[2]))
@@ -132,7 +137,9 @@ class _Products:
 
     Where the cell does not tell the sides of x and h_prev apart, all of them in one product, [x | h_prev | sqrt 2]^T
     dgates. Both biases have the same gradient b; one row sqrt 2 b stands for the two, and norms and cosines come out
-    right. For the GRU, say, the two sides differ. Vectors, such as peepholes, are left out: they are few.
+    right. For the GRU, say, the two sides differ.
+
+    Behind them lie the gradients of the cell's vectors, such as peepholes.
     """
 
     def __init__(self, layer: Layer):
@@ -151,22 +158,33 @@ class _Products:
             one = np.full((*x.shape[:2], 1), math.sqrt(len(biases)), x.dtype)
             self.inputs.append(np.concatenate([*parts, one], axis=2))
             self.owners.append((weights, biases))
-        self.size = sum(inputs.shape[2] for inputs in self.inputs) * self.width
+        self.vectors = [given[name] for name in cell.vectors]
+        self.products = sum(inputs.shape[2] for inputs in self.inputs) * self.width
+        self.size = self.products + sum(vector.data.size for vector in self.vectors)
 
     def _sides(self, row: np.ndarray) -> list[np.ndarray]:
         """One matrix (inputs, gates) for each side."""
-        return np.split(row.reshape(-1, self.width), np.cumsum([inputs.shape[2] for inputs in self.inputs])[:-1])
+        return np.split(
+            row[: self.products].reshape(-1, self.width), np.cumsum([inputs.shape[2] for inputs in self.inputs])[:-1]
+        )
 
     def add(self, k: Kernels, row: np.ndarray, steps: slice, dgates: np.ndarray,
-            dhidden: np.ndarray) -> None:  # fmt: skip
+            dhidden: np.ndarray, dvectors: list[np.ndarray]) -> None:  # fmt: skip
         """Add the products at these time steps."""
+        for out, more in zip(self._of_vectors(row), dvectors):
+            out += more
         for out, inputs, cotangents in zip(self._sides(row), self.inputs, (dgates, dhidden)):
             rows = inputs[steps].reshape(-1, len(out))
             k.matmul(out, rows, cotangents.reshape(-1, self.width), trans_a=True, accumulate=True)
 
+    def _of_vectors(self, row: np.ndarray) -> list[np.ndarray]:
+        """The part of each vector."""
+        ends = np.cumsum([vector.data.size for vector in self.vectors])
+        return np.split(row[self.products :], ends[:-1]) if self.vectors else []
+
     def split(self, row: np.ndarray) -> dict[str, np.ndarray]:
         """The gradient of each parameter by its name."""
-        found = {}
+        found = {vector.name: part for vector, part in zip(self.vectors, self._of_vectors(row))}
         for side, (weights, biases) in zip(self._sides(row), self.owners):
             ends = np.cumsum([weight.shape[1] for weight in weights])
             for weight, rows in zip(weights, np.split(side[:-1], ends[:-1])):

@@ -54,5 +54,6 @@ def stuck_of(layer: Layer) -> float:
 
 def forgets(layer: Layer) -> float:
     """Which part of its state a time step forgets: the mean of 1 - f, of a GRU 1 - z; NaN of a cell without such."""
-    names = [n for n, gate in enumerate(gate_names(layer)) if gate in KEEPS]
+    kinds = layer.program.activations
+    names = [n for n, gate in enumerate(gate_names(layer)) if gate in KEEPS and kinds[n] == "sigmoid"]
     return float(1 - by_gate(layer)[:, :, names].mean(dtype=np.float64)) if names else np.nan

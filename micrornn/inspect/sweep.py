@@ -118,6 +118,7 @@ class Diagonal:
     dgates        by the pre-activations, on the side of x, (n, B, G H)
     dhidden       the same on the side of h_prev; it is dgates unless the cell tells the two sides apart
     dx            by the layer's input, (n, B, D)
+    dvectors      by each vector of the cell, such as a peephole, (H,): summed over these time steps and lanes
 
     The arrays are written over two diagonals of the same layer later, some at the next one: take what is wanted.
     """
@@ -129,6 +130,7 @@ class Diagonal:
     dgates: np.ndarray
     dhidden: np.ndarray
     dx: np.ndarray
+    dvectors: list[np.ndarray]
 
     @property
     def steps(self) -> slice:
@@ -204,7 +206,7 @@ class _Walker:
             grads[0][1] += dy.reshape(rows, size)
         dgates = room("dgates", 1, rows, width)
         dhidden = room("dhidden", 1, rows, width) if self.layer.program.sided else dgates
-        vjp(
+        dvectors = vjp(
             k, self.layer, grads, dgates, dhidden, part("gates"),
             states={name: self._both(name, steps, rows) for name in needed(self.layer)},
             hidden=part("hidden") if self.layer.program.sided else None,
@@ -218,7 +220,7 @@ class _Walker:
         self.messages, self.start = [grad[0].reshape(shape) for grad in grads], start
         return Diagonal(
             self.layer, lag, start, tuple(grad[1].reshape(shape) for grad in grads), dgates.reshape(shape),
-            dhidden.reshape(shape), dx.reshape(shape),
+            dhidden.reshape(shape), dx.reshape(shape), dvectors,
         )  # fmt: skip
 
     def _arrive(self, grad: np.ndarray, message: np.ndarray, start: int) -> None:
@@ -245,8 +247,9 @@ def needed(layer: Layer) -> list[str]:
 
 
 def vjp(k: Kernels, layer: Layer, grads: list[np.ndarray], dgates: np.ndarray, dhidden: np.ndarray, gates: np.ndarray,
-        states: dict[str, np.ndarray], hidden: np.ndarray | None, mask: np.ndarray) -> None:  # fmt: skip
-    """The way back through `n` time steps of a layer's cell, for any rows of its lanes and time steps.
+        states: dict[str, np.ndarray], hidden: np.ndarray | None, mask: np.ndarray) -> list[np.ndarray]:  # fmt: skip
+    """The way back through `n` time steps of a layer's cell, for any rows of its lanes and time steps. What it gives
+    back are the gradients of the cell's vectors.
 
     grads     of each state: (n + 1, rows, H), see kernels/reference.py; in the order of the walk, also in reverse
     states    those that are `needed`, in the same order; hidden where the cell tells the sides of x and h_prev apart
@@ -258,6 +261,7 @@ def vjp(k: Kernels, layer: Layer, grads: list[np.ndarray], dgates: np.ndarray, d
         layer.program, dgates, dhidden, grads, dvectors, rows, gates, hidden, saved["weights"][1], saved["vectors"],
         mask, False, 0.0,
     )  # fmt: skip
+    return dvectors
 
 
 class Scratch:

@@ -276,7 +276,8 @@ def cell_sequence(program, states, gates, hidden, x, weights, vectors, mask, rev
         from_h = None if weight_hh is None else before[0] @ weight_hh.T + bias_hh
         leaves = pre_activations(program, x[t] @ weight_ih.T + bias_ih, from_h)
         leaves |= leaves_of("prev", before) | leaves_of("vector", vectors)
-        values = computed(program.forward, leaves, before[0])
+        with np.errstate(all="ignore"):  # where the step does not count, nobody looks at what comes out
+            values = computed(program.forward, leaves, before[0])
         gates[t] = np.concatenate([values[slot] for slot in program.slots], axis=-1)
         if program.sided:
             hidden[t] = from_h
@@ -293,7 +294,8 @@ def cell_sequence_vjp(
         arrived, counts = [drows[cur].copy() for drows in dstates], _counts(mask, t, gates[t])
         before, after = ([rows[at] for rows in states] for at in (prev, cur))
         leaves = kept(program, gates[t], None if hidden is None else hidden[t], before, after, vectors)
-        values = computed(program.backward, leaves | leaves_of("dcur", arrived), arrived[0])
+        with np.errstate(all="ignore"):
+            values = computed(program.backward, leaves | leaves_of("dcur", arrived), arrived[0])
         for out, parts in ((dgates, program.dx), (dhidden, program.dh)):
             out[t] = np.where(counts, np.concatenate([values[part] for part in parts], axis=-1), 0)
         for drows, total in zip(dstates, program.total):

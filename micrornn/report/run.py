@@ -45,7 +45,7 @@ def run_of(subject: Subject, command: str = "") -> Run:
     config, meta, model = subject.model.config, subject.meta, subject.model
     clip = f", gradient norm at most {config.clip_norm:g}" if config.clip_norm else ""
     facts = [
-        ("model", f"{config.num_layers} x {config.hidden_size} {config.cell.upper()}, "
+        ("model", f"{config.num_layers} x {config.hidden_size} {config.cell_title}, "
                   f"{model.num_parameters:,} parameters"),
         ("learning", f"{config.optimizer}, learning rate {config.lr:g} ({config.schedule}){clip}"),
         ("checkpoint", f"{Path(meta['path']).name}, after {meta['updates']:,} updates"),

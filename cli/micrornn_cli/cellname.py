@@ -1,0 +1,19 @@
+"""The flag --cell: a name of the table, or FILE.py:CLASS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from micrornn.config import CELL_NAMES, is_cell_file
+
+
+class CellName(click.Choice[str]):
+    """A cell's name; what else is offered beside the table is given to `more`."""
+
+    def __init__(self, *more: str):
+        super().__init__([*more, *CELL_NAMES])
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        return value if is_cell_file(value) else super().convert(value, parameter, context)
