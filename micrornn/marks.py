@@ -7,7 +7,8 @@
 A mark is the tensor's version, which an optimizer counts up, and a sample of its numbers, which notices what is written
 by hand (`w.data[...] = 0`, or into the NumPy array that a tensor was made of): all of them up to FEW, else SAMPLES,
 evenly spread. So a write to few numbers of a large array by hand may go unnoticed. On a graphics card, where looking at
-numbers would mean to wait for them, every write by hand is counted instead.
+numbers would mean to wait for them, every write by hand is counted instead: for all that lies in the same memory, so
+that a write to one parameter of a flat buffer counts for the others, too.
 """
 
 from __future__ import annotations

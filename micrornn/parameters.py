@@ -116,7 +116,7 @@ def _inside(module: Module) -> Iterator[tuple[str, Any]]:
 
     def walk(value: Any, name: str) -> Iterator[tuple[str, Any]]:
         if isinstance(value, Tensor):
-            if value.requires_grad and value.leaf and id(value) not in seen:
+            if _is_parameter(value) and id(value) not in seen:
                 seen.add(id(value))
                 yield name, value
             return
@@ -132,6 +132,10 @@ def _inside(module: Module) -> Iterator[tuple[str, Any]]:
                 raise ConfigError(f"{name} is a set, whose items have no order, and so no names; make it a list")
             return
         else:
+            if any(_is_parameter(item) for item in getattr(value, "__dict__", {}).values()):
+                raise ConfigError(
+                    f"{name} holds parameters but is no Module; derive {type(value).__name__} from Module"
+                )
             return
         if id(value) in seen:  # it is shared, or holds itself
             return
@@ -145,13 +149,18 @@ def _inside(module: Module) -> Iterator[tuple[str, Any]]:
     return walk(module, "")
 
 
+def _is_parameter(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.requires_grad and value.leaf
+
+
 class Flat:
     """All parameters in one buffer `data` (n,), all gradients in one buffer `grad` (n,).
 
     The parameters become views into it. So an update, a norm, a checkpoint, a sum over machines is one pass over
     one array. Parameters must all have the same precision, and a parameter lies in one Flat at a time.
 
-    parameters    a Module, or parameters by name, or a list of them
+    parameters    a Module, or parameters by name, or a list of them. A Module that has other parameters later on, which
+                  would not be trained, is an error at the next `join`
 
     Where a parameter was cut off (`p.grad = None`, `p.data = array`), `join` brings what it has now back into the
     buffer; optimizers and norms call it. A copy or a pickle of a Flat is one of copied parameters.
@@ -159,6 +168,7 @@ class Flat:
 
     def __init__(self, parameters: Module | Mapping[str, Parameter] | Iterable[Parameter]):
         self.parameters = _by_name(parameters)
+        self._module = weakref.ref(parameters) if isinstance(parameters, Module) else None
         if not self.parameters:
             raise ConfigError("a model without parameters cannot be trained")
         _require_free(self.parameters)
@@ -202,6 +212,12 @@ class Flat:
     def join(self) -> None:
         """Bring what was cut off back into the buffer: numbers and gradients that were replaced are copied there, a
         gradient that is None becomes zero. ShapeError where they do not fit, ConfigError if another Flat has them."""
+        module = None if self._module is None else self._module()
+        if module is not None:
+            ours = set(map(id, self.parameters.values()))
+            new = [name for name, parameter in module.parameters().items() if id(parameter) not in ours]
+            if new:
+                raise ConfigError(f"parameter {new[0]} came into the model after its Flat was made; make the Flat last")
         for name, (data, grad) in self._views.items():
             parameter = self.parameters[name]
             if parameter.data is not data:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
@@ -20,9 +21,11 @@ from micrornn import device, kernels, ops
 from micrornn.checkpoint import load
 from micrornn.config import Config
 from micrornn.data import tokenize
-from micrornn.errors import ConfigError, DivergedError
+from micrornn.errors import ConfigError, DivergedError, TapeError
 from micrornn.gradcheck import projected
 from micrornn.inspect.recorded import record
+from micrornn.layers import Linear
+from micrornn.optim import Optimizer
 from micrornn.parameters import Flat, Parameter
 from micrornn.recurrent import GRANULARITIES, Recurrent
 from micrornn.runs import load_run
@@ -137,6 +140,27 @@ def test_a_flat_buffer_moves_with_its_parameters() -> None:
     flat = Flat({"p": parameter})
     flat.data[1:3] = 7
     assert parameter.data.get().tolist() == [[1, 7], [7, 4]]
+
+
+def test_writes_on_the_card_are_noticed_and_what_was_cut_off_comes_back() -> None:
+    net = Linear(2, 1)
+    net.to("cuda")
+    flat = Flat(net)
+    optimizer = Optimizer(flat, "sgd")
+    with Tape() as tape:
+        loss = (net(net.weight) ** 2).sum()
+    tape.backward(loss)
+    tape.backward(loss)
+    net.weight.data[...] = 2.0
+    with pytest.raises(TapeError, match="weight"):
+        tape.backward(loss)
+    net.weight.grad = None
+    optimizer.update(0.5)
+    assert net.weight.data.get().tolist() == [[2, 2]], "no gradient, no change"
+    other = copy.deepcopy(flat)
+    other.data = 5.0
+    assert device.of(other.data) == "cuda" and other.parameters["weight"].data.get().tolist() == [[5, 5]]
+    assert net.weight.data.get().tolist() == [[2, 2]] and f"{loss:.0f}" and (loss == loss.item()).all()
 
 
 # --- training ------------------------------------------------------------------------------------------------

@@ -169,6 +169,11 @@ class Net(Module):
         vars(self).update(parts)
 
 
+class Plain:
+    def __init__(self) -> None:
+        self.weight = Parameter([1.0])
+
+
 def tape_of(t: Tensor) -> tuple[Tape, Tensor]:
     with Tape() as tape:
         y = ops.tanh(t)
@@ -238,6 +243,7 @@ SLIPS: dict[str, tuple[Callable[[], Any], str]] = {  # -> the call, and what the
     "flat of one": (lambda: Flat(Parameter([1.0])), r"write \[x\]"),
     "flat of nothing": (lambda: Flat(Net()), "without parameters"),
     "a set": (lambda: Net(parts={Linear(1, 1)}).parameters(), "no order"),
+    "no module": (lambda: Net(part=Plain()).parameters(), "part holds parameters but is no Module; derive Plain"),
     "one name": (lambda: Net(a={"w": Linear(1, 1)}, b={"w": Linear(1, 1)}).parameters(), "different names"),
 }
 
@@ -333,6 +339,11 @@ def test_what_cannot_be_brought_back_is_refused() -> None:
         with pytest.raises(ShapeError, match="grad of parameter weight"):
             flat.join()
     flat.zero_grad()
+    late = Linear(1, 1)
+    net.more = late  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match=r"parameter more\.weight came into the model after"):
+        update(flat)
+    del net.more  # type: ignore[attr-defined]
     flat.data = 2.0
     assert net.weight.data.tolist() == [[2, 2]]
     del flat
