@@ -6,10 +6,13 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from micrornn import data
 from micrornn.checkpoint import RunFolder, load
+from micrornn_cli.console import program
 from micrornn_cli.exits import Exit
 from micrornn_cli.main import main
 
@@ -166,14 +169,31 @@ def test_a_run_from_before_that_was_a_setting_goes_on_being_watched(micrornn, tr
     assert code == 0 and [row["update"] for row in RunFolder.open(run).gradients.read()] == [1, 3, 6, 9], err
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything: run as another user")
-def test_what_may_not_be_read(micrornn, trained, tmp_path):
+def test_what_may_not_be_read_is_told_by_its_own_exit_code(micrornn, trained, tmp_path, monkeypatch):
+    """As root one may read everything; so the system's answers are made up."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
     run = trained()
-    (tmp_path / "text.txt").chmod(0)
-    assert micrornn("train", "text.txt", *SMALL)[0] == Exit.DATA
-    run.chmod(0)
-    assert micrornn("train", "--resume", run)[0] == Exit.CHECKPOINT
-    run.chmod(0o700)
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    monkeypatch.setattr(data.files, "open", refuse, raising=False)
+    for command in ("train", "advise"):
+        code, err = micrornn(command, "text.txt")
+        assert code == Exit.DATA and "text.txt: Permission denied" in err, err
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    code, err = micrornn("train", "--resume", run)
+    assert code == Exit.CHECKPOINT and "config.toml: could not be read: Permission denied" in err
+
+
+def test_the_commands_to_go_on_with_outlive_the_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    monkeypatch.setattr("sys.argv", [str(tmp_path / "bin" / "micrornn")])
+    monkeypatch.setenv("PATH", "")
+    assert program() == "../bin/micrornn"
+    (tmp_path / "gone").rmdir()
+    assert program() == str(tmp_path / "bin" / "micrornn")
 
 
 def test_settings_in_config_toml_are_checked_as_those_of_the_run(micrornn, trained):

@@ -72,7 +72,10 @@ def program() -> str:
     here = sys.argv[0]
     if os.path.basename(here) != "micrornn" or shutil.which("micrornn"):
         return "micrornn"
-    return shell_word(os.path.relpath(here))
+    try:
+        return shell_word(os.path.relpath(here))
+    except OSError:  # the working folder was deleted meanwhile
+        return shell_word(here)
 
 
 def count(n: float) -> str:
