@@ -45,8 +45,9 @@ class Operators:
 
     data: Any
     grad: Any
-    requires_grad: bool
+    leaf: bool
     name: str
+    requires_grad: bool
 
     shape = property(lambda self: self.data.shape)
     ndim = property(lambda self: self.data.ndim)
@@ -150,7 +151,7 @@ class Operators:
     def __reduce__(self) -> Any:
         """Copies and pickles have memory of their own, on the same device."""
         where, grad = device.of(self.data), None if self.grad is None else device.host(self.grad)
-        return restored, (type(self), device.host(self.data), where, grad, self.requires_grad, self.name)
+        return restored, (type(self), device.host(self.data), where, grad, self.requires_grad, self.name, self.leaf)
 
     # --- a number ----------------------------------------------------------------------------------------------
 
@@ -216,9 +217,11 @@ class Operators:
             raise ShapeError(f"comparison: shapes {self.shape} and {there.shape} do not broadcast") from None
 
 
-def restored(kind: Any, data: np.ndarray, where: str, grad: np.ndarray | None, requires_grad: bool, name: str) -> Any:
+def restored(kind: Any, data: np.ndarray, where: str, grad: np.ndarray | None, requires_grad: bool, name: str,
+             leaf: bool) -> Any:  # fmt: skip
     """A tensor from what `Operators.__reduce__` gives."""
     table, tensor = kernels.for_device(where), kind(data, dtype=data.dtype)
-    tensor.data, tensor.requires_grad, tensor.name = table.asarray(data), requires_grad, name
+    tensor.data, tensor.requires_grad = table.asarray(data), requires_grad
+    tensor.name, tensor.leaf = name, leaf
     tensor.grad = None if grad is None else table.asarray(grad)
     return tensor

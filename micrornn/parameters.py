@@ -8,6 +8,7 @@ uniform, glorot, orthogonal, identity, normal, zeros      initialisers: (rng, sh
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -187,7 +188,8 @@ class Flat:
             self._data[place] = parameter.data.reshape(-1)
             parameter.data, parameter.grad = self._data[place].reshape(shape), self._grad[place].reshape(shape)
             self._views[name] = parameter.data, parameter.grad
-        _flats.add(self)
+        with _flats_lock:
+            _flats.add(self)
 
     data = property(lambda self: self._data, lambda self, value: self._fill(self._data, value))
     grad = property(lambda self: self._grad, lambda self, value: self._fill(self._grad, value))
@@ -240,6 +242,7 @@ class Flat:
 
 # Those there are, to see that no two of them have the same parameter.
 _flats: weakref.WeakSet[Flat] = weakref.WeakSet()
+_flats_lock = threading.Lock()
 
 
 def _by_name(given: Any) -> dict[str, Parameter]:
@@ -255,7 +258,9 @@ def _by_name(given: Any) -> dict[str, Parameter]:
 
 def _require_free(parameters: Mapping[str, Parameter], but: Flat | None = None) -> None:
     """ConfigError if one of them lies in a Flat."""
-    for flat in [flat for flat in _flats if flat is not but]:
+    with _flats_lock:
+        others = [flat for flat in _flats if flat is not but]
+    for flat in others:
         views = {id(flat.parameters[name]): data for name, (data, _) in flat._views.items()}
         for name, parameter in parameters.items():
             if views.get(id(parameter)) is parameter.data:

@@ -321,6 +321,8 @@ def test_copies_are_apart_and_keep_their_gradients() -> None:
     assert other.parameters["weight"].data.item() == 7
     t = copy.copy(Tensor([1.0, 2.0], requires_grad=True, name="t"))
     assert t.requires_grad and t.name == "t" and t.data.tolist() == [1, 2]
+    net.state = net.weight * 2  # type: ignore[attr-defined]  # computed, so no parameter, in a copy neither
+    assert [*copy.deepcopy(net).parameters()] == [*pickle.loads(pickle.dumps(net)).parameters()] == ["weight", "bias"]
 
 
 def test_what_cannot_be_brought_back_is_refused() -> None:
