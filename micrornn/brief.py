@@ -88,7 +88,7 @@ def train(config: Config, tokens: Tokens, left: Callable[[], float], tell: Calla
     flat = len(losses) > FLAT_LOOKS and min(losses) > (1 - FLAT) * min(losses[:-FLAT_LOOKS])
     return Brief(
         [*points, best], min(losses), best.updates, best.updates / epoch, _turned(losses), flat,
-        training.updates < warmup,
+        training.updates < warmup, training.updates, LATER,
     )  # fmt: skip
 
 

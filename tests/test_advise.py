@@ -96,7 +96,7 @@ LOW, HIGH = [0.3, 0.08, 0.03, 0.01, 0.0, 0.0], [0.4, 0.2, 0.08, 0.02, 0.01, 0.0]
     [
         (two_seeds(bias(HIGH), bias(LOW), bias(HIGH), bias(LOW)), Chosen(8, 8, 8, "bias")),  # the worse of the two
         (two_seeds(bias(LOW), bias(LOW), bias(LOW), bias(HIGH)), Chosen(8, 4, 8, "bias")),  # the seeds are apart
-        (two_seeds(*[bias(LOW, error=0.005)] * 4), Chosen(4, 4, 8, "bias")),
+        (two_seeds(*[bias(LOW, error=0.007)] * 4), Chosen(8, 4, 16, "bias")),
         (two_seeds(*[bias([0.5] * 6)] * 4), Chosen(64, 64, 64, "beyond")),
         (two_seeds(bias(LOW), bias(HIGH, told=False), bias(LOW), bias(LOW)), Chosen(4, 4, 4, "bias")),
         (two_seeds(*[bias(HIGH, told=False)] * 4, own=(8, 30)), Chosen(32, 2, 64, "untold")),
@@ -214,7 +214,8 @@ def test_advice_that_gains_less_than_it_is_sure_of(changes: dict[str, Any], good
         ({"biases": [bias([0.3, 0.1, 0.01], told=False)] * 2}, 0, "unsure", "cannot be told from 0"),
         ({"briefs": [brief_of(2.01)]}, 0, "healthy", "2.01 nats, and a count of pairs of neighbours gives 2.00"),
         ({"briefs": [brief_of(1.7, turned=True)]}, 0, "unsure", "after 300 updates, 16 epochs, the validation loss"),
-        ({"briefs": [brief_of(1.7, inside=True)]}, 0, "unsure", "all within the warm-up"),
+        ({"briefs": [brief_of(1.7, inside=True, updates=9, planned=600)]}, 0, "unsure", "all within the warm-up"),
+        ({"briefs": [brief_of(1.7, updates=275, planned=600)]}, 0, "unsure", "more than 275 of 600 updates: a model"),
         ({"own": (4, 4)}, 0, "unsure", "too short for 8 lanes of 4 time steps; it was started from 4 of 4"),
         ({"lag": 4}, 0, "healthy", "the token 4 places back tells"),
         ({"scale": np.array([[64.0, 2, math.inf], [192, 180, 200]])}, 1, "unsure", "of the noise scale: 4 to 256"),

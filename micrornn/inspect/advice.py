@@ -85,7 +85,8 @@ class Point(NamedTuple):
 
 class Brief(NamedTuple):
     """points; best: the least validation loss, and after how many updates and epochs. turned: whether it rose again;
-    flat: whether it no longer fell; inside: whether there was no time to get past the warm-up."""
+    flat: whether it no longer fell; inside: whether there was no time to get past the warm-up; updates, planned: how
+    far it came, and how far it was to come."""
 
     points: list[Point]
     best: float
@@ -94,6 +95,8 @@ class Brief(NamedTuple):
     turned: bool
     flat: bool
     inside: bool
+    updates: int = 0
+    planned: int = 0
 
 
 @dataclass(frozen=True)
@@ -171,12 +174,14 @@ class Chosen:
 
 
 def choose_steps(found: Measured) -> Chosen:
-    """num_steps by the worse of early and later. The range is that of two standard errors and of each seed alone."""
+    """num_steps by the worse of early and later, one standard error up: to reach too far back costs a little time, not
+    far enough cannot be made good (the rule of one standard error, Breiman et al. 1984). The range is that of two
+    standard errors and of each seed alone."""
     steps, tolerance = found.steps, found.tolerance
 
-    def least(square: np.ndarray, error: np.ndarray, sign: int = 0) -> int | None:
+    def least(square: np.ndarray, error: np.ndarray, errors: int = 0) -> int | None:
         there = np.isfinite(square).any(axis=1)
-        worst = np.sqrt(np.maximum(square + 2 * sign * error, 0))[there].max(axis=0)
+        worst = np.sqrt(np.maximum(square + errors * error, 0))[there].max(axis=0)
         return least_steps(steps, worst, tolerance)
 
     square, error = found.pooled()
@@ -186,9 +191,9 @@ def choose_steps(found: Measured) -> Chosen:
         near = min(steps, key=lambda k: abs(math.log(k / found.own[1])))
         chosen = Chosen(near, steps[0], steps[-1], "untold")
     else:
-        best = least(square, error)
+        best = least(square, error, 1) or least(square, error)
         told = {point.seed for point, bias in zip(found.points, found.biases) if bias.told}
-        all_ = [best, least(square, error, -1), least(square, error, 1), *(least(*found.pooled([s])) for s in told)]
+        all_ = [best, least(square, error, -2), least(square, error, 2), *(least(*found.pooled([s])) for s in told)]
         ends = [k or steps[-1] for k in all_]
         chosen = Chosen(best or steps[-1], min(ends), max(ends), "bias" if best else "beyond")
     if found.lag:  # half of the losses in a window of twice the lag see it

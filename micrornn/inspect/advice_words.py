@@ -48,9 +48,13 @@ def _text_verdict(measure: Measure, found: Measured) -> Verdict | None:
             "All is measured up to there. Stop there when you train, with --patience 3; more text, a smaller model or "
             "--dropout 0.3 would help more than any size below."
         )
-    inside = [one for one in found.briefs if one.inside]
-    if inside:
-        said.append(f"There was time for {inside[0].points[-1].updates:,} updates, all within the warm-up of lr.")
+    stopped = [one.updates for one in found.briefs if one.updates < one.planned and not one.turned]
+    if stopped:
+        inside = ", with one seed all within the warm-up of lr" if any(one.inside for one in found.briefs) else ""
+        said.append(
+            f"There was time for no more than {min(stopped):,} of {found.briefs[0].planned:,} updates{inside}: a model "
+            "that has learned more needs more time steps and more lanes than this."
+        )
         advice.append("Give more --minutes.")
     return Verdict("unsure", " ".join(said), n, " ".join(advice)) if said else None
 
@@ -106,7 +110,9 @@ def _steps_verdict(measure: Measure, found: Measured, chosen: Chosen) -> Verdict
         if np.nanmax(measure["low"][:, -1]) <= found.tolerance:
             return Verdict("unsure", f"{words} But this much text cannot tell.", n, f"Measure on more text. {ranges}")
         return Verdict("biased", words, n, "Bear more with --bias, or measure on more text.")
-    words += f", and keep {percent(n['kept'])} of it. It is the smallest below {percent(found.tolerance)}."
+    words += (
+        f", and keep {percent(n['kept'])} of it. It is the smallest that is surely below {percent(found.tolerance)}."
+    )
     more = []
     for word, k in (("Half", K // 2), ("Twice", 2 * K)):
         if k in steps:
