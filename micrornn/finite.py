@@ -20,7 +20,7 @@ from micrornn.tape import no_tape
 
 UNITS = {"char": "character", "word": "word", "byte": "byte"}  # of config.level
 ADVICE = (
-    "Use an earlier checkpoint, or train again: with a lower --lr, or a --cell whose state is bounded (not rnn_relu)"
+    "Use an earlier checkpoint, or train again: with a lower --lr, or a --cell whose state is bounded, as lstm and gru"
 )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from micrornn.checkpoint import RunFolder, load
-from micrornn.config import CELL_NAMES, Config
+from micrornn.config import Config
 from micrornn.data import tokenize
 from micrornn.gradcheck import gradcheck
 from micrornn.recompute import Segments
@@ -50,7 +50,7 @@ FLAGS = [f"--{name.replace('_', '-')}={value}" for name, value in SIZES.items()]
 
 
 @pytest.mark.parametrize("vocab_size", [9, LARGE_VOCABULARY])
-@pytest.mark.parametrize("cell", CELL_NAMES)
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_tied_weights_are_one_parameter_with_a_right_gradient(table: str, cell: str, vocab_size: int) -> None:
     config = Config(cell=cell, tied=True, dtype="float64", **(SIZES | {"hidden_size": 5, "embedding_size": 5}))
     model = LanguageModel(config, vocab_size)

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from micrornn.cells import find_cell
 from micrornn.config import CELL_NAMES, Config
 from micrornn.data import Vocab
 from micrornn.errors import ConfigError, DivergedError
@@ -15,7 +16,7 @@ from micrornn.sampling import draw, sample
 from micrornn.tape import Tape, Tensor, no_tape
 from micrornn.tasks.text import LanguageModel, Stepper
 
-TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+TOLERANCE = {"float32": 3e-5, "float64": 1e-12}
 
 
 def a_model(vocab_size: int, **settings) -> LanguageModel:
@@ -35,7 +36,8 @@ def a_state(model: LanguageModel) -> tuple[Tensor, ...]:
 @pytest.mark.parametrize("cell", CELL_NAMES)
 def test_a_step_is_the_models_own(table: str, cell: str, num_layers: int, dtype: str) -> None:
     """Dropout must not count: it is for training."""
-    model = a_model(11, cell=cell, num_layers=num_layers, dtype=dtype, dropout=0.5)
+    granularity = "sequence" if find_cell(cell).derivable else "primitive"
+    model = a_model(11, cell=cell, num_layers=num_layers, dtype=dtype, dropout=0.5, granularity=granularity)
     state = a_state(model)
     before = [s.data.copy() for s in state]
     ids = np.random.default_rng(2).integers(0, 11, 20)

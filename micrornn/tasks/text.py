@@ -22,7 +22,7 @@ from micrornn.ops import cross_entropy, linear_cross_entropy
 from micrornn.ops.embedding import take_ids
 from micrornn.parameters import Flat, Module
 from micrornn.recurrent import Recurrent
-from micrornn.tape import Tensor
+from micrornn.tape import Tensor, no_tape
 
 LARGE_VOCABULARY = 1000  # from here on the logits of a window would be its largest array
 TOKEN_BYTES = 16  # of a window's inputs, targets, and the text they are cut from
@@ -175,6 +175,8 @@ class Stepper:
         rnn, dtype = model.rnn, model.flat.data.dtype
         self.k = kernels.of(model.flat.data)
         self.cell, self.turn = rnn.cell, 0
+        # a cell that cannot become a kernel runs as it is written, step by step
+        self.plain = None if rnn.cell.derivable else tuple(Tensor(rows.data.copy()) for rows in state)
         self.embedding, self.decoder = model.embedding.weight.data, model.decoder
         self.logits = np.empty(model.vocab_size, dtype)
         self.gates, self.hidden = (np.empty(len(rnn.cell.gates) * rnn.hidden_size, dtype) for _ in range(2))
@@ -189,6 +191,18 @@ class Stepper:
     def __call__(self, token: int) -> np.ndarray:
         """The logits (vocab_size,) of what follows the token; the next call overwrites them. DivergedError where they
         are not finite, with the layer and after how many tokens."""
+        if self.plain is None:
+            self._step(token)
+        else:
+            with no_tape():
+                logits, self.plain = self.model(np.array([[token]], np.int32), self.plain)
+            self.logits[...] = logits.data[0, 0]
+        self.read += 1
+        if not np.isfinite(self.logits).all():
+            raise diverged(self.model, self.states(), self.read)
+        return self.logits
+
+    def _step(self, token: int) -> None:
         x, program = self.embedding[token], self.cell.program
         for weights, states in self.layers:
             self.k.matvec(self.gates, weights["weight_ih"], x, weights["bias_ih"])
@@ -199,11 +213,9 @@ class Stepper:
             x = states[0][1 - self.turn]
         self.turn = 1 - self.turn
         self.k.matvec(self.logits, self.decoder.weight.data, x, self.decoder.bias.data)
-        self.read += 1
-        if not np.isfinite(self.logits).all():
-            raise diverged(self.model, self.states(), self.read)
-        return self.logits
 
     def states(self) -> list[np.ndarray]:
         """h, for the LSTM also c, as they are now: a copy (num_layers, hidden_size) of each."""
+        if self.plain is not None:
+            return [rows.data[:, 0].copy() for rows in self.plain]
         return [np.stack([row[self.turn] for row in rows]) for rows in zip(*(states for _, states in self.layers))]
