@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from micrornn.errors import ConfigError
+from micrornn.errors import ConfigError, quoted
 
 try:
     import fcntl
@@ -41,13 +41,15 @@ def expand(path: str) -> str:
     A name that begins with ~ and exists is taken as it is. ConfigError where there is no such user, or where this
     user has no home folder: a folder named ~ in the working folder is what nobody means.
     """
+    if "\0" in path:
+        raise ConfigError(f"{quoted(path)}: no path has a NUL character in it")
     user = path.partition(os.sep)[0]
     if not user.startswith("~") or (user != "~" and os.path.lexists(path)):
         return path
     expanded = os.path.expanduser(path)
     if expanded.startswith("~"):
         why = "this user has no home folder (set HOME)" if user == "~" else f"there is no user {user[1:]!r}"
-        raise ConfigError(f"{path[:200]!r}: {why}; write {os.path.join('.', '~')}... for a name that begins with ~")
+        raise ConfigError(f"{quoted(path)}: {why}; write {os.path.join('.', '~')}... for a name that begins with ~")
     return expanded
 
 

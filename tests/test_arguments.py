@@ -183,6 +183,12 @@ def test_a_tilde_is_a_home_folder_wherever_a_path_is_given(here: Path, call: Cal
     assert RunFolder.open(home / "one").config["files"] == [str(home / "book.txt")]
     monkeypatch.setenv("MICRORNN_OUT", "~/two")
     assert call("train", "~/*.txt", *SMALL)[0] == 0
+    odd = tmp_path / "[home]"
+    odd.mkdir()
+    (odd / "t.txt").write_text(TEXT)
+    with monkeypatch.context() as patch:
+        patch.setenv("HOME", str(odd))
+        assert find(["~/*.txt"]) == find(["~"]) == find([located("~/*.txt")]) == [odd / "t.txt"]
     monkeypatch.delenv("MICRORNN_OUT")
     (home / "c.toml").write_text('files = ["~/book.txt"]\nout = "~/three"\n')
     assert call("train", "--config", "~/c.toml", *SMALL, "--init-from", "~/one")[0] == 0
@@ -250,7 +256,7 @@ def test_names_are_looked_up_as_they_were_typed(here: Path, call: Call) -> None:
     assert located("far/beside.txt") == f"{here}/far/beside.txt"
     up = f"far/../{here.parent.name}/here/text.txt"  # .. is what lies above the folder that the link leads to
     assert located(up) == f"{here}/{up}"
-    for name in ("", " ", "text.txt ", "https://nowhere", "no/../text.txt", "*.md"):
+    for name in ("a\0b", "~a\0b", "", " ", "text.txt ", "https://nowhere", "no/../text.txt", "*.md"):
         with pytest.raises(DataError):
             located(name)
     assert call("train", "no/../text.txt", *SMALL)[0] == Exit.DATA
@@ -270,6 +276,7 @@ def test_names_are_looked_up_as_they_were_typed(here: Path, call: Call) -> None:
         ("hiden_size = 3", {}, [], "--config c.toml has no setting 'hiden_size'; did you mean hidden_size?"),
         ("files = [1]", {}, [], "--config c.toml: files must be"),
         ('out = ""', {}, [], "--config c.toml: out is empty"),
+        ('out = "a\\u0000b"', {}, [], "no path has a NUL"),
         ("", {"NUM_STEPS": "many"}, [], "MICRORNN_NUM_STEPS must be a whole number, not 'many'"),
         ("", {"CLIP_NORM": "-1"}, [], "MICRORNN_CLIP_NORM is -1.0; it must be 0 or more"),
         ("", {"CELL": "transformer"}, [], "MICRORNN_CELL: there is no 'transformer'"),

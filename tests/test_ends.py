@@ -243,7 +243,12 @@ def test_a_terminal_that_is_closed(text: Path, tmp_path: Path) -> None:
 def test_ctrl_c_at_any_moment_is_no_traceback(run: Path) -> None:
     """From the first line of micrornn on, through imports, until the interpreter ends; some more tries where
     MICRORNN_TEST_KILLS asks for them."""
-    program = "from micrornn_cli import start; print('now', flush=True); start.start()"
+    program = (  # says so as soon as start() has taken the signal into its hands
+        "import signal; from micrornn_cli import start; set, told = signal.signal, []\n"
+        "def tell(*words):\n  before = set(*words)\n  told or print('now', flush=True)\n"
+        "  told.append(1)\n  return before\n"
+        "signal.signal = tell; start.start()"
+    )
     random.seed(8)
     for _ in range(int(os.environ.get("MICRORNN_TEST_KILLS", "8"))):
         process = subprocess.Popen(

@@ -26,6 +26,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
     module = ModuleType("maths")
     exec(compile(source.read_text(), str(source), "exec"), module.__dict__)
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "kept"))
+    kept._unusable.cache_clear()
 
     def make() -> Any:
         made = numba.njit(module.triple)
@@ -95,6 +96,16 @@ def test_a_disk_that_is_full(fresh: Callable[[], Any], tmp_path: Path, monkeypat
     monkeypatch.setattr(kept, "replacing", full)
     made = fresh()
     assert made(5) == 15 and made(0.5) == 1.5 and not files(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="owners and modes are those of POSIX")
+def test_what_others_could_have_written_is_not_read(fresh: Callable[[], Any], tmp_path: Path) -> None:
+    assert fresh()(5) == 15
+    place = next(path for path in (tmp_path / "kept").iterdir() if path.is_dir())
+    place.chmod(0o777)
+    kept._unusable.cache_clear()
+    again = fresh()
+    assert again(5) == 15 and not again.stats.cache_hits
 
 
 def test_a_folder_that_cannot_be(fresh: Callable[[], Any], tmp_path: Path) -> None:

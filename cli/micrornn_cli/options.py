@@ -15,6 +15,7 @@ from click.shell_completion import CompletionItem
 
 from micrornn.config import Config, allowed, check
 from micrornn.errors import CheckpointError, ConfigError, named, quoted
+from micrornn.folders import expand
 from micrornn_cli.arguments import chosen
 
 
@@ -100,6 +101,11 @@ def read_config(path: str | None, extra: tuple[str, ...]) -> dict[str, Any]:
             raise ConfigError(f"--config {named(path)}: {name} must be {kind}, not {quoted(value)}")
         if value == "":
             raise ConfigError(f"--config {named(path)}: {name} is empty; leave it away")
+        if name == "out":
+            try:
+                beside[name] = expand(value)
+            except ConfigError as error:
+                raise ConfigError(f"--config {named(path)}: out: {error}") from None
     Config.from_dict(values, f"--config {named(path)}")  # what is wrong in the file is told with the file's name
     return values | beside
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from micrornn.folders import expand
 from micrornn_cli.arguments import PATH, TEXTS, texts
 from micrornn_cli.exits import Exit
 from micrornn_cli.options import read_config, resolve, settings
@@ -73,7 +72,7 @@ def train(files: tuple[str, ...], out: str | None, resume: str | None, config_fi
         from_file.pop("task", None), from_file.pop("files", None), from_file.pop("out", None)
         given, from_file = with_shape(given, from_file)
         config = resolve(given, from_file, "the settings")
-        job = _Job.new(config, files, None if out is None else expand(out), as_json)
+        job = _Job.new(config, files, out, as_json)
         job.scheduled = given["schedule"] is not None or "schedule" in from_file
     else:
         typed = _typed()  # MICRORNN_* variables are for new runs: this one has its settings

@@ -52,8 +52,8 @@ def located(pattern: str) -> str:
     """A pattern that names the same from any working folder. DataError where `pattern` names nothing in this one."""
     _expand(pattern)  # as it was typed: whatever is done to it before would change what it means
     path = _home(pattern)
-    if os.path.isabs(path):
-        return path
+    if not os.path.exists(path):
+        path = _glob(pattern)
     here = os.getcwd()
     return os.path.join(here if os.path.exists(path) else glob.escape(here), path)
 
@@ -63,6 +63,12 @@ def _home(pattern: str) -> str:
         return expand(pattern)
     except ConfigError as error:
         raise DataError(str(error)) from None
+
+
+def _glob(pattern: str) -> str:
+    """The pattern with ~ replaced, of which only what was typed is a pattern."""
+    user, _, rest = pattern.partition(os.sep)
+    return os.path.join(glob.escape(_home(user)), rest) if user.startswith("~") and _home(user) != user else pattern
 
 
 def _expand(pattern: str) -> list[Path]:
@@ -82,7 +88,7 @@ def _expand(pattern: str) -> list[Path]:
             f"  or give it as standard input: micrornn train - < {shell_word(os.fspath(path))}"
         )
     if glob.has_magic(pattern):
-        files = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if os.path.isfile(name))
+        files = sorted(Path(name) for name in glob.glob(_glob(pattern), recursive=True) if os.path.isfile(name))
         if not files:
             raise DataError(f"no file matches {pattern!r} in {shown(Path.cwd())}; '**' goes into folders")
         return files

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from micrornn.folders import replacing, sweep
+from micrornn.folders import replacing, sweep, unusable
 
 DIGEST_BYTES = 32
 
@@ -30,14 +30,19 @@ def keep(dispatcher: Any, folder: str) -> None:
     except RuntimeError:  # no place of those that Numba knows can be written
         return
     kept = dispatcher._cache
-    if Path(folder) not in Path(kept.cache_path).parents:
-        # Beside the sources or in a folder of Numba's own, where an edit in a helper would not be noticed.
+    place = Path(kept.cache_path)
+    if Path(folder) not in place.parents or _unusable(place):
+        # Beside the sources or in a folder of Numba's own, where an edit in a helper would not be noticed; or one that
+        # others can write.
         kept.disable()
         return
     stamp = kept._impl.locator.get_source_stamp()
     kept._cache_file = _Entries(Path(kept.cache_path, kept._impl.filename_base), stamp, kept._cache_file._dump)
     kind: Any = type(kept)
     kept.__class__ = _forgiving(kind)
+
+
+_unusable = cache(unusable)
 
 
 @cache
