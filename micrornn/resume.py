@@ -70,6 +70,8 @@ def _over(training: Training) -> Iterator[str]:
     elif training.config.max_minutes and training.seconds >= 60 * training.config.max_minutes:
         minutes = f"{training.config.max_minutes:g} minutes"
         yield f"the limit of {minutes} is passed: it has trained for {training.seconds / 60:.1f}, {update:,} updates"
+    elif training.gave_up():
+        yield f"{training.stale:,} validations in a row were no better, and --patience is {training.config.patience}"
 
 
 def fit_warmup(training: Training, chosen: bool) -> list[str]:

@@ -85,6 +85,13 @@ def test_a_limit_that_is_passed_and_one_that_no_longer_holds(micrornn, trained):
     assert code == 0 and "minutes is passed: it has trained for 0.0, 60 updates" in err
 
 
+def test_patience_that_is_at_its_end(micrornn, trained):
+    run = trained("--lr", 1e-9, "--optimizer", "sgd", "--val-every", 1, "--patience", 2, "--num-updates", 500)
+    assert len(rates(run)) < 500
+    code, err = micrornn("train", "--resume", run, "--num-updates", 600, "--json")
+    assert code == 0 and "2 validations in a row were no better, and --patience is 2" in err
+
+
 def test_a_best_without_a_last_is_gone_on_from(micrornn, trained):
     run = trained()
     (run / "last.ckpt").unlink()

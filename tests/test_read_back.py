@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from micrornn.checkpoint import RunFolder, archive, load, save
+from micrornn.checkpoint import RunFolder, archive, load, save, toml_dumps, toml_loads
 from micrornn.config import CELL_NAMES, Config
 from micrornn.data import Vocab, tokenize
 from micrornn.errors import CheckpointError, MicrornnError
@@ -230,6 +230,9 @@ IN_FOLDER = {
     "config.toml": {
         "deep": ("a = " + "[" * 99_999, "nested too deeply"),
         "an enormous number": ("hidden_size = " + "9" * 9999, "not valid TOML"),
+        "a key of 40,000 parts": ("a." * 40_000 + "b = 1", "nested too deeply"),
+        "a table of 40,000 parts": ("[a" + ".a" * 40_000 + "]", "nested too deeply"),
+        "an inner key of 40,000 parts": ("a = {b" + ".b" * 40_000 + " = 1}", "nested too deeply"),
         "files a number": ("files = -1", "files must be a list, not -1"),
         "files of numbers": ("files = [1]", "files[0] must be a text"),
         "too large": ("#" * (2 << 20), "at most 1,048,576"),
@@ -277,8 +280,14 @@ def test_files_of_a_run_folder(trained, tokens, tmp_path, name, case):
     assert words in message and name in message
 
 
-def test_a_run_folder_without_its_config_is_known_by_its_checkpoint(trained, tmp_path):
-    (tmp_path / "last.ckpt").write_bytes((trained / "last.ckpt").read_bytes())
+def test_many_dots_in_names_of_files_are_fine():
+    table = {"files": ["a.b.c\\'\".d" * 50, "../" * 99], "lr": 0.5, "name": "#..." * 99}
+    assert toml_loads(toml_dumps(table).encode()) == table
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
+def test_a_run_folder_without_its_config_is_known_by_its_checkpoint(trained, tmp_path, name):
+    (tmp_path / name).write_bytes((trained / name).read_bytes())
     folder = RunFolder.open(tmp_path)
     assert Config.from_dict(folder.config) == CONFIG and folder.files is None
     _, _, meta = load_run(tmp_path)

@@ -34,7 +34,7 @@ def default_run_path(name: str, root: StrPath = "runs", now: datetime.datetime |
 class RunFolder:
     """The folder of one training run; made by `create` or `open`. Killed at any moment, it can be resumed.
 
-    `config` is config.toml as read back (a None is not there), or, where that is gone, the settings in last.ckpt;
+    `config` is config.toml as read back (a None is not there), or, where that is gone, the settings in a checkpoint;
     `last` and `best` are the paths of last.ckpt and best.ckpt; `gradients` is gradients.jsonl, what was watched while
     it trained. Every method raises CheckpointError where a file cannot be read or written.
 
@@ -74,14 +74,14 @@ class RunFolder:
     def open(cls, path: StrPath) -> RunFolder:
         """The folder of a run that exists, to resume it or to read from it."""
         path = Path(path)
-        file, last = path / "config.toml", path / "last.ckpt"
+        file = path / "config.toml"
         try:
             os.stat(file)
         except (FileNotFoundError, NotADirectoryError):
-            if os.path.isfile(last):
-                return cls(
-                    path, check_table(load(last)[1], {"config": Rule(dict)}, str(last), CheckpointError)["config"]
-                )
+            for checkpoint in (path / "last.ckpt", path / "best.ckpt"):
+                if os.path.isfile(checkpoint):
+                    meta = check_table(load(checkpoint)[1], {"config": Rule(dict)}, named(checkpoint), CheckpointError)
+                    return cls(path, meta["config"])
             what = "not a run folder, no config.toml in it" if os.path.lexists(path) else "no such folder"
             advice = "Give the folder that a run was written to"
             if os.path.isfile(path):

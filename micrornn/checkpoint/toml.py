@@ -16,14 +16,38 @@ from micrornn.errors import quoted
 MOST_BYTES = 1 << 20  # of a file of settings; one of ours has some two thousand
 
 
+MOST_PARTS = 64  # dots outside of texts in one line
+
+
 def toml_loads(data: bytes) -> dict[str, Any]:
     """The table in a file's bytes, also one with file names that are not Unicode. ValueError says what is wrong."""
+    text = data.decode(errors="surrogateescape")
+    # The time that Python takes for a key a.a.a... grows with the square of its parts: minutes for a few kilobytes.
+    if any(line.count(".") > MOST_PARTS and _dots(line) > MOST_PARTS for line in text.splitlines()):
+        raise ValueError("it is nested too deeply")
     try:
-        return tomllib.loads(data.decode(errors="surrogateescape"))
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(str(error).replace("\n", " ")) from None
     except RecursionError:  # [[[[...
         raise ValueError("it is nested too deeply") from None
+
+
+def _dots(line: str) -> int:
+    """How many dots stand in a line of TOML outside of texts and comments."""
+    count, quote, escaped = 0, "", False
+    for character in line:
+        if quote:
+            if character == quote and not escaped:
+                quote = ""
+            escaped = character == "\\" and quote == '"' and not escaped
+        elif character in "\"'":
+            quote = character
+        elif character == "#":
+            break
+        else:
+            count += character == "."
+    return count
 
 
 def toml_dumps(table: Mapping[str, Any]) -> str:
