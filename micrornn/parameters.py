@@ -95,7 +95,7 @@ class Module:
 
     def modules(self) -> Iterator[Module]:
         """This module and all those inside it, each once."""
-        return (value for _, value in _inside(self) if isinstance(value, Module))
+        return (value for _, value in _inside(self, strict=False) if isinstance(value, Module))
 
     def to(self, name: str) -> None:
         """Move all parameters to a device, "cpu" or "cuda". Before a Flat is made of them, not after."""
@@ -111,47 +111,57 @@ class Module:
             module.training = training
 
 
-def _inside(module: Module) -> Iterator[tuple[str, Any]]:
-    """(name, value) of every module and parameter within a module, itself included, each once, under its first name."""
-    seen: set[int] = set()
-
-    def walk(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-        if isinstance(value, Tensor):
-            if _is_parameter(value) and id(value) not in seen:
-                seen.add(id(value))
-                yield name, value
-            return
-        items: Iterable[tuple[Any, Any]]
-        if isinstance(value, Module):
-            items = vars(value).items()
-        elif isinstance(value, dict):
-            items = value.items()
-        elif isinstance(value, (list, tuple)):
-            items = enumerate(value)
-        elif isinstance(value, (set, frozenset)):
-            if any(isinstance(item, (Module, Tensor)) for item in value):
-                raise ConfigError(f"{name} is a set, whose items have no order, and so no names; make it a list")
-            return
-        else:
-            if any(_is_parameter(item) for item in getattr(value, "__dict__", {}).values()):
-                raise ConfigError(
-                    f"{name} holds parameters but is no Module; derive {type(value).__name__} from Module"
-                )
-            return
-        if id(value) in seen:  # it is shared, or holds itself
-            return
-        seen.add(id(value))
-        if isinstance(value, Module):
-            yield name, value
-        for key, item in items:
-            plain = isinstance(value, Module) and isinstance(item, dict)  # of such a dict, the keys alone are names
-            yield from walk(item, name if plain else f"{name}.{key}" if name else str(key))
-
-    return walk(module, "")
+_PLAIN = {int, float, bool, str, bytes, type(None)}  # what most attributes are: nothing can be inside
 
 
-def _is_parameter(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.requires_grad and value.leaf
+def _inside(module: Module, strict: bool = True) -> list[tuple[str, Any]]:
+    """(name, value) of every module and parameter within a module, itself included, each once, under its first name.
+    strict: look also for parameters where they cannot be found by a name."""
+    found: list[tuple[str, Any]] = []
+    _gather(module, "", set(), found, strict)
+    return found
+
+
+def _gather(value: Any, name: str, seen: set[int], found: list[tuple[str, Any]], strict: bool) -> None:
+    items: Iterable[tuple[Any, Any]]
+    if isinstance(value, Tensor):
+        if _is_parameter(value) and id(value) not in seen:
+            seen.add(id(value))
+            found.append((name, value))
+        return
+    if isinstance(value, Module):
+        items = vars(value).items()
+    elif isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, (list, tuple)):
+        items = enumerate(value)
+    else:
+        if strict:
+            _require_nothing_inside(value, name)
+        return
+    if id(value) in seen:  # it is shared, or holds itself
+        return
+    seen.add(id(value))
+    whole = isinstance(value, Module)
+    if whole:
+        found.append((name, value))
+    for key, item in items:
+        if type(item) not in _PLAIN and (strict or not isinstance(item, Tensor)):
+            keys_alone = whole and isinstance(item, dict)  # of a dict that is an attribute, the keys alone are names
+            _gather(item, name if keys_alone else f"{name}.{key}" if name else str(key), seen, found, strict)
+
+
+def _require_nothing_inside(value: Any, name: str) -> None:
+    """ConfigError where parameters are in what cannot be gone through."""
+    if isinstance(value, (set, frozenset)):
+        if any(isinstance(item, (Module, Tensor)) for item in value):
+            raise ConfigError(f"{name} is a set, whose items have no order, and so no names; make it a list")
+    elif any(isinstance(item, Tensor) and _is_parameter(item) for item in getattr(value, "__dict__", {}).values()):
+        raise ConfigError(f"{name} holds parameters but is no Module; derive {type(value).__name__} from Module")
+
+
+def _is_parameter(tensor: Tensor) -> bool:
+    return tensor.requires_grad and tensor.leaf
 
 
 class Flat:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from micrornn.kernels.symbols.symbol import FUNCTIONS, Symbol, leaf, rewrite, walk
 
@@ -70,17 +71,17 @@ class Program:
         totals = (t for t in self.total if t is not None)
         return (*totals, *self.dx, *(self.dh if self.sided else ()), *self.dprev, *self.dvector)
 
-    @property
+    @cached_property
     def operations(self) -> frozenset[str]:
         """What is computed in either direction."""
         return frozenset(s.op for s in walk((*self.forward, *self.backward)))
 
-    @property
+    @cached_property
     def reads(self) -> frozenset[tuple[str, int]]:
         """The leaves that the way back reads."""
         return frozenset(s.args for s in walk(self.backward) if s.op == "leaf")
 
-    @property
+    @cached_property
     def activations(self) -> tuple[str, ...]:
         """The function that made what is kept of each gate: sigmoid, tanh, ...; "" for a pre-activation."""
         return tuple(slot.op if slot.op in FUNCTIONS else "" for slot in self.slots)
