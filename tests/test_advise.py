@@ -223,6 +223,7 @@ def test_advice_that_gains_less_than_it_is_sure_of(changes: dict[str, Any], good
         ({"points": [Point(50, None, 1.0, 0, 0), Point(600, None, 0.05)]}, 1, "unsure", "had left 5.0 % of lr"),
         ({"points": [Point(50, None, 1.0, 0, 0), Point(600, None, 0.05)]}, 0, "unsure", "So this is too large"),
         ({"seconds": (0.004 + 0.0005 * SIZES)[:, None] * np.array([1, 0.8, 1.4])}, 1, "healthy", "machine busy"),
+        ({"seconds": (0.004 + 0.0005 * SIZES)[:, None] * np.array([1, 0.8, 2.4])}, 1, "unsure", "machine busy"),
     ],
 )  # fmt: skip
 def test_advice_says_how_sure_it_is(changes: dict[str, Any], which: int, kind: str, words: str) -> None:

@@ -13,7 +13,8 @@ from micrornn.inspect.words import percent
 NEAR = 1.1  # a time within 10 % of the least is as good: other things weigh more
 WIDE = 4  # the best batch_size is unsure if the noise scale's uncertainty moves it by more than this factor
 COOLED = 0.5  # less of the learning rate: the noise scale is of another temperature (McCandlish et al., appendix C)
-BUSY = 0.3  # times of the same update, quartile to quartile
+# Times of the same update, quartile to quartile: told from the first on, and from the second on nothing follows.
+BUSY, TOO_BUSY = 0.3, 1.0
 START = "for a run from the start, give FILES."
 
 
@@ -160,7 +161,12 @@ def _batch_verdict(measure: Measure, found: Measured) -> Verdict:
     cooled = n["lr_left"] < COOLED
     if cooled:
         advice += f" The schedule had left {percent(n['lr_left'])} of lr, which raises the noise scale: {START}"
-    unsure = cooled or not math.isfinite(scale) or n["batch_size_high"] > WIDE * n["batch_size_low"]
+    unsure = (
+        cooled
+        or n["spread"] > TOO_BUSY
+        or not math.isfinite(scale)
+        or n["batch_size_high"] > WIDE * n["batch_size_low"]
+    )
     return Verdict("unsure" if unsure else "healthy", words, n, advice)
 
 
