@@ -99,7 +99,10 @@ def _turned(losses: list[float]) -> bool:
 
 def _validate(training: Training, lanes: Lanes) -> float:
     training.model.train(False)
-    return float(np.mean(list(window_losses(training.model, lanes))))
+    loss = float(np.mean(list(window_losses(training.model, lanes))))
+    if not np.isfinite(loss):
+        raise DivergedError(f"update {training.updates} of the brief training: the validation loss is {loss}")
+    return loss
 
 
 def _copy(training: Training) -> LanguageModel:

@@ -106,6 +106,16 @@ def test_back_is_what_each_loss_computes_from_its_last_steps(cell: str, num_laye
         np.testing.assert_allclose(cuts.flat(), full, rtol=0, atol=1e-13)  # K = T
 
 
+def test_a_tied_embedding_has_a_part_that_is_not_cut() -> None:
+    model, (window, *_) = small("lstm", 2, tied=True, embedding_size=4)
+    cuts = Cuts(model, window)
+    full, _ = gradient(model, window.inputs, window.targets, window.state, 1.0)
+    np.testing.assert_allclose(cuts.flat(), full, rtol=0, atol=1e-13)
+    for _ in cuts.by_lag():
+        pass
+    np.testing.assert_allclose(cuts.flat(), full, rtol=0, atol=1e-13)
+
+
 def test_windows_of_a_real_training_loop() -> None:
     """The same loop that trains: micrornn.bptt.Windows over lanes, state carried, no update in between."""
     model, _ = small("lstm", 2)

@@ -30,7 +30,10 @@ class Cuts:
         self.model, self.ids = model, np.array(window.inputs, np.int32)
         inside = {f"rnn.{name}" for name in model.rnn.weights} | {"embedding.weight"}
         above = [p for name, p in model.flat.parameters.items() if name not in inside]
-        levels, self.dy, gradients = forward(model, window, 1.0, above)
+        # A tied embedding is read by the output layer, too: that part of its gradient, no truncation changes.
+        tied = [model.embedding.weight] if model.config.tied else []
+        levels, self.dy, gradients = forward(model, window, 1.0, [*above, *tied])
+        whole = gradients.pop().reshape(-1) if tied else None
         self.above = {p.name: gradient for p, gradient in zip(above, gradients)}
         self.rest = np.concatenate([gradient.reshape(-1) for gradient in gradients])
         self.layers = [level[0] for level in reversed(levels)]  # the top one first
@@ -39,13 +42,21 @@ class Cuts:
         sizes = [product.size for product in self.products]
         self.row = np.zeros(sum(sizes) + model.embedding.weight.data.size, self.dy.dtype)
         self.places = [slice(end - size, end) for size, end in zip(sizes, accumulate(sizes))]
+        self.table, self.above_table = slice(sum(sizes), None), np.zeros((), self.dy.dtype)
         self.windows(len(self.dy))
+        if whole is not None:
+            self.above_table = whole - self.row[self.table]
+            self.row[self.table] += self.above_table
         self.full = self.row.copy()
+
+    def _clear(self) -> None:
+        self.row[...] = 0
+        self.row[self.table] = self.above_table
 
     def by_lag(self) -> Iterator[tuple[float, np.ndarray]]:
         """`row` becomes `back` for K = 1, 2, ..., T in turn. Each gives (mean over losses and lanes of the norm of
         dL_s / d(h, c)_(s-K+1), and the mean of that gradient itself), over all layers together."""
-        self.row[...] = 0
+        self._clear()
         squares: np.ndarray | float = 0.0
         mean: list[np.ndarray] = []
         for n, diagonal in enumerate(sweep([[layer] for layer in reversed(self.layers)], self.dy)):
@@ -60,7 +71,7 @@ class Cuts:
 
     def windows(self, num_steps: int) -> None:
         """`row` becomes `windows` for K = num_steps: a backward pass that stops at the border of each window."""
-        self.row[...] = 0
+        self._clear()
         seed, everything = self.dy, slice(0, len(self.dy))
         for at, layer in enumerate(self.layers):
             gates, sided = layer.saved["gates"], layer.program.sided
@@ -117,7 +128,7 @@ class Cuts:
         below the last."""
         self.products[at].add(self.k, self.row[self.places[at]], steps, dgates, dhidden, dvectors)
         if at == len(self.layers) - 1:
-            table = self.row[self.places[-1].stop :].reshape(self.model.embedding.weight.shape)
+            table = self.row[self.table].reshape(self.model.embedding.weight.shape)
             self.k.scatter_add(table, self.ids[steps].reshape(-1), dx.reshape(-1, dx.shape[2]))
 
     def flat(self) -> np.ndarray:
@@ -126,7 +137,7 @@ class Cuts:
         found = dict(self.above)
         for product, place in zip(self.products, self.places):
             found |= product.split(self.row[place])
-        found["embedding.weight"] = self.row[self.places[-1].stop :]
+        found["embedding.weight"] = self.row[self.table]
         for name, gradient in found.items():
             out[self.model.flat.places[name]] = gradient.reshape(-1)
         return out
