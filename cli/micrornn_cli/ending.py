@@ -93,7 +93,7 @@ def _sample(training: Training, own_files: bool) -> None:
         return
     tokens = {"char": "characters", "word": "words"}.get(kind, "bytes")
     chosen = f"; of {draws} texts the one whose {tokens} are nearest to the text's in frequency" if draws > 1 else ""
-    err.print(f"(at temperature {TEMPERATURE}{chosen})\n", style="dim")
+    err.print(f"(at temperature {TEMPERATURE}{chosen})\n")  # plain: between the headings no escape of ours stands
     out.print(Text(printable(shown(start + text))), soft_wrap=True)
 
 
