@@ -197,6 +197,20 @@ def test_every_panel_is_drawn_and_nothing_is_fetched(opened: Opened) -> None:
     assert opened.page.locator("h1").text_content() == printable(NASTY)
 
 
+HALF_EMPTY = """() => [...document.querySelectorAll('.panels')].flatMap(box => {
+    const rows = {}, wide = box.getBoundingClientRect().width;
+    for (const panel of box.children) {
+        const {top, width} = panel.getBoundingClientRect();
+        rows[Math.round(top)] = (rows[Math.round(top)] || 0) + width;
+    }
+    return Object.values(rows).filter(row => row < 0.9 * wide).map(row => [box.closest('section').id, row, wide]);
+})"""
+
+
+def test_no_row_is_half_empty(opened: Opened) -> None:
+    assert opened.page.evaluate(HALF_EMPTY) == []
+
+
 OVERLAPS = """() => [...document.querySelectorAll('section:not(#nonfinite) .plot')].filter(plot =>
   ['x', 'y'].some(way => {
   const box = element => element.getBoundingClientRect(), title = plot.querySelector(`.${way}title`);

@@ -175,7 +175,7 @@ def _verdict(names: list[str], norms: np.ndarray, coherence: np.ndarray) -> Verd
         "lanes and updates is signal (`micrornn inspect noise` measures how many)"
     )
     words = (
-        f"The time steps give about alike: at most {share}. Added up they partly cancel. Of the sum of their norms is "
-        f"left: {agree}; directions at random would leave {percent(chance)} (1 / sqrt({seq_len})), {means}."
+        f"The time steps give about alike: at most {share}. Added up they partly cancel. What is left of the sum of "
+        f"their norms: {agree}; directions at random would leave {percent(chance)} (1 / sqrt({seq_len})), {means}."
     )
     return Verdict("healthy", words, numbers | {"chance": float(chance)})
