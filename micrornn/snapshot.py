@@ -29,6 +29,7 @@ META = {
     "updates": _COUNT, "seconds": _SECONDS, "epoch": _COUNT, "window": _COUNT,
     "best_val_loss": Rule(float, finite=True, none=True),
     "history": Rule(list, items=Rule(dict)), "pending": Rule(dict, none=True, optional=True),
+    "cell_file": Rule(str, optional=True),
 }  # fmt: skip
 _PENDING = {"report": Rule(dict), "gradients": Rule(dict, none=True)}
 

@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -49,19 +50,28 @@ def left(path: Path) -> dict[str, Any]:
 
 def fork(path: str) -> int:
     """A process that begins the run or goes on with it; what it tells goes to PATH.err."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # none before the victim can take it
     child = os.fork()
     if child:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return child
-    code = 70
+    code, begun = 70, False
     try:
         with open(f"{path}.err", "w") as err, open(os.devnull, "w") as out:
             os.dup2(err.fileno(), 2), os.dup2(out.fileno(), 1)
         from micrornn_cli.main import main
 
-        begun = os.path.exists(f"{path}/config.toml")
-        main(["train", "--resume", path] if begun else [*START, path])
+        arguments = ["train", "--resume", path] if os.path.exists(f"{path}/config.toml") else [*START, path]
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        begun = True
+        main(arguments)
     except SystemExit as end:
         code = int(end.code or 0)
+    except BaseException:
+        if begun:
+            traceback.print_exc()
+        else:  # a signal, before there was anything to interrupt
+            code = 130
     finally:
         sys.stderr.flush()
         os._exit(code)
@@ -94,7 +104,7 @@ def trial(path: str, most: int, rng: Random, ends: Counter[str]) -> int:
             time.sleep(rng.uniform(0, 0.02))
             os.kill(child, number)
         code = end_of(child, path)
-        assert code in (0, 130, 128 + number, -number), (path, number, code)
+        assert code in (0, 130, 128 + number, -number), (path, number, code, Path(f"{path}.err").read_text()[-900:])
         ends[f"{number.name} {code}"] += 1
         hits += code != 0
     assert end_of(fork(path), path) == 0, Path(f"{path}.err").read_text()
