@@ -119,7 +119,7 @@ class _Parts:
         """A brief training for each seed."""
         found = []
         for n in range(SEEDS):
-            config = dataclasses.replace(self.config, seed=self.config.seed + n)
+            config = dataclasses.replace(self.config, seed=(self.config.seed + n) % 2**63)
             left = partial(self.left, TRAINED * (n + 1) / SEEDS)
             found.append(brief.train(config, self.tokens, left, partial(self._nth, "training briefly", n, SEEDS)))
         return found
