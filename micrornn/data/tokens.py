@@ -31,7 +31,7 @@ from micrornn.folders import cache_home, replacing, sweep
 from micrornn.printable import visible
 
 # Part of the name of every token file: raise it when what is in the file, or how, changes.
-FORMAT = 4
+FORMAT = 5
 # Text is read in pieces that stay in the cache while they are counted and encoded; 8 MiB is half as fast.
 CHUNK_BYTES = 1 << 20
 # The pages of a mapped file that a process has touched count as its memory until it gives them back, and so

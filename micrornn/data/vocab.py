@@ -243,8 +243,9 @@ class Encoder:
         return ids
 
     def _word(self, text: str) -> np.ndarray:
-        spacing, pieces = self.vocab.spacing, words.split(text)
+        spacing = self.vocab.spacing
         assert spacing is not None
+        pieces = spacing.known(words.split(text))
         unseen = spacing.unseen(pieces)
 
         def place(n: int) -> tuple[str, int]:

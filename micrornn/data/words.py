@@ -34,12 +34,13 @@ LONGEST = 50  # characters of a word in any script, on average: no language has 
 
 @cache
 def _pattern() -> re.Pattern[str]:
-    """A space may stand before a word or a mark, and belongs to it; all other whitespace is single characters."""
+    """One space may stand before a word or a mark, and belongs to it; several are a piece of their own, as code begins
+    its lines with; all other whitespace is single characters."""
     kinds = ("Mn", "Mc", "Me")
     points = [code for code in range(0x300, 0x1F000) if unicodedata.category(chr(code)) in kinds]
     marks = "".join(re.escape(chr(code)) for code in points)  # combining ones belong to the letter before them
     word = rf"\w[\w{marks}]*(?:['’][^\W_][\w{marks}]*)*"
-    return re.compile(rf" ?(?:{UNKNOWN}|{word}|[^\s\w])|\s")
+    return re.compile(rf"  +| ?(?:{UNKNOWN}|{word}|[^\s\w])|\s")
 
 
 def split(text: str) -> list[str]:
@@ -48,13 +49,12 @@ def split(text: str) -> list[str]:
 
 
 def chunks(texts: Iterable[str]) -> Iterator[str]:
-    """Yield the same text, cut only before whitespace."""
+    """Yield the same text, cut only before or behind whitespace, and before all spaces of several."""
     held = ""
     for text in texts:
         text = held + text
-        last = text[-1:] if text[-1:].isspace() else text.rsplit(None, 1)[-1]
-        cut = len(text) - len(last)
-        cut -= cut > 0 and not last.isspace()
+        word = "" if text[-1:].isspace() else text.rsplit(None, 1)[-1]
+        cut = len(text[: len(text) - len(word)].rstrip(" "))
         text, held = text[:cut], text[cut:]
         if len(held) > MOST_CHARACTERS:
             raise unsplit(1, len(held), "more than ")
@@ -74,8 +74,8 @@ def unsplit(words: int, characters: int, least: str = "", script: bool = False) 
 
 
 def token_of(piece: str) -> str:
-    """The piece without the space before it; a space alone is a token."""
-    return piece[1:] if len(piece) > 1 and piece[0] == " " else piece
+    """The piece without the space before it; spaces alone are a token."""
+    return piece[1:] if piece[0] == " " and not piece.isspace() else piece
 
 
 def is_mark(token: str) -> bool:
@@ -175,6 +175,11 @@ class Spacing:
         code = self._code
         return np.fromiter((piece not in code for piece in pieces), bool, len(pieces))
 
+    def known(self, pieces: list[str]) -> list[str]:
+        """The pieces; so many spaces as never stood together are single ones."""
+        new = {piece for piece in pieces if piece not in self._code and not piece.strip(" ")}
+        return [part for piece in pieces for part in (piece if piece in new else [piece])] if new else pieces
+
     def encode(self, pieces: Sequence[str], unknown: int, last: int | None) -> np.ndarray:
         """int64: the ids of the pieces, and of what tells unusual spaces between them.
 
@@ -183,7 +188,7 @@ class Spacing:
         """
         codes = np.fromiter((self._code.get(piece, -1) for piece in pieces), np.int64, len(pieces))
         for n in np.flatnonzero(codes < 0).tolist():
-            codes[n] = 2 * unknown + (len(pieces[n]) > 1 and pieces[n][0] == " ")
+            codes[n] = 2 * unknown + (token_of(pieces[n]) != pieces[n])
         ids, spaced = codes >> 1, (codes & 1).astype(bool)
         previous = np.concatenate([[-1 if last is None else last], ids])[:-1]
         usual = ~(self.after[previous] | self.before[ids])
