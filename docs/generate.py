@@ -88,6 +88,16 @@ new one is made so. Where it is not, or cannot be written, a folder of yours amo
 and `micrornn info` says why. What is damaged there is made anew, and a full disk stops no command. It may be deleted at
 any time. With `NUMBA_CACHE_DIR` the kernels go there.
 
+**Texts and paths** are taken as they are typed. `-` is standard input, of which a run keeps a copy, so that it can
+be resumed; a file of that name is `./-`. What exists is taken literally, whatever signs are in its name, before it
+is taken for a glob. `~` is a home folder on the command line, in the environment and in TOML files. An empty word,
+which an unset shell variable leaves behind, is an error.
+
+**Ends.** Ctrl-C, SIGTERM and SIGHUP (a closed terminal) let a run finish the update at hand and write its
+checkpoint; a second one ends it at once. Under `nohup` SIGHUP is ignored. A run whose output nobody reads any more
+(`| head`) stops in the same way. An error that is a fault of micrornn's own says so; `MICRORNN_TRACEBACK=1` shows
+all of it.
+
 **Completion.** Put one of these lines into the start-up file of your shell:
 
 | shell | file | line |

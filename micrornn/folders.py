@@ -82,13 +82,16 @@ def cache_trouble() -> str | None:
 
 
 def _cache() -> tuple[Path, str | None]:
-    why = "has no place: this user has no home folder (MICRORNN_CACHE names one)"
     chosen = None
     try:
-        chosen = Path(os.path.abspath(_chosen()))
-        why = unusable(chosen) or ""
-        if not why:
-            return chosen, None
+        wanted = _chosen()
+        if wanted is None:
+            why: str | None = "has no place: this user has no home folder (set HOME or MICRORNN_CACHE)"
+        else:
+            chosen = Path(os.path.abspath(wanted))
+            why = unusable(chosen)
+            if why is None:
+                return chosen, None
     except ConfigError as error:
         why = f"cannot be where it was wanted: {error}"
     user = os.getuid() if hasattr(os, "getuid") else "user"
@@ -101,9 +104,12 @@ def _cache() -> tuple[Path, str | None]:
         return chosen or Path("micrornn-cache"), why
 
 
-def _chosen() -> str:
+def _chosen() -> str | None:
     own, users = os.environ.get("MICRORNN_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    return expand(own) if own else os.path.join(expand(users or os.path.join("~", ".cache")), "micrornn")
+    if own or users:
+        return expand(own) if own else os.path.join(expand(users or ""), "micrornn")
+    home = os.path.expanduser("~")
+    return None if home == "~" else os.path.join(home, ".cache", "micrornn")
 
 
 def _own(parent: Path) -> Path:

@@ -144,6 +144,7 @@ main(["info"])
         capture_output=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "this user has no home folder" in " ".join(done.stdout.split())
     assert not (tmp_path / "~").exists() and (tmp_path / f"micrornn-{os.getuid()}").is_dir()
 
 
