@@ -17,7 +17,7 @@ import numpy as np
 
 from micrornn import kernels
 from micrornn.arguments import flag, numbers, real, short, sizes, whole, wholes
-from micrornn.cells import Cell, State, Weights, bias_with_forget, declared, find_cell, take_step
+from micrornn.cells import BOTH_SIDES, Cell, State, Weights, bias_with_forget, declared, find_cell, take_step
 from micrornn.errors import ConfigError, ShapeError
 from micrornn.ops import clip_message, concatenate, dropout, mask_message, reshape, stack, where
 from micrornn.ops.masks import take_mask
@@ -74,7 +74,7 @@ class Recurrent(Module):
         rng = np.random.default_rng(seed)
         chosen = dict(self.cell.initializers(hidden_size))
         for name, initializer in (initializers or {}).items():
-            if name not in chosen:
+            if name not in chosen and name not in BOTH_SIDES:  # a cell may have no use for one of those
                 raise ConfigError(f"there is no initializer of {name!r}; it is one of {', '.join(chosen)}")
             chosen[name] = initializer
         self.weights: dict[str, Parameter] = {}

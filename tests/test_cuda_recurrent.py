@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_rows import BASIC, TOLERANCE, Draw, cell_backward, cell_forward, compare, on_cuda
+from kernel_rows import BASIC, TOLERANCE, Draw, cell_backward, cell_forward, cell_step, compare, on_cuda
 
-from micrornn.kernels.cuda import card, gru, lstm, recurrent, rnn
+from micrornn.kernels.cuda import card, recurrent, sequence
 from micrornn.kernels.cuda.jit import SIM
 from micrornn.kernels.cuda.recurrent import Plan, plan
 
-MODULES = {"rnn": rnn, "lstm": lstm, "gru": gru}
 ROWS = {"": cell_forward, "_vjp": cell_backward}
 NAMES = [cell + back for cell in BASIC for back in ROWS]
 SETS = {"rnn": 1, "rnn_vjp": 1, "rnn_relu": 1, "rnn_relu_vjp": 1, "gru_vjp": 3}  # 4 for the others
@@ -29,8 +28,7 @@ def go(monkeypatch: pytest.MonkeyPatch) -> Any:
     """go(p): sequences go the way of this plan, or of what p(batch_size, hidden_size, dtype, sets) says."""
 
     def go(p: Any) -> None:
-        for module in MODULES.values():
-            monkeypatch.setattr(module, "plan", p if callable(p) else lambda *_: p)
+        monkeypatch.setattr(sequence, "plan", p if callable(p) else lambda *_: p)
 
     return go
 
@@ -123,3 +121,15 @@ def test_what_does_not_fit_goes_step_by_step(monkeypatch: pytest.MonkeyPatch) ->
     assert plan(32, 64, np.float64, 4) == Plan("steps")
     monkeypatch.setattr(card, "multiprocessors", lambda: 20)
     assert plan(32, 512, np.float32, 4) == Plan("apart")  # 32 blocks would wait for each other
+
+
+@pytest.mark.parametrize("cell", ("lstm_peephole", "mgu", "minlstm", "slstm"))
+def test_vectors_two_gates_no_product_and_four_states(cell: str, go: Any) -> None:
+    """The ways that a cell of their own kind takes through the written kernels."""
+    for way in ("", "_vjp"):
+        some(cell + way, np.float32, 5, 0, 7)
+        go(Plan("steps"))
+        some(cell + way, np.float64, 5, 3, 9)
+        go(plan)
+    arguments = cell_step(cell)(Draw(np.float32, 5))[1]
+    compare("cell_step", arguments, TOLERANCE[np.float32], on_cuda)

@@ -6,14 +6,7 @@ debugger can step through it. `made(program)` gives the module.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import os
-import re
-import sys
-import tempfile
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -22,6 +15,7 @@ from micrornn.kernels.cpu.jit import cache_dir
 from micrornn.kernels.cpu.recurrent import both, inputs, plan
 from micrornn.kernels.cpu.threads import workspace
 from micrornn.kernels.cpu.write import source
+from micrornn.kernels.symbols.module import module_of
 from micrornn.kernels.symbols.program import Program
 
 ZERO = np.uint64(0)  # indices are unsigned, see recurrent.place
@@ -30,26 +24,7 @@ ZERO = np.uint64(0)  # indices are unsigned, see recurrent.place
 @cache
 def made(program: Program) -> ModuleType:
     """The kernels of a cell: step, step_back, forward, backward and their parallel forms."""
-    text = source(program)
-    name = f"{re.sub('[^a-zA-Z0-9_]', '_', program.name)[:40]}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    path = cache_dir() / "cells" / f"{name}.py"
-    if not path.exists() or path.read_text("utf-8") != text:  # what is there keeps its time: Numba looks at it
-        write_whole(path, text)
-    specification = importlib.util.spec_from_file_location(f"micrornn_cells.{name}", path)
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module  # Numba finds what it has kept by the module's name
-    specification.loader.exec_module(module)
-    return module
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Another process that looks at the same time finds the file whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(temporary, path)
+    return module_of(program.name, source(program), cache_dir() / "cells")
 
 
 def cell_sequence(program, states, gates, hidden, x, weights, vectors, mask, reverse):

@@ -90,6 +90,16 @@ def sigmoid(x):
     return quotient(ONE if x >= ZERO else e, ONE + e)
 
 
+@device
+def power(x, y):
+    return x**y
+
+
+@device
+def sign_of(x):
+    return ONE if x > ZERO else (-ONE if x < ZERO else x)  # 0 at 0, and NaN stays NaN
+
+
 # --- a row of lanes ------------------------------------------------------------------------------------------------
 
 MOST = 16 if SIM else 256  # threads of a block

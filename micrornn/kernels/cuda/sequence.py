@@ -1,53 +1,99 @@
-"""Recurrent cells over a sequence on the card: kernels written by hand, for RNN, LSTM and GRU."""
+"""Any cell over a sequence, on the card. Its kernels are written from its program (write.py); the ways through a
+sequence are told in recurrent.py.
+
+A cell whose state goes through no weights, or one with more than four gates, has a launch for each time step.
+"""
 
 from __future__ import annotations
 
-from micrornn.errors import DeviceError
-from micrornn.kernels.cuda.gru import gru_sequence, gru_sequence_vjp
-from micrornn.kernels.cuda.lstm import lstm_sequence, lstm_sequence_vjp
-from micrornn.kernels.cuda.rnn import rnn_sequence, rnn_sequence_vjp
-from micrornn.kernels.cuda.step import gru_step, lstm_step, rnn_step
+from functools import cache
+from types import ModuleType
+
+from micrornn.kernels.cuda.array import empty, zeros
+from micrornn.kernels.cuda.jit import THREADS, blocks, cache_dir, stream
+from micrornn.kernels.cuda.product import matmul
+from micrornn.kernels.cuda.recurrent import Plan, launch, plan, rows_back_of, rows_of, sizes, turn_of
+from micrornn.kernels.cuda.reduce import sum as sum_of
+from micrornn.kernels.cuda.write import backward_arrays, forward_arrays, source
+from micrornn.kernels.symbols.module import module_of
+from micrornn.kernels.symbols.program import Program
+
+MOST_GATES = 4  # of kernel 3: as many rows of weights as a thread holds
 
 
-def _relu(program):
-    return program.activations[0] == "relu"
+@cache
+def made(program: Program) -> ModuleType:
+    """The kernels of a cell: step, step_back, and what makes kernel 3: forward, backward."""
+    return module_of(program.name, source(program), cache_dir() / "cells")
+
+
+def _plan(program, states, sets):
+    _, batch_size, size = states[0].shape
+    if not program.recurrent:
+        return Plan("steps")
+    p = plan(batch_size, size, states[0].dtype, sets)
+    return Plan("apart") if p.slices and len(program.gates) > MOST_GATES else p
 
 
 def cell_sequence(program, states, gates, hidden, x, weights, vectors, mask, reverse):
-    if program.name in ("rnn", "rnn_relu"):
-        arguments = *states, gates, x, *weights, mask, reverse, _relu(program)
-        rnn_sequence(*arguments)
-    elif program.name == "lstm":
-        arguments = *states, gates, x, *weights, mask, reverse
-        lstm_sequence(*arguments)
-    elif program.name == "gru":
-        arguments = *states, gates, hidden, x, *weights, mask, reverse
-        gru_sequence(*arguments)
-    else:
-        raise DeviceError(f"device cuda: the cell {program.name} has no kernels for the card yet; use --device cpu")
+    if not gates.size:
+        return
+    weight_ih, weight_hh, bias_ih, bias_hh = weights
+    (seq_len, batch_size, size), turn = sizes(states[0]), turn_of(reverse)
+    matmul(gates.reshape(-1, gates.shape[2]), x.reshape(-1, x.shape[2]), weight_ih, trans_b=True)
+    flat = [array.flat for array in forward_arrays(program, states, gates, hidden, vectors)]
+    flat += [weight_hh.flat] if program.recurrent else []
+    flat += [bias_ih.flat, (bias_hh if program.recurrent else bias_ih).flat, mask.flat]
+    numbers, kernels = (turn, seq_len, batch_size, size), made(program)
+    p = _plan(program, states, 1 if len(program.gates) == 1 else 4)
+    if p.slices:
+        launch(kernels.forward(p.slices, p.units), p, seq_len, *flat, *numbers)
+        return
+    apart = p.way == "apart"
+    for step in range(seq_len):
+        t, prev, _ = rows_of(step, seq_len, turn)
+        if apart and program.sided:
+            matmul(hidden[t], states[0][prev], weight_hh, trans_b=True)
+        elif apart:
+            matmul(gates[t], states[0][prev], weight_hh, trans_b=True, accumulate=True)
+        kernels.step[blocks(batch_size * size), THREADS, stream()](*flat, *numbers, step, apart)
 
 
 def cell_sequence_vjp(
     program, dgates, dhidden, dstates, dvectors, states, gates, hidden, weight_hh, vectors, mask, reverse, clip
 ):  # fmt: skip
-    if program.name in ("rnn", "rnn_relu"):
-        arguments = dgates, *dstates, gates, weight_hh, mask, reverse, clip, _relu(program)
-        rnn_sequence_vjp(*arguments)
-    elif program.name == "lstm":
-        arguments = dgates, *dstates, gates, states[1], weight_hh, mask, reverse, clip
-        lstm_sequence_vjp(*arguments)
+    if not gates.size:
+        return
+    (seq_len, batch_size, size), turn, dtype = sizes(dstates[0]), turn_of(reverse), gates.dtype
+    by_lane = zeros((len(vectors), batch_size, size), dtype) if vectors else empty((1,), dtype)
+    straight = empty((batch_size, size), dtype)
+    arrays = backward_arrays(program, dgates, dhidden, dstates, by_lane, straight, gates, hidden, states, vectors)
+    flat = [array.flat for array in arrays] + ([weight_hh.flat] if program.recurrent else [])
+    numbers, kernels = (turn, dtype.type(clip), seq_len, batch_size, size), made(program)
+    p = _plan(program, dstates, len(program.gates))
+    if p.slices:
+        launch(kernels.backward(p.slices, p.units), p, seq_len + 1, *flat, mask.flat, *numbers)
     else:
-        arguments = dgates, dhidden, *dstates, gates, hidden, states[0], weight_hh, mask, reverse, clip
-        gru_sequence_vjp(*arguments)
+        apart, totals = p.way == "apart", empty((batch_size, size), dtype)
+        for step in range(seq_len + 1):
+            if apart and step > 0:
+                matmul(totals, dhidden[rows_back_of(step, seq_len, turn)[0] + turn], weight_hh)
+            kernels.step_back[blocks(totals.size), THREADS, stream()](
+                *flat, totals.flat, mask.flat, *numbers, step, apart
+            )
+    for n, dvector in enumerate(dvectors):
+        sum_of(dvector.reshape(1, size), by_lane[n].reshape(1, batch_size, size), False)
 
 
 def cell_step(program, states, turn, gates, hidden, vectors):
-    rows = [both[1 - turn] for both in states]
-    for row, both in zip(rows, states):
-        row[...] = both[turn]
-    if program.name in ("rnn", "rnn_relu"):
-        rnn_step(*rows, gates, hidden, _relu(program))
-    elif program.name == "lstm":
-        lstm_step(*rows, gates, hidden)
-    else:
-        gru_step(*rows, gates, hidden)
+    """A sequence of one time step of one lane, of which the products are done: `hidden` stands in the place of the
+    biases."""
+    size, none, kernels = states[0].shape[1], zeros(gates.shape, gates.dtype), made(program)
+    both = [hidden] if program.sided else []
+    arrays = [*(rows.flat for rows in states), gates.flat, *(array.flat for array in both), *(v.flat for v in vectors)]
+    weight = [none.flat] if program.recurrent else []
+    others = hidden if program.recurrent and not program.sided else none
+    every = empty((0,), bool)
+    kernels.step[blocks(size), THREADS, stream()](
+        *arrays, *weight, none.flat, others.flat, every.flat, 1 if turn == 0 else -1, 1, 1, size, 0, True
+    )
