@@ -80,7 +80,7 @@ def _network(cell: str, granularity: str, num_layers: int, hidden_size: int, inp
     """(what to check, all that it depends on) in float64."""
     rnn = Recurrent(
         cell, input_size, hidden_size, num_layers, bidirectional, granularity=granularity,
-        initializers=_AWAY_FROM_KINKS if find_cell(cell).kinks else None, seed=seed, dtype=np.float64,
+        initializers=_away_from_kinks(cell), seed=seed, dtype=np.float64,
     )  # fmt: skip
     rng = np.random.default_rng(seed)
 
@@ -107,14 +107,19 @@ def _network(cell: str, granularity: str, num_layers: int, hidden_size: int, inp
 
 
 def _narrow(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    return rng.uniform(-0.2, 0.2, shape) / shape[1]
+    return rng.uniform(-0.2, 0.2, shape) / (shape[1] if len(shape) > 1 else 1)
 
 
 def _on_and_off(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return np.where(np.arange(shape[0]) % 2, -0.5, 0.5)  # the same for bias_ih and bias_hh: +1 or -1 together
 
 
-_AWAY_FROM_KINKS: dict[str, Initializer] = {"weight_ih": _narrow, "weight_hh": _narrow, "bias": _on_and_off}
+def _away_from_kinks(name: str) -> dict[str, Initializer] | None:
+    """How the parameters of a cell with a relu start; None for one without: as its paper has it."""
+    cell = find_cell(name)
+    if not cell.kinks:
+        return None
+    return {"bias": _on_and_off} | {part: _narrow for part in cell.parameters if not part.startswith("bias")}
 
 
 def _nearest_kink(function: Callable[[], Tensor]) -> float:
