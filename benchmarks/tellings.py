@@ -147,12 +147,17 @@ def activate_back_in_slices(dgates, dh, dc, gates, c, mask, t, prev, cur):
 
 @kernel(cache=False)
 def activate_flat(h, c, gates, bias, mask, t, prev, cur):
-    lstm.gate(h, c, gates, bias, mask, t, prev, cur, 0, h.shape[1])
+    lanes, units = h.shape[1], h.shape[2]
+    flat_h, flat_c, flat_gates = h.reshape(-1), c.reshape(-1), gates.reshape(-1)
+    lstm.gate(flat_h, flat_c, flat_gates, bias, mask, t, prev, cur, 0, lanes, lanes, units)
 
 
 @kernel(cache=False)
 def activate_back_flat(dgates, dh, dc, gates, c, mask, t, prev, cur):
-    lstm.gate_back(dgates, dh, dc, gates, c, mask, t, prev, cur, 0, dh.shape[1])
+    lanes, units = dh.shape[1], dh.shape[2]
+    flat_dh, flat_dc, flat_c = dh.reshape(-1), dc.reshape(-1), c.reshape(-1)
+    flat = dgates.reshape(-1), flat_dh, flat_dc, gates.reshape(-1), flat_c
+    lstm.gate_back(*flat, mask, t, prev, cur, 0, lanes, lanes, units)
 
 
 # --- the walk -----------------------------------------------------------------------------------------------------
@@ -192,6 +197,8 @@ def walk() -> dict[str, Telling]:
 
 @kernel(cache=False)
 def forward_in_groups(h, c, gates, bias, x, mask, reverse, low, high, p_ih, p_hh):
+    lanes, units = h.shape[1], h.shape[2]
+    flat_h, flat_c, flat_gates = h.reshape(-1), c.reshape(-1), gates.reshape(-1)
     for step in range(len(gates)):
         t, prev, cur = recurrent.rows(step, len(gates), reverse)
         for first in range(low, high, TILE_ROWS):
@@ -199,7 +206,7 @@ def forward_in_groups(h, c, gates, bias, x, mask, reverse, low, high, p_ih, p_hh
             if x.size:
                 recurrent.times(gates, t, x, t, p_ih, first, last, 0)
             recurrent.times(gates, t, h, prev, p_hh, first, last, 1)
-            lstm.gate(h, c, gates, bias, mask, t, prev, cur, first, last)
+            lstm.gate(flat_h, flat_c, flat_gates, bias, mask, t, prev, cur, first, last, lanes, units)
 
 
 @kernel(cache=False)
@@ -230,15 +237,21 @@ def step_back_by_axes(dgates, gates, t, b, c, dh, dc, prev, cur, size):
 
 
 @kernel(cache=False)
-def gate_by_axes(h, c, gates, bias, mask, t, prev, cur, low, high):
+def gate_by_axes(flat_h, flat_c, flat_gates, bias, mask, t, prev, cur, low, high, lanes, units):
+    h, c = flat_h.reshape(-1, lanes, units), flat_c.reshape(-1, lanes, units)
+    gates = flat_gates.reshape(-1, lanes, 4 * units)
     for b in range(low, high):
-        step_by_axes(gates, t, b, bias, c, h, prev, cur, h.shape[2])
+        step_by_axes(gates, t, b, bias, c, h, prev, cur, units)
 
 
 @kernel(cache=False)
-def gate_back_by_axes(dgates, dh, dc, gates, c, mask, t, prev, cur, low, high):
+def gate_back_by_axes(
+    flat_dgates, flat_dh, flat_dc, flat_gates, flat_c, mask, t, prev, cur, low, high, lanes, units
+):  # fmt: skip
+    dh, dc, c = flat_dh.reshape(-1, lanes, units), flat_dc.reshape(-1, lanes, units), flat_c.reshape(-1, lanes, units)
+    gates, dgates = flat_gates.reshape(-1, lanes, 4 * units), flat_dgates.reshape(-1, lanes, 4 * units)
     for b in range(low, high):
-        step_back_by_axes(dgates, gates, t, b, c, dh, dc, prev, cur, dh.shape[2])
+        step_back_by_axes(dgates, gates, t, b, c, dh, dc, prev, cur, units)
 
 
 @kernel(cache=False)
@@ -302,12 +315,10 @@ def without() -> dict[str, Telling]:
     tanh32 = told_with(maths.tanh32, reciprocal32=divided)
     step = told_with(lstm.step, tanh=tanh32, sigmoid=told_with(maths.sigmoid32, tanh32=tanh32))
     doubles = written("one = dgates.dtype.type(1.0)", "one = 1").step_back
-    signed = ModuleType("signed")
-    signed.uint64 = np.int64  # type: ignore[attr-defined]
-    place = told_with(recurrent.place, np=signed)
+    signed = written("np.uint64(", "np.int64(")
     ahead = told_with(cpu.cell_sequence, inputs=told_with(recurrent.inputs, LANES=1 << 30))
     return {
-        "signed": _kernel("flat indices that are signed", **_gates(np=signed, place=place)),
+        "signed": _kernel("flat indices that are signed", signed.forward, signed.backward),
         "literals": _kernel("`1 - i` on the way back, in float64", **_gates(step_back=doubles)),
         "newton": _kernel("a division in tanh", **_gates(step, told_with(lstm.step_back, tanh=tanh32))),
         "fetch": _products("C not asked for ahead", **tiled("self.fetch(row)", "pass")),

@@ -242,8 +242,7 @@ class _Walker:
 
 def needed(layer: Layer) -> list[str]:
     """The states that the way back through a time step reads, before or after it."""
-    reads = layer.program.reads
-    return [name for s, name in enumerate(layer.states) if {("prev", s), ("cur", s)} & reads]
+    return [layer.states[s] for s in layer.program.reads_states]
 
 
 def vjp(k: Kernels, layer: Layer, grads: list[np.ndarray], dgates: np.ndarray, dhidden: np.ndarray, gates: np.ndarray,

@@ -102,13 +102,6 @@ def times_part(c, t_c, a, t_a, p, part, parts, add):
 
 
 @kernel
-def place(states, t, b):
-    """Where row [t, b] begins in the flat array. Unsigned: Numba lets an index that may be negative count from the
-    end, and such a loop never becomes vector code. Slices would do as well, but cost 100 ns a lane."""
-    return np.uint64((t * states.shape[1] + b) * states.shape[2])
-
-
-@kernel
 def copy(out, row):
     """A masked step hands the state over as it is."""
     for j in range(row.size):
@@ -116,10 +109,24 @@ def copy(out, row):
 
 
 @kernel
-def nothing(row):
-    """A masked step gives no gradient."""
-    for j in range(row.size):
-        row[j] = 0
+def copy_row(flat, to, at, size):
+    """The same in a flat array, from one place to another."""
+    for j in range(size):
+        flat[to + j] = flat[at + j]
+
+
+@kernel
+def add_row(flat, to, at, size):
+    """The way back through a masked step: everything for the step before."""
+    for j in range(size):
+        flat[to + j] += flat[at + j]
+
+
+@kernel
+def clear_row(flat, at, width):
+    """And nothing for the gates."""
+    for j in range(np.uint64(width)):
+        flat[at + j] = 0
 
 
 @kernel(inline="always")

@@ -45,13 +45,15 @@ def cell_sequence_vjp(
     program, dgates, dhidden, dstates, dvectors, states, gates, hidden, weight_hh, vectors, mask, reverse, clip
 ):  # fmt: skip
     parts, wide, p = plan(gates, weight_hh, False)
-    held, clip = workspace(dstates[0][0].shape, gates.dtype, "held"), gates.dtype.type(clip)
-    read = [rows for s, rows in enumerate(states) if {("prev", s), ("cur", s)} & program.reads]
-    sides = [gates, hidden] if ("hidden" in {kind for kind, _ in program.reads}) else [gates]
-    totals = workspace((parts, len(vectors), dstates[0].shape[2]), gates.dtype, "vectors")
-    totals[...] = 0
-    written = (dgates, *([dhidden] if program.sided else []), *dstates, *([totals.reshape(-1)] if vectors else []))
-    arrays, kernels = (*written, *sides, *read, *vectors), made(program)
+    held, clip = workspace(dstates[0].shape[1:], gates.dtype, "held"), gates.dtype.type(clip)
+    arrays = (dgates, dhidden, *dstates) if program.sided else (dgates, *dstates)
+    if vectors:
+        totals = workspace((parts, len(vectors), dstates[0].shape[2]), gates.dtype, "vectors")
+        totals[...] = 0
+        arrays = (*arrays, totals.reshape(-1))
+    sides = (gates, hidden) if program.reads_hidden else (gates,)
+    arrays = (*arrays, *sides, *[states[s] for s in program.reads_states], *vectors)
+    kernels = made(program)
     if parts == 1:
         kernels.backward(*arrays, mask, reverse, clip, 0, gates.shape[1], p, held, *([ZERO] if vectors else []))
     elif wide:

@@ -33,7 +33,7 @@ from numpy import sign as sign_of
 from micrornn.kernels.cpu.jit import kernel, parallel
 from micrornn.kernels.cpu.maths import exp, sigmoid, tanh
 from micrornn.kernels.cpu.recurrent import (
-    add_held, carry_back, clip_message, copy, hold_back, nothing, place, rows, times, times_part,
+    add_held, add_row, clear_row, clip_message, copy_row, hold_back, rows, times, times_part,
 )
 from micrornn.kernels.cpu.threads import bound
 
@@ -51,47 +51,51 @@ $back_body
 
 
 @kernel
-def gate($forward_arrays, mask, t, prev, cur, low, high):
-    """Time step t of lanes low:high, from its pre-activations on."""
-    size = np.uint64($h.shape[2])
-$gate_flat
+def gate($forward_flat, mask, t, prev, cur, low, high, lanes, units):
+    """Time step t of lanes low:high, from its pre-activations on. Flat arrays."""
+    size = np.uint64(units)
     for b in range(low, high):
-        row, at_prev, at_cur = place(gates, t, b), place($h, prev, b), place($h, cur, b)
+        row = np.uint64((t * lanes + b) * $count * units)
+        at_prev, at_cur = np.uint64((prev * lanes + b) * units), np.uint64((cur * lanes + b) * units)
         step($gate_call)
         if mask.size and not mask[t, b]:
 $gate_copies
 
 
 @kernel
-def gate_back($backward_arrays, mask, t, prev, cur, low, high$at):
-    """Time step t of lanes low:high, back to its pre-activations."""
-    size = np.uint64(d$h.shape[2])
-$back_flat
+def gate_back($backward_flat, mask, t, prev, cur, low, high, lanes, units$at):
+    """Time step t of lanes low:high, back to its pre-activations. Flat arrays."""
+    size = np.uint64(units)
     for b in range(low, high):
+        row = np.uint64((t * lanes + b) * $count * units)
+        at_prev, at_cur = np.uint64((prev * lanes + b) * units), np.uint64((cur * lanes + b) * units)
         if mask.size and not mask[t, b]:
 $back_copies
         else:
-            row, at_prev, at_cur = place(gates, t, b), place(d$h, prev, b), place(d$h, cur, b)
             step_back($back_call)
 
 
 @kernel
 def forward($forward_arrays, x, mask, reverse, low, high, p_ih, p_hh):
+    lanes, units = $h.shape[1], $h.shape[2]
+$forward_flatten
     for step in range(len(gates)):
         t, prev, cur = rows(step, len(gates), reverse)
         if x.size:
             times(gates, t, x, t, p_ih, low, high, 0)
 $forward_product
-        gate($forward_arrays, mask, t, prev, cur, low, high)
+        gate($forward_flat, mask, t, prev, cur, low, high, lanes, units)
 
 
 @kernel
 def backward($backward_arrays, mask, reverse, clip, low, high, p, held$at):
+    lanes, units = d$h.shape[1], d$h.shape[2]
+$backward_flatten
     for step in range(len(gates)):
         t, prev, cur = rows(len(gates) - 1 - step, len(gates), reverse)
         if clip > 0:
             hold_back(d$h, prev, low, high, held)
-        gate_back($backward_arrays, mask, t, prev, cur, low, high$at)
+        gate_back($backward_flat, mask, t, prev, cur, low, high, lanes, units$at)
 $backward_product
         if clip > 0:
             clip_message(d$h, prev, low, high, clip)
@@ -117,30 +121,33 @@ WIDE = Template("""
 
 @parallel
 def forward_wide($forward_arrays, mask, reverse, p, parts):
+    lanes, units = $h.shape[1], $h.shape[2]
+$forward_flatten
     for step in range(len(gates)):
         t, prev, cur = rows(step, len(gates), reverse)
         for part in prange(parts):
             times_part($into, t, $h, prev, p, part, parts, $add)
         for part in prange(parts):
-            low, high = bound(part, parts, $h.shape[1]), bound(part + 1, parts, $h.shape[1])
-            gate($forward_arrays, mask, t, prev, cur, low, high)
+            low, high = bound(part, parts, lanes), bound(part + 1, parts, lanes)
+            gate($forward_flat, mask, t, prev, cur, low, high, lanes, units)
 
 
 @parallel
 def backward_wide($backward_arrays, mask, reverse, clip, p, held, parts):
-    batch_size = d$h.shape[1]
+    lanes, units = d$h.shape[1], d$h.shape[2]
+$backward_flatten
     for step in range(len(gates)):
         t, prev, cur = rows(len(gates) - 1 - step, len(gates), reverse)
         if clip > 0:
-            hold_back(d$h, prev, 0, batch_size, held)
+            hold_back(d$h, prev, 0, lanes, held)
         for part in prange(parts):
-            low, high = bound(part, parts, batch_size), bound(part + 1, parts, batch_size)
-            gate_back($backward_arrays, mask, t, prev, cur, low, high$part_at)
+            low, high = bound(part, parts, lanes), bound(part + 1, parts, lanes)
+            gate_back($backward_flat, mask, t, prev, cur, low, high, lanes, units$part_at)
         for part in prange(parts):
             times_part(d$h, prev, $dinto, t, p, part, parts, 1)
         if clip > 0:
-            clip_message(d$h, prev, 0, batch_size, clip)
-            add_held(d$h, prev, 0, batch_size, held)
+            clip_message(d$h, prev, 0, lanes, clip)
+            add_held(d$h, prev, 0, lanes, held)
 $wide_clips
 """)
 
@@ -155,7 +162,7 @@ class Writer:
         self.both = ["gates", "hidden"] if program.sided else ["gates"]
         self.dboth = [f"d{array}" for array in self.both]
         self.biases = ["bias_ih", "bias_hh"] if program.sided else ["bias"]
-        self.read = [rows for s, rows in enumerate(self.states) if {("prev", s), ("cur", s)} & program.reads]
+        self.read = [self.states[s] for s in program.reads_states]
         self.read_gates = [a for a, kind in zip(self.both, ("slot", "hidden")) if self._reads(kind) or a == "gates"]
         self.vectors = [f"all_{name}" for name in self.names.vectors]
         self.dvectors = ["dvectors"] if program.vectors else []
@@ -177,10 +184,13 @@ class Writer:
         def call(names: list[str]) -> str:
             return ", ".join(at.get(name, f"flat_{name}" if name in flat else name) for name in names)
 
-        copies = [f"copy({rows}[cur, b], {rows}[prev, b])" for rows in reversed(self.states)]
-        back_copies = [f"nothing({a}[t, b])" for a in self.dboth[1:]]
-        back_copies += [f"carry_back(dgates[t, b], {self.dstates[0]}[prev, b], {self.dstates[0]}[cur, b])"]
-        back_copies += [f"copy({d}[prev, b], {d}[cur, b])" for d in self.dstates[1:]]
+        def over(names: list[str]) -> str:
+            return ", ".join(f"flat_{name}" if name in flat else name for name in names)
+
+        copies = [f"copy_row(flat_{rows}, at_cur, at_prev, size)" for rows in reversed(self.states)]
+        back_copies = [f"clear_row(flat_{array}, row, {len(p.gates)} * units)" for array in self.dboth]
+        back_copies += [f"add_row(flat_{self.dstates[0]}, at_prev, at_cur, size)"]
+        back_copies += [f"copy_row(flat_{d}, at_prev, at_cur, size)" for d in self.dstates[1:]]
         pieces = {
             "name": p.name, "h": h, "at": ", at" if p.vectors else "",
             "part_at": f", np.uint64(part * {len(p.vectors)} * d{h}.shape[2])" if p.vectors else "",
@@ -188,13 +198,15 @@ class Writer:
             "forward_arrays": ", ".join(arrays), "backward_arrays": ", ".join(back),
             "step_arguments": ", ".join(lane), "step_body": self.step(),
             "back_arguments": ", ".join(lane_back), "back_body": self.step_back(),
-            "gate_flat": _flat([a for a in arrays if a in flat]), "gate_call": call(lane),
+            "count": len(p.gates), "forward_flat": over(arrays), "backward_flat": over(back),
+            "forward_flatten": _flat([a for a in arrays if a in flat]),
+            "backward_flatten": _flat([a for a in back if a in flat]), "gate_call": call(lane),
             "gate_copies": _indent(copies, 3),
-            "back_flat": _flat([a for a in back if a in flat]), "back_call": call(lane_back),
+            "back_call": call(lane_back),
             "back_copies": _indent(back_copies, 3),
             "forward_product": "", "backward_product": "",
             "clips": _indent([f"clip_message({d}, prev, low, high, clip)" for d in self.dstates[1:]], 3),
-            "wide_clips": _indent([f"clip_message({d}, prev, 0, batch_size, clip)" for d in self.dstates[1:]], 3),
+            "wide_clips": _indent([f"clip_message({d}, prev, 0, lanes, clip)" for d in self.dstates[1:]], 3),
         }  # fmt: skip
         if p.recurrent:
             pieces["forward_product"] = f"        times({into}, t, {h}, prev, p_hh, low, high, {pieces['add']})"

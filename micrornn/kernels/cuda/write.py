@@ -200,9 +200,8 @@ class Writer:
     def __init__(self, program: Program):
         self.p, self.names = program, Names(program)
         self.states = [f"{state}_rows" for state in program.states]
-        self.read = [rows for s, rows in enumerate(self.states) if {("prev", s), ("cur", s)} & program.reads]
+        self.read = [self.states[s] for s in program.reads_states]
         self.both = ["gates", "hidden"] if program.sided else ["gates"]
-        self.reads_hidden = any(kind == "hidden" for kind, _ in program.reads)
         self.vectors = [f"all_{name}" for name in self.names.vectors]
         self.straight = program.dprev[0] is not ZERO
 
@@ -211,7 +210,7 @@ class Writer:
         arrays = [*self.states, *self.both, *self.vectors]
         back = [*(f"d{a}" for a in self.both), *(f"d{rows}" for rows in self.states),
                 *(["dvectors"] if p.vectors else []), *(["straight"] if self.straight else []), "gates",
-                *(["hidden"] if self.reads_hidden else []), *self.read, *self.vectors]  # fmt: skip
+                *(["hidden"] if p.reads_hidden else []), *self.read, *self.vectors]  # fmt: skip
         pre = [self.names.pre("h" if p.sided else "a", k) for k in range(count)]
         biases = [f"b_{gate}" for gate in p.gates] if p.sided else []
         one = count == 1
@@ -361,11 +360,11 @@ def forward_arrays(p: Program, states: list, gates: object, hidden: object, vect
 
 def backward_arrays(p: Program, dgates: object, dhidden: object, dstates: list, dvectors: object, straight: object,
                     gates: object, hidden: object, states: list, vectors: list) -> list:  # fmt: skip
-    read = [rows for s, rows in enumerate(states) if {("prev", s), ("cur", s)} & p.reads]
+    read = [states[s] for s in p.reads_states]
     return [
         dgates, *([dhidden] if p.sided else []), *dstates, *([dvectors] if p.vectors else []),
         *([straight] if p.dprev[0] is not ZERO else []), gates,
-        *([hidden] if any(kind == "hidden" for kind, _ in p.reads) else []), *read, *vectors,
+        *([hidden] if p.reads_hidden else []), *read, *vectors,
     ]  # fmt: skip
 
 

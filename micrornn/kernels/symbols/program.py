@@ -29,7 +29,7 @@ from functools import cached_property
 from micrornn.kernels.symbols.symbol import FUNCTIONS, Symbol, leaf, rewrite, walk
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Program:
     """The kernel of a cell as data.
 
@@ -80,6 +80,16 @@ class Program:
     def reads(self) -> frozenset[tuple[str, int]]:
         """The leaves that the way back reads."""
         return frozenset(s.args for s in walk(self.backward) if s.op == "leaf")
+
+    @cached_property
+    def reads_states(self) -> tuple[int, ...]:
+        """The numbers of the states that the way back reads, before or after the step."""
+        return tuple(s for s in range(len(self.states)) if {("prev", s), ("cur", s)} & self.reads)
+
+    @cached_property
+    def reads_hidden(self) -> bool:
+        """Whether the way back reads what was kept of the side of h_prev."""
+        return any(kind == "hidden" for kind, _ in self.reads)
 
     @cached_property
     def activations(self) -> tuple[str, ...]:
