@@ -106,7 +106,7 @@ class _Parts:
     def __init__(self, config: Config, tokens: Tokens, start: float, seconds: float, tell: Progress):
         self.config, self.tokens, self.start, self.seconds, self.tell = config, tokens, start, seconds, tell
         self.training = Training(config, tokens)
-        self.ids = self.training.lanes.tokens
+        self.ids = self.training.task.lanes.tokens
 
     def left(self, share: float) -> float:
         """Seconds until so much of the time is gone."""

@@ -27,6 +27,11 @@ class Windows:
         shape = (lanes.num_steps, lanes.batch_size)
         self.inputs, self.targets = np.empty(shape, np.int32), np.empty(shape, np.int32)
 
+    @property
+    def num_windows(self) -> int:
+        """Windows of an epoch."""
+        return self.lanes.num_windows
+
     def next(self) -> tuple[np.ndarray, np.ndarray, tuple[Tensor, ...] | None]:
         """(inputs, targets, the state to start from, None for the initial one); inputs and targets are filled anew
         each time."""

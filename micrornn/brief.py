@@ -56,13 +56,13 @@ def fitted(config: Config, num_tokens: int) -> Config:
 
 def train(config: Config, tokens: Tokens, left: Callable[[], float], tell: Callable[[int, int], None]) -> Brief:
     """Train until LATER updates, until the validation loss has turned, or while left() is above 0."""
-    epoch = Training(config, tokens).lanes.num_windows
+    epoch = Training(config, tokens).batches.num_windows
     schedule = Schedule(config.schedule)
     warmup = int(min(schedule.warmup, WARMUP, max(10, WARMUP_EPOCHS * epoch)))
     config = dataclasses.replace(config, schedule=schedule.with_warmup(warmup))
     training = Training(config, tokens)
-    assert training.val_lanes is not None
-    lanes = Lanes.validation(training.val_lanes.tokens[0:VAL_TOKENS], 16, config.num_steps)
+    assert training.task.val_lanes is not None
+    lanes = Lanes.validation(training.task.val_lanes.tokens[0:VAL_TOKENS], 16, config.num_steps)
     early, seed = max(EARLY, 2 * warmup), config.seed
     points: list[Point] = []
     best, losses = None, []

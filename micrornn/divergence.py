@@ -14,17 +14,14 @@ from typing import Any
 import numpy as np
 
 from micrornn import device
-from micrornn.bptt import Windows
 from micrornn.checkpoint import RunFolder
 from micrornn.config import Config
-from micrornn.data import Lanes
 from micrornn.inspect.nonfinite import LOST, Blown, blown
 from micrornn.inspect.words import number
-from micrornn.ops import cross_entropy
 from micrornn.printable import shell_word
 from micrornn.recompute import Segments
 from micrornn.tape import Tape
-from micrornn.tasks.text import LanguageModel
+from micrornn.tasks import Batches
 
 # A run is given up after so many updates in a row with a loss above LOST, if a weight is this large by then. With
 # ordinary weights there is hope: an rnn_relu that starts from the identity may be lost for 60 updates and then learn.
@@ -35,7 +32,7 @@ SAFE_LR = 0.01  # no larger rate is advised to a run that diverged
 class Divergence:
     """Looks at each update of a model before its weights move."""
 
-    def __init__(self, model: LanguageModel):
+    def __init__(self, model: Any):
         self.model = model
         self.lost, self.lost_first = 0, ""  # updates in a row with a loss above LOST; what blew up at the first
 
@@ -71,16 +68,14 @@ def _first(found: Blown | None, limit: float | None = None, when: str = "") -> s
     return f"first to {what}{when}: {found.words() if found else 'unknown'}"
 
 
-def in_validation(model: LanguageModel, lanes: Lanes) -> str:
+def in_validation(model: Any, batches: Batches) -> str:
     """A second line for an error: what blows up first when the held-out part is read."""
     model = model if model.config.device == "cpu" else model.copy(device="cpu")
-    windows = Windows(lanes)
-    for _ in range(lanes.num_windows):
-        inputs, targets, state = windows.next()
+    for _ in range(batches.num_windows):
+        inputs, targets, state = batches.next()
         with Tape() as tape:
-            logits, last = model(inputs, state)
-            loss = cross_entropy(logits, targets=targets)
-        windows.carry(last)
+            loss, last = model.loss(inputs, targets, state)
+        batches.carry(last)
         found = blown(tape, loss)
         if found is not None:
             return "\n" + _first(found)

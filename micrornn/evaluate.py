@@ -24,7 +24,7 @@ from micrornn.data import Encoder, Lanes, Vocab, is_utf8, read_bytes, read_chunk
 from micrornn.data.text import Ids
 from micrornn.errors import DataError
 from micrornn.finite import diverged_in, require_finite_parameters
-from micrornn.tape import no_tape
+from micrornn.tasks import losses
 from micrornn.tasks.text import LanguageModel, require_memory, segment_steps
 
 Progress = Callable[[int, int], None]
@@ -59,13 +59,7 @@ class Score:
 
 def window_losses(model: LanguageModel, lanes: Lanes) -> Iterator[float]:
     """The mean loss in nats per token of each window in turn, the state carried over from the one before."""
-    windows = Windows(lanes)
-    for _ in range(lanes.num_windows):
-        with no_tape():  # not around the loop: whoever reads on may record in between
-            inputs, targets, state = windows.next()
-            loss, last = model.loss(inputs, targets, state)
-            windows.carry(last)
-        yield loss.item()
+    return losses(model, Windows(lanes))
 
 
 def evaluate(model: LanguageModel, ids: Ids, batch_size: int, num_steps: int,

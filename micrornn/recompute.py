@@ -28,7 +28,6 @@ import numpy as np
 from micrornn import device, kernels
 from micrornn.inspect.nonfinite import Blown, blown
 from micrornn.tape import Tape, Tensor, no_tape
-from micrornn.tasks.text import LanguageModel
 
 State = tuple[Tensor, ...]
 Cotangents = Sequence[np.ndarray | None]
@@ -47,16 +46,17 @@ class Segment:
 
 
 class Segments:
-    """One window of a language model: its loss and its gradient, from segments of at most `length` time steps.
+    """One window of a task's network: its loss and its gradient, from segments of at most `length` time steps.
 
-    inputs, targets    int32 (seq_len, batch_size), and the state to start from: as Windows gives them
+    inputs, targets    as the task's batches give them, with the state to start from; in more than one segment, arrays
+                       whose first axis is time, such as int32 (seq_len, batch_size)
     seed               cotangent of the loss, which is the mean over time steps and lanes
     update             names the dropout masks: those of the whole window, whatever the segments
 
     After `backward`: last, the state at the end; whole, the segment on its tape if there is only one, else None.
     """
 
-    def __init__(self, model: LanguageModel, inputs: np.ndarray, targets: np.ndarray, state: State | None, *,
+    def __init__(self, model: Any, inputs: Any, targets: Any, state: State | None, *,
                  length: int, seed: float = 1.0, update: int = 0):  # fmt: skip
         self.model, self.inputs, self.targets, self.state = model, inputs, targets, state
         self.length, self.seed, self.update = length, seed, update
@@ -116,8 +116,8 @@ class Segments:
         options: dict[str, Any] = {"length": self.length, "seed": self.seed, "update": self.update}
         return Segments(model, self.inputs, self.targets, state, **options)
 
-    def _part(self, rows: np.ndarray, start: int) -> np.ndarray:
-        return rows[start : start + self.length]
+    def _part(self, rows: Any, start: int) -> Any:
+        return rows[start : start + self.length] if len(self.starts) > 1 else rows
 
     def _borders(self) -> list[State | None]:
         """The state at the start of each segment."""

@@ -27,7 +27,7 @@ def resume(training: Training, folder: RunFolder) -> list[str]:
     arrays, meta = snapshot
     where = named(folder.last if os.path.lexists(folder.last) else folder.best)
     training.restore(arrays, meta, folder.has_diverged, where)
-    told = [*_lost(training, folder), *_changed(settings_of(meta)[0], training), *_over(training)]
+    told = [*_lost(training, folder), *_changed(settings_of(meta), training), *_over(training)]
     return told + (fit_warmup(training, chosen=True) if training.updates < training.schedule.warmup else [])
 
 
@@ -42,7 +42,7 @@ def _lost(training: Training, folder: RunFolder) -> Iterator[str]:
 def _changed(before: Config, training: Training) -> Iterator[str]:
     """What other settings than those of the checkpoint do."""
     config, update = training.config, training.updates
-    old, new = Schedule(before.schedule, last_update(before, training.lanes.num_windows)), training.schedule
+    old, new = Schedule(before.schedule, last_update(before, training.batches.num_windows)), training.schedule
     if (before.lr, before.schedule) == (config.lr, config.schedule) and not math.isclose(
         old(update), new(update), rel_tol=0.01
     ):

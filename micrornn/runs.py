@@ -24,13 +24,12 @@ from micrornn.config import Config
 from micrornn.data import Vocab, find, read_tokens, split, stdlib_sources
 from micrornn.data.text import Ids
 from micrornn.errors import CheckpointError, ConfigError, DataError, named
-from micrornn.snapshot import check_meta, fit, settings_of
-from micrornn.tasks.text import LanguageModel, num_parameters, require_memory
+from micrornn.snapshot import check_meta, fit, settings_of, task_of
 
 Progress = Callable[[int, int], None]
 
 
-def load_parameters(model: LanguageModel, arrays: Mapping[str, np.ndarray]) -> None:
+def load_parameters(model: Any, arrays: Mapping[str, np.ndarray]) -> None:
     """Copy a checkpoint's parameters into a model. CheckpointError names the first that does not fit."""
     parameters = {f"parameter/{name}": p for name, p in model.flat.parameters.items()}
     fit(arrays, {name: (p.shape, p.dtype) for name, p in parameters.items()}, "parameter/")
@@ -39,38 +38,30 @@ def load_parameters(model: LanguageModel, arrays: Mapping[str, np.ndarray]) -> N
 
 
 def load_model(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], device: str = "cpu",
-               where: str = "the checkpoint") -> tuple[LanguageModel, Vocab]:  # fmt: skip
-    """The model and vocabulary that a checkpoint holds, on a device, whichever it was trained on. A model takes no more
-    memory than its checkpoint has parameters for, whatever sizes the settings in it ask for."""
-    config, vocab = settings_of(meta, where)
+               where: str = "the checkpoint") -> tuple[Any, Any]:  # fmt: skip
+    """The network and the vocabulary that a checkpoint holds, on a device, whichever it was trained on; a task that has
+    none has None."""
+    config, task = dataclasses.replace(settings_of(meta, where), device=device), task_of(meta, where)
     there = sum(array.size for name, array in arrays.items() if name.startswith("parameter/"))
     try:
-        needed = num_parameters(config, vocab.size)
-    except ConfigError as error:  # the file of its cell is not to be found
+        model = task.network_from(config, meta, there)
+    except ConfigError as error:  # such as: the file of its cell is not to be found
         raise CheckpointError(f"{where}: {error}") from None
-    if there != needed:
-        raise CheckpointError(
-            f"{where} is of another model: it holds {there:,} parameters, and its settings ask for {needed:,}"
-        )
-    config = dataclasses.replace(config, device=device)
-    try:
-        require_memory(dataclasses.replace(config, batch_size=1, num_steps=1), vocab.size)
-        model = LanguageModel(config, vocab.size)
-    except ConfigError as error:
-        raise CheckpointError(f"{where}: {error}") from None
+    except CheckpointError as error:
+        raise CheckpointError(f"{where} is of another model: {error}") from None
     load_parameters(model, arrays)
     warn_of_other_cell(model, meta, where)
-    return model, vocab
+    return model, Vocab.from_dict(meta["vocab"]) if "vocab" in task.RULES else None
 
 
-def warn_of_other_cell(model: LanguageModel, meta: Mapping[str, Any], where: str) -> None:
+def warn_of_other_cell(model: Any, meta: Mapping[str, Any], where: str) -> None:
     """A cell of one's own whose file has changed since a checkpoint was written: its numbers may mean nothing to it."""
     cell = model.rnn.cell
     if cell.file and fingerprint(cell) != meta.get("cell_file"):
         warnings.warn(f"{cell.file} has changed since {where} was written: the cell may be another", stacklevel=2)
 
 
-def load_run(path: StrPath, which: str = "best") -> tuple[LanguageModel, Vocab, dict[str, Any]]:
+def load_run(path: StrPath, which: str = "best") -> tuple[Any, Any, dict[str, Any]]:
     """(model, vocabulary, the checkpoint's meta) of a run folder or of a checkpoint file.
 
     Of a folder it is best.ckpt if there is one, else last.ckpt; with which="last" it is always last.ckpt.
@@ -117,8 +108,10 @@ def own_text(meta: Mapping[str, Any], progress: Progress | None = None) -> tuple
     return split(tokens, config.val_fraction)
 
 
-def why_other(vocab: Vocab, meta: Mapping[str, Any]) -> str:
+def why_other(vocab: Vocab | None, meta: Mapping[str, Any]) -> str:
     """Why a run's text, read into this vocabulary, is not what the run learned from."""
+    if vocab is None:
+        return "the data of this run has changed since"
     if vocab.spacing is not None and Vocab.from_dict(meta["vocab"]).spacing is None:
         return "this run's words were split at whitespace alone, as micrornn did before; its text is now read otherwise"
     return "the text of this run has changed since"

@@ -2,7 +2,7 @@
 
 META, REPORT           what stands in the meta of a checkpoint, and in a report
 check_meta             the meta of a checkpoint, as these have it
-settings_of            the settings and the vocabulary that it describes
+settings_of            the settings that it describes
 fit                    arrays against the shapes and dtypes that are wanted
 """
 
@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from micrornn.config import MOST, Config
-from micrornn.data import Vocab
 from micrornn.errors import CheckpointError, ConfigError, DataError, quoted
 from micrornn.schema import Rule, check_table
+from micrornn.tasks import Task, find
 
 _COUNT, _SECONDS, _LOSS = Rule(int, low=0, high=MOST), Rule(float, low=0, finite=True), Rule(float, finite=True)
 REPORT = {
@@ -25,7 +25,7 @@ REPORT = {
     "tokens_per_second": _SECONDS,
 }  # fmt: skip
 META = {
-    "task": Rule(str, choices=("text",)), "config": Rule(dict), "vocab": Rule(dict), "text": Rule(str, most=200),
+    "task": Rule(str, most=4096), "config": Rule(dict), "text": Rule(str, most=200),
     "updates": _COUNT, "seconds": _SECONDS, "epoch": _COUNT, "window": _COUNT,
     "best_val_loss": Rule(float, finite=True, none=True),
     "history": Rule(list, items=Rule(dict)), "pending": Rule(dict, none=True, optional=True),
@@ -38,7 +38,7 @@ def check_meta(meta: Mapping[str, Any], where: str = "the checkpoint") -> dict[s
     """The meta of a run's checkpoint, with all settings there are in `config`; `pending` is None in one of before that
     was kept. CheckpointError names what is missing or wrong."""
     found = check_table(meta, META, where, CheckpointError)
-    found["config"] = settings_of(found, where)[0].to_dict()
+    found["config"] = settings_of(found, where).to_dict()
     validated = REPORT | {"val_loss": _LOSS}
     found["history"] = [
         check_table(row, validated, f"{where}: history[{n}]", CheckpointError) for n, row in enumerate(found["history"])
@@ -53,12 +53,23 @@ def check_meta(meta: Mapping[str, Any], where: str = "the checkpoint") -> dict[s
     return found
 
 
-def settings_of(meta: Mapping[str, Any], where: str = "the checkpoint") -> tuple[Config, Vocab]:
-    """The settings and the vocabulary of the model in a checkpoint. CheckpointError if it does not describe one."""
-    rules = {name: META[name] for name in ("config", "vocab")}
-    found = check_table(meta, rules, where, CheckpointError)
+def task_of(meta: Mapping[str, Any], where: str = "the checkpoint") -> type[Task]:
+    """The class of the task in a checkpoint. CheckpointError if there is none of that name."""
+    name = check_table(meta, {"task": META["task"]}, where, CheckpointError)["task"]
     try:
-        return Config.from_dict(found["config"], where), Vocab.from_dict(found["vocab"])
+        return find(name)
+    except ConfigError as error:
+        raise CheckpointError(f"{where}: task: {error}") from None
+
+
+def settings_of(meta: Mapping[str, Any], where: str = "the checkpoint") -> Config:
+    """The settings in a checkpoint, and what else its task needs is looked at, too. CheckpointError if it does not
+    describe a model."""
+    task = task_of(meta, where)
+    found = check_table(meta, {"config": META["config"], **task.RULES}, where, CheckpointError)
+    try:
+        task.check_meta(found)
+        return task.Settings.from_dict(found["config"], where)
     except (ConfigError, DataError) as error:
         told = str(error)
         raise CheckpointError(told if told.startswith(where) else f"{where}: {told}") from None

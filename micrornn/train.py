@@ -1,9 +1,11 @@
 """The training loop: yields a report per update and prints nothing.
 
-Training(config, tokens)    model, optimizer, schedule, place in the data; all that a checkpoint holds
-.update()                   one window forward and backward, one optimizer step -> Report
-.validate()                 mean loss over the held-out part; touches nothing that training uses
-run(training, folder)       update after update, validating, checkpointing, until a limit is reached
+Training(config, data)    model, optimizer, schedule, place in the data; all that a checkpoint holds
+.update()                 one batch forward and backward, one optimizer step -> Report
+.validate()               mean loss over the held-out part; touches nothing that training uses
+run(training, folder)     update after update, validating, checkpointing, until a limit is reached
+
+What is learned, and from what, is known to a Task alone (tasks/task.py).
 """
 
 from __future__ import annotations
@@ -18,21 +20,18 @@ from typing import Any
 import numpy as np
 
 from micrornn import device, kernels
-from micrornn.bptt import Windows
 from micrornn.cells import fingerprint
 from micrornn.checkpoint import RunFolder
 from micrornn.config import Config
-from micrornn.data import Lanes, Tokens, split
 from micrornn.divergence import Divergence, advice, in_validation
 from micrornn.errors import CheckpointError, ConfigError, DivergedError, quoted
-from micrornn.evaluate import window_losses
 from micrornn.inspect.watched import flow_row
 from micrornn.keeping import Keeper
 from micrornn.optim import Optimizer, Schedule, clip_scale, global_norm
 from micrornn.recompute import Segments
 from micrornn.runs import load_parameters, warn_of_other_cell, why_other
 from micrornn.snapshot import check_meta, fit, require_finite_arrays, settings_of
-from micrornn.tasks.text import LanguageModel, require_memory, segment_steps
+from micrornn.tasks import Task, find, losses
 
 LIMITS = ("num_updates", "epochs", "max_minutes")  # what a resumed run may change: where it ends,
 PLACE = ("device", "matmul_precision")  # where it runs,
@@ -42,8 +41,9 @@ SEEN = ("watch_gradients", "keep_every", "patience")  # and what is seen of it, 
 
 @dataclass(frozen=True)
 class Report:
-    """What one update did. loss and val_loss in nats per token, averaged over time and lanes; the gradient's norm
-    before clipping; seconds and tokens since the start of the run; tokens_per_second of this update."""
+    """What one update did. loss and val_loss as the task has them, of a text in nats per token, averaged over time and
+    lanes; the gradient's norm before clipping; seconds and tokens since the start of the run; tokens_per_second of this
+    update."""
 
     update: int
     tokens: int
@@ -71,24 +71,22 @@ class Pending:
 
 
 class Training:
-    """Everything that changes while a model learns from a text."""
+    """Everything that changes while a model learns.
 
-    def __init__(self, config: Config, tokens: Tokens):
+    data    a Task with its data; or what the usual task learns from: `Tokens`
+    """
+
+    def __init__(self, config: Config, data: Any):
         device.require(config.device)
         kernels.set_matmul_precision(config.device, config.matmul_precision)
-        self.config, self.tokens, self.vocab = config, tokens, tokens.vocab
-        training, validation = split(tokens, config.val_fraction)
-        self.lanes = Lanes(training, config.batch_size, config.num_steps)
-        self.segment_steps = segment_steps(config, self.vocab.size)  # time steps that are on a tape at once
-        self.val_lanes = (
-            Lanes.validation(validation, config.batch_size, self.segment_steps) if config.val_fraction else None
-        )
-        require_memory(dataclasses.replace(config, num_steps=self.segment_steps), self.vocab.size)
-        self.model = LanguageModel(config, self.vocab.size)
+        self.config = config
+        self.task: Task = data if isinstance(data, Task) else find()(config, data)
+        self.segment_steps = self.task.segment_steps  # time steps that are on a tape at once
+        self.model = self.task.network()
         self.divergence = Divergence(self.model)
         self.optimizer = Optimizer(self.model.flat, config.optimizer)
-        self.windows = Windows(self.lanes, carried=config.state == "carried")
-        self.num_updates = last_update(config, self.lanes.num_windows)
+        self.batches = self.task.batches
+        self.num_updates = last_update(config, self.batches.num_windows)
         self.schedule = Schedule(config.schedule, self.num_updates)
         self.updates, self.seconds = 0, 0.0
         self.warm = False  # the first update of a process compiles kernels: that is no time of training
@@ -97,7 +95,8 @@ class Training:
         self.pending: Pending | None = None
         self.best_val_loss: float | None = None
         self.stale = 0  # validations in a row without a new best
-        if config.patience and not config.val_fraction:
+        self.validates = self.task.validation() is not None
+        if config.patience and not self.validates:
             raise ConfigError("--patience counts validations, and --val-fraction 0 leaves nothing to validate on")
         self.history: list[dict[str, Any]] = []  # the reports of the updates at which there was a validation
 
@@ -122,29 +121,30 @@ class Training:
             )
 
     def update(self) -> Report:
-        """One window forward and backward, one step of the optimizer. DivergedError leaves all as it was before."""
+        """One batch forward and backward, one step of the optimizer. DivergedError leaves all as it was before."""
         start, self.whole = time.perf_counter(), False
         config, flat = self.config, self.model.flat
         self.model.train()
-        place = self.windows.epoch, self.windows.window, self.windows.state
+        batches = self.batches
+        place = batches.epoch, batches.window, batches.state
         # cross_entropy is the mean over time and lanes; the sum over time is num_steps times that
         seed = config.num_steps if config.loss == "sum" else 1.0
-        window = Segments(self.model, *self.windows.next(), length=self.segment_steps, seed=seed, update=self.updates)
+        window = Segments(self.model, *self.batches.next(), length=self.segment_steps, seed=seed, update=self.updates)
         value = window.backward()
         norm = global_norm(flat)
         what = self.divergence.found(window, value, norm, self.updates + 1)
         if what:
-            self.windows.epoch, self.windows.window, self.windows.state = place
+            batches.epoch, batches.window, batches.state = place
             self.whole = True
             raise DivergedError(f"update {self.updates + 1}: {what}")
         gradients = self._watched(window, value)
         lr = config.lr * self.schedule(self.updates)
         self.optimizer.update(lr, clip_scale(norm, config.clip_norm), config.clip_value or math.inf)
-        self.windows.carry(window.last)
+        batches.carry(window.last)
         self.updates += 1
         took = time.perf_counter() - start
         self.seconds += took if self.warm else 0.0
-        size = self.lanes.tokens_per_update
+        size = self.task.batch_tokens
         report = Report(self.updates, self.updates * size, self.seconds, value, None, lr, norm, size / took)
         self.pending = Pending(report, gradients)
         self.warm = self.whole = True
@@ -156,21 +156,22 @@ class Training:
         if not every or (update % every and update != 1):
             return None
         assert window.whole is not None
-        row = flow_row(window.whole.tape, self.lanes.tokens_per_update / window.seed)
+        row = flow_row(window.whole.tape, self.task.num_losses / window.seed)
         return {"update": update, "every": every, "loss": value} | row
 
     def validate(self, stopped: Callable[[], bool] = lambda: False) -> float | None:
-        """Mean loss in nats per token over the held-out part, its state carried from window to window from the
-        start; None if nothing is held out, or if `stopped()` meanwhile."""
-        if self.val_lanes is None:
+        """Mean loss over the held-out part, of a text in nats per token, its state carried from batch to batch from
+        the start; None if nothing is held out, or if `stopped()` meanwhile."""
+        batches = self.task.validation()
+        if batches is None:
             return None
         self.model.train(False)
         total = 0.0
-        for loss in window_losses(self.model, self.val_lanes):
+        for loss in losses(self.model, batches):
             if stopped():
                 return None
             total += loss
-        return total / self.val_lanes.num_windows
+        return total / batches.num_windows
 
     def record(self, report: Report) -> bool:
         """Enter a report with its validation into the history; whether it is the best so far. DivergedError if that
@@ -178,9 +179,10 @@ class Training:
         if report.val_loss is None:  # nothing is held out
             return False
         if not math.isfinite(report.val_loss):
-            assert self.val_lanes is not None
+            batches = self.task.validation()
+            assert batches is not None
             what = f"update {report.update}: the validation loss is {report.val_loss}"
-            raise DivergedError(what + in_validation(self.model, self.val_lanes))
+            raise DivergedError(what + in_validation(self.model, batches))
         best = self.best_val_loss is None or report.val_loss < self.best_val_loss
         self.history.append(report.to_dict())
         self.stale = 0 if best else self.stale + 1
@@ -191,18 +193,18 @@ class Training:
         """(arrays, meta): all that is needed to go on to the bit, or to use the model."""
         arrays = {f"parameter/{name}": device.host(p.data) for name, p in self.model.flat.parameters.items()}
         arrays |= {f"optimizer/{name}": device.host(array) for name, array in self.optimizer.state.items()}
-        for n, array in enumerate(self.windows.state or ()):
+        for n, array in enumerate(self.batches.state or ()):
             arrays[f"carried/{n}"] = device.host(array)
         meta = {
-            "task": "text",
+            "task": self.task.name,
             "config": self.config.to_dict(),
             **({"cell_file": fingerprint(self.model.rnn.cell)} if self.model.rnn.cell.file else {}),
-            "vocab": self.vocab.to_dict(),
-            "text": self.tokens.fingerprint,
+            **self.task.meta(),
+            "text": self.task.fingerprint,
             "updates": self.updates,
             "seconds": self.seconds,
-            "epoch": self.windows.epoch,
-            "window": self.windows.window,
+            "epoch": self.batches.epoch,
+            "window": self.batches.window,
             "best_val_loss": self.best_val_loss,
             "history": self.history,
             "pending": None if self.pending is None else dataclasses.asdict(self.pending),
@@ -214,9 +216,11 @@ class Training:
         """Go on where a snapshot was taken. CheckpointError if it is of another model or another text, or if settings
         differ that would make another run of it; of one that diverged, those in MENDS may."""
         meta = check_meta(meta, where)
-        if meta["text"] != self.tokens.fingerprint:
+        if meta["task"] != self.task.name:
+            raise CheckpointError(f"{where} is of the task {meta['task']}, not of {self.task.name}")
+        if meta["text"] != self.task.fingerprint:
             raise CheckpointError(
-                f"{why_other(self.vocab, meta)}, so it cannot be resumed to the bit; "
+                f"{why_other(self.task.vocab, meta)}, so it cannot be resumed to the bit; "
                 "give the same text (--resume RUN FILES), or start a new run"
             )
         self._require_fitting(arrays, meta, LIMITS + PLACE + SEEN + (MENDS if diverged else ()))
@@ -226,8 +230,8 @@ class Training:
             array[...] = arrays[f"optimizer/{name}"]
         count, table = sum(key.startswith("carried/") for key in arrays), kernels.of(self.model.flat.data)
         carried = [table.asarray(arrays[f"carried/{n}"]) for n in range(count)]
-        self.windows.state = tuple(carried) or None
-        self.windows.epoch, self.windows.window = meta["epoch"], meta["window"]
+        self.batches.state = tuple(carried) or None
+        self.batches.epoch, self.batches.window = meta["epoch"], meta["window"]
         self.updates = self.optimizer.updates = meta["updates"]
         self.seconds, self.best_val_loss = meta["seconds"], meta["best_val_loss"]
         self.history, pending = list(meta["history"]), meta["pending"]
@@ -243,7 +247,7 @@ class Training:
         """CheckpointError where a snapshot is not one of this model, with these settings, on this text."""
         parameters, state = self.model.flat.parameters, self.optimizer.state
         fit(arrays, {f"parameter/{name}": (p.shape, p.dtype) for name, p in parameters.items()}, "parameter/")
-        before = settings_of(meta)[0].to_dict()  # an old one lacks what is new
+        before = settings_of(meta).to_dict()  # an old one lacks what is new
         for name, value in self.config.to_dict().items():
             if name not in may_differ and value != before[name]:
                 raise CheckpointError(
@@ -252,13 +256,13 @@ class Training:
                 )
         fit(arrays, {f"optimizer/{name}": (array.shape, array.dtype) for name, array in state.items()}, "optimizer/")
         rnn = self.model.rnn
-        shape = (rnn.num_layers * len(rnn.directions), self.lanes.batch_size, rnn.hidden_size)
-        count = len(rnn.cell.states) if self.windows.carried and meta["updates"] else 0
+        shape = (rnn.num_layers * len(rnn.directions), self.config.batch_size, rnn.hidden_size)
+        count = len(rnn.cell.states) if self.batches.carried and meta["updates"] else 0
         fit(arrays, {f"carried/{n}": (shape, self.model.flat.data.dtype) for n in range(count)}, "carried/")
         require_finite_arrays(arrays, ("optimizer/", "carried/"))
-        if meta["window"] > self.lanes.num_windows:
+        if meta["window"] > self.batches.num_windows:
             raise CheckpointError(
-                f"the checkpoint is of another text: it is at window {meta['window']:,} of {self.lanes.num_windows:,}"
+                f"the checkpoint is of another text: it is at window {meta['window']:,} of {self.batches.num_windows:,}"
             )
 
     def done(self) -> bool:
@@ -298,7 +302,7 @@ def run(training: Training, folder: RunFolder | None = None,
             due, best = training.updates % training.config.val_every == 0 or training.done(), False
             if due:
                 report = dataclasses.replace(report, val_loss=training.validate(stopped))
-                if report.val_loss is None and training.val_lanes is not None:
+                if report.val_loss is None and training.validates:
                     return
                 best = training.record(report)
             keeper.keep(report, due, best)

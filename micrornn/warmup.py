@@ -100,7 +100,7 @@ def _learn(cell: str, dtype: str, threads: int, wide: bool) -> None:
     with _split(threads, wide), _training(cell, dtype) as training:
         training.update()
         training.validate()
-        for _ in sample(training.model, training.vocab, length=2):
+        for _ in sample(training.model, training.task.vocab, length=2):
             pass
 
 
@@ -115,7 +115,7 @@ def _inspect(dtype: str) -> None:
 
 def measure_all(training: Training) -> None:
     """Every measure of inspection, on a little of the text; what they find does not matter."""
-    model, vocab, ids = training.model, training.vocab, training.lanes.tokens
+    model, vocab, ids = training.model, training.task.vocab, training.task.lanes.tokens
     model.train(False)
     windows = list(Subject(model, vocab, {}, ids, "", "").windows(8, 4, 4))
     with np.errstate(all="ignore"):

@@ -270,7 +270,7 @@ def test_it_measures_what_inspect_measures_and_changes_no_training(tmp_path: Pat
     assert list(dict.fromkeys(what for what, _, _ in heard)) == ["truncation", "noise", "timing updates"]
     assert all(0 < done <= total for _, done, total in heard)
 
-    ids = training.lanes.tokens
+    ids = training.task.lanes.tokens
     subject = Subject(training.model, tokens.vocab, {}, ids, "", "")
     lanes = (len(ids) - 1) // 48 // 4
     wanted = measure(training.model, pieces(list(subject.windows(48, 4, lanes)), lanes // 16), module.STEPS[:8])

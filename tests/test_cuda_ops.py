@@ -251,9 +251,9 @@ def test_nothing_is_copied_there_once_the_kernels_run(training: Callable, monkey
 def test_what_the_processor_does_with_a_model_on_the_card(training: Callable) -> None:
     one = training(device="cuda")
     there, here = one.model, one.model.copy(device="cpu")
-    assert list(sample(there, one.vocab, length=5)) == list(sample(here, one.vocab, length=5))
+    assert list(sample(there, one.task.vocab, length=5)) == list(sample(here, one.task.vocab, length=5))
     with pytest.raises(ConfigError, match=r"model\.copy\(device='cpu'\)"):
-        record(there, one.windows.next())
+        record(there, one.batches.next())
 
 
 def test_an_array_is_not_indexed_by_arrays() -> None:

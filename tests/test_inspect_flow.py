@@ -310,7 +310,7 @@ def test_watching_changes_nothing_and_sees_what_flow_sees(tokens, tmp_path, cell
 
     fresh = Training(config, tokens)  # the first update again, looked at from outside
     fresh.model.draw_dropout(0)
-    seen = flow(fresh.model, [Window(*fresh.lanes.window(0), None)])
+    seen = flow(fresh.model, [Window(*fresh.task.lanes.window(0), None)])
     for name in ("dh", "dx", "dgates", *(["dc"] if cell == "lstm" else [])):
         assert found[name][0] == pytest.approx(seen[name], rel=1e-3)
     for name in ("low", "high"):
@@ -331,7 +331,7 @@ def test_looking_between_updates_changes_nothing(tokens, granularity):
     for report, loss in zip(run(seen), losses, strict=True):
         assert report.loss == loss
         if looks:
-            looks.pop()(seen.model, [Window(*seen.lanes.window(n), None) for n in (1, 3)])
+            looks.pop()(seen.model, [Window(*seen.task.lanes.window(n), None) for n in (1, 3)])
     assert not looks
     one, two = plain.snapshot()[0], seen.snapshot()[0]
     assert all(one[name].tobytes() == two[name].tobytes() for name in one)

@@ -66,7 +66,7 @@ def test_tied_weights_are_one_parameter_with_a_right_gradient(table: str, cell: 
 
 def test_tied_in_segments_in_a_checkpoint_and_sampling(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = training(text, tied=True, dtype="float64")
-    inputs, targets, state = one.windows.next()
+    inputs, targets, state = one.batches.next()
     gradients = []
     for length in (8, 3):
         Segments(one.model, inputs, targets, state, length=length).backward()

@@ -63,16 +63,16 @@ tokens = tokenize([Path(sys.argv[1])], "char", Path(sys.argv[1]).parent)
 training = Training(small, tokens)
 for _ in range(3):
     training.update()
-while training.windows.window < training.lanes.num_windows:  # every page of the text is touched
-    training.windows.next()
-training.windows.state = None
+while training.batches.window < training.task.lanes.num_windows:  # every page of the text is touched
+    training.batches.next()
+training.batches.state = None
 training.update()
 status = Path("/proc/self/status")
 if status.exists():  # ru_maxrss would count what pytest held when it forked
     peak = 1024 * next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
 else:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-print(json.dumps({"peak": peak, "tokens": len(tokens), "windows": training.lanes.num_windows}))
+print(json.dumps({"peak": peak, "tokens": len(tokens), "windows": training.task.lanes.num_windows}))
 """
 
 

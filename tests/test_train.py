@@ -183,7 +183,7 @@ def test_a_learned_initial_state_is_learned(tokens):
     training = Training(config(dropout=0.0), tokens)
     rnn = Recurrent("gru", 8, 24, learn_initial=True)
     with Tape() as tape:
-        y, _ = rnn(training.model.embedding(training.windows.next()[0]), training.windows.state)
+        y, _ = rnn(training.model.embedding(training.batches.next()[0]), training.batches.state)
         loss = sum_op(y)
     tape.backward(loss)
     assert np.abs(rnn.parameters()["h_0"].grad).max() > 0
@@ -193,12 +193,12 @@ def test_a_tape_outlives_the_next_window(tokens):
     """The windows' buffers are filled anew; a tape that is kept must not notice."""
     training = Training(config(dropout=0.0), tokens)
     table = training.model.embedding.weight
-    inputs, targets, state = training.windows.next()
+    inputs, targets, state = training.batches.next()
     with Tape() as tape:
         loss = cross_entropy(training.model(inputs, state)[0], targets=targets)
     (before,) = tape.cotangents([table], [loss])
     before = before.copy()
-    training.windows.next()
+    training.batches.next()
     assert np.array_equal(tape.cotangents([table], [loss])[0], before)
 
 

@@ -65,7 +65,7 @@ def work(dtype):
                 training.update()
                 training.validate()
                 from micrornn.sampling import sample
-                assert "".join(sample(training.model, training.vocab, length=3, prompt="to be"))
+                assert "".join(sample(training.model, training.task.vocab, length=3, prompt="to be"))
 
 for job in jobs():
     job.run()

@@ -40,7 +40,7 @@ def layer(case: Layer) -> Callable[[], None]:
 def _training(case: Model):
     """A `Training` from the weights that all start from."""
     training = work.training(case, material.tokens(case), **where)
-    start = material.weights(case, training.vocab.size)
+    start = material.weights(case, training.task.vocab.size)
     for name, parameter in training.model.flat.parameters.items():
         parameter.data[...] = start[name]
     return training
@@ -63,7 +63,7 @@ def train(case: Model) -> Callable[[], tuple[float, str]]:
 
 def sample(case: Model) -> Callable[[], None]:
     training = _training(case)
-    return work.sampling(case, training.vocab, LENGTH, training.model)
+    return work.sampling(case, training.task.vocab, LENGTH, training.model)
 
 
 def kernel(name: str) -> Callable[[], None]:

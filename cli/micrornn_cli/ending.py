@@ -37,7 +37,7 @@ def conclude(training: Training, own_files: bool, where: str, again: str, stoppe
 
 def _result(training: Training, again: str) -> None:
     """The best loss beside that of guessing by frequency alone; if it is no better, what to try."""
-    kind, best, guess = training.vocab.kind, training.best_val_loss, training.tokens.entropy
+    kind, best, guess = training.task.vocab.kind, training.best_val_loss, training.task.tokens.entropy
     if best is None:
         return
     err.print()
@@ -67,7 +67,7 @@ def _further(training: Training, again: str, updates: int = 0) -> str:
 
 
 def _remedies(training: Training, again: str) -> list[str]:
-    config, vocab = training.config, training.vocab
+    config, vocab = training.config, training.task.vocab
     tries = []
     if training.updates < SHORT:
         command = _further(training, again, max(SHORT, 10 * training.updates))
@@ -81,13 +81,14 @@ def _remedies(training: Training, again: str) -> list[str]:
 
 def _sample(training: Training, own_files: bool) -> None:
     """A text that shows what the model has learned."""
-    kind, vocab = training.vocab.kind, training.vocab
+    kind, vocab = training.task.vocab.kind, training.task.vocab
     length = LENGTH // 5 if kind == "word" else LENGTH
     start = _start(training, own_files)
     err.print("\nThe model writes:", style="bold")
     try:
-        text, draws = typical(training.model, vocab, training.lanes.tokens, draws=DRAWS, length=length, prompt=start,
-                       temperature=TEMPERATURE, seconds=SECONDS)  # fmt: skip
+        ids = training.task.lanes.tokens
+        text, draws = typical(training.model, vocab, ids, draws=DRAWS, length=length, prompt=start,
+                              temperature=TEMPERATURE, seconds=SECONDS)  # fmt: skip
     except DivergedError as error:
         err.print(Text(f"nothing: {error}"))
         return
@@ -100,12 +101,12 @@ def _sample(training: Training, own_files: bool) -> None:
 def _start(training: Training, own_files: bool) -> str:
     """What the sample begins with: a function of Python's, where its sources were learned. Else nothing, that is a new
     line; or, where the text has no lines, its own first token."""
-    vocab = training.vocab
+    vocab = training.task.vocab
     if not own_files and vocab.kind == "char":
         return "def "
     if vocab.newline is not None:
         return ""
-    return vocab.decode(training.lanes.tokens[0:1])
+    return vocab.decode(training.task.lanes.tokens[0:1])
 
 
 def shown(text: str) -> str:

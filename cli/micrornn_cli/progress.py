@@ -38,11 +38,11 @@ class Live:
     """The newest numbers; every validation leaves a line behind."""
 
     def __init__(self, training: Training, quiet: bool = False):
-        self.training, self.kind, self.quiet = training, training.vocab.kind, quiet
+        self.training, self.kind, self.quiet = training, training.task.vocab.kind, quiet
         self.unit = {"char": "char", "word": "word"}.get(self.kind, self.kind)
         self.live = err.is_terminal and not err.is_dumb_terminal and not quiet
         self.shown, self.speed, self.loss = 0.0, 0.0, 0.0
-        self.curve = CurveSoFar(self.kind, training.tokens.entropy, training.history)
+        self.curve = CurveSoFar(self.kind, training.task.tokens.entropy, training.history)
         self.picture, self.writes = Text(), Text()
         self.refreshed = self.drawn = self.sampled = 0.0
         self.note = "first update"
@@ -141,7 +141,7 @@ class Live:
         training goes on as if nothing had been."""
         written, room = "", 2 * (err.width - 1) - len("writes  ")
         try:
-            for piece in sample(self.training.model, self.training.vocab, length=SAMPLE_LENGTH, temperature=0.8,
+            for piece in sample(self.training.model, self.training.task.vocab, length=SAMPLE_LENGTH, temperature=0.8,
                                 seed=self.training.updates):  # fmt: skip
                 written = (written + piece).lstrip()
                 if len(written) >= room or time.monotonic() - now > LONGEST:

@@ -20,7 +20,7 @@ from micrornn_cli.progress import measure
 def announce(training: Training, num_files: int, own_files: bool, resumed: str | None,
              started: Started | None = None, changed: Sequence[str] = ()) -> None:  # fmt: skip
     """What is about to be done, with the true numbers."""
-    config, vocab, tokens, model = training.config, training.vocab, training.tokens, training.model
+    config, vocab, tokens, model = training.config, training.task.vocab, training.task.tokens, training.model
     unit = UNITS[vocab.kind][1]
     files = f"{num_files:,} file" + ("s" if num_files != 1 else "")
     source = files if own_files else f"Python's own standard library, {files}"
@@ -33,9 +33,9 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
         f"{model.num_parameters:,} parameters",
         "learning": f"{config.optimizer}, learning rate {config.lr:g} ({config.schedule})" + _clips(config),
         "held out": "nothing"
-        if training.val_lanes is None
+        if training.task.val_lanes is None
         else f"{100 * config.val_fraction:g} % of the text, in pieces spread over it: "
-        f"{training.val_lanes.num_tokens:,} {unit}, for validation every {config.val_every:,} updates",
+        f"{training.task.val_lanes.num_tokens:,} {unit}, for validation every {config.val_every:,} updates",
         "ends": _end(training),
     }
     if training.segment_steps < config.num_steps:
@@ -58,8 +58,8 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
             table.add_row("", Text(note, "yellow"))
     err.print(table)
     err.print()
-    err.print(draw(training.lanes, vocab, err.width), soft_wrap=True)
-    err.print(facts(training.lanes, vocab, config.state == "carried"))
+    err.print(draw(training.task.lanes, vocab, err.width), soft_wrap=True)
+    err.print(facts(training.task.lanes, vocab, config.state == "carried"))
     err.print()
 
 
@@ -89,7 +89,7 @@ def _clips(config: Any) -> str:
 def _end(training: Training) -> str:
     parts = []
     if training.num_updates:
-        epochs = training.num_updates / training.lanes.num_windows
+        epochs = training.num_updates / training.task.lanes.num_windows
         parts.append(f"after {training.num_updates:,} updates ({epochs:.2g} epochs)")
     if training.config.max_minutes:
         parts.append(f"after {duration(60 * training.config.max_minutes)}")

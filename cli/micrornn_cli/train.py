@@ -202,7 +202,7 @@ class _Job:
         self.config = training.config
         started = None
         if not (resumed and self.folder.has_checkpoint) and self.config.init_from:
-            started = start_from(training.model, training.vocab, self.config.init_from)
+            started = start_from(training.model, training.task.vocab, self.config.init_from)
         if self.folder is None:
             self.folder = RunFolder.create(
                 self.out or default_run_path(self.config.cell_title.lower()), self._settings()

@@ -8,21 +8,27 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from micrornn import device, kernels
+from micrornn.bptt import Windows
 from micrornn.cells import find_cell
 from micrornn.config import Config
-from micrornn.errors import ConfigError
+from micrornn.data import Lanes, Tokens, Vocab, read_tokens, split
+from micrornn.errors import CheckpointError, ConfigError
 from micrornn.finite import diverged
 from micrornn.layers import Dropout, Embedding, Linear
 from micrornn.ops import cross_entropy, linear_cross_entropy
 from micrornn.ops.embedding import take_ids
 from micrornn.parameters import Flat, Module
 from micrornn.recurrent import Recurrent
+from micrornn.schema import Rule
 from micrornn.tape import Tensor, no_tape
+from micrornn.tasks.task import Metric, Progress, Task
 
 LARGE_VOCABULARY = 1000  # from here on the logits of a window would be its largest array
 TOKEN_BYTES = 16  # of a window's inputs, targets, and the text they are cut from
@@ -158,6 +164,65 @@ def require_memory(config: Config, vocab_size: int) -> None:
             f"these sizes need about {needed / 1e9:,.0f} GB of memory, and the {where} has {there / 1e9:,.0f} GB; "
             "lower --hidden-size, --num-layers, --batch-size or --num-steps"
         )
+
+
+class Text(Task):
+    """A text in lanes and windows, as Lanes has them; the state is carried unless `state` is "fresh".
+
+    tokens, vocab    of the whole text
+    lanes            the part that is learned from
+    val_lanes        the held-out part; None if there is none
+    """
+
+    name, about = "text", "a language model: the next character, word or byte of a text"
+    metrics = (Metric("loss", "nats per token"),)
+    unit = "token"
+    RULES = {"vocab": Rule(dict)}
+
+    def __init__(self, config: Config, tokens: Tokens):
+        super().__init__(config)
+        self.tokens, self.vocab = tokens, tokens.vocab
+        training, validation = split(tokens, config.val_fraction)
+        self.lanes = Lanes(training, config.batch_size, config.num_steps)
+        self._segment_steps = segment_steps(config, self.vocab.size)
+        self.val_lanes = (
+            Lanes.validation(validation, config.batch_size, self.segment_steps) if config.val_fraction else None
+        )
+        require_memory(dataclasses.replace(config, num_steps=self.segment_steps), self.vocab.size)
+        self.batches = Windows(self.lanes, carried=config.state == "carried")
+        self.fingerprint = tokens.fingerprint
+        self.baseline = ("by frequency alone", tokens.entropy)
+
+    @classmethod
+    def prepare(cls, config: Config, files: Sequence[Path] = (), progress: Progress | None = None) -> Text:
+        return cls(config, read_tokens(files, config, progress))
+
+    def network(self) -> LanguageModel:
+        return LanguageModel(self.config, self.vocab.size)
+
+    def validation(self) -> Windows | None:
+        return None if self.val_lanes is None else Windows(self.val_lanes)
+
+    def meta(self) -> dict[str, Any]:
+        return {"vocab": self.vocab.to_dict()}
+
+    @classmethod
+    def check_meta(cls, meta: Mapping[str, Any]) -> None:
+        Vocab.from_dict(meta["vocab"])
+
+    @classmethod
+    def network_from(cls, config: Config, meta: Mapping[str, Any], there: int) -> LanguageModel:
+        """No more memory is taken than for as many parameters as there are, whatever sizes the settings ask for."""
+        vocab_size = Vocab.from_dict(meta["vocab"]).size
+        needed = num_parameters(config, vocab_size)
+        if there != needed:
+            raise CheckpointError(f"it holds {there:,} parameters, and its settings ask for {needed:,}")
+        require_memory(dataclasses.replace(config, batch_size=1, num_steps=1), vocab_size)
+        return LanguageModel(config, vocab_size)
+
+    @property
+    def segment_steps(self) -> int:
+        return self._segment_steps
 
 
 class Stepper:
