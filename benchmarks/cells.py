@@ -55,7 +55,8 @@ def layer(cell: str, granularity: str = "sequence") -> Callable[[], None]:
 
 
 def timed(rounds: int) -> dict[str, float]:
-    """Median milliseconds of each cell, and of the LSTM with peepholes in primitive ops; all in turn."""
+    """Median milliseconds of processor time, on one thread, of each cell, and of the LSTM with peepholes in primitive
+    ops; all in turn."""
     runs = {name: layer(name, "sequence" if cell.derivable else "cell") for name, cell in CELLS.items()}
     runs["lstm_peephole, primitive"] = layer("lstm_peephole", "primitive")
     with contextlib.suppress(ImportError):
@@ -66,9 +67,9 @@ def timed(rounds: int) -> dict[str, float]:
         run()
     for _ in range(rounds):
         for name in order.sample([*runs], len(runs)):
-            start = time.perf_counter()
+            start = time.process_time()
             runs[name]()
-            times[name].append(1e3 * (time.perf_counter() - start))
+            times[name].append(1e3 * (time.process_time() - start))
     return {name: statistics.median(row) for name, row in times.items()}
 
 

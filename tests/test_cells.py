@@ -92,6 +92,17 @@ def test_of_an_lstm_the_gates_are_kept_and_tanh_is_computed_again() -> None:
     assert gru.sided and [kept is not None for kept in gru.hidden] == [False, False, True]
 
 
+def test_numbers_of_python_stand_on_either_side_of_a_sign() -> None:
+    cell = step_of(
+        lambda self, x, s, w: (1 - tanh(pre(x, s, w)) / 2 + 3.0 * s[0] - (2.0 - s[0] ** 2) / (4 + s[0] ** 2),)
+    )
+    net = Recurrent(cell, D, H, dtype=np.float64)
+    x = Tensor(np.random.default_rng(0).normal(size=(3, B, D)), True, "x")
+    with kernels.use("reference"):
+        assert max(c.error for c in gradcheck(lambda: net(x)[0], [x, *net.weights.values()], samples=6)) < 1e-8
+    assert cell.derivable
+
+
 class Swish(Cell):
     """The pre-activation itself is needed on the way back."""
 

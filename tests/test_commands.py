@@ -230,7 +230,8 @@ def test_a_text_that_changed_is_not_what_was_held_out(micrornn, tmp_path):
     assert code == Exit.DATA and "has changed" in err and "Name FILES" in err
 
 
-def test_every_cell_agrees_in_every_granularity(micrornn):
+def test_every_cell_agrees_in_every_granularity(micrornn, monkeypatch):
+    monkeypatch.setattr("micrornn_cli.gradcheck.CELL_NAMES", CELLS)  # test_cells.py goes through all of them
     sizes = ("--hidden-size", 3, "--input-size", 2, "--seq-len", 3)
     code, out, _ = micrornn("gradcheck", "--json", *sizes)
     found = json.loads(out)

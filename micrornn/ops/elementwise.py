@@ -37,7 +37,7 @@ def sub(k, a, b):
 
 @sub.vjp
 def _(k, shapes, dy, needs):
-    da, db = fold(k, dy, shapes[0]), None
+    da, db = fold(k, dy, shapes[0]) if needs[0] else None, None
     if needs[1]:
         db = k.empty(dy.shape, dy.dtype)
         k.neg(db, dy)
