@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from micrornn.cells import require_trusted
 from micrornn.config import MOST, Config
 from micrornn.errors import CheckpointError, ConfigError, DataError, quoted
 from micrornn.schema import Rule, check_table
@@ -69,7 +70,9 @@ def settings_of(meta: Mapping[str, Any], where: str = "the checkpoint") -> Confi
     found = check_table(meta, {"config": META["config"], **task.RULES}, where, CheckpointError)
     try:
         task.check_meta(found)
-        return task.Settings.from_dict(found["config"], where)
+        config = task.Settings.from_dict(found["config"], where)
+        require_trusted(config.cell, where)
+        return config
     except (ConfigError, DataError) as error:
         told = str(error)
         raise CheckpointError(told if told.startswith(where) else f"{where}: {told}") from None

@@ -69,6 +69,9 @@ def test_train_inspect_save_load_sample(spec: str, micrornn: Callable[..., tuple
     assert (code, err) == (0, "")
     with open("mine.py", "a") as file:
         file.write("# another line\n")
+    code, out, err = micrornn("sample", "run")
+    assert (code, out) == (Exit.CHECKPOINT, "") and "micrornn cell ./mine.py:TwoTimes" in err
+    assert micrornn("cell", spec)[0] == 0  # whoever reads the code may allow it
     code, again, err = micrornn("sample", "run", "--length", 20, "--seed", 1)
     assert code == 0 and again == first and err.startswith("Warning: mine.py has changed since run/best.ckpt was")
     code, _, err = micrornn("train", "--resume", "run", "--num-updates", 10)
@@ -76,6 +79,25 @@ def test_train_inspect_save_load_sample(spec: str, micrornn: Callable[..., tuple
     os.rename("mine.py", "other.py")
     code, _, err = micrornn("sample", "run")
     assert code == Exit.CHECKPOINT and "'./mine.py:TwoTimes': No such file" in err and len(err.splitlines()) <= 2
+
+
+def test_code_that_nobody_typed_is_not_run(spec: str, micrornn: Callable[..., tuple[int, str, str]],
+                                           tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """Whatever names it: a checkpoint, the settings of a run, or a file of settings."""
+    Path("text.txt").write_text(TEXT)
+    sizes = ("--hidden-size", 8, "--num-updates", 2, "--batch-size", 4, "--num-steps", 8)
+    assert micrornn("train", "text.txt", "--cell", spec, *sizes, "--out", "run")[0] == 0
+    Path("mine.py").write_text(TWO_TIMES + "\nopen('was_run', 'w')\n")
+    commands = (
+        ("sample", "run"), ("eval", "run", "text.txt"), ("inspect", "flow", "run"), ("gradcheck", "run"),
+        ("advise", "run"), ("train", "--resume", "run", "--num-updates", 4),
+        ("train", "text.txt", "--init-from", "run"), ("train", "text.txt", "--config", "run/config.toml"),
+    )  # fmt: skip
+    for command in commands:
+        code, _, err = micrornn(*command)
+        message = err[err.index("Error:") :]
+        assert code in (Exit.CHECKPOINT, Exit.USAGE) and "code that nobody has run" in message, (command, err)
+        assert len(message.splitlines()) == 2 and not Path("was_run").exists()
 
 
 def test_its_derivatives_are_the_numeric_ones(spec: str) -> None:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def cell(name: str, source: bool, as_json: bool) -> None:
     """How a recurrent cell becomes code: its step, and the kernels that the tape derives from it.
 
-    NAME is a cell of `micrornn cell list`, or FILE.py:CLASS for one of your own.
+    NAME is a cell of `micrornn cell list`, or FILE.py:CLASS for one of your own. Such a file is code that is run; from
+    then on checkpoints may name it, too.
 
     \b
     Examples:
@@ -28,7 +29,7 @@ def cell(name: str, source: bool, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from micrornn.cells import find_cell
+    from micrornn.cells import find_cell, trust
     from micrornn.cells.explain import explain
     from micrornn_cli.console import write_json
 
@@ -36,6 +37,7 @@ def cell(name: str, source: bool, as_json: bool) -> None:
         _list(as_json)
         return
     found = find_cell(name)
+    trust(name)
     if source:
         from micrornn.kernels.cpu.write import source as written
 

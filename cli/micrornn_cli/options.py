@@ -13,7 +13,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from micrornn.config import Config, allowed, check
+from micrornn.config import Config, allowed, check, is_cell_file
 from micrornn.errors import CheckpointError, ConfigError, named, quoted
 from micrornn.folders import expand
 from micrornn_cli.arguments import chosen
@@ -106,7 +106,11 @@ def read_config(path: str | None, extra: tuple[str, ...]) -> dict[str, Any]:
                 beside[name] = expand(value)
             except ConfigError as error:
                 raise ConfigError(f"--config {named(path)}: out: {error}") from None
-    Config.from_dict(values, f"--config {named(path)}")  # what is wrong in the file is told with the file's name
+    config = Config.from_dict(values, f"--config {named(path)}")  # what is wrong in it is told with the file's name
+    if is_cell_file(config.cell):
+        from micrornn.cells import require_trusted
+
+        require_trusted(config.cell, f"--config {named(path)}")
     return values | beside
 
 

@@ -70,6 +70,10 @@ def train(files: tuple[str, ...], out: str | None, resume: str | None, config_fi
         files = files or tuple(from_file.pop("files", ()))
         out = out or from_file.pop("out", None)
         from_file.pop("task", None), from_file.pop("files", None), from_file.pop("out", None)
+        if given["cell"]:
+            from micrornn.cells import trust
+
+            trust(given["cell"])
         given, from_file = with_shape(given, from_file)
         config = resolve(given, from_file, "the settings")
         job = _Job.new(config, files, out, as_json)
@@ -91,7 +95,7 @@ class _Job:
 
     def __init__(self, resume: str | None, as_json: bool):
         from micrornn.checkpoint import RunFolder
-        from micrornn.config import Config
+        from micrornn.config import Config, is_cell_file
         from micrornn.errors import CheckpointError, ConfigError, named
 
         self.as_json = as_json
@@ -112,6 +116,10 @@ class _Job:
             where = named(self.folder.path / "config.toml")
             try:
                 self.config = Config.from_dict(values, where)
+                if is_cell_file(self.config.cell):
+                    from micrornn.cells import require_trusted
+
+                    require_trusted(self.config.cell, where)
             except ConfigError as error:
                 told = str(error)
                 raise CheckpointError(told if where in told else f"{where}: {told}") from None

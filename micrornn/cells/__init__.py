@@ -13,7 +13,7 @@ from importlib import import_module
 import numpy as np
 
 from micrornn.cells.cell import BOTH_SIDES, Cell, State, Weights, take_step
-from micrornn.cells.custom import declared, fingerprint, of_file
+from micrornn.cells.custom import declared, fingerprint, of_file, require_trusted, trust
 from micrornn.config import CELL_NAMES, is_cell_file
 from micrornn.errors import ConfigError, quoted
 

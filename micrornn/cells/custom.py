@@ -3,36 +3,71 @@
     of_file(spec)       the cell; CellError where the file, the class or what it declares is no good
     declared(cell)      the cell, held to what a cell must declare
     fingerprint(cell)   a hash of the file, which checkpoints carry; "" for a cell of ours
+    trust, require_trusted   that a file may be run although a checkpoint or a settings file names it
 
-The file is run as Python runs any: it is code, and as safe as whoever wrote it.
+The file is run as Python runs any: it is code, and as safe as whoever wrote it. So it is run where somebody types its
+name. A checkpoint or a settings file may be a stranger's: the code that one names is run only if somebody typed the
+name of just that code before, in this process or (trust) on this machine.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import shlex
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from micrornn.cells.cell import BOTH_SIDES, Cell
+from micrornn.config import is_cell_file
 from micrornn.errors import CellError, MicrornnError, quoted
+from micrornn.folders import cache_home
 
 _read: dict[tuple[str, str], Cell] = {}  # by the text of the file: one that is the same is not run again
+_ran: set[str] = set()  # hashes of the files that were run in this process
 
 
 def of_file(spec: str) -> Cell:
     """The cell that FILE.py:CLASS names."""
+    path, name, digest = _found(spec)
+    key = f"{path.resolve()} {digest}", name
+    if key not in _read:
+        _ran.add(digest)
+        _read[key] = declared(_class_of(path, name))
+    return _read[key]
+
+
+def _found(spec: str) -> tuple[Path, str, str]:
+    """(file, class, hash of the file) of FILE.py:CLASS."""
     place, _, name = spec.rpartition(":")
     path = Path(place)
     try:
-        text = path.read_bytes()
+        return path, name, hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise CellError(f"cell {quoted(spec)}: {error.strerror}; wanted FILE.py:CLASS") from None
-    key = f"{path.resolve()} {hashlib.sha256(text).hexdigest()}", name
-    if key not in _read:
-        _read[key] = declared(_class_of(path, name))
-    return _read[key]
+
+
+def trust(spec: str) -> None:
+    """Remember, among this user's cached files, that this code may be run. For a cell that somebody has typed."""
+    if not is_cell_file(spec):
+        return
+    digest = _found(spec)[2]
+    _ran.add(digest)
+    with suppress(OSError):  # without a place to write, it is to be typed again
+        (cache_home("cells") / digest).touch()
+
+
+def require_trusted(spec: str, where: str) -> None:
+    """CellError if `spec` is a file that nobody has allowed to be run, and `where` is what names it."""
+    if is_cell_file(spec):
+        digest = _found(spec)[2]
+        if digest not in _ran and not (cache_home("cells") / digest).is_file():
+            raise CellError(
+                f"{where} would run code that nobody has run on this machine: {quoted(spec.rpartition(':')[0])}\n"
+                f"  read it, and if you trust it: micrornn cell {shlex.quote(spec)}"
+            )
 
 
 def _class_of(path: Path, name: str) -> Cell:
