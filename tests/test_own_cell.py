@@ -4,6 +4,7 @@ the file is no good."""
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def test_train_inspect_save_load_sample(spec: str, micrornn: Callable[..., tuple
     code, first, err = micrornn("sample", "run", "--length", 20, "--seed", 1)
     assert (code, err) == (0, "")
     with open("mine.py", "a") as file:
-        file.write("# another line\n")
+        file.write(f"# {uuid.uuid4()}\n")  # what was once allowed on this machine stays so
     code, out, err = micrornn("sample", "run")
     assert (code, out) == (Exit.CHECKPOINT, "") and "micrornn cell ./mine.py:TwoTimes" in err
     assert micrornn("cell", spec)[0] == 0  # whoever reads the code may allow it
