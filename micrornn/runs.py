@@ -2,6 +2,7 @@
 
 load_run(path)         a trained model, from a run folder or a checkpoint
 load_model(...)        the same from what a checkpoint holds
+own_task(meta)         the task of a run, with its data
 own_files(folder)      the files that a run learns from
 own_text(meta)         the text that a run learns from: its training part and its held-out part
 own_validation(meta)   the held-out part
@@ -18,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from micrornn import tasks
 from micrornn.cells import fingerprint
 from micrornn.checkpoint import RunFolder, StrPath, load
 from micrornn.config import Config
-from micrornn.data import Vocab, find, read_tokens, split, stdlib_sources
+from micrornn.data import Vocab, find, read_tokens, split
 from micrornn.data.text import Ids
 from micrornn.errors import CheckpointError, ConfigError, DataError, named
 from micrornn.snapshot import check_meta, fit, settings_of, task_of
@@ -61,11 +63,12 @@ def warn_of_other_cell(model: Any, meta: Mapping[str, Any], where: str) -> None:
         warnings.warn(f"{cell.file} has changed since {where} was written: the cell may be another", stacklevel=2)
 
 
-def load_run(path: StrPath, which: str = "best") -> tuple[Any, Any, dict[str, Any]]:
+def load_run(path: StrPath, which: str = "best", any_task: bool = False) -> tuple[Any, Any, dict[str, Any]]:
     """(model, vocabulary, the checkpoint's meta) of a run folder or of a checkpoint file.
 
     Of a folder it is best.ckpt if there is one, else last.ckpt; with which="last" it is always last.ckpt.
-    meta["path"] is the file that was read.
+    meta["path"] is the file that was read. ConfigError if what it learned from is no text, unless any_task: then there
+    may be no vocabulary.
     """
     file = Path(path)
     if os.path.isdir(file):
@@ -75,14 +78,18 @@ def load_run(path: StrPath, which: str = "best") -> tuple[Any, Any, dict[str, An
             raise CheckpointError(f"{path}: this run has no checkpoint yet. Train it first.")
     arrays, meta = load(file)
     meta = check_meta(meta, named(file))
-    return *load_model(arrays, meta, where=named(file)), meta | {"path": str(file)}
+    model, vocab = load_model(arrays, meta, where=named(file))
+    if vocab is None and not any_task:
+        raise ConfigError(f"{named(file)} is of the task {meta['task']}; this is for models of text")
+    return model, vocab, meta | {"path": str(file)}
 
 
 def own_files(folder: Path) -> list[Path]:
     """The files that the run in a folder learns from. CheckpointError if nothing says which, DataError if one is no
     longer there; both name config.toml, where it stands."""
     try:
-        patterns = RunFolder.open(folder).files
+        found = RunFolder.open(folder)
+        patterns = found.files
     except CheckpointError:
         if os.path.lexists(folder / "config.toml"):
             raise
@@ -90,9 +97,24 @@ def own_files(folder: Path) -> list[Path]:
     if patterns is None:
         raise CheckpointError(f"{named(folder)}: there is no config.toml in it that says what text it learned from")
     try:
-        return find(patterns) if patterns else stdlib_sources()
+        return (
+            find(patterns)
+            if patterns
+            else list(tasks.find(found.config.get("task", tasks.DEFAULT), str(folder)).usual_files())
+        )
     except DataError as error:
         raise DataError(f"{named(folder / 'config.toml')}: {error}") from None
+
+
+def own_task(meta: Mapping[str, Any], progress: Progress | None = None) -> Any:
+    """The task of a run with its data, found through its config.toml. DataError if the data is not the same any more.
+
+    meta    as `load_run` gives it
+    """
+    task = task_of(meta).prepare(settings_of(meta), own_files(Path(meta["path"]).parent), progress)
+    if task.fingerprint != meta.get("text"):
+        raise DataError(why_other(task.vocab, meta))
+    return task
 
 
 def own_text(meta: Mapping[str, Any], progress: Progress | None = None) -> tuple[Ids, Ids]:

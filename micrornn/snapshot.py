@@ -58,9 +58,10 @@ def task_of(meta: Mapping[str, Any], where: str = "the checkpoint") -> type[Task
     """The class of the task in a checkpoint. CheckpointError if there is none of that name."""
     name = check_table(meta, {"task": META["task"]}, where, CheckpointError)["task"]
     try:
-        return find(name)
+        return find(name, where)
     except ConfigError as error:
-        raise CheckpointError(f"{where}: task: {error}") from None
+        told = str(error)
+        raise CheckpointError(told if told.startswith(where) else f"{where}: task: {told}") from None
 
 
 def settings_of(meta: Mapping[str, Any], where: str = "the checkpoint") -> Config:

@@ -129,7 +129,7 @@ def test_progress_leaves_no_remains(terminal, monkeypatch):
 
 
 def test_the_curve_keeps_a_bounded_number_of_points(text):
-    one = curve.CurveSoFar("char", 3.0, [])
+    one = curve.CurveSoFar("char", ("by frequency alone", 3.0), [])
     report = next(run(training(text)))
     for update in range(1, 20_000):
         one.add(progress.Report(**(report.to_dict() | {"update": update})), 1.0)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_layering import FILES, ROOT, imports
 
 from micrornn import tasks
+from micrornn.checkpoint import load
 from micrornn.errors import ConfigError
+from micrornn.gradcheck import gradcheck
+from micrornn_cli.exits import Exit
+from micrornn_cli.main import main
 
 # Below these no file imports a task. What is for texts alone, such as sampling and the measures, may import that one.
 GENERAL = ("train", "recompute", "runs", "resume", "divergence", "keeping", "snapshot", "checkpoint", "optim")
@@ -31,7 +39,171 @@ def test_the_register_is_whole() -> None:
         task = tasks.find(name)
         assert task.name == name and task.about and task.metrics
         assert set(task.unused) <= set(task.Settings().to_dict())
-    files = {path.stem for path in (ROOT / "micrornn" / "tasks").glob("*.py")} - {"__init__", "task"}
+    files = {path.stem for path in (ROOT / "micrornn" / "tasks").glob("*.py")} - {"__init__", "task", "parts", "custom"}
     assert files == {target.partition(":")[0].rpartition(".")[2] for target in tasks.REGISTER.values()}
-    with pytest.raises(ConfigError, match=r"no task 'nonsense'; choose one of text"):
+    with pytest.raises(ConfigError, match=r"no task 'nonsense'; choose one of text, adding"):
         tasks.find("nonsense")
+
+
+SMALL = ["--hidden-size", 6, "--batch-size", 4, "--num-steps", 6, "--val-every", 3, "--schedule", "constant"]
+MADE = {  # a task that makes its own data -> what its run is given besides
+    "adding": [
+        "--set",
+        "markers=ends",
+        "--set",
+        "num_batches=4",
+        "--bidirectional",
+        "--dropout",
+        0.2,
+        "--num-layers",
+        2,
+    ],
+    "echo": ["--set", "echo=2", "--set", "length=200", "--cell", "gru"],
+}
+
+Micrornn = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def micrornn(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Micrornn:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MICRORNN_CACHE", str(tmp_path / "cache"))
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        return int(end.value.code or 0), *capsys.readouterr()
+
+    return call
+
+
+def same(one: str, two: str) -> None:
+    (a, first), (b, second) = load(f"{one}/last.ckpt"), load(f"{two}/last.ckpt")
+    assert a.keys() == b.keys() and first["updates"] == second["updates"]
+    for name, array in a.items():
+        np.testing.assert_array_equal(array, b[name], name)
+
+
+@pytest.mark.parametrize("task", [name for name in tasks.names() if name != tasks.DEFAULT])
+def test_train_resume_eval(task: str, micrornn: Micrornn) -> None:
+    given = [*SMALL, *MADE[task]]
+    for out, updates in (("whole", 13), ("parts", 5)):
+        code, _, err = micrornn("train", task, *given, "--num-updates", updates, "--out", out)
+        assert code == 0, err
+        assert tasks.find(task).about in " ".join(err.split()) and f"micrornn eval {out}" in err and "sample" not in err
+    assert micrornn("train", "--resume", "parts", "--num-updates", 13)[0] == 0
+    same("whole", "parts")
+
+    found = json.loads(micrornn("eval", "whole", "--json")[1])
+    assert {metric.name for metric in tasks.find(task).metrics} < found.keys() and found["task"] == task
+    assert found["loss"] == pytest.approx(load("whole/best.ckpt")[1]["best_val_loss"])
+    assert f"{found['baseline']:.4g}" in micrornn("eval", "whole")[1]
+
+    Path("text.txt").write_text("some text")
+    for command in (["sample", "whole"], ["inspect", "flow", "whole"], ["advise", "whole"]):
+        code, _, err = micrornn(*command)
+        assert code and "Traceback" not in err and len(err.splitlines()) < 4, err
+    config = Path("whole/config.toml").read_text()
+    assert f'task = "{task}"' in config
+    code, _, err = micrornn("train", "--config", "whole/config.toml", "--num-updates", 13, "--out", "again")
+    assert code == 0, err
+    same("whole", "again")
+
+
+@pytest.mark.parametrize("task", MADE)
+def test_gradient_of_a_task(task: str) -> None:
+    kind = tasks.find(task)
+    config = kind.Settings(hidden_size=3, batch_size=2, num_steps=4, dtype="float64")
+    made = kind.prepare(config)
+    model, (inputs, targets, state) = made.network(), made.batches.next()
+    found = gradcheck(lambda: model.loss(inputs, targets, state)[0], list(model.flat.parameters.values()), samples=20)
+    assert min(check.decimals for check in found) >= 7
+    plain = model.copy(granularity="primitive").loss(inputs, targets, state)[0].item()
+    assert plain == pytest.approx(model.loss(inputs, targets, state)[0].item())
+
+
+def test_what_the_batches_hold() -> None:
+    adding = tasks.find("adding")
+    for markers, before in (("halves", 10), ("ends", 2)):
+        made = adding.prepare(adding.Settings(num_steps=20, batch_size=50, markers=markers))
+        inputs, sums, _ = made.batches.next()
+        t, lane = np.nonzero(inputs[:, :, 1])
+        assert np.array_equal(np.bincount(lane), [2] * 50)
+        assert np.all(t[:50] < before) and np.all(t[50:] >= 10)
+        assert sums[:, 0] == pytest.approx((inputs[:, :, 0] * inputs[:, :, 1]).sum(axis=0), rel=1e-6)
+        assert made.baseline[1] == pytest.approx(1 / 6, rel=0.2)
+    echo = tasks.find("echo")
+    made = echo.prepare(echo.Settings(num_steps=10, batch_size=3, echo=4, length=300))
+    windows = [made.batches.next()[:2] for _ in range(10)]
+    bits, heard = (np.concatenate([window[n] for window in windows]) for n in (0, 1))
+    assert np.array_equal(heard[4:], bits[:-4]) and not heard[:4].any() and set(bits.ravel()) == {0, 1}
+
+
+def test_echo_is_learned_and_only_through_the_carried_state(micrornn: Micrornn) -> None:
+    for state, low, high in (("carried", 0, 0.05), ("fresh", 0.1, 0.4)):  # 3 of 6 bits of a fresh window are unknown
+        given = ["--state", state, "--num-steps", 6, "--num-updates", 400, "--lr", 0.02, "--out", state, "--json"]
+        code, out, err = micrornn("train", "echo", *given)
+        assert code == 0, err
+        assert low <= json.loads(out.splitlines()[-1])["best_val_loss"] < high
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["adding", "--level", "word"], "--level is no setting of the task adding; leave it away"),
+        (["adding", "text.txt"], "the task adding makes its own data; leave "),
+        (["adding", "--memory-budget", "1MB"], "--memory-budget is no setting of the task adding"),
+        (["echo", "--set", "eco=3"], "--set 'eco' is no setting of the task echo's own; it has echo, length"),
+        (["echo", "--set", "hidden_size=3"], "'hidden_size' is no setting of the task echo's own; it is a flag"),
+        (["echo", "--set", "echo=many"], "--set echo must be a whole number, not 'many'"),
+        (["echo", "--set", "echo"], "--set 'echo': wanted NAME=VALUE"),
+        (["--set", "echo=3"], "is no setting of the task text's own; it has none"),
+        (["echo", "--set", "length=20"], "--set length=20 is too short for 5 lanes of 15 time steps"),
+        (["adding", "--num-steps", "1"], "--num-steps is 1; the task adding marks two numbers"),
+        (["./none.py:Mine"], "No such file or directory; wanted FILE.py:CLASS"),
+        (["./mine.py:Other"], "there is no task 'Other' in it"),
+        (["./mine.py:Half"], "the task Half lacks network"),
+        (["./mine.py:Number"], "'Number' is no subclass of Task"),
+        (["./broken.py:Mine"], "broken.py:2: ZeroDivisionError"),
+        (["--config", "other.toml"], "other.toml: there is no task 'nonsense'"),
+    ],
+)
+def test_what_is_refused_in_a_line_or_two(arguments: list[str], words: str, micrornn: Micrornn) -> None:
+    Path("text.txt").write_text("some text")
+    Path("broken.py").write_text("x = 1\nx / 0\n")
+    Path("other.toml").write_text('task = "nonsense"\n')
+    Path("mine.py").write_text(
+        "from micrornn.tasks.task import Task\nNumber = int\n"
+        "class Half(Task):\n    def __init__(self, config, data=None):\n        super().__init__(config)\n"
+    )
+    code, _, err = micrornn("train", *arguments)
+    assert code in (Exit.USAGE, Exit.DATA) and words in " ".join(err.split()), err
+    assert "Traceback" not in err and not Path("runs").exists()
+
+
+def test_the_task_of_the_docs_in_a_file_of_its_own(micrornn: Micrornn) -> None:
+    page = (ROOT / "docs" / "writing-a-task.md").read_text("utf-8")
+    Path("my_task.py").write_text(page.partition("```python\n")[2].partition("```")[0])
+    given = ["./my_task.py:Parity", "--set", "ones=0.3", *SMALL, "--cell", "gru"]
+    for out, updates in (("whole", 9), ("parts", 4)):
+        code, _, err = micrornn("train", *given, "--num-updates", updates, "--out", out)
+        assert code == 0 and "whether the number of ones so far is odd" in " ".join(err.split()), err
+    Path("elsewhere").mkdir()
+    os.chdir("elsewhere")  # the file is found from any folder
+    assert micrornn("train", "--resume", "../parts", "--num-updates", 9)[0] == 0
+    same("../whole", "../parts")
+    assert json.loads(micrornn("eval", "../whole", "--json")[1])["baseline"] == pytest.approx(np.log(2))
+    source = Path("../my_task.py").read_text()
+    Path("../my_task.py").write_text(source + "\nopen('was_run', 'w')\n")
+    refused = (["eval", "../whole"], ["train", "--resume", "../parts"], ["train", "--config", "../whole/config.toml"])
+    for command in (*refused, ["sample", "../whole"]):  # a stranger's code
+        code, _, err = micrornn(*command)
+        assert code in (Exit.CHECKPOINT, Exit.USAGE) and "code that nobody has run on this machine" in err, err
+        assert not Path("was_run").exists() and len(err.splitlines()) == 2
+    assert micrornn("train", "../my_task.py:Parity", *SMALL, "--num-updates", 1)[0] == 0 and Path("was_run").exists()
+    assert micrornn("eval", "../whole")[0] == 0
+    Path("../my_task.py").unlink()
+    for command in (["eval", "../whole"], ["train", "--resume", "../parts"]):
+        code, _, err = micrornn(*command)
+        assert code == Exit.CHECKPOINT and "my_task.py" in err and "No such file" in err, err

@@ -19,10 +19,11 @@ ENOUGH = 5  # updates from which on there is a curve
 
 
 class CurveSoFar:
-    """Training loss (a moving average) and validation loss over updates, beside guessing by frequency alone."""
+    """Training loss (a moving average) and validation loss over updates, beside what takes no network: `baseline`, in
+    words, such as by frequency alone, and its loss."""
 
-    def __init__(self, kind: str, guess: float, history: Sequence[Mapping[str, Any]]):
-        self.kind, self.guess = kind, guess
+    def __init__(self, kind: str, baseline: tuple[str, float] | None, history: Sequence[Mapping[str, Any]]):
+        self.kind, self.baseline = kind, baseline
         self.stride, self.points = 1, [(row["update"], row["loss"]) for row in history]
         self.validations = [(row["update"], row["val_loss"]) for row in history if row["val_loss"] is not None]
 
@@ -43,11 +44,15 @@ class CurveSoFar:
         if self.validations:
             curves.append(self._curve("validation", self.validations))
         ends = self.points[0][0], self.points[-1][0]
-        curves.append(self._curve("by frequency alone", [(update, self.guess) for update in ends]))
-        unit = "perplexity" if self.kind == "word" else "bits"
+        if self.baseline is not None:
+            words, loss = self.baseline
+            curves.append(self._curve(words, [(update, loss) for update in ends]))
+        unit = {"word": "perplexity", "": "loss"}.get(self.kind, "bits")
         panel = Lines("", "update", unit, curves, log_y=self.kind == "word")
         return chart(panel, min(width - 1, WIDEST), height, colour=True)
 
     def _curve(self, name: str, points: Sequence[tuple[int, float]]) -> Curve:
         x, y = (np.array(column, float) for column in zip(*points))
-        return Curve(name, x, np.exp(np.minimum(y, 700)) if self.kind == "word" else y / math.log(2))
+        if self.kind == "word":
+            return Curve(name, x, np.exp(np.minimum(y, 700)))
+        return Curve(name, x, y / math.log(2) if self.kind else y)

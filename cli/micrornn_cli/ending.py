@@ -22,17 +22,35 @@ def conclude(training: Training, own_files: bool, where: str, again: str, stoppe
         words = f"\nstopped after update {training.updates:,}; the checkpoint is written. To go on:\n  {again}"
         err.print(Text(words), soft_wrap=True)
         return
-    _result(training, again)
-    _sample(training, own_files)
-    place = shell_word(where)
+    place, text = shell_word(where), training.task.vocab is not None
+    if text:
+        _result(training, again)
+        _sample(training, own_files)
+    else:
+        _score(training)
     on = "with more patience" if training.gave_up() else "for as long again"
-    commands = {
-        f"{program()} sample {place}": "let it write more",
-        f"{program()} eval {place}": "its loss",
+    commands = {f"{program()} sample {place}": "let it write more"} if text else {}
+    commands |= {
+        f"{program()} eval {place}": "its loss" if text else "its metrics",
         _further(training, again): f"train on, {on}",
     }
     err.print(Text.assemble("\nThe run lies in ", (where, "bold")), soft_wrap=True)
     err.print(_listed(commands, err.width), soft_wrap=True)
+
+
+def _score(training: Training) -> None:
+    """Of a task without text: the best loss beside what takes no network."""
+    best, baseline = training.best_val_loss, training.task.baseline
+    if best is None:
+        return
+    beside = "" if baseline is None else f" ({baseline[0]}: {baseline[1]:.4g})"
+    err.print()
+    err.print(
+        f"{training.updates:,} updates in {duration(training.seconds)}. Best validation loss [bold green]{best:.4g}[/] "
+        f"{training.task.metrics[0].unit}{beside}."
+    )
+    if baseline is not None and best >= baseline[1]:
+        err.print("It has learned nothing yet: what takes no network does as well.", style="yellow")
 
 
 def _result(training: Training, again: str) -> None:

@@ -40,13 +40,20 @@ def eval(run: str, files: tuple[str, ...], unseen: str | None, encoding: str | N
     """
 
     from micrornn import data
-    from micrornn.errors import MicrornnError
+    from micrornn.errors import ConfigError, MicrornnError
     from micrornn.evaluate import encode_files, evaluate
     from micrornn.runs import load_run, own_validation
     from micrornn_cli.console import write_json
     from micrornn_cli.waiting import compiling, progress
 
-    model, vocab, meta = load_run(run, "best" if best else "last")
+    model, vocab, meta = load_run(run, "best" if best else "last", any_task=True)
+    if vocab is None:
+        if files or unseen or encoding or batch_size or num_steps:
+            raise ConfigError(
+                f"RUN is of the task {meta['task']}, which is judged by what it holds out: name RUN alone"
+            )
+        _judge(run, model, meta, as_json)
+        return
     batch_size, num_steps = batch_size or model.config.batch_size, num_steps or model.config.num_steps
     if files:
         encoded = encode_files(data.find(texts(files)), vocab, unseen or "", encoding or "", model.config.encoding)
@@ -77,6 +84,33 @@ def eval(run: str, files: tuple[str, ...], unseen: str | None, encoding: str | N
         write_json(found)
     else:
         _show(found, encoded.words() if files else "")
+
+
+def _judge(run: str, model: Any, meta: dict[str, Any], as_json: bool) -> None:
+    """The metrics of a model of another task than text, beside what takes no network."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from micrornn.runs import own_task
+    from micrornn_cli.console import out, write_json
+    from micrornn_cli.waiting import compiling
+
+    task = own_task(meta)
+    with compiling(as_json):
+        scores = task.evaluate(model)
+    if as_json:
+        about = {"run": run, "checkpoint": meta["path"], "updates": meta["updates"], "task": task.name}
+        write_json(about | scores | ({} if task.baseline is None else {"baseline": task.baseline[1]}))
+        return
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("model", Text(f"{meta['path']}, after {meta['updates']:,} updates"))
+    table.add_row("task", Text(f"{task.name}: {task.about}"))
+    for n, metric in enumerate(task.metrics):
+        beside = f" ({task.baseline[0]}: {task.baseline[1]:.4g})" if task.baseline and not n else ""
+        table.add_row(metric.name, f"[bold green]{scores[metric.name]:.4g}[/] {metric.unit}{beside}")
+    out.print(table)
 
 
 def _show(found: dict[str, Any], unseen: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import click
@@ -106,7 +106,16 @@ def read_config(path: str | None, extra: tuple[str, ...]) -> dict[str, Any]:
                 beside[name] = expand(value)
             except ConfigError as error:
                 raise ConfigError(f"--config {named(path)}: out: {error}") from None
-    config = Config.from_dict(values, f"--config {named(path)}")  # what is wrong in it is told with the file's name
+    rows = Config
+    if "task" in beside:
+        from micrornn import tasks
+
+        try:
+            rows = tasks.find(beside["task"], f"--config {named(path)}").Settings
+        except ConfigError as error:
+            told = str(error)
+            raise ConfigError(told if told.startswith("--config") else f"--config {named(path)}: {told}") from None
+    config = rows.from_dict(values, f"--config {named(path)}")  # what is wrong in it is told with the file's name
     if is_cell_file(config.cell):
         from micrornn.cells import require_trusted
 
@@ -114,9 +123,48 @@ def read_config(path: str | None, extra: tuple[str, ...]) -> dict[str, Any]:
     return values | beside
 
 
-def resolve(given: dict[str, Any], from_file: dict[str, Any], where: str) -> Config:
-    """Flags and environment (`given`, None where absent) over the file over the defaults."""
-    return Config.from_dict(from_file | {k: v for k, v in given.items() if v is not None}, where)
+def resolve(given: dict[str, Any], from_file: dict[str, Any], where: str, kind: type[Config] = Config) -> Config:
+    """Flags and environment (`given`, None where absent) over the file over the defaults of these settings."""
+    return kind.from_dict(from_file | {k: v for k, v in given.items() if v is not None}, where)
+
+
+def own_settings(pairs: Collection[str], task: str | None) -> dict[str, Any]:
+    """NAME=VALUE of --set, in the types of the task's own settings: those that `Config` lacks."""
+    if not pairs:
+        return {}
+    from micrornn import tasks
+
+    found = tasks.find() if task is None else tasks.find(task)
+    shared = {entry.name for entry in dataclasses.fields(Config)}
+    rows = {entry.name: entry for entry in dataclasses.fields(found.Settings) if entry.name not in shared}
+    values = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise click.UsageError(f"--set {quoted(pair)}: wanted NAME=VALUE")
+        if name not in rows:
+            flag = f"; it is a flag, --{name.replace('_', '-')}" if name in shared else ""
+            there = f"it has {', '.join(rows)}" if rows else "it has none"
+            raise ConfigError(
+                f"--set {quoted(name)} is no setting of the task {found.name}'s own{flag or '; ' + there}"
+            )
+        value: Any = text
+        kind: type = type(rows[name].default)
+        if kind is bool:
+            value = {"true": True, "false": False}.get(text.lower(), text)
+        elif kind is not str:
+            with contextlib.suppress(ValueError):  # check() says what is wrong with it
+                value = kind(text)
+        values[name] = check(rows[name], value, f"--set {name}")
+    return values
+
+
+def refuse_unused(task: Any, given: Mapping[str, Any]) -> None:
+    """ConfigError where a setting was given that means nothing to a task: it would be as if it had not been."""
+    usual = task.Settings()
+    for name in task.unused:
+        if given.get(name) is not None and given[name] != getattr(usual, name):
+            raise ConfigError(f"--{name.replace('_', '-')} is no setting of the task {task.name}; leave it away")
 
 
 UNSEEN = click.Choice(("error", "skip", "unknown"))

@@ -30,7 +30,9 @@ LEAST_ROWS = 20  # of a terminal on which there is room for a curve
 
 
 def measure(kind: str, loss: float) -> str:
-    """The loss as people speak of it: bits per character, or perplexity of words."""
+    """The loss as people speak of it: bits per character, or perplexity of words; "": of a task without text."""
+    if not kind:
+        return f"{loss:.4g}"
     return f"perplexity {math.exp(min(loss, 700)):.1f}" if kind == "word" else f"{loss / math.log(2):.3f} bits"
 
 
@@ -38,11 +40,12 @@ class Live:
     """The newest numbers; every validation leaves a line behind."""
 
     def __init__(self, training: Training, quiet: bool = False):
-        self.training, self.kind, self.quiet = training, training.task.vocab.kind, quiet
-        self.unit = {"char": "char", "word": "word"}.get(self.kind, self.kind)
+        self.training, self.quiet = training, quiet
+        self.kind = "" if training.task.vocab is None else training.task.vocab.kind
+        self.unit = self.kind or training.task.unit
         self.live = err.is_terminal and not err.is_dumb_terminal and not quiet
         self.shown, self.speed, self.loss = 0.0, 0.0, 0.0
-        self.curve = CurveSoFar(self.kind, training.task.tokens.entropy, training.history)
+        self.curve = CurveSoFar(self.kind, training.task.baseline, training.history)
         self.picture, self.writes = Text(), Text()
         self.refreshed = self.drawn = self.sampled = 0.0
         self.note = "first update"
@@ -99,7 +102,7 @@ class Live:
         left = duration(report.seconds / part - report.seconds) if report.seconds and part > 1e-9 else "?"
         cells = [
             ("update", f"update {report.update:>6,}", ""),
-            ("loss", measure(self.kind, self.loss), ""),
+            ("loss", ("" if self.kind else "loss ") + measure(self.kind, self.loss), ""),
             ("validation", f"validation {measure(self.kind, report.val_loss or 0.0)}", "bold green"),
             ("speed", f"{count(self.speed)} {self.unit}/s", "dim"),
             ("gradient", f"|g| {report.grad_norm:.2f}", "dim"),
@@ -123,7 +126,7 @@ class Live:
         if tall and now - self.drawn >= CURVE_SECONDS:
             self.picture = self.curve.drawn(err.width, min(9, err.height // 3))
             self.drawn = self._again(now, CURVE_SECONDS)
-        if tall and now - self.sampled >= SAMPLE_SECONDS:
+        if tall and self.kind and now - self.sampled >= SAMPLE_SECONDS:
             self.writes = self._sample(now)
             self.sampled = self._again(time.monotonic(), SAMPLE_SECONDS, now)
         bar = Table.grid(padding=(0, 1))

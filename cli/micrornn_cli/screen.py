@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -20,6 +20,9 @@ from micrornn_cli.progress import measure
 def announce(training: Training, num_files: int, own_files: bool, resumed: str | None,
              started: Started | None = None, changed: Sequence[str] = ()) -> None:  # fmt: skip
     """What is about to be done, with the true numbers."""
+    if training.task.vocab is None:
+        _announce_task(training, resumed, changed)
+        return
     config, vocab, tokens, model = training.config, training.task.vocab, training.task.tokens, training.model
     unit = UNITS[vocab.kind][1]
     files = f"{num_files:,} file" + ("s" if num_files != 1 else "")
@@ -31,7 +34,7 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
         "vocabulary": f"{vocab.size:,} different {unit}; guessing by their frequency alone: {entropy}",
         "model": f"embedding {config.embedding_size} → {layers} → {vocab.size} {unit}; "
         f"{model.num_parameters:,} parameters",
-        "learning": f"{config.optimizer}, learning rate {config.lr:g} ({config.schedule})" + _clips(config),
+        "learning": _learning(config),
         "held out": "nothing"
         if training.task.val_lanes is None
         else f"{100 * config.val_fraction:g} % of the text, in pieces spread over it: "
@@ -46,21 +49,53 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
     if started is not None:
         rows["starts from"] = _started(started, unit)
     if resumed:
-        rows["resumed"] = f"{resumed} at update {training.updates:,}" + (
-            f"; it diverged, and goes on as another run: it had {', '.join(changed)}" if changed else ""
-        )
+        rows["resumed"] = _resumed(training, resumed, changed)
+    _table(rows, {"text": tokens.notes})
+    err.print(draw(training.task.lanes, vocab, err.width), soft_wrap=True)
+    err.print(facts(training.task.lanes, vocab, config.state == "carried"))
+    err.print()
+
+
+def _announce_task(training: Training, resumed: str | None, changed: Sequence[str]) -> None:
+    """The same of a task that is not about text."""
+    task, config = training.task, training.config
+    rows = task.told(training.model) | {"learning": _learning(config)}
+    held_out = task.validation()
+    if held_out is not None:
+        rows["held out"] = f"{held_out.num_windows:,} batches, for validation every {config.val_every:,} updates"
+    if task.baseline is not None:
+        words, loss = task.baseline
+        rows["baseline"] = f"{words}: {measure('', loss)} {task.metrics[0].unit}"
+    rows["ends"] = _end(training)
+    if resumed:
+        rows["resumed"] = _resumed(training, resumed, changed)
+    _table(rows)
+    if picture := task.drawing():
+        err.print(Text(picture), soft_wrap=True)
+        err.print()
+
+
+def _table(rows: Mapping[str, str], notes: Mapping[str, Sequence[str]] | None = None) -> None:
+    """A word and what it is, line by line; `notes`: what stands below one of them."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, words in rows.items():
         table.add_row(name, Text(words))
-        for note in tokens.notes if name == "text" else ():
+        for note in (notes or {}).get(name, ()):
             table.add_row("", Text(note, "yellow"))
     err.print(table)
     err.print()
-    err.print(draw(training.task.lanes, vocab, err.width), soft_wrap=True)
-    err.print(facts(training.task.lanes, vocab, config.state == "carried"))
-    err.print()
+
+
+def _learning(config: Any) -> str:
+    return f"{config.optimizer}, learning rate {config.lr:g} ({config.schedule})" + _clips(config)
+
+
+def _resumed(training: Training, run: str, changed: Sequence[str]) -> str:
+    return f"{run} at update {training.updates:,}" + (
+        f"; it diverged, and goes on as another run: it had {', '.join(changed)}" if changed else ""
+    )
 
 
 def _started(started: Started, unit: str) -> str:
@@ -89,7 +124,7 @@ def _clips(config: Any) -> str:
 def _end(training: Training) -> str:
     parts = []
     if training.num_updates:
-        epochs = training.num_updates / training.task.lanes.num_windows
+        epochs = training.num_updates / training.batches.num_windows
         parts.append(f"after {training.num_updates:,} updates ({epochs:.2g} epochs)")
     if training.config.max_minutes:
         parts.append(f"after {duration(60 * training.config.max_minutes)}")

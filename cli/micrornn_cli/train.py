@@ -12,17 +12,15 @@ import click
 
 from micrornn_cli.arguments import PATH, TEXTS, texts
 from micrornn_cli.exits import Exit
-from micrornn_cli.options import read_config, resolve, settings
+from micrornn_cli.options import own_settings, read_config, refuse_unused, resolve, settings
 from micrornn_cli.signals import graceful
 from micrornn_cli.starting import with_shape
 from micrornn_cli.streams import silence_unread, unread
 from micrornn_cli.waiting import compiling, progress
 
-TASKS = ("text",)
 
-
-@click.command(short_help="Train a recurrent network on text.")
-@click.argument("files", nargs=-1, type=TEXTS, metavar="[text] [FILES]...")
+@click.command(short_help="Train a recurrent network: on text, or on another task.")
+@click.argument("files", nargs=-1, type=TEXTS, metavar="[TASK] [FILES]...")
 @settings
 @click.option(
     "--out",
@@ -44,13 +42,21 @@ TASKS = ("text",)
     metavar="FILE",
     help="Settings from a TOML file, such as a run's config.toml.",
 )
+@click.option(
+    "--set",
+    "own",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting of the task's own, such as echo=5; a name that is wrong lists those there are. May be repeated.",
+)
 @click.option("--json", "as_json", is_flag=True, help="On stdout: every update and the result as JSON lines.")
-def train(files: tuple[str, ...], out: str | None, resume: str | None, config_file: str | None,
+def train(files: tuple[str, ...], out: str | None, resume: str | None, config_file: str | None, own: tuple[str, ...],
           as_json: bool, **given: Any) -> None:  # fmt: skip
     """Train a recurrent network to predict the next character (or word) of a text.
 
     FILES are text files, folders or globs, or - for standard input, which is kept in the run; without any, the Python
-    standard library's own sources.
+    standard library's own sources. TASK is text, or another that makes its own data: adding (the sum of two marked
+    numbers) or echo (the bit of some time steps before); or one of yours, FILE.py:CLASS.
     Settings come from --config, from the environment (MICRORNN_HIDDEN_SIZE=64) and from flags, each stronger than
     the one before. Metrics and checkpoints go into the run's folder. Ctrl-C stops after the update at hand.
 
@@ -59,30 +65,34 @@ def train(files: tuple[str, ...], out: str | None, resume: str | None, config_fi
       micrornn train
       micrornn train book.txt --cell gru --hidden-size 128 --max-minutes 5
       micrornn train text 'notes/**/*.md' --level word --num-steps 32
+      micrornn train adding --cell gru --set markers=ends
       micrornn train --resume runs/2026-11-20-120000-lstm --num-updates 5000
       micrornn train letters.txt --init-from runs/2026-11-20-120000-lstm --lr 0.001
     """
     job = None if resume is None else _Job(resume, as_json)
     if job is None:
         from_file = read_config(config_file, extra=("task", "files", "out"))
-        if files and files[0] in TASKS and not os.path.exists(files[0]):
-            files = files[1:]
+        task = _named(files, from_file.pop("task", None))
+        files = files[1:] if files and task == files[0] else files
         files = files or tuple(from_file.pop("files", ()))
         out = out or from_file.pop("out", None)
-        from_file.pop("task", None), from_file.pop("files", None), from_file.pop("out", None)
+        from_file.pop("files", None), from_file.pop("out", None)
         if given["cell"]:
             from micrornn.cells import trust
 
             trust(given["cell"])
-        given, from_file = with_shape(given, from_file)
-        config = resolve(given, from_file, "the settings")
-        job = _Job.new(config, files, out, as_json)
+        kind, from_file = _task(task), from_file | own_settings(own, task)
+        refuse_unused(kind, given | from_file)
+        if "init_from" not in kind.unused:
+            given, from_file = with_shape(given, from_file)
+        config = resolve(given, from_file, "the settings", kind.Settings)
+        job = _Job.new(kind, config, files, out, as_json)
         job.scheduled = given["schedule"] is not None or "schedule" in from_file
     else:
         typed = _typed()  # MICRORNN_* variables are for new runs: this one has its settings
         given = {name: value for name, value in given.items() if name in typed}
-        if config_file or "out" in typed:
-            raise click.UsageError("--resume goes on with a run's own settings; give no --config or --out")
+        if config_file or own or "out" in typed:
+            raise click.UsageError("--resume goes on with a run's own settings; give no --config, --out or --set")
         if files:
             job.moved = True
             job.read(files)
@@ -94,11 +104,13 @@ class _Job:
     """One run from the first line on the screen to the last."""
 
     def __init__(self, resume: str | None, as_json: bool):
+        from micrornn import tasks
         from micrornn.checkpoint import RunFolder
-        from micrornn.config import Config, is_cell_file
+        from micrornn.config import is_cell_file
         from micrornn.errors import CheckpointError, ConfigError, named
 
         self.as_json = as_json
+        self.task = tasks.find()
         self.files: tuple[str, ...] = ()
         self.unread = False  # stdout or stderr, any more
         self.out: str | None = None
@@ -115,7 +127,8 @@ class _Job:
                 values["watch_gradients"] = next((row.get("every", 0) for row in self.folder.gradients.read()[-1:]), 0)
             where = named(self.folder.path / "config.toml")
             try:
-                self.config = Config.from_dict(values, where)
+                self.task = tasks.find(self.folder.config.get("task", tasks.DEFAULT), where)
+                self.config = self.task.Settings.from_dict(values, where)
                 if is_cell_file(self.config.cell):
                     from micrornn.cells import require_trusted
 
@@ -125,9 +138,9 @@ class _Job:
                 raise CheckpointError(told if where in told else f"{where}: {told}") from None
 
     @classmethod
-    def new(cls, config: Any, files: tuple[str, ...], out: str | None, as_json: bool) -> _Job:
+    def new(cls, task: Any, config: Any, files: tuple[str, ...], out: str | None, as_json: bool) -> _Job:
         job = cls(None, as_json)
-        job.config, job.out = config.limits(), out
+        job.task, job.config, job.out = task, config.limits(), out
         job.read(files)
         return job
 
@@ -155,7 +168,7 @@ class _Job:
         from micrornn_cli.console import program
 
         if self.folder is None or self.moved:
-            return data.find(self.files) if self.files else data.stdlib_sources()
+            return data.find(self.files) if self.files else self.task.usual_files()
         try:
             return own_files(self.folder.path)
         except (CheckpointError, DataError) as error:
@@ -188,7 +201,7 @@ class _Job:
             )
 
     def go(self) -> None:
-        from micrornn import data, device, kernels
+        from micrornn import device, kernels
         from micrornn.checkpoint import RunFolder, default_run_path
         from micrornn.resume import fit_warmup, resume
         from micrornn.startfrom import start_from
@@ -197,12 +210,12 @@ class _Job:
 
         device.require(self.config.device)
         paths = self._paths()
-        with progress("reading the text", quiet=self.as_json) as tell:
-            tokens = data.read_tokens(paths, self.config, tell)
         # the number itself is kept: with another one a resumed run would not be the same to the bit
         self.config = dataclasses.replace(self.config, threads=self.config.threads or device.default_threads())
         kernels.set_threads(self.config.threads)
-        training = Training(self.config, tokens)
+        with progress("reading the text", quiet=self.as_json) as tell:
+            task = self.task.prepare(self.config, paths, tell)
+        training = Training(self.config, task)
         resumed = self.folder is not None
         notes = resume(training, self.folder) if resumed else fit_warmup(training, self.scheduled)
         if resumed and self.moved:
@@ -212,9 +225,7 @@ class _Job:
         if not (resumed and self.folder.has_checkpoint) and self.config.init_from:
             started = start_from(training.model, training.task.vocab, self.config.init_from)
         if self.folder is None:
-            self.folder = RunFolder.create(
-                self.out or default_run_path(self.config.cell_title.lower()), self._settings()
-            )
+            self.folder = RunFolder.create(self.out or default_run_path(self._name()), self._settings())
             self._keep_streams()
             self.folder.write_config(self._settings())
         else:
@@ -232,9 +243,14 @@ class _Job:
             self.folder.close()
         self._finish(training, stopped)
 
+    def _name(self) -> str:
+        """What the folder of the run is called, behind the time."""
+        cell, task = self.config.cell_title.lower(), self.task.name.rpartition(":")[2].lower()
+        return cell if "vocab" in self.task.RULES else f"{task}-{cell}"
+
     def _settings(self) -> dict[str, Any]:
         """What config.toml holds."""
-        return self.config.to_dict() | {"task": "text", "files": list(self.files)}
+        return self.config.to_dict() | {"task": self.task.name, "files": list(self.files)}
 
     def _announce(self, training: Any, num_files: int, resumed: bool, started: Any) -> None:
         if self.as_json:
@@ -292,6 +308,23 @@ class _Job:
             conclude(training, bool(self.files), where, again, stopped)
         if stopped:
             raise SystemExit(int(Exit.INTERRUPTED))
+
+
+def _named(files: tuple[str, ...], in_file: Any) -> str | None:
+    """The task that is named in the place of the first file, else in a file of settings; None: the usual one."""
+    if files and not os.path.lexists(files[0]):
+        from micrornn import tasks
+
+        if tasks.is_name(files[0]):
+            tasks.trust(files[0])
+            return files[0]
+    return in_file
+
+
+def _task(name: str | None) -> Any:
+    from micrornn import tasks
+
+    return tasks.find() if name is None else tasks.find(name)
 
 
 def _typed() -> set[str]:

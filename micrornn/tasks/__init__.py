@@ -1,9 +1,13 @@
 """One file per kind of job: settings, data, network, loss, metric. This register alone knows a task by name.
 
-text    a language model over characters, words or bytes
+text      a language model over characters, words or bytes
+adding    the sum of two marked numbers among random ones: many to one
+echo      the bit that came some time steps before: in step
 
-find(name)    the class of a task
+find(name)    the class of a task, or of one in a file of one's own: FILE.py:CLASS
 names()       of all there are
+is_name       whether something is meant as one of these
+trust         that a file may be run although a checkpoint or a settings file names it
 """
 
 from __future__ import annotations
@@ -11,11 +15,17 @@ from __future__ import annotations
 import importlib
 
 from micrornn.errors import ConfigError, quoted
+from micrornn.tasks.custom import is_task_file, of_file, require_trusted
+from micrornn.tasks.custom import trust as trust
 from micrornn.tasks.task import Batches as Batches  # offered here too
 from micrornn.tasks.task import Task
 from micrornn.tasks.task import losses as losses
 
-REGISTER = {"text": "micrornn.tasks.text:Text"}  # name -> module:class, imported when it is asked for
+REGISTER = {  # name -> module:class, imported when it is asked for
+    "text": "micrornn.tasks.text:Text",
+    "adding": "micrornn.tasks.adding:Adding",
+    "echo": "micrornn.tasks.echo:Echo",
+}
 DEFAULT = "text"  # what is trained where no task is named
 
 
@@ -24,10 +34,22 @@ def names() -> tuple[str, ...]:
     return tuple(REGISTER)
 
 
-def find(name: str = DEFAULT) -> type[Task]:
-    """The class of a task. ConfigError where there is none of that name."""
-    if name not in REGISTER:
-        raise ConfigError(f"there is no task {quoted(name)}; choose one of {', '.join(REGISTER)}")
+def is_name(name: str) -> bool:
+    """Whether something is meant as a task."""
+    return name in REGISTER or is_task_file(name)
+
+
+def find(name: str = DEFAULT, where: str = "") -> type[Task]:
+    """The class of a task. ConfigError where there is none of that name.
+
+    where    what names it, if that is a file, which may be a stranger's: then code is run only if it is trusted
+    """
+    if is_task_file(name):
+        if where:
+            require_trusted(name, where)
+        return of_file(name)
+    if not isinstance(name, str) or name not in REGISTER:
+        raise ConfigError(f"there is no task {quoted(name)}; choose one of {', '.join(REGISTER)}, or FILE.py:CLASS")
     module, _, kind = REGISTER[name].partition(":")
     found: type[Task] = getattr(importlib.import_module(module), kind)
     return found

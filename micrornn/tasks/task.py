@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from micrornn.config import Config
+from micrornn.config import MOST, Config
 from micrornn.errors import ConfigError, DataError
 from micrornn.schema import Rule
 from micrornn.tape import Tensor, no_tape
@@ -150,7 +150,7 @@ class Task:
     Settings: ClassVar[type[Config]] = Config
     unused: ClassVar[Sequence[str]] = ()
     metrics: ClassVar[Sequence[Metric]] = (Metric("loss"),)
-    unit: ClassVar[str] = "time step"
+    unit: ClassVar[str] = "steps"
     RULES: ClassVar[Mapping[str, Rule]] = {}
     # Of a task whose data is one long text, as `micrornn.data` has them; what writes, or looks at windows of a text,
     # asks for these, and says so where there are none.
@@ -163,6 +163,11 @@ class Task:
     batches: Batches
     fingerprint: str = ""
     baseline: tuple[str, float] | None = None
+
+    @classmethod
+    def usual_files(cls) -> list[Path]:
+        """What it learns from where no files are named."""
+        return []
 
     @classmethod
     def prepare(cls, config: Any, files: Sequence[Path] = (), progress: Progress | None = None) -> Task:
@@ -206,7 +211,7 @@ class Task:
     def segment_steps(self) -> int:
         if self.config.memory_budget:
             raise ConfigError(f"--memory-budget: the task {self.name} does not go over a window in segments")
-        return self.config.num_steps
+        return MOST
 
     @property
     def num_losses(self) -> int:

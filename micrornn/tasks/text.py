@@ -18,7 +18,7 @@ from micrornn import device, kernels
 from micrornn.bptt import Windows
 from micrornn.cells import find_cell
 from micrornn.config import Config
-from micrornn.data import Lanes, Tokens, Vocab, read_tokens, split
+from micrornn.data import Lanes, Tokens, Vocab, read_tokens, split, stdlib_sources
 from micrornn.errors import CheckpointError, ConfigError
 from micrornn.finite import diverged
 from micrornn.layers import Dropout, Embedding, Linear
@@ -192,6 +192,10 @@ class Text(Task):
         self.batches = Windows(self.lanes, carried=config.state == "carried")
         self.fingerprint = tokens.fingerprint
         self.baseline = ("by frequency alone", tokens.entropy)
+
+    @classmethod
+    def usual_files(cls) -> list[Path]:
+        return stdlib_sources()
 
     @classmethod
     def prepare(cls, config: Config, files: Sequence[Path] = (), progress: Progress | None = None) -> Text:
