@@ -97,11 +97,9 @@ def own_files(folder: Path) -> list[Path]:
     if patterns is None:
         raise CheckpointError(f"{named(folder)}: there is no config.toml in it that says what text it learned from")
     try:
-        return (
-            find(patterns)
-            if patterns
-            else list(tasks.find(found.config.get("task", tasks.DEFAULT), str(folder)).usual_files())
-        )
+        if patterns:
+            return find(patterns)
+        return tasks.find(found.config.get("task", tasks.DEFAULT), named(folder / "config.toml")).usual_files()
     except DataError as error:
         raise DataError(f"{named(folder / 'config.toml')}: {error}") from None
 

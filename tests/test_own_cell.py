@@ -44,6 +44,7 @@ class TwoTimes(Cell):
 @pytest.fixture
 def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MICRORNN_CACHE", str(tmp_path / "cache"))  # what was allowed to run in another test is not here
     Path("mine.py").write_text(TWO_TIMES)
     return "./mine.py:TwoTimes"
 

@@ -10,12 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import GOLDEN
 from test_layering import FILES, ROOT, imports
 
 from micrornn import tasks
 from micrornn.checkpoint import load
+from micrornn.config import Config
+from micrornn.data import tokenize
 from micrornn.errors import ConfigError
 from micrornn.gradcheck import gradcheck
+from micrornn.train import Training, run
 from micrornn_cli.exits import Exit
 from micrornn_cli.main import main
 
@@ -207,3 +211,20 @@ def test_the_task_of_the_docs_in_a_file_of_its_own(micrornn: Micrornn) -> None:
     for command in (["eval", "../whole"], ["train", "--resume", "../parts"]):
         code, _, err = micrornn(*command)
         assert code == Exit.CHECKPOINT and "my_task.py" in err and "No such file" in err, err
+
+
+def test_a_checkpoint_from_before_there_were_tasks_goes_on(golden: Callable[..., dict[str, np.ndarray]],
+                                                           tmp_path: Path) -> None:  # fmt: skip
+    (tmp_path / "text.txt").write_text("she sells sea shells on the sea shore. " * 12)
+    arrays, meta = load(GOLDEN / "before_tasks.ckpt")
+    config = Config(**(meta["config"] | {"num_updates": 14}))
+    training = Training(config, tokenize([tmp_path / "text.txt"], "char", tmp_path))
+    training.restore(arrays, meta)
+    assert training.updates == 6 and training.batches.state is not None
+    for _ in run(training):
+        pass
+    for name, array in golden("before_tasks").items():
+        np.testing.assert_allclose(training.model.flat.parameters[name].data, array, rtol=1e-9, atol=1e-12)
+    again, after = training.snapshot()
+    assert after.keys() - {"pending"} >= meta.keys() - {"pending"} and after["task"] == meta["task"]
+    assert after["text"] == meta["text"] and again.keys() == arrays.keys()
