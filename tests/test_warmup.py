@@ -25,7 +25,7 @@ import numpy as np
 from numba.core.dispatcher import Dispatcher
 from micrornn import kernels
 from micrornn.kernels.cpu import recurrent
-from micrornn.warmup import _split, _training, jobs, measure_all
+from micrornn.warmup import USUAL, _split, _training, jobs, measure_all
 
 table, called = kernels.for_device("cpu"), set()
 
@@ -39,7 +39,8 @@ for name in kernels.NAMES:
     setattr(table, name, recorded(name, getattr(table, name)))
 
 def signatures():
-    modules = [module for name, module in sys.modules.items() if name.startswith("micrornn.kernels.cpu.")]
+    ours = "micrornn.kernels.cpu.", "micrornn_cells."
+    modules = [module for name, module in sys.modules.items() if name.startswith(ours)]
     kernels_there = {v for module in modules for v in vars(module).values() if isinstance(v, Dispatcher)}
     # flat kernels (elementwise.py) are behind a function
     for module in modules:
@@ -56,7 +57,7 @@ def signatures():
 recurrent.NEAR = 1 << 20  # so that 700 units are many enough for weights that are split
 
 def work(dtype):
-    for cell in ("rnn", "rnn_relu", "gru", "lstm"):
+    for cell in USUAL:
         for threads, sizes in ((1, (64, 32, 20)), (2, (64, 32, 20)), (2, (700, 4, 4))):
             kernels.set_threads(threads)
             sizes = dict(zip(("hidden_size", "batch_size", "num_steps"), sizes))

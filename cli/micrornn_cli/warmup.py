@@ -13,10 +13,11 @@ import click
 
 @click.command(short_help="Compile the kernels now, once for this machine.")
 @click.option("--all", "everything", is_flag=True,
-              help="Also float64, every op, optimizer and granularity: twice as long.")  # fmt: skip
+              help="Also all other cells, float64, every op, optimizer and granularity: minutes.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and no progress.")
 def warmup(everything: bool, as_json: bool) -> None:
-    """Compile all kernels that training, sampling, evaluating and inspecting need, for this processor.
+    """Compile all kernels that training, sampling, evaluating and inspecting need, for this processor: of the
+    cells lstm, gru and rnn, with --all of every cell.
 
     Once for each version of micrornn; what is compiled stays on disk. Without this, each is compiled when it
     is first needed.
