@@ -51,7 +51,7 @@ class Job(NamedTuple):
 def jobs(everything: bool = False) -> list[Job]:
     """What training, sampling, evaluating and inspecting need in float32. With `everything`, what they need in float64,
     all cells, ops, optimizers and every granularity too."""
-    found, cells = [], tuple(CELLS) if everything else USUAL
+    found, cells = [], [name for name, cell in CELLS.items() if cell.derivable] if everything else USUAL
     for dtype in ("float32", "float64") if everything else ("float32",):
         found += [
             Job(f"{cell}, {dtype}, {way}", partial(_learn, cell, dtype, *WAYS[way])) for cell in cells for way in WAYS
