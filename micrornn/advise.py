@@ -70,6 +70,8 @@ def advise(config: Config, tokens: Tokens, seconds: float = 120.0, progress: Pro
     The model is looked at without dropout. DataError: a text too short to measure on. DivergedError: the brief
     training blew up. ConfigError: messages that are clipped (config.clip_message), as inspect/truncation.py has it.
     """
+    if config.lines:
+        raise ConfigError("advise measures windows of one long text; it has no advice for --lines")
     if not 0 < tolerance < 1:
         raise ConfigError(f"the truncation bias to be borne is {tolerance:g}; it must be above 0 and below 1")
     if not seconds > 0:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from micrornn.data import Lanes
+from micrornn import kernels
+from micrornn.data import Lanes, LineLanes
+from micrornn.ops.masks import keep
 from micrornn.tape import Tensor
 
 
@@ -18,11 +20,13 @@ class Windows:
     epoch, window      the place: the window that comes next, and how often the text was read before
     state              the arrays (h,) or (h, c), each (layers * directions, batch_size, hidden_size), or None:
                        the initial state. Always None where `carried` is False
+    weight             what the mean loss of the last window counts in a mean over windows: above 1 if it has more
+                       tokens than most, as where lines are padded
     """
 
-    def __init__(self, lanes: Lanes, carried: bool = True):
+    def __init__(self, lanes: Lanes | LineLanes, carried: bool = True):
         self.lanes, self.carried = lanes, carried
-        self.epoch, self.window = 0, 0
+        self.epoch, self.window, self.weight = 0, 0, 1.0
         self.state: tuple[np.ndarray, ...] | None = None
         shape = (lanes.num_steps, lanes.batch_size)
         self.inputs, self.targets = np.empty(shape, np.int32), np.empty(shape, np.int32)
@@ -38,10 +42,21 @@ class Windows:
         if self.window == self.lanes.num_windows:
             self.epoch, self.window, self.state = self.epoch + 1, 0, None  # the lanes start over
         self.lanes.fill(self.window, self.inputs, self.targets)
+        if isinstance(self.lanes, LineLanes):
+            self._start_lines(self.lanes)
         self.window += 1
         if self.state is None:  # left to the model, on the tape: an initial state may be learned
             return self.inputs, self.targets, None
         return self.inputs, self.targets, tuple(Tensor(array) for array in self.state)
+
+    def _start_lines(self, lanes: LineLanes) -> None:
+        """A line that begins in this window knows nothing of the one before it in its lane: there the state is zeros,
+        the initial state of a language model, whatever it was."""
+        self.weight = float(lanes.window_tokens[self.window] * lanes.num_windows / lanes.num_tokens)
+        if self.state is not None:
+            goes_on = ~lanes.starts(self.window)
+            mask = np.repeat(goes_on[None], len(self.state[0]), axis=0)
+            self.state = tuple(keep(kernels.of(array), array, mask) for array in self.state)
 
     def carry(self, state: tuple[Tensor, ...]) -> None:
         """Hand the last state of this window to the next one: its value, not its history."""

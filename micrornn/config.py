@@ -64,6 +64,10 @@ class Config:
         f"{WORDS:,} most frequent words.",
         low=0, high=MOST,
     )  # fmt: skip
+    lines: bool = setting(
+        False,
+        "Each line of the text is a sequence of its own, with its own state; what it leaves of a window is padding.",
+    )
     batch_size: int = setting(32, "Lanes: pieces of the text read side by side.", low=1, high=MOST)
     num_steps: int = setting(32, "Time steps unrolled per update: how far back the gradient can go.", low=1, high=MOST)
     state: str = setting(

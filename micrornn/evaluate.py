@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from micrornn.bptt import Windows
-from micrornn.data import Encoder, Lanes, Vocab, is_utf8, read_bytes, read_chunks
+from micrornn.data import Encoder, Lanes, LineLanes, Vocab, is_utf8, read_bytes, read_chunks, validation_layout
 from micrornn.data.text import Ids
 from micrornn.errors import DataError
 from micrornn.finite import diverged_in, require_finite_parameters
@@ -57,17 +57,18 @@ class Score:
         return math.exp(self.loss) if self.loss < 700 else math.inf
 
 
-def window_losses(model: LanguageModel, lanes: Lanes) -> Iterator[float]:
+def window_losses(model: LanguageModel, lanes: Lanes | LineLanes) -> Iterator[float]:
     """The mean loss in nats per token of each window in turn, the state carried over from the one before."""
     return losses(model, Windows(lanes))
 
 
 def evaluate(model: LanguageModel, ids: Ids, batch_size: int, num_steps: int,
-             progress: Progress | None = None) -> Score:  # fmt: skip
+             progress: Progress | None = None, newline: int | None = None) -> Score:  # fmt: skip
     """The mean loss over the ids. With fewer lanes, then fewer time steps, if that is short; and with fewer time steps
     where the model has a memory budget.
 
     progress(done, total)    called after each window with the number of windows
+    newline                  the id that ends a line, where each is to be read from the initial state
 
     DivergedError where the model's numbers become NaN or infinite, with the layer and after how many tokens.
     """
@@ -75,7 +76,7 @@ def evaluate(model: LanguageModel, ids: Ids, batch_size: int, num_steps: int,
         raise DataError(f"the text has {len(ids)} tokens, at least 2 are needed; give more of it")
     model.train(False)
     sizes = dataclasses.replace(model.config, batch_size=batch_size, num_steps=num_steps)
-    lanes = Lanes.validation(ids, batch_size, segment_steps(sizes, model.vocab_size))
+    lanes = validation_layout(ids, batch_size, segment_steps(sizes, model.vocab_size), newline)
     sizes = dataclasses.replace(model.config, batch_size=lanes.batch_size, num_steps=lanes.num_steps)
     require_memory(sizes, model.vocab_size)
     total = 0.0
@@ -85,7 +86,7 @@ def evaluate(model: LanguageModel, ids: Ids, batch_size: int, num_steps: int,
             raise diverged_in(model, lanes, done - 1)
         if progress is not None:
             progress(done, lanes.num_windows)
-    predicted = lanes.num_windows * lanes.tokens_per_update
+    predicted = len(ids) if isinstance(lanes, LineLanes) else lanes.num_windows * lanes.tokens_per_update
     return Score(total / lanes.num_windows, predicted, len(ids), lanes.batch_size, lanes.num_steps)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from micrornn import device
 from micrornn.bptt import Windows
-from micrornn.data import Lanes
+from micrornn.data import Lanes, LineLanes
 from micrornn.errors import DivergedError
 from micrornn.tape import no_tape
 
@@ -59,7 +59,7 @@ def diverged(model: Any, states: Sequence[np.ndarray], read: int, lane: str = ""
     )
 
 
-def diverged_in(model: Any, lanes: Lanes, window: int) -> DivergedError:
+def diverged_in(model: Any, lanes: Lanes | LineLanes, window: int) -> DivergedError:
     """What is not finite when the model reads window number `window` of the lanes, and after how many tokens of its
     lane: all is read again up to there, then time step by time step."""
     windows = Windows(lanes)

@@ -81,7 +81,7 @@ class Segments:
                 elif gradient is not None:
                     kernels.of(gradient).accumulate(parameter.grad, gradient)
             dlast = found[len(parameters) :]
-            loss += segment.loss.item() * len(self._part(self.inputs, start)) / len(self.inputs)
+            loss += segment.loss.item() * self._count(self._part(self.targets, start)) / self._count(self.targets)
             self.last = self.last or segment.last
             self.whole = segment if len(self.starts) == 1 else None
             del segment, found  # the next one finds room in the memory of this one
@@ -119,6 +119,10 @@ class Segments:
     def _part(self, rows: Any, start: int) -> Any:
         return rows[start : start + self.length] if len(self.starts) > 1 else rows
 
+    def _count(self, targets: Any) -> int:
+        """How much the mean over these targets counts: as many time steps, or of padded lines as many tokens."""
+        return int((targets >= 0).sum()) if self.model.config.lines else len(targets)
+
     def _borders(self) -> list[State | None]:
         """The state at the start of each segment."""
         states = [self.state]
@@ -139,7 +143,8 @@ class Segments:
         inputs, targets = self._part(self.inputs, start), self._part(self.targets, start)
         with Tape(guard=False) as tape:
             loss, last = self.model.loss(inputs, targets, state)
-        return Segment(tape, state if start else None, last, loss, self.seed * len(inputs) / len(self.inputs))
+        weight = self.seed * self._count(targets) / self._count(self.targets)
+        return Segment(tape, state if start else None, last, loss, weight)
 
 
 def _cotangents(segment: Segment, of: list[Tensor], dlast: Cotangents) -> list[np.ndarray | None]:

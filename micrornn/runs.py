@@ -125,7 +125,7 @@ def own_text(meta: Mapping[str, Any], progress: Progress | None = None) -> tuple
     tokens = read_tokens(paths, config, progress)
     if tokens.fingerprint != meta.get("text"):
         raise DataError(why_other(tokens.vocab, meta))
-    return split(tokens, config.val_fraction)
+    return split(tokens, config.val_fraction, tokens.vocab.newline if config.lines else None)
 
 
 def why_other(vocab: Vocab | None, meta: Mapping[str, Any]) -> str:

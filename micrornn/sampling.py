@@ -26,7 +26,8 @@ MOST_COUNTED = 1_000_000  # tokens, for the frequencies that `typical` compares 
 def sample(model: LanguageModel, vocab: Vocab, *, length: int | None, prompt: str = "", temperature: float = 1.0,
            top_k: int = 0, top_p: float = 1.0, until: str = "", allow_unknown: bool = False,
            unseen: str = "", seed: int = 0) -> Iterator[str]:  # fmt: skip
-    """Let the model write `length` tokens behind the prompt, one by one; without end if `length` is None.
+    """Let the model write `length` tokens behind the prompt, one by one; without end if `length` is None. One that has
+    learned line by line (the setting `lines`) begins each line from its initial state.
 
     temperature    divides the logits: below 1 bolder about what it knows, 0 takes the likeliest token always
     top_k          draw from the k likeliest only; 0: from all
@@ -56,6 +57,9 @@ def sample(model: LanguageModel, vocab: Vocab, *, length: int | None, prompt: st
         ids = vocab.encode(prompt[:-1] if spaced else prompt, unseen, "--prompt")
     if not len(ids):
         raise ConfigError("--prompt holds no token")
+    if model.config.lines and prompt:  # the state of a line begins with the newline before it
+        ends = np.flatnonzero(ids == vocab.newline)
+        ids = np.concatenate([[vocab.newline or 0], ids[ends[-1] + 1 if len(ends) else 0 :]])
     pieces = _pieces(model, vocab, ids, bool(prompt), (temperature, top_k, top_p), barred, seed)
     if spaced:
         pieces = (piece.removeprefix(" ") if n == 0 else piece for n, piece in enumerate(pieces))
@@ -110,6 +114,8 @@ def _pieces(model: LanguageModel, vocab: Vocab, ids: np.ndarray, prompted: bool,
             likely[barred] = -np.inf
         token = draw(likely, *how, rng)
         yield decode(token)
+        if model.config.lines and token == vocab.newline:
+            write = Stepper(model, model.rnn.initial(1), write.read)
         likely = write(token)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from micrornn.data import UNITS, Lanes, Vocab
+from micrornn.data import UNITS, Lanes, LineLanes, Vocab
 from micrornn.printable import cells, pad
 from micrornn.report.lanes import few, piece
 
 TINTS = ("cyan", "green", "magenta")
 
 
-def draw(lanes: Lanes, vocab: Vocab, width: int) -> Text:
+def draw(lanes: Lanes | LineLanes, vocab: Vocab, width: int) -> Text:
     """Lanes as rows, windows as columns, with the text that really stands there."""
     label = len(f"lane {lanes.batch_size:,}") + 2
     windows = few(lanes.num_windows)
@@ -44,7 +44,7 @@ def draw(lanes: Lanes, vocab: Vocab, width: int) -> Text:
     return out
 
 
-def facts(lanes: Lanes, vocab: Vocab, carried: bool = True) -> Table:
+def facts(lanes: Lanes | LineLanes, vocab: Vocab, carried: bool = True) -> Table:
     """The same in words: what batch_size and num_steps did to this text."""
     unit = UNITS[vocab.kind][1]
     b, t = lanes.batch_size, lanes.num_steps
@@ -53,6 +53,16 @@ def facts(lanes: Lanes, vocab: Vocab, carried: bool = True) -> Table:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(style="bold yellow", no_wrap=True, justify="right")
     table.add_column()
+    if isinstance(lanes, LineLanes):
+        padding = f"{100 * (1 - lanes.num_tokens / (lanes.num_windows * b * t)):.0f} % of all places are padding (░)"
+        rows = (
+            ("batch_size", b, f"lanes: pieces of the text, {lanes.num_lines:,} lines in all, read side by side"),
+            ("num_steps", t, f"time steps: a line begins at the left edge of a window, from zeros; {padding}"),
+            ("one epoch", lanes.num_windows, "updates: every line once"),
+        )
+        for name, number, words in rows:
+            table.add_row(name, f"{number:,}", words)
+        return table
     table.add_row(
         "batch_size", f"{b:,}",
         f"lanes: the text is cut into {b:,} pieces of {lanes.lane_len:,} {unit}, read side by side",

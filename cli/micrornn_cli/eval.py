@@ -64,8 +64,9 @@ def eval(run: str, files: tuple[str, ...], unseen: str | None, encoding: str | N
                 ids = own_validation(meta, tell)
         except MicrornnError as error:
             raise type(error)(f"{error}.\nName FILES to evaluate on.") from None
+    lines = model.config.lines
     with compiling(as_json), progress("evaluating", as_json) as tell:
-        score = evaluate(model, ids, batch_size, num_steps, tell)
+        score = evaluate(model, ids, batch_size, num_steps, tell, vocab.newline if lines else None)
     found: dict[str, Any] = {
         "run": run, "checkpoint": meta["path"], "files": list(files), "updates": meta["updates"],
         "level": vocab.kind, "loss": score.loss,
@@ -83,7 +84,7 @@ def eval(run: str, files: tuple[str, ...], unseen: str | None, encoding: str | N
     if as_json:
         write_json(found)
     else:
-        _show(found, encoded.words() if files else "")
+        _show(found, encoded.words() if files else "", "each line from zeros" if lines else "state carried over")
 
 
 def _judge(run: str, model: Any, meta: dict[str, Any], as_json: bool) -> None:
@@ -113,7 +114,7 @@ def _judge(run: str, model: Any, meta: dict[str, Any], as_json: bool) -> None:
     out.print(table)
 
 
-def _show(found: dict[str, Any], unseen: str) -> None:
+def _show(found: dict[str, Any], unseen: str, state: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -141,7 +142,7 @@ def _show(found: dict[str, Any], unseen: str) -> None:
     table.add_row("loss", f"{found['loss']:.4f} nats per {one} = {measure}")
     table.add_row(
         "read in",
-        f"{found['batch_size']:,} lanes, windows of {found['num_steps']:,} time steps, state carried over; "
+        f"{found['batch_size']:,} lanes, windows of {found['num_steps']:,} time steps, {state}; "
         f"{found['predicted']:,} {many} predicted",
     )
     out.print(table)

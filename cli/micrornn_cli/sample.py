@@ -17,7 +17,9 @@ from micrornn_cli.options import unseen
 @unseen("--prompt")
 @click.option("--length", type=click.IntRange(1), default=500, show_default=True,
               help="Characters (or words, or bytes) to draw.")  # fmt: skip
-@click.option("--until", metavar="TEXT", help="Stop when this has been written; at --length at the latest.")
+@click.option("--until", metavar="TEXT",
+              help="Stop when this has been written; at --length at the latest.  [the end of the line, if the run "
+              "has --lines]")  # fmt: skip
 @click.option("--endless", is_flag=True, help="Write on until --until or Ctrl-C, whatever --length is.")
 @click.option("--num-samples", type=click.IntRange(1), default=1, show_default=True, metavar="N",
               help="So many texts, each with a seed of its own: --seed, the next, ...")  # fmt: skip
@@ -65,6 +67,8 @@ def sample(run: str, prompt: str, length: int, until: str | None, endless: bool,
     with compiling(quiet=as_json):
         model, vocab, _ = load_run(run, "best" if best else "last")
         _tell_unseen(vocab, prompt, unseen)
+        if model.config.lines and not endless:
+            options["until"] = options["until"] or "\n"
         for seed in range(how["seed"], how["seed"] + num_samples):
             pieces = draw(model, vocab, prompt=prompt, **options | {"seed": seed})
             if as_json:

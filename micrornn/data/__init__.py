@@ -5,6 +5,7 @@ reading  read_chunks, read_bytes, is_utf8         their text, or their bytes, as
 vocab    Vocab, Encoder, Decoder                  characters, words or bytes to ids and back
 tokens   tokenize, read_tokens, Tokens, ...       the corpus as one mapped array of ids
 text     split, Lanes                             lanes side by side, windows of time steps
+lines    LineLanes, layout, validation_layout     the same, each line a sequence of its own
 
     tokens = tokenize(find(["texts/"]), "char")
     training, validation = split(tokens, val_fraction=0.1)
@@ -13,6 +14,7 @@ text     split, Lanes                             lanes side by side, windows of
 """
 
 from micrornn.data.files import find, located, stdlib_sources
+from micrornn.data.lines import LineLanes, layout, validation_layout
 from micrornn.data.reading import is_utf8, read_bytes, read_chunks
 from micrornn.data.text import Lanes, split
 from micrornn.data.tokens import Tokens, default_cache_dir, read_tokens, tokenize
@@ -24,11 +26,13 @@ __all__ = [
     "Encoder",
     "Kind",
     "Lanes",
+    "LineLanes",
     "Tokens",
     "Vocab",
     "default_cache_dir",
     "find",
     "is_utf8",
+    "layout",
     "located",
     "read_bytes",
     "read_chunks",
@@ -36,4 +40,5 @@ __all__ = [
     "split",
     "stdlib_sources",
     "tokenize",
+    "validation_layout",
 ]

@@ -21,6 +21,7 @@ from micrornn.errors import ConfigError, DataError
 # Of each lane so many windows are read at once that together they take about this much memory.
 BLOCK_BYTES = 4 << 20
 
+AT_ONCE = 1 << 20  # tokens that are searched for newlines at a time
 LEAST_PIECE, MOST_PIECES = 1000, 50  # held-out pieces: so many tokens at least, so many pieces at most
 
 
@@ -56,12 +57,14 @@ class Pieces:
         return parts[0] if len(parts) == 1 else np.concatenate(parts or [self.tokens[0:0]])
 
 
-def split(tokens: Ids, val_fraction: float) -> tuple[Pieces, Pieces]:
+def split(tokens: Ids, val_fraction: float, newline: int | None = None) -> tuple[Pieces, Pieces]:
     """A corpus in two: what is learned from, and what is held out for validation.
 
     The held-out part is the last bit of each of up to 50 equal stretches of the corpus. Its very end alone would
     be another chapter, another author, or modules whose names begin with z. Where the pieces lie depends on the
     corpus only, so that runs with different batch_size or num_steps are measured on the same text.
+
+    newline    the id that ends a line: each border is moved back to the start of its line
     """
     if not 0 <= val_fraction < 1:
         raise ConfigError(f"--val-fraction is {val_fraction}, expected at least 0 and less than 1")
@@ -74,7 +77,26 @@ def split(tokens: Ids, val_fraction: float) -> tuple[Pieces, Pieces]:
         cut = max(start, stop - ((k + 1) * held_out // count - k * held_out // count))
         training.append(slice(start, cut))
         validation.append(slice(cut, stop))
+    if newline is not None:
+        starts = line_starts(tokens, newline)
+        training, validation = ([_whole_lines(span, starts) for span in part] for part in (training, validation))
     return Pieces(tokens, training), Pieces(tokens, validation)
+
+
+def line_starts(tokens: Ids, newline: int) -> np.ndarray:
+    """(num_lines + 1,) where each line begins, and the end of the last one, which may lack its newline."""
+    ends = [
+        np.flatnonzero(tokens[at : min(at + AT_ONCE, len(tokens))] == newline) + at + 1
+        for at in range(0, len(tokens), AT_ONCE)
+    ]
+    starts = np.concatenate([np.zeros(1, np.int64), *ends])
+    return starts if starts[-1] == len(tokens) else np.append(starts, len(tokens))
+
+
+def _whole_lines(span: slice, starts: np.ndarray) -> slice:
+    """Both ends moved back to the start of the line that they lie in."""
+    first, last = (starts[np.searchsorted(starts, at, side="right") - 1] for at in (span.start, span.stop))
+    return slice(int(first), int(last))
 
 
 class Lanes:

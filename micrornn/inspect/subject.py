@@ -148,6 +148,8 @@ def open_subject(run: str, text: Sequence[str] = (), which: str = "best", progre
         except (DataError, ConfigError, CheckpointError) as error:
             raise type(error)(f"{error}.\nName a text with --text FILE.") from None
         told = "the text it learns from"
+    if model.config.lines:
+        told += ", its lines read on from one to the next"
     model.train(False)
     return Subject(model, vocab, meta, ids, Path(run).name or run, told)
 

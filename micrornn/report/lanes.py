@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from html import escape
 
-from micrornn.data import Lanes, Vocab
+from micrornn.data import Lanes, LineLanes, Vocab
 from micrornn.printable import cells, cut, standing, tail, visible
 
 
@@ -17,16 +17,21 @@ def few(n: int) -> list[int]:
     return sorted({0, min(1, n - 1), n - 1})
 
 
-def piece(lanes: Lanes, vocab: Vocab, b: int, w: int, width: int) -> str:
+def piece(lanes: Lanes | LineLanes, vocab: Vocab, b: int, w: int, width: int) -> str:
     """What lane b reads in window w, in at most `width` cells; cut in its middle if it is too long."""
+    if isinstance(lanes, LineLanes):
+        begin, end, _ = lanes.place(b, w)
+        line = standing(visible(vocab.decode(lanes.tokens[begin : min(end, begin + 2 * width + 1)])))
+        line = line + "░" * min(lanes.num_steps - (end - begin), width + 1)
+        return line if cells(line) <= width else cut(line, width - 1) + "…"
     start = b * lanes.lane_len + w * lanes.num_steps
     take = min(lanes.num_steps, 2 * width + 1)  # combining marks take no cell
     head = standing(visible(vocab.decode(lanes.tokens[start : start + take])))
     if cells(head) <= width and take == lanes.num_steps:
         return head
     stop, last = start + lanes.num_steps, min(6, width // 3)
-    end = tail(visible(vocab.decode(lanes.tokens[stop - min(take, 2 * last) : stop])), last)
-    return cut(head, width - cells(end) - 1) + "…" + end
+    ending = tail(visible(vocab.decode(lanes.tokens[stop - min(take, 2 * last) : stop])), last)
+    return cut(head, width - cells(ending) - 1) + "…" + ending
 
 
 LETTER, LINE = 7.9, 24.0  # the width of a letter and the height of a lane, in units of the drawing

@@ -59,8 +59,8 @@ def run_of(subject: Subject, command: str = "") -> Run:
     metrics: Sequence[Mapping[str, Any]] = [] if folder is None else _checked(folder)
     lanes = None
     try:
-        ids = own_text(meta)[0]
-        lanes = Lanes(ids, config.batch_size, config.num_steps)
+        if not config.lines:  # whose windows are no columns of the text
+            lanes = Lanes(own_text(meta)[0], config.batch_size, config.num_steps)
     except MicrornnError:
         pass
     metrics = metrics or meta.get("history", ())

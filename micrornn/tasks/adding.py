@@ -44,6 +44,7 @@ class Adding(Task):
     config: AddingSettings
     batches: Drawn
     unused = (
+        "lines",
         "embedding_size", "tied", "level", "encoding", "vocab_size", "state", "memory_budget", "val_fraction",
         "init_from", "loss",
     )  # fmt: skip

@@ -43,6 +43,7 @@ class Echo(Task):
     config: EchoSettings
     batches: Slices
     unused = (
+        "lines",
         "embedding_size", "tied", "level", "encoding", "vocab_size", "bidirectional", "memory_budget", "val_fraction",
         "init_from",
     )  # fmt: skip

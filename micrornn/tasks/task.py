@@ -113,13 +113,14 @@ class Slices:
 
 
 def losses(model: Any, batches: Batches) -> Iterator[float]:
-    """The loss of each batch of an epoch in turn, each from the state that the one before left."""
+    """The loss of each batch of an epoch in turn, each from the state that the one before left; of padded batches
+    times their `weight`, so that the mean of all is the mean over what is no padding."""
     for _ in range(batches.num_windows):
         with no_tape():  # not around the loop: whoever reads on may record in between
             inputs, targets, state = batches.next()
             loss, last = model.loss(inputs, targets, state)
             batches.carry(last)
-        yield loss.item()
+        yield loss.item() * getattr(batches, "weight", 1.0)
 
 
 class Task:
@@ -148,7 +149,7 @@ class Task:
     name: ClassVar[str] = ""
     about: ClassVar[str] = ""
     Settings: ClassVar[type[Config]] = Config
-    unused: ClassVar[Sequence[str]] = ()
+    unused: ClassVar[Sequence[str]] = ("lines",)
     metrics: ClassVar[Sequence[Metric]] = (Metric("loss"),)
     unit: ClassVar[str] = "steps"
     RULES: ClassVar[Mapping[str, Rule]] = {}

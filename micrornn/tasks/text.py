@@ -18,8 +18,8 @@ from micrornn import device, kernels
 from micrornn.bptt import Windows
 from micrornn.cells import find_cell
 from micrornn.config import Config
-from micrornn.data import Lanes, Tokens, Vocab, read_tokens, split, stdlib_sources
-from micrornn.errors import CheckpointError, ConfigError
+from micrornn.data import LineLanes, Tokens, Vocab, layout, read_tokens, split, stdlib_sources, validation_layout
+from micrornn.errors import CheckpointError, ConfigError, DataError
 from micrornn.finite import diverged
 from micrornn.layers import Dropout, Embedding, Linear
 from micrornn.ops import cross_entropy, linear_cross_entropy
@@ -81,22 +81,28 @@ class LanguageModel(Module):
         self.rnn.dropout_key = self.dropout.key = update
         self.rnn.dropout_start = self.dropout.start = start
 
-    def __call__(self, ids: np.ndarray, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
-        y, last = self.rnn(self.embedding(ids), state)
+    def __call__(self, ids: np.ndarray, state: tuple[Tensor, ...] | None = None,
+                 mask: np.ndarray | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
+        y, last = self.rnn(self.embedding(ids), state, mask)
         return self.decoder(self.dropout(y)), last
 
     def loss(self, ids: np.ndarray, targets: np.ndarray,
              state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
-        """The mean loss in nats per token, and the last state. The logits of a large vocabulary are never all there."""
+        """The mean loss in nats per token, and the last state. The logits of a large vocabulary are never all there.
+        With the setting `lines`, where a target is below 0 is padding, which is not looked at."""
+        mask = None
+        if self.config.lines and (targets < 0).any():
+            mask = targets >= 0
+            targets = np.where(mask, targets, 0)
         k = kernels.of(self.flat.data)
         if k.device == "cuda":  # both now: a copy to the card waits for the kernels that are queued before it
             ids, targets = (k.asarray(take_ids("tokens", array, self.vocab_size)) for array in (ids, targets))
         if self.vocab_size < LARGE_VOCABULARY:
-            logits, last = self(ids, state)
-            return cross_entropy(logits, targets=targets), last
-        y, last = self.rnn(self.embedding(ids), state)
+            logits, last = self(ids, state, mask)
+            return cross_entropy(logits, targets=targets, mask=mask), last
+        y, last = self.rnn(self.embedding(ids), state, mask)
         y, weight, bias = self.dropout(y), self.decoder.weight, self.decoder.bias
-        return linear_cross_entropy(y, weight, bias, targets=targets, gradient=self.training), last
+        return linear_cross_entropy(y, weight, bias, targets=targets, mask=mask, gradient=self.training), last
 
     def read(self, ids: np.ndarray, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, ...]:
         """The last state alone."""
@@ -124,6 +130,8 @@ def _memory(config: Config, vocab_size: int) -> tuple[int, int, int]:
     h, d, layers = config.hidden_size, config.embedding_size, config.num_layers
     parameters = num_parameters(config, vocab_size)
     per_token = layers * h * (3 * gates + 8) + 3 * d + (3 * vocab_size if vocab_size < LARGE_VOCABULARY else h)
+    if config.lines:  # what a mask selects is copied
+        per_token += d + (layers - 1) * h + (vocab_size if vocab_size < LARGE_VOCABULARY else h)
     size = np.dtype(config.dtype).itemsize
     lane = size * config.batch_size
     return size * 5 * parameters, lane * per_token, lane * layers * h * states
@@ -166,6 +174,19 @@ def require_memory(config: Config, vocab_size: int) -> None:
         )
 
 
+def line_end(config: Config, vocab: Vocab) -> int | None:
+    """The token that ends a line, where each is a sequence of its own; else None. ConfigError, DataError where that
+    cannot be."""
+    if not config.lines:
+        return None
+    if config.loss == "sum" or config.watch_gradients:
+        flag = "--loss sum" if config.loss == "sum" else "--watch-gradients"
+        raise ConfigError(f"{flag} counts all time steps of a window, and --lines pads them; leave one of the two away")
+    if vocab.newline is None:
+        raise DataError("--lines: the text has no line break, or its vocabulary is too small for it (--vocab-size)")
+    return vocab.newline
+
+
 class Text(Task):
     """A text in lanes and windows, as Lanes has them; the state is carried unless `state` is "fresh".
 
@@ -177,16 +198,20 @@ class Text(Task):
     name, about = "text", "a language model: the next character, word or byte of a text"
     metrics = (Metric("loss", "nats per token"),)
     unit = "token"
+    unused = ()
     RULES = {"vocab": Rule(dict)}
 
     def __init__(self, config: Config, tokens: Tokens):
         super().__init__(config)
         self.tokens, self.vocab = tokens, tokens.vocab
-        training, validation = split(tokens, config.val_fraction)
-        self.lanes = Lanes(training, config.batch_size, config.num_steps)
+        newline = line_end(config, tokens.vocab)
+        training, validation = split(tokens, config.val_fraction, newline)
+        self.lanes = layout(training, config.batch_size, config.num_steps, newline)
         self._segment_steps = segment_steps(config, self.vocab.size)
         self.val_lanes = (
-            Lanes.validation(validation, config.batch_size, self.segment_steps) if config.val_fraction else None
+            validation_layout(validation, config.batch_size, self.segment_steps, newline)
+            if config.val_fraction
+            else None
         )
         require_memory(dataclasses.replace(config, num_steps=self.segment_steps), self.vocab.size)
         self.batches = Windows(self.lanes, carried=config.state == "carried")
@@ -227,6 +252,13 @@ class Text(Task):
     @property
     def segment_steps(self) -> int:
         return self._segment_steps
+
+    @property
+    def batch_tokens(self) -> int:
+        """Of lines, which are of any length, the mean."""
+        if isinstance(self.lanes, LineLanes):
+            return round(self.lanes.num_tokens / self.lanes.num_windows)
+        return super().batch_tokens
 
 
 class Stepper:
