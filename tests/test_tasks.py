@@ -62,6 +62,7 @@ MADE = {  # a task that makes its own data -> what its run is given besides
         "--num-layers",
         2,
     ],
+    "copy": ["--set", "symbols=2", "--set", "alphabet=3", "--cell", "rnn"],
     "echo": ["--set", "echo=2", "--set", "length=200", "--cell", "gru"],
 }
 
@@ -71,7 +72,7 @@ Micrornn = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def micrornn(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Micrornn:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MICRORNN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("micrornn.tasks.custom.cache_home", lambda *_: tmp_path)  # nothing is trusted from before
 
     def call(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()
@@ -118,7 +119,8 @@ def test_train_resume_eval(task: str, micrornn: Micrornn) -> None:
 @pytest.mark.parametrize("task", MADE)
 def test_gradient_of_a_task(task: str) -> None:
     kind = tasks.find(task)
-    config = kind.Settings(hidden_size=3, batch_size=2, num_steps=4, dtype="float64")
+    own = {"symbols": 1} if task == "copy" else {}
+    config = kind.Settings(hidden_size=3, batch_size=2, num_steps=4, dtype="float64", **own)
     made = kind.prepare(config)
     model, (inputs, targets, state) = made.network(), made.batches.next()
     found = gradcheck(lambda: model.loss(inputs, targets, state)[0], list(model.flat.parameters.values()), samples=20)
@@ -144,6 +146,21 @@ def test_what_the_batches_hold() -> None:
     assert np.array_equal(heard[4:], bits[:-4]) and not heard[:4].any() and set(bits.ravel()) == {0, 1}
 
 
+def test_copy_waits_and_is_judged_by_what_it_recalls(micrornn: Micrornn) -> None:
+    copy = tasks.find("copy")
+    made = copy.prepare(copy.Settings(num_steps=12, batch_size=5, symbols=3, alphabet=4))
+    inputs, targets, _ = made.batches.next()
+    heard = inputs.argmax(axis=2)
+    assert np.all(inputs.sum(axis=2) == 1) and np.array_equal(heard[:3], targets[-3:]) and heard[:3].max() < 4
+    assert np.all(targets[:-3] == 4) and np.all(heard[8] == 5) and np.all(heard[3:8] == 4) and np.all(heard[9:] == 4)
+    given = ["--num-steps", 6, "--set", "symbols=2", "--set", "alphabet=3", "--lr", 0.02, "--num-updates", 300]
+    code, _, err = micrornn("train", "copy", *given, "--hidden-size", 24, "--out", "run")
+    assert code == 0, err
+    found = json.loads(micrornn("eval", "run", "--json")[1])
+    assert found["recalled"] > 0.99 and found["loss"] < 0.1 * found["baseline"]
+    assert found["baseline"] == pytest.approx(2 * np.log(3) / 6)
+
+
 def test_echo_is_learned_and_only_through_the_carried_state(micrornn: Micrornn) -> None:
     for state, low, high in (("carried", 0, 0.05), ("fresh", 0.1, 0.4)):  # 3 of 6 bits of a fresh window are unknown
         given = ["--state", state, "--num-steps", 6, "--num-updates", 400, "--lr", 0.02, "--out", state, "--json"]
@@ -165,6 +182,7 @@ def test_echo_is_learned_and_only_through_the_carried_state(micrornn: Micrornn) 
         (["--set", "echo=3"], "is no setting of the task text's own; it has none"),
         (["echo", "--set", "length=20"], "--set length=20 is too short for 5 lanes of 15 time steps"),
         (["adding", "--num-steps", "1"], "--num-steps is 1; the task adding marks two numbers"),
+        (["copy", "--num-steps", "20"], "--num-steps is 20; to say 10 symbols again after a sign takes 21"),
         (["./none.py:Mine"], "No such file or directory; wanted FILE.py:CLASS"),
         (["./mine.py:Other"], "there is no task 'Other' in it"),
         (["./mine.py:Half"], "the task Half lacks network"),

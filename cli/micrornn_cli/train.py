@@ -56,7 +56,8 @@ def train(files: tuple[str, ...], out: str | None, resume: str | None, config_fi
 
     FILES are text files, folders or globs, or - for standard input, which is kept in the run; without any, the Python
     standard library's own sources. TASK is text, or another that makes its own data: adding (the sum of two marked
-    numbers) or echo (the bit of some time steps before); or one of yours, FILE.py:CLASS.
+    numbers), copy (symbols again after a wait) or echo (the bit of some time steps before); or one of yours,
+    FILE.py:CLASS.
     Settings come from --config, from the environment (MICRORNN_HIDDEN_SIZE=64) and from flags, each stronger than
     the one before. Metrics and checkpoints go into the run's folder. Ctrl-C stops after the update at hand.
 

@@ -2,6 +2,7 @@
 
 text      a language model over characters, words or bytes
 adding    the sum of two marked numbers among random ones: many to one
+copy      some symbols again after a wait: in step
 echo      the bit that came some time steps before: in step
 
 find(name)    the class of a task, or of one in a file of one's own: FILE.py:CLASS
@@ -24,6 +25,7 @@ from micrornn.tasks.task import losses as losses
 REGISTER = {  # name -> module:class, imported when it is asked for
     "text": "micrornn.tasks.text:Text",
     "adding": "micrornn.tasks.adding:Adding",
+    "copy": "micrornn.tasks.copy:Copy",
     "echo": "micrornn.tasks.echo:Echo",
 }
 DEFAULT = "text"  # what is trained where no task is named
