@@ -14,7 +14,7 @@ from micrornn.checkpoint import RunFolder
 from micrornn.config import Config
 from micrornn.data import tokenize
 from micrornn.inspect.carried import carried
-from micrornn.inspect.credit import credit
+from micrornn.inspect.credit import credit, growing
 from micrornn.inspect.flow import flow
 from micrornn.inspect.flow_verdicts import never_forgets, stuck
 from micrornn.inspect.jacobian import jacobian
@@ -24,6 +24,7 @@ from micrornn.inspect.nonfinite import nonfinite
 from micrornn.inspect.recorded import record
 from micrornn.inspect.states import states
 from micrornn.inspect.subject import Subject, open_subject
+from micrornn.inspect.truncation import truncation
 from micrornn.inspect.watched import flow_over_training
 from micrornn.inspect.weights import weights
 from micrornn.train import Training
@@ -186,6 +187,23 @@ def test_each_pathology_gets_its_word_from_each_measure(train, name):
                 words
             )  # a step of "inf", a count of 1.1e+03
             assert not re.search(r"--num-steps \d", words), words  # which num_steps to take, advise alone says
+
+
+@pytest.mark.parametrize("cell", ["indrnn", "minlstm", "slstm", "rnn_leaky"])
+def test_every_measure_looks_at_cells_with_other_weights_than_the_usual(train, cell):
+    subject = open_subject(train(cell, 20, num_layers=2, hidden_size=12))
+    found = measures_of(subject)
+    found["truncation"] = truncation(subject.model, subject.windows(32, 2, 4), **subject.about())
+    assert all(measure.verdicts for measure in found.values())
+    names = set(subject.model.flat.parameters)
+    assert all(f"rnn.{name}" in names for name in found["weights"].axes["weight"].places)  # none that it has not
+
+
+def test_a_gradient_that_grows_to_where_the_text_tells_more_does_not_explode():
+    lags = np.arange(32)
+    assert growing(np.exp(np.log(2.7) * np.minimum(lags, 20) / 20)) is None
+    lag, growth = growing(1.2**lags)
+    assert lag == 31 and growth > 200
 
 
 def test_watched_while_it_trained_a_plain_rnn_vanishes_and_an_lstm_does_not(train):

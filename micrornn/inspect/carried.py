@@ -128,7 +128,8 @@ class Carried:
         if self.cell in CELLS and "f" in CELLS[self.cell].gates:
             change = "Raise --forget-bias (1 or more), or lower --lr if gates are saturated"
         else:
-            change = "Take --cell lstm with --forget-bias 1 or more, or gru; or start from an orthogonal weight_hh"
+            other = "" if self.cell == "gru" else ", or gru; or start from an orthogonal weight_hh"
+            change = f"Take --cell lstm with --forget-bias 1 or more{other}"
         return f"{change}. If the text needs no more, fewer time steps cost less: `micrornn advise` measures that."
 
     @property

@@ -97,7 +97,7 @@ def flow(model: Any, windows: Sequence[Window], progress: Progress | None = None
     if memory == "c":
         arrays["dc"] = Array(mean["dc"], time, "nats", "norm of dL/dc_t, L of all time steps")
         arrays["dc_last"] = Array(mean["dc_last"], lag, "nats", "norm of dL/dc_t, L of the last time step alone")
-    hidden_size = recording.layers[0].saved["weights"][1].shape[1]
+    hidden_size = states(recording.layers[0], "h").shape[2]
     told = about | {
         "windows": len(found), "seq_len": seq_len, "batch_size": recording.logits.shape[1],
         "hidden_size": hidden_size,

@@ -160,6 +160,6 @@ def recurrent_of(model: Module) -> Recurrent:
     found += [part for part in vars(model).values() if isinstance(part, Recurrent)]
     if not found:
         raise ConfigError(f"{type(model).__name__} has no recurrent layer: no gradient flows through time in it")
-    if device.of(found[0].weights["weight_hh_l0"].data) != "cpu":
+    if any(device.of(weight.data) != "cpu" for weight in found[0].weights.values()):
         raise ConfigError("a model on a graphics card is inspected as a copy: model.copy(device='cpu')")
     return found[0]

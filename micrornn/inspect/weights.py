@@ -125,7 +125,7 @@ def _look(recording: Recording) -> tuple[list[str], np.ndarray, np.ndarray, np.n
     names, rows = [], []
     for layer in recording.layers:
         at = layer.name[layer.name.rindex("_l") :]  # weights are called after it: weight_ih_l0_reverse
-        for kind in KINDS:
+        for kind in KINDS if layer.cell.recurrent else KINDS[::2]:  # some cells have no weight for h_prev
             names.append(kind + at)
             rows.append(_norms_and_cosines(layer, kind))
     norms, cosines, totals = (np.array(column) for column in zip(*rows))
@@ -143,7 +143,9 @@ def _verdict(names: list[str], norms: np.ndarray, coherence: np.ndarray) -> Verd
         return Verdict("unsure", words, {"seq_len": seq_len}, "Look at longer windows with --seq-len.")
     several = round(seq_len * TENTH)
     sums = norms.sum(axis=1)
+    # weights of h_prev, and where a cell has none (indrnn, mingru), those of x
     recurrent = [n for n, name in enumerate(names) if name.startswith("weight_hh")]
+    recurrent = recurrent or [n for n, name in enumerate(names) if name.startswith("weight_ih")]
     silent = [names[n] for n in recurrent if not sums[n]]
     if silent:
         words = f"No time step gives anything to {', '.join(silent)}: their gradient is 0, so they cannot learn."
