@@ -11,7 +11,7 @@ from itertools import islice
 
 import numpy as np
 
-from micrornn.data import Lanes, Vocab
+from micrornn.data import LineLanes, Vocab, validation_layout
 from micrornn.data.text import Ids
 from micrornn.evaluate import window_losses
 from micrornn.inspect.measure import Learned
@@ -23,15 +23,20 @@ COUNTED, AT_ONCE = 2_000_000, 1 << 18  # tokens whose frequencies are counted; h
 
 def learned(model: LanguageModel, ids: Ids, vocab: Vocab) -> Learned | None:
     """The loss of a model in evaluation mode over some thousand tokens from all over the text. The first window of
-    each lane is left out if there are more: it starts from the initial state, which most of a text does not.
+    each lane is left out if there are more: it starts from the initial state, which most of a text does not. What has
+    learned line by line is read line by line.
 
     None if the loss is not finite, or if there are fewer than two tokens.
     """
     if len(ids) < 2:
         return None
-    lanes = Lanes.validation(ids, LANES, model.config.num_steps)
+    newline = vocab.newline if model.config.lines else None
+    lanes = validation_layout(ids, LANES, model.config.num_steps, newline)
     losses = list(islice(window_losses(model, lanes), WINDOWS))
     loss = float(np.mean(losses[1:] or losses))
+    if isinstance(lanes, LineLanes):  # each counts by its tokens, of which there are `num_tokens` in all windows
+        read = lanes.window_tokens[: len(losses)].sum() / lanes.num_tokens
+        loss = float(np.sum(losses) / lanes.num_windows / read)
     token = {"char": "character"}.get(vocab.kind, vocab.kind)
     found = Learned(loss, frequencies(ids, vocab.size), math.log(vocab.size), token)
     return found if math.isfinite(loss) else None
