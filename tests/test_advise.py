@@ -404,11 +404,27 @@ def test_the_command_ends_in_one_that_can_be_typed(
 
 
 @pytest.mark.usefixtures("quick")
+def test_the_text_of_a_run_may_lie_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, text = made_up("healthy", tmp_path, hidden_size=8, num_steps=8), tmp_path / "text.txt"
+    moved = str(text.rename(tmp_path / "moved.txt"))
+    assert call(str(run.path)) == Exit.DATA
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 2 and error.endswith(f"micrornn advise {run.path} FILES\n")
+    assert call(str(run.path), moved, "--json") == Exit.OK
+    assert json.loads(capsys.readouterr().out)["command"].startswith(f"micrornn train {moved} --config ")
+
+
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     "arguments, code, words",
     [
         (["nowhere.txt"], Exit.DATA, "no such file"),
         (["RUN", "--lr", "0.1"], Exit.USAGE, "leave --lr away"),
+        (["TEXT", "RUN"], Exit.USAGE, "it stands first"),
+        (["", "RUN"], Exit.USAGE, "it stands first"),
+        (["RUN", "RUN"], Exit.USAGE, "one RUN at a time"),
+        (["RUN", "OTHER"], Exit.DATA, "another text"),
+        (["RUN", "nowhere.txt"], Exit.DATA, "no such file"),
         (["RUN", "--save", "fig.pdf"], Exit.USAGE, ".png or an .svg"),
         (["TEXT", "--clip-message", "1", "--batch-size", "4", "--num-steps", "8"], Exit.USAGE, "clip_message=0"),
         (["TEXT", "--lr", "1e8", "--batch-size", "4", "--num-steps", "8", "--clip-norm", "0",
@@ -419,7 +435,8 @@ def test_mistakes(
     arguments: list[str], code: int, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = made_up("healthy", tmp_path, hidden_size=8, num_steps=8)
-    places = {"RUN": str(run.path), "TEXT": str(tmp_path / "text.txt")}
+    places = {"RUN": str(run.path), "TEXT": str(tmp_path / "text.txt"), "OTHER": str(tmp_path / "other.txt")}
+    Path(places["OTHER"]).write_text("another text\n" * 300)
     assert call(*(places.get(argument, argument) for argument in arguments)) == code
     error = capsys.readouterr().err
     assert words in error and "Traceback" not in error

@@ -22,7 +22,7 @@ NO_MATTER = ("num_updates", "epochs", "max_minutes", "val_every", "watch_gradien
 
 
 @click.command(short_help="Which batch_size, num_steps and learning rate?")
-@click.argument("files", nargs=-1, type=TEXTS, metavar="[RUN | FILES]...")
+@click.argument("files", nargs=-1, type=TEXTS, metavar="[RUN] [FILES]...")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), metavar="X", default=2.0, show_default=True,
               help="To measure for, at most.")  # fmt: skip
 @click.option("--bias", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="X", default=0.1,
@@ -41,6 +41,7 @@ def advise(files: tuple[str, ...], minutes: float, bias: float, last: bool, save
     and --lr are where it starts from.
 
     With a RUN folder or checkpoint nothing is trained: its model is measured, on its own text, with its own settings.
+    If that text lies elsewhere now, name its FILES behind the RUN.
 
     \b
     Examples:
@@ -55,7 +56,7 @@ def advise(files: tuple[str, ...], minutes: float, bias: float, last: bool, save
     from micrornn_cli.waiting import compiling
 
     format = require_outputs(save, None)
-    job = _of_run(expand(files[0]), last, as_json) if _is_run(files) else _of_files(files, given, as_json)
+    job = _of_run(expand(files[0]), files[1:], last, as_json) if _is_run(files) else _of_files(files, given, as_json)
     with compiling(as_json), _progress(as_json) as tell:
         measure = advise(job.config, job.tokens, 60 * minutes, tell, trained=job.trained, tolerance=bias, **job.about)
     command = _command(job.start, measure)
@@ -82,10 +83,12 @@ class _Job:
 
 
 def _is_run(files: Sequence[str]) -> bool:
-    if len(files) != 1 or not files[0]:
-        return False
-    path = Path(expand(files[0]))
-    return path.suffix == ".ckpt" or Path(path, "config.toml").is_file()
+    """Whether the first of them is a RUN. UsageError where another one is."""
+    paths = [expand(file) if file else "" for file in files]
+    runs = [bool(path) and (path.endswith(".ckpt") or Path(path, "config.toml").is_file()) for path in paths]
+    if any(runs[1:]):
+        raise click.UsageError("one RUN at a time, and it stands first: what is behind it are the FILES of its text")
+    return any(runs)
 
 
 def _of_files(files: Sequence[str], given: dict[str, Any], quiet: bool) -> _Job:
@@ -101,22 +104,31 @@ def _of_files(files: Sequence[str], given: dict[str, Any], quiet: bool) -> _Job:
     return _Job(config, _tokens(files, config, quiet), None, [*map(str, files), *flags], about)
 
 
-def _of_run(path: str, last: bool, quiet: bool) -> _Job:
+def _of_run(path: str, files: Sequence[str], last: bool, quiet: bool) -> _Job:
+    """files: where the text lies now, if elsewhere than when the run began."""
+    from micrornn import data
     from micrornn.advise import Point
     from micrornn.errors import DataError
     from micrornn.evaluate import require_finite
+    from micrornn.printable import shell_word
     from micrornn.runs import load_run, own_files
 
     _refuse_settings()
     model, _, meta = load_run(path, "last" if last else "best")
     folder = Path(meta["path"]).parent
-    tokens = _read(own_files(folder), model.config, quiet)
+    try:
+        paths = data.find(texts(files)) if files else own_files(folder)
+    except DataError as error:
+        more = "" if files else f"\nIf it lies elsewhere: micrornn advise {shell_word(path)} FILES"
+        raise DataError(f"{error}{more}") from None
+    tokens = _read(paths, model.config, quiet)
     if tokens.fingerprint != meta.get("text"):
-        raise DataError(f"{path}: the text of this run has changed since; give FILES instead")
+        which = "FILES are another text than that of this run" if files else "the text of this run has changed since"
+        raise DataError(f"{path}: {which}; to measure on another, leave the RUN away")
     model.train(False)
     require_finite(model, tokens, most=2000)
     about = {"run": f"{Path(path).name}, {_model(model.config)}", "text": "the text it learns from"}
-    start = ["--config", os.path.join(folder, "config.toml")]
+    start = [*files, "--config", os.path.join(folder, "config.toml")]
     return _Job(model.config, tokens, Point(meta["updates"], model), start, about | {"updates": meta["updates"]})
 
 
