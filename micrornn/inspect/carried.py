@@ -92,7 +92,8 @@ class Carried:
             f"In windows of num_steps {self.num_steps:,} a gradient in {worst} grows to {number(self.growth[worst])} "
             f"times its size on its way back, in the mean over lanes. {found}"
         )
-        return (Verdict("exploding", words.rstrip(), {"growth": self.growth[worst]}, LIMIT),)
+        advice = LIMIT.replace("; or take --cell lstm", "") if self.cell == "lstm" else LIMIT
+        return (Verdict("exploding", words.rstrip(), {"growth": self.growth[worst]}, advice),)
 
     def verdicts(self, found: str = "", short: bool = False) -> tuple[Verdict, ...]:
         """Vanishing, for each direction in which no layer carries 1 %.

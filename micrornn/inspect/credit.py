@@ -222,8 +222,8 @@ def _judge(profile: np.ndarray, num_steps: int, carried: Carried | None = None) 
     fades = f"The gradient {fading(profile)} (of {seq_len:,} seen)."
     if (grown := growing(profile)) is not None:
         words = f"The gradient grows on its way back: {steps(grown[0])} back it is {number(grown[1])} times as large."
-        words += f" More than {number(GROWN)} times, or doubling over {steps(last)}, counts as exploding."
-        advice = "Limit it with --clip-norm, lower --lr, or take fewer --num-steps."
+        words += f" More than {number(GROWN)} times, or doubling over {steps(last)} and going on, counts as exploding."
+        advice = "Limit it with --clip-norm, or lower --lr; `micrornn advise` says which num_steps to train with."
         return numbers, (Verdict("exploding", words, plain, advice),)
     if carried is not None and (grown_there := carried.exploding(fades)):
         return numbers, tuple(replace(verdict, numbers=plain | dict(verdict.numbers)) for verdict in grown_there)
