@@ -24,12 +24,11 @@ import numpy as np
 from micrornn.cells import find_cell
 from micrornn.errors import MicrornnError
 from micrornn.gradcheck import STEP, Check, gradcheck, projected
-from micrornn.ops import concatenate, cross_entropy, reshape
+from micrornn.ops import concatenate, reshape
 from micrornn.parameters import Initializer
 from micrornn.recurrent import Recurrent
 from micrornn.runs import own_validation
 from micrornn.tape import Tape, Tensor
-from micrornn.tasks.text import LanguageModel
 
 DECIMALS = 10  # how many are wanted equal
 # Through several time steps the fifth derivative is larger than that of one op; with half the step (a 16th of
@@ -131,22 +130,22 @@ def _nearest_kink(function: Callable[[], Tensor]) -> float:
     return min((float(np.abs(a).min()) for a in inputs), default=math.inf)
 
 
-def check_model(model: LanguageModel, granularity: str, inputs: np.ndarray, targets: np.ndarray, *,
+def check_model(model: Any, granularity: str, inputs: Any, targets: Any, *,
                 samples: int = 8, seed: int = 0) -> NetworkCheck:  # fmt: skip
-    """Check a trained model, cast to float64, on one window: a random projection over all parameters, then so
-    many numbers of each of them. Without dropout, and without --clip-message, which changes the gradient on
+    """Check the network of a task, cast to float64, on one batch of it: a random projection over all parameters, then
+    so many numbers of each of them. Without dropout, and without --clip-message, which changes the gradient on
     purpose.
 
     A trained model can be sharply curved, or near a kink, where a fresh one is not. So what agrees to fewer
     than DECIMALS is looked at once more with a tenth of the step: the error of the difference falls 10,000
     times, that of a wrong gradient does not.
     """
-    network = model.copy(dtype="float64", granularity=granularity, clip_message=0.0)
-    network.train(False)
+    network = model.copy(dtype="float64", granularity=granularity, clip_message=0.0, dropout=0.0)
+    network.train()  # so that its loss has a gradient, however it computes it
     parameters = list(network.flat.parameters.values())
 
     def function() -> Tensor:
-        return cross_entropy(network(inputs)[0], targets=targets)
+        return network.loss(inputs, targets, None)[0]
 
     def sampled(parameter: Tensor) -> Check:
         return _closer(lambda step: gradcheck(function, [parameter], samples=samples, step=step, seed=seed)[0])
@@ -155,7 +154,7 @@ def check_model(model: LanguageModel, granularity: str, inputs: np.ndarray, targ
     kink = math.inf
     if model.rnn.cell.kinks:
         plain = network.copy(granularity="primitive")
-        kink = _nearest_kink(lambda: plain(inputs)[0])
+        kink = _nearest_kink(lambda: plain.loss(inputs, targets, None)[0])
     return NetworkCheck(model.config.cell, granularity, tuple(checks), kink)
 
 

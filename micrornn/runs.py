@@ -104,12 +104,14 @@ def own_files(folder: Path) -> list[Path]:
         raise DataError(f"{named(folder / 'config.toml')}: {error}") from None
 
 
-def own_task(meta: Mapping[str, Any], progress: Progress | None = None) -> Any:
+def own_task(meta: Mapping[str, Any], progress: Progress | None = None, **settings: Any) -> Any:
     """The task of a run with its data, found through its config.toml. DataError if the data is not the same any more.
 
-    meta    as `load_run` gives it
+    meta        as `load_run` gives it
+    settings    others than those of the run
     """
-    task = task_of(meta).prepare(settings_of(meta), own_files(Path(meta["path"]).parent), progress)
+    config = dataclasses.replace(settings_of(meta), **settings)
+    task = task_of(meta).prepare(config, own_files(Path(meta["path"]).parent), progress)
     if task.fingerprint != meta.get("text"):
         raise DataError(why_other(task.vocab, meta))
     return task

@@ -104,6 +104,9 @@ def test_train_resume_eval(task: str, micrornn: Micrornn) -> None:
     assert {metric.name for metric in tasks.find(task).metrics} < found.keys() and found["task"] == task
     assert found["loss"] == pytest.approx(load("whole/best.ckpt")[1]["best_val_loss"])
     assert f"{found['baseline']:.4g}" in micrornn("eval", "whole")[1]
+    for command in (["whole"], ["--task", task, "--cell", "rnn", "--samples", 3]):
+        code, out, _ = micrornn("gradcheck", *command, "--granularity", "sequence", "--json")
+        assert code == 0 and json.loads(out)["passed"]
 
     Path("text.txt").write_text("some text")
     for command in (["sample", "whole"], ["inspect", "flow", "whole"], ["advise", "whole"]):

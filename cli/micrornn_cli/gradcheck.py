@@ -24,6 +24,11 @@ SIZE = click.IntRange(1, 10_000)
 
 @click.command(short_help="Are the gradients right?")
 @click.argument("run", required=False, type=PATH)
+@click.option(
+    "--task",
+    metavar="TASK",
+    help="The fresh network of a task, on a batch of its own: adding, copy, echo or FILE.py:CLASS.",
+)
 @click.option("--cell", type=CellName("all"), default="all", show_default=True, help="Which cell.")
 @click.option("--granularity", type=click.Choice(["all", *GRANULARITIES]), default="all", show_default=True,
               help="A record for every op, for every time step, or for the whole sequence.")  # fmt: skip
@@ -39,26 +44,38 @@ SIZE = click.IntRange(1, 10_000)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights, inputs and samples.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object with every number compared.")
 @click.pass_context
-def gradcheck(context: click.Context, run: str | None, cell: str, granularity: str, as_json: bool,
+def gradcheck(context: click.Context, run: str | None, task: str | None, cell: str, granularity: str, as_json: bool,
               **sizes: Any) -> None:  # fmt: skip
     """Are the gradients right? Analytic against numeric, number by number, in float64.
 
-    Without RUN: fresh networks of every cell, recorded in every granularity. With RUN, a run folder or a
-    checkpoint file: that trained model, on a window of its own text, along one random direction and then a
-    few numbers of each parameter. Ten decimals must be equal everywhere, or the exit code is 1.
+    Without RUN: fresh networks of every cell, recorded in every granularity; with --task, that of a task. With
+    RUN, a run folder or a checkpoint file: that trained model, on a window of its own text or a batch of its
+    task, along one random direction and then a few numbers of each parameter. Ten decimals must be equal
+    everywhere, or the exit code is 1.
 
     \b
     Examples:
       micrornn gradcheck
       micrornn gradcheck --cell lstm --granularity sequence --seq-len 20
       micrornn gradcheck --hidden-size 256 --projected
+      micrornn gradcheck --task adding --cell gru
       micrornn gradcheck runs/2026-11-20-120000-lstm
     """
     from micrornn_cli import gradtable
     from micrornn_cli.waiting import compiling, progress
 
     granularities = GRANULARITIES if granularity == "all" else (granularity,)
-    if run is None:
+    cells: tuple[str, ...]
+    if task is not None:
+        if run is not None:
+            raise click.UsageError("--task is for a fresh network, RUN is a trained one")
+        for name in ("input_size", "bidirectional", "project", "seq_len"):
+            if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+                flag = "projected" if name == "project" else name.replace("_", "-")
+                raise click.UsageError(f"--{flag} is for networks without a task")
+        cells = ("lstm" if cell == "all" else cell,)
+        run, networks = f"the task {task}", _of_task(task, cells[0], granularities, sizes)
+    elif run is None:
         cells = CELL_NAMES if cell == "all" else (cell,)
         networks = _fresh(cells, granularities, sizes)
     else:
@@ -94,13 +111,39 @@ def _fresh(cells: tuple[str, ...], granularities: tuple[str, ...],
 
 def _trained(run: str, granularities: tuple[str, ...], sizes: dict[str, Any]) -> Iterator[NetworkCheck]:
     from micrornn.checks import check_model, window
-    from micrornn.runs import load_run
+    from micrornn.runs import load_run, own_task
     from micrornn_cli.console import err
 
-    model, vocab, meta = load_run(run)
+    model, vocab, meta = load_run(run, any_task=True)
     seed, samples = sizes["seed"], sizes["samples"] or 8
+    if vocab is None:
+        yield from _on_a_batch(own_task(meta, batch_size=sizes["batch_size"]), model, granularities, sizes)
+        return
     inputs, targets, reason = window(meta, vocab.size, sizes["seq_len"], sizes["batch_size"], seed)
     if reason:
         err.print(f"checking on random tokens: {reason}", style="dim", soft_wrap=True, markup=False)
     for granularity in granularities:
         yield check_model(model, granularity, inputs, targets, samples=samples, seed=seed)
+
+
+def _of_task(name: str, cell: str, granularities: tuple[str, ...], sizes: dict[str, Any]) -> Iterator[NetworkCheck]:
+    from micrornn import tasks
+    from micrornn.errors import ConfigError
+
+    tasks.trust(name)
+    kind = tasks.find(name)
+    if "vocab" in kind.RULES:
+        raise ConfigError(f"--task {name} has no network without a text; give a RUN")
+    names = ("num_layers", "hidden_size", "batch_size", "seed")
+    task = kind.prepare(kind.Settings(cell=cell, **{name: sizes[name] for name in names}))
+    yield from _on_a_batch(task, task.network(), granularities, sizes)
+
+
+def _on_a_batch(task: Any, model: Any, granularities: tuple[str, ...], sizes: dict[str, Any]) -> Iterator[NetworkCheck]:
+    """The network of a task on the first of its batches, whose length is the task's own."""
+    from micrornn.checks import check_model
+
+    inputs, targets, _ = task.batches.next()
+    sizes["seq_len"] = len(inputs)
+    for granularity in granularities:
+        yield check_model(model, granularity, inputs, targets, samples=sizes["samples"] or 8, seed=sizes["seed"])
