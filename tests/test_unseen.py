@@ -125,7 +125,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = cli(
         capsys, "inspect", "states", folder, "--text", other, "--encoding", "latin-1", "--unseen", "skip"
     )
-    assert code == 0 and "1 of 685 unseen" in out.replace("\n", " ")
+    assert code == 0 and "1 of 685 unseen" in " ".join(out.split())
     code, out, err = cli(capsys, "sample", folder, "--prompt", "the ÜX", "--length", "5")
     assert code == 3 and "--prompt: character 'Ü' (U+00DC) at line 1, column 5" in err and not out
     code, out, err = cli(capsys, "sample", folder, "--prompt", "the ÜX", "--length", "5", "--unseen", "skip")

@@ -26,6 +26,8 @@ class Lock:
     written to the folder, it is as if the lock were had: two processes must then not resume one run at once.
     """
 
+    _file = _owner = -1  # also of a lock that a signal kept from being made
+
     def __init__(self, folder: Path) -> None:
         """Take the lock. CheckpointError with the number of the process that has it, if one has."""
         self.path = folder / NAME
