@@ -14,6 +14,7 @@ from typing import Any
 
 from micrornn.errors import ConfigError, quoted
 from micrornn.folders import cache_home as cache_home  # offered here too
+from micrornn.owncode import is_own_code
 from micrornn.schema import Rule
 
 # Of the words of a text half come once. Nothing is learned of those, and each takes its share of every update.
@@ -160,7 +161,7 @@ class Config:
     @property
     def cell_title(self) -> str:
         """What the cell is called on a screen."""
-        return self.cell.rpartition(":")[2] if is_cell_file(self.cell) else self.cell.upper()
+        return self.cell.rpartition(":")[2] if is_own_code(self.cell) else self.cell.upper()
 
     def to_dict(self) -> dict[str, Any]:
         """Name -> value."""
@@ -193,15 +194,10 @@ def check(entry: dataclasses.Field[Any], value: Any, name: str = "") -> Any:
         if not (number.isascii() and number.isdigit() and len(number) < 20):
             raise ConfigError(f"{flag} is {quoted(value)}; it must be a whole number, such as 50 or {prefix}50")
         value = int(number)
-    if entry.name == "cell" and is_cell_file(value):
+    if entry.name == "cell" and is_own_code(value):
         return value
     rule: Rule = entry.metadata["rule"]
     return rule.check(value, flag, ConfigError)
-
-
-def is_cell_file(name: Any) -> bool:
-    """Whether it is meant as FILE.py:CLASS."""
-    return isinstance(name, str) and re.search(r"\.py:\w+$", name) is not None and len(name) < 4096
 
 
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}

@@ -19,6 +19,7 @@ HOUSE = (
     "printable",
     "schema",
     "folders",
+    "owncode",
     "config",
     "pool",
     "device",

@@ -44,7 +44,7 @@ class TwoTimes(Cell):
 @pytest.fixture
 def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("micrornn.cells.custom.cache_home", lambda *_: tmp_path)  # nothing is trusted from before
+    monkeypatch.setattr("micrornn.owncode.cache_home", lambda *_: tmp_path)  # nothing is trusted from before
     Path("mine.py").write_text(TWO_TIMES)
     return "./mine.py:TwoTimes"
 

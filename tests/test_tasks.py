@@ -72,7 +72,7 @@ Micrornn = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def micrornn(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Micrornn:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("micrornn.tasks.custom.cache_home", lambda *_: tmp_path)  # nothing is trusted from before
+    monkeypatch.setattr("micrornn.owncode.cache_home", lambda *_: tmp_path)  # nothing is trusted from before
 
     def call(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from micrornn.config import CELL_NAMES, is_cell_file
+from micrornn.config import CELL_NAMES
+from micrornn.owncode import is_own_code
 
 
 class CellName(click.Choice[str]):
@@ -16,4 +17,4 @@ class CellName(click.Choice[str]):
         super().__init__([*more, *CELL_NAMES])
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        return value if is_cell_file(value) else super().convert(value, parameter, context)
+        return value if is_own_code(value) else super().convert(value, parameter, context)

@@ -13,9 +13,10 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from micrornn.config import Config, allowed, check, is_cell_file
+from micrornn.config import Config, allowed, check
 from micrornn.errors import CheckpointError, ConfigError, named, quoted
 from micrornn.folders import expand
+from micrornn.owncode import is_own_code
 from micrornn_cli.arguments import chosen
 
 
@@ -116,7 +117,7 @@ def read_config(path: str | None, extra: tuple[str, ...]) -> dict[str, Any]:
             told = str(error)
             raise ConfigError(told if told.startswith("--config") else f"--config {named(path)}: {told}") from None
     config = rows.from_dict(values, f"--config {named(path)}")  # what is wrong in it is told with the file's name
-    if is_cell_file(config.cell):
+    if is_own_code(config.cell):
         from micrornn.cells import require_trusted
 
         require_trusted(config.cell, f"--config {named(path)}")

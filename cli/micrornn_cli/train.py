@@ -107,8 +107,8 @@ class _Job:
     def __init__(self, resume: str | None, as_json: bool):
         from micrornn import tasks
         from micrornn.checkpoint import RunFolder
-        from micrornn.config import is_cell_file
         from micrornn.errors import CheckpointError, ConfigError, named
+        from micrornn.owncode import is_own_code
 
         self.as_json = as_json
         self.task = tasks.find()
@@ -130,7 +130,7 @@ class _Job:
             try:
                 self.task = tasks.find(self.folder.config.get("task", tasks.DEFAULT), where)
                 self.config = self.task.Settings.from_dict(values, where)
-                if is_cell_file(self.config.cell):
+                if is_own_code(self.config.cell):
                     from micrornn.cells import require_trusted
 
                     require_trusted(self.config.cell, where)

@@ -14,8 +14,9 @@ import numpy as np
 
 from micrornn.cells.cell import BOTH_SIDES, Cell, State, Weights, take_step
 from micrornn.cells.custom import declared, fingerprint, of_file, require_trusted, trust
-from micrornn.config import CELL_NAMES, is_cell_file
+from micrornn.config import CELL_NAMES
 from micrornn.errors import ConfigError, quoted
+from micrornn.owncode import is_own_code
 
 
 def _of_module(name: str) -> Cell:
@@ -31,7 +32,7 @@ CELLS = {name: _of_module(name) for name in CELL_NAMES}
 
 def find_cell(name: str) -> Cell:
     """The cell of this name, or of FILE.py:CLASS; ConfigError with the names there are."""
-    if is_cell_file(name):
+    if is_own_code(name):
         return of_file(name)
     if name not in CELLS:
         raise ConfigError(f"there is no cell {quoted(name)}; choose one of {', '.join(CELLS)}, or FILE.py:CLASS")

@@ -16,7 +16,8 @@ from __future__ import annotations
 import importlib
 
 from micrornn.errors import ConfigError, quoted
-from micrornn.tasks.custom import is_task_file, of_file, require_trusted
+from micrornn.owncode import is_own_code
+from micrornn.tasks.custom import of_file, require_trusted
 from micrornn.tasks.custom import trust as trust
 from micrornn.tasks.task import Batches as Batches  # offered here too
 from micrornn.tasks.task import Task
@@ -38,7 +39,7 @@ def names() -> tuple[str, ...]:
 
 def is_name(name: str) -> bool:
     """Whether something is meant as a task."""
-    return name in REGISTER or is_task_file(name)
+    return name in REGISTER or is_own_code(name)
 
 
 def find(name: str = DEFAULT, where: str = "") -> type[Task]:
@@ -46,7 +47,7 @@ def find(name: str = DEFAULT, where: str = "") -> type[Task]:
 
     where    what names it, if that is a file, which may be a stranger's: then code is run only if it is trusted
     """
-    if is_task_file(name):
+    if is_own_code(name):
         if where:
             require_trusted(name, where)
         return of_file(name)
