@@ -178,6 +178,7 @@ def test_a_tilde_is_a_home_folder_wherever_a_path_is_given(here: Path, call: Cal
     home = tmp_path / "home"
     home.mkdir()
     (home / "book.txt").write_text(TEXT)
+    monkeypatch.setenv("MICRORNN_CACHE", str(tmp_path / "cache"))  # else ~/.cache may appear in the folder looked at
     monkeypatch.setenv("HOME", str(home))
     assert call("train", "~/book.txt", *SMALL, "--out", "~/one")[0] == 0
     assert RunFolder.open(home / "one").config["files"] == [str(home / "book.txt")]
