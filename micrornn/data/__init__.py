@@ -6,7 +6,7 @@ vocab    Vocab, Encoder, Decoder                  characters, words or bytes to 
 tokens   tokenize, read_tokens, Tokens, ...       the corpus as one mapped array of ids
 text     split, Lanes                             lanes side by side, windows of time steps
 lines    LineLanes, layout, validation_layout     the same, each line a sequence of its own
-sequences  Padded                                 sequences of unequal lengths side by side
+sequences  Padded, pad, ByLength                  sequences of unequal length, padded, similar ones side by side
 
     tokens = tokenize(find(["texts/"]), "char")
     training, validation = split(tokens, val_fraction=0.1)
@@ -17,13 +17,14 @@ sequences  Padded                                 sequences of unequal lengths s
 from micrornn.data.files import find, located, stdlib_sources
 from micrornn.data.lines import LineLanes, layout, validation_layout
 from micrornn.data.reading import is_utf8, read_bytes, read_chunks
-from micrornn.data.sequences import Padded
+from micrornn.data.sequences import ByLength, Padded, pad
 from micrornn.data.text import Lanes, split
 from micrornn.data.tokens import Tokens, default_cache_dir, read_tokens, tokenize
 from micrornn.data.vocab import UNITS, Decoder, Encoder, Kind, Vocab
 
 __all__ = [
     "UNITS",
+    "ByLength",
     "Decoder",
     "Encoder",
     "Kind",
@@ -37,6 +38,7 @@ __all__ = [
     "is_utf8",
     "layout",
     "located",
+    "pad",
     "read_bytes",
     "read_chunks",
     "read_tokens",

@@ -1,13 +1,26 @@
-"""Sequences of unequal lengths side by side.
+"""Sequences of unequal length as batches: cut, padded, and put together by length.
 
-Padded      values with a mask that says which of them are no padding
+Padded      values and the mask that tells what of them is no padding
+pad         sequences side by side in one time-major array
+cut         the first, or the last, so many time steps of a sequence
+hold_out    which sequences are learned from, and which are held out
+ByLength    batches of sequences of similar length, with an exact place to go on from
+
+    pad([[1, 2, 3], [4]])                 1 4   the lanes are columns; mask   1 1
+                                          2 .                                 1 0
+                                          3 .                                 1 0
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from micrornn.errors import ConfigError, DataError
+
+SPREAD = 0.1  # lengths that differ by less than this share may change places in the order of an epoch
 
 
 class Padded(NamedTuple):
@@ -19,3 +32,107 @@ class Padded(NamedTuple):
 
     values: np.ndarray
     mask: np.ndarray
+
+
+def cut(sequence: Any, max_len: int | None = None, keep: str = "first") -> Any:
+    """The first, or the last, `max_len` time steps of a sequence; all of a shorter one. None or 0: no limit."""
+    if not max_len or len(sequence) <= max_len:
+        return sequence
+    return sequence[:max_len] if keep == "first" else sequence[len(sequence) - max_len :]
+
+
+def pad(sequences: Sequence[Any], side: str = "right", max_len: int | None = None, keep: str = "first") -> Padded:
+    """Sequences (length, ...) as one batch, as long as the longest; `side` is where the padding stands. A longer one
+    than `max_len` is cut. At least one time step is there, even if all sequences are empty."""
+    for name, value, choices in (("side", side, ("left", "right")), ("keep", keep, ("first", "last"))):
+        if value not in choices:
+            raise ConfigError(f"pad: {name} is {value!r}; choose one of {', '.join(choices)}")
+    if not len(sequences):
+        raise DataError("pad: there is no sequence; give at least one")
+    rows = [np.asarray(sequence) for sequence in sequences]
+    for n, row in enumerate(rows, 1):
+        if not row.ndim:
+            raise DataError(f"pad: sequence {n:,} is no sequence but {row}")
+    rows = [cut(row, max_len, keep) for row in rows]
+    shapes = {row.shape[1:] for row in rows if len(row)} or {rows[0].shape[1:]}
+    if len(shapes) > 1:
+        raise DataError(f"pad: sequences of {' and '.join(map(str, sorted(shapes)))} numbers a time step; wanted equal")
+    seq_len, count = max(1, *map(len, rows)), len(rows)
+    dtype = np.result_type(*[row.dtype for row in rows if len(row)] or [rows[0].dtype])
+    values, mask = np.zeros((seq_len, count, *shapes.pop()), dtype), np.zeros((seq_len, count), bool)
+    for lane, row in enumerate(rows):
+        start = seq_len - len(row) if side == "left" else 0
+        if len(row):
+            values[start : start + len(row), lane], mask[start : start + len(row), lane] = row, True
+    return Padded(values, mask)
+
+
+def hold_out(count: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(indices to learn from, indices held out), each in ascending order: drawn at random, the same for a seed. At
+    least one on either side; none is held out if the fraction is 0."""
+    held = min(max(1, round(count * fraction)), count - 1) if fraction else 0
+    if fraction and not held:
+        raise DataError(
+            f"there is {count:,} sequence, and nothing can be held out of it; give more, or --val-fraction 0"
+        )
+    order = np.random.default_rng([seed, count]).permutation(count)
+    return np.sort(order[held:]), np.sort(order[:held])
+
+
+class ByLength:
+    """Batches of sequences of similar length, each sequence once an epoch. The batch at a place of a seed is always the
+    same: a run that is resumed needs no more than `epoch` and `window`.
+
+    lengths      of each sequence, as it is read: after it was cut
+    make         make(indices) -> (inputs, targets) of these sequences, such as by `pad`
+    batch_size   sequences of a batch; what is left over is a smaller one
+    shuffle      False: sorted by length, the shortest batch first
+    epoch        a fixed one: the same batches again and again, as for validation
+    counts       how many numbers the loss of a sequence is the mean of; by itself its length, one loss a time step
+    weight       what the mean loss of the batch at hand counts in a mean over batches, so that this is the mean over
+                 all `counts` of an epoch
+    """
+
+    carried = False
+
+    def __init__(self, lengths: Sequence[int] | np.ndarray, make: Callable[[np.ndarray], tuple[Any, Any]],
+                 batch_size: int, seed: int, shuffle: bool = True, epoch: int | None = None,
+                 counts: Sequence[int] | np.ndarray | None = None):  # fmt: skip
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}, expected at least 1")
+        if not len(lengths):
+            raise DataError("there is no sequence to make batches of")
+        self.lengths = np.asarray(lengths, np.int64)
+        self.counts = self.lengths if counts is None else np.asarray(counts, np.int64)
+        self.make, self.batch_size, self.seed, self.shuffle, self.fixed = make, batch_size, seed, shuffle, epoch
+        self.num_windows = -(-len(self.lengths) // batch_size)
+        self.epoch, self.window, self.weight = 0, 0, 1.0
+        self.state: tuple[np.ndarray, ...] | None = None
+        self._order: tuple[int, list[np.ndarray]] = -1, []
+
+    def indices(self, epoch: int) -> list[np.ndarray]:
+        """Which sequences each batch of an epoch holds."""
+        epoch = epoch if self.fixed is None else self.fixed
+        if self._order[0] != epoch:
+            rng = np.random.default_rng([self.seed, epoch])
+            # Sorting alone would put the same sequences together in each epoch.
+            keys = self.lengths * (1 + SPREAD * rng.random(len(self.lengths))) if self.shuffle else self.lengths
+            ties = rng.permutation(len(keys)) if self.shuffle else np.arange(len(keys))
+            order = np.lexsort((ties, keys))
+            batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+            places = rng.permutation(len(batches)) if self.shuffle else np.arange(len(batches))
+            self._order = epoch, [batches[place] for place in places]
+        return self._order[1]
+
+    def next(self) -> tuple[Any, Any, None]:
+        """(inputs, targets, None: each sequence begins with the initial state)."""
+        if self.window == self.num_windows:
+            self.epoch, self.window = self.epoch + 1, 0
+        chosen = self.indices(self.epoch)[self.window]
+        self.weight = float(self.counts[chosen].sum() * self.num_windows / max(1, int(self.counts.sum())))
+        inputs, targets = self.make(chosen)
+        self.window += 1
+        return inputs, targets, None
+
+    def carry(self, state: Any) -> None:
+        """Nothing: a sequence knows nothing of the one before it."""
