@@ -12,7 +12,7 @@ train: $(VENV)/.train
 	@$(BIN)/micrornn train $(ARGS)
 
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # 10,000 inputs that nobody meant, and 1,000 kills and signals at random moments: a few minutes.
 fuzz: $(VENV)/.test
