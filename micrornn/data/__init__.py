@@ -7,6 +7,8 @@ tokens   tokenize, read_tokens, Tokens, ...       the corpus as one mapped array
 text     split, Lanes                             lanes side by side, windows of time steps
 lines    LineLanes, layout, validation_layout     the same, each line a sequence of its own
 sequences  Padded, pad, ByLength                  sequences of unequal length, padded, similar ones side by side
+rows     lines, BadRows, skip_bad_rows            rows of files by line number, and the bad ones among them
+symbols  Symbols                                  words, labels or characters that come already split, and their ids
 
     tokens = tokenize(find(["texts/"]), "char")
     training, validation = split(tokens, val_fraction=0.1)
