@@ -76,7 +76,7 @@ class Adding(Task):
         return Drawn(self.draw, HELD_OUT, self.config.seed, epoch=VALIDATION)
 
     def network(self) -> Features:
-        return Features(self.config, 2, 1, mean_squared_error, every=False)
+        return Features(self.config, 2, 1, mean_squared_error, read="last")
 
     @property
     def num_losses(self) -> int:

@@ -1,6 +1,9 @@
 """Networks that several tasks are built of.
 
-Features    recurrent layers over plain numbers, and a linear read-out of every time step or of the end
+Features    recurrent layers over numbers or ids, and a linear read-out of every time step, of the end, or of all pooled
+READS       what a read-out may read
+pooled      the mean or the maximum over time, of what is no padding
+split       values and mask of what may be padded
 usual       a setting that all tasks share, with another default
 """
 
@@ -15,11 +18,18 @@ import numpy as np
 
 from micrornn import device, kernels
 from micrornn.config import Config
-from micrornn.layers import Dropout, Linear
-from micrornn.ops import concatenate
+from micrornn.data import Padded
+from micrornn.errors import ConfigError
+from micrornn.layers import Dropout, Embedding, Linear
+from micrornn.ops import concatenate, where
+from micrornn.ops import max as max_op
+from micrornn.ops import sum as sum_op
+from micrornn.ops.embedding import take_ids
 from micrornn.parameters import Flat, Module
 from micrornn.recurrent import Recurrent
 from micrornn.tape import Tensor
+
+READS = ("every", "last", "mean", "max")
 
 
 def usual(name: str, default: Any) -> Any:
@@ -27,19 +37,57 @@ def usual(name: str, default: Any) -> Any:
     return field(default=default, metadata=Config.__dataclass_fields__[name].metadata)
 
 
-class Features(Module):
-    """numbers (seq_len, batch_size, input_size) -> recurrent layers -> linear.
+def split(given: Any) -> tuple[Any, np.ndarray | None]:
+    """(values, mask) of an array or a Padded; the mask is None where nothing is padding."""
+    if not isinstance(given, Padded):
+        return given, None
+    mask = np.asarray(given.mask, bool)
+    return given.values, None if mask.all() else mask
 
-    every    True: outputs (seq_len, batch_size, output_size), one for each time step; False: (batch_size, output_size),
-             from where the layers end, which is the first time step for those that read backward
-    loss_of  an op: loss_of(outputs, targets=...), such as mean_squared_error
+
+def pooled(y: Tensor, how: str, mask: np.ndarray | None = None) -> Tensor:
+    """The "mean" or the "max" over time of y (seq_len, batch_size, n) where the mask (seq_len, batch_size) is True:
+    (batch_size, n). What stands elsewhere has no part in it, and no gradient. A lane without any valid step has the
+    mean 0, and the maximum over all that is there."""
+    if how == "max":
+        if mask is not None:
+            mask = mask | ~mask.any(axis=0)
+            y = where(y, float(np.finfo(y.dtype).min), mask=mask[:, :, None])
+        return max_op(y, axis=0)
+    if mask is None:
+        return sum_op(y, axis=0) * (1 / len(y))
+    counts = np.maximum(1, mask.sum(axis=0))[:, None].astype(y.dtype)
+    return sum_op(where(y, 0.0, mask=mask[:, :, None]), axis=0) / Tensor(kernels.of(y.data).asarray(counts))
+
+
+class Features(Module):
+    """numbers (seq_len, batch_size, input_size), or ids (seq_len, batch_size) -> recurrent layers -> linear.
+
+    Inputs are an array, every step of which counts, or a Padded. A padded step is stepped over: it takes no part in
+    any output that counts, in the loss, and in any gradient; so neither how long the padding is nor on which side it
+    lies matters.
+
+    input_size   numbers of each time step; with an embedding, how many numbers stand for an id
+    loss_of      loss_of(outputs, targets=...), such as mean_squared_error; also with mask=... where there is padding
+    read         what the read-out reads, and so the outputs' shape:
+                 every    each time step: (seq_len, batch_size, output_size); where a step is padding, anything
+                 last     where the layers end, in both directions: (batch_size, output_size)
+                 mean     the mean over the steps that count, of their outputs in all directions; max: their maximum
+    embedding    how many ids there are; 0: the inputs are numbers
+    input_dropout   rate of dropout on what the lowest layer reads
     """
 
     def __init__(self, config: Config, input_size: int, output_size: int, loss_of: Callable[..., Tensor],
-                 every: bool = True):  # fmt: skip
-        self.config, self.sizes, self.loss_of, self.every = config, (input_size, output_size), loss_of, every
+                 read: str = "every", *, embedding: int = 0, input_dropout: float = 0.0):  # fmt: skip
+        if read not in READS:
+            raise ConfigError(f"there is no read-out {read!r}; choose one of {', '.join(READS)}")
+        self.config, self.loss_of, self.read_out = config, loss_of, read
+        options: dict[str, Any] = {"embedding": embedding, "input_dropout": input_dropout}
+        self._made = (input_size, output_size, loss_of, read), options
         dtype = np.dtype(config.dtype).type
-        seeds = [int(s) for s in np.random.SeedSequence(config.seed).generate_state(3)]
+        seeds = [int(s) for s in np.random.SeedSequence(config.seed).generate_state(5)]
+        self.embedding = Embedding(embedding, input_size, seed=seeds[3], dtype=dtype) if embedding else None
+        self.input_dropout = Dropout(input_dropout, seed=seeds[4])
         self.rnn = Recurrent(
             config.cell, input_size, config.hidden_size, config.num_layers, bidirectional=config.bidirectional,
             dropout=config.dropout, granularity=config.granularity,
@@ -53,25 +101,51 @@ class Features(Module):
 
     def copy(self, **settings: Any) -> Features:
         """The same network with other settings, such as dtype="float64"."""
-        other = Features(dataclasses.replace(self.config, **settings), *self.sizes, self.loss_of, self.every)
+        sizes, options = self._made
+        other = Features(dataclasses.replace(self.config, **settings), *sizes, **options)
         other.flat.data[...] = device.host(self.flat.data)
         return other
 
     def draw_dropout(self, update: int, start: int = 0) -> None:
         """New dropout masks; the same for the same update."""
-        self.rnn.dropout_key = self.dropout.key = update
-        self.rnn.dropout_start = self.dropout.start = start
+        self.rnn.dropout_key = self.dropout.key = self.input_dropout.key = update
+        self.rnn.dropout_start = self.dropout.start = self.input_dropout.start = start
 
-    def __call__(self, x: np.ndarray, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
-        data = self.flat.data
-        y, last = self.rnn(Tensor(kernels.of(data).asarray(np.asarray(x, data.dtype))), state)
-        if not self.every:
+    def features(self, values: Any, mask: np.ndarray | None = None) -> Tensor:
+        """What the lowest layer reads: (seq_len, batch_size, input_size). A tensor is taken as it is."""
+        if isinstance(values, Tensor):
+            return values
+        k = kernels.of(self.flat.data)
+        if self.embedding is None:
+            return self.input_dropout(Tensor(k.asarray(np.asarray(values, self.flat.data.dtype))))
+        ids = take_ids("ids", values, len(self.embedding.weight), mask)
+        return self.input_dropout(self.embedding(k.asarray(ids)))
+
+    def __call__(self, inputs: Any, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        values, mask = split(inputs)
+        y, last = self.rnn(self.features(values, mask), state, mask)
+        if self.read_out == "last":  # a masked step hands the state on, so the last one is that of the last valid step
             h = last[0]  # (layers * directions, batch_size, hidden_size)
             y = concatenate(h[-2], h[-1], axis=1) if len(self.rnn.directions) == 2 else h[-1]
+        elif self.read_out != "every":
+            y = pooled(y, self.read_out, mask)
         return self.decoder(self.dropout(y)), last
 
-    def loss(self, inputs: np.ndarray, targets: np.ndarray,
+    def loss(self, inputs: Any, targets: Any,
              state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
-        """The mean loss, and the last state."""
+        """The mean loss, and the last state.
+
+        targets    an array, one for each output; or a Padded, whose mask says which of them count. Of an array count
+                   all but those at padded steps, or of lanes that are padding from end to end.
+        """
         outputs, last = self(inputs, state)
-        return self.loss_of(outputs, targets=targets), last
+        targets, mask = split(targets)
+        if mask is None:
+            mask = split(inputs)[1]
+            if mask is not None and self.read_out != "every":
+                lanes = np.asarray(mask.any(axis=0))
+                mask = None if lanes.all() else lanes
+        if mask is None:
+            return self.loss_of(outputs, targets=targets), last
+        mask = mask.reshape(mask.shape + (1,) * (np.ndim(targets) - mask.ndim))
+        return self.loss_of(outputs, targets=targets, mask=np.broadcast_to(mask, np.shape(targets))), last
