@@ -115,6 +115,8 @@ ROWS: dict[str, list[Row]] = {
     "softmax": [Row(LAST, plain=lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True))],
     "log_softmax": [Row(LAST, plain=lambda x: x - np.log(np.exp(x).sum(-1, keepdims=True)))],
     "cross_entropy": [Row([((3, 4, 7),)], [{"targets": TARGETS % 7, "mask": m} for m in (None, MASK)]),
+                      Row([((3, 4, 7),)], [{"targets": TARGETS % 7, "mask": m, "weights": 1.0 + TARGETS % 3}
+                                           for m in (None, MASK)]),
                       Row([((5,),)], [{"targets": 2}])],
     "linear_cross_entropy": [Row([((3, 4, 5), (7, 5), (7,))],
                                  [{"targets": TARGETS % 7, "mask": m, "gradient": g}

@@ -14,7 +14,7 @@ from micrornn.errors import ConfigError
 from micrornn.gradcheck import gradcheck
 from micrornn.ops import binary_cross_entropy, cross_entropy, mean_squared_error
 from micrornn.tape import Tape, Tensor
-from micrornn.tasks.parts import READS, Features, pooled
+from micrornn.tasks.parts import READS, Features, classes, pooled
 
 LENGTHS = (4, 1, 3)
 INPUT, CLASSES = 3, 4
@@ -136,3 +136,22 @@ def test_gradient_of_pooling(how: str) -> None:
 def test_a_read_out_that_is_none() -> None:
     with pytest.raises(ConfigError, match="no read-out 'first'; choose one of every, last, mean, max"):
         network("first")
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("weights", [None, [1.0, 0.5, 3.0]])
+def test_smoothed_and_weighted_classes(weights: list[float] | None, padded: bool) -> None:
+    rng = np.random.default_rng(0)
+    logits, targets = Tensor(rng.normal(size=(4, 2, 3)), requires_grad=True), rng.integers(0, 3, (4, 2))
+    mask = None
+    if padded:
+        mask = np.array([[True, True], [True, False], [True, False], [False, False]])
+        targets = np.where(mask, targets, -100)
+    loss = classes(0.1, weights)
+    assert gradcheck(lambda: loss(logits, targets=targets, mask=mask), [logits])[0].decimals >= 9
+    kept = np.ones((4, 2), bool) if mask is None else mask
+    rows, found = logits.data[kept], targets[kept]
+    logs = rows - np.log(np.exp(rows).sum(axis=1, keepdims=True))
+    wanted = -0.9 * logs[np.arange(len(rows)), found] - 0.1 * logs.mean(axis=1)
+    counts = np.ones(len(rows)) if weights is None else np.array(weights)[found]
+    assert loss(logits, targets=targets, mask=mask).item() == pytest.approx((wanted * counts).sum() / counts.sum())

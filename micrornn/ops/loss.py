@@ -22,8 +22,16 @@ from micrornn.ops.reduce import sum as sum_op
 from micrornn.tape import Tensor, op
 
 
-def _weights(k: Kernels, mask: np.ndarray | None, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """What each position counts in the mean: 1 / the number of unmasked ones, 0 where masked."""
+def _weights(k: Kernels, mask: np.ndarray | None, shape: tuple[int, ...], dtype: Any,
+             given: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
+    """What each position counts in the mean: 1 / the number of unmasked ones, 0 where masked; or its share of the
+    `given` weights of unmasked ones."""
+    if given is not None:
+        given = np.asarray(given, np.float64)
+        if given.shape != shape or not (np.isfinite(given).all() and (given >= 0).all()):
+            raise ShapeError(f"weights {given.shape}, wanted {shape}, finite numbers, 0 or more, one for each position")
+        given = given if mask is None else given * mask
+        return k.asarray((given / (given.sum() or 1)).astype(dtype))
     if mask is None:
         return k.full(shape, 1 / max(1, int(np.prod(shape))), dtype)
     return k.asarray(mask.astype(dtype) / max(1, int(mask.sum())), dtype)
@@ -57,10 +65,11 @@ def _mean(k: Kernels, losses: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 @op
-def cross_entropy(k, logits, *, targets, mask=None):
+def cross_entropy(k, logits, *, targets, mask=None, weights=None):
     """y = mean over (unmasked) positions of -ln softmax(logits)[target];  dlogits = dy w (softmax - one-hot).
 
-    logits (..., V), targets integers (...), mask bool (...): False does not count. In nats.
+    logits (..., V), targets integers (...), mask bool (...): False does not count. With weights (...), it is the
+    weighted mean. In nats.
     """
     if not logits.ndim or not logits.shape[-1]:
         raise ShapeError(f"cross_entropy: logits {logits.shape}, wanted (..., V), V not 0")
@@ -76,7 +85,7 @@ def cross_entropy(k, logits, *, targets, mask=None):
     rows, flat = logits.reshape(-1, size), k.asarray(targets.reshape(-1))
     losses, probabilities = k.empty(flat.shape, logits.dtype), k.empty(rows.shape, logits.dtype)
     k.cross_entropy(losses, probabilities, rows, flat)
-    weights = _weights(k, mask, targets.shape, logits.dtype).reshape(-1)
+    weights = _weights(k, mask, targets.shape, logits.dtype, weights).reshape(-1)
     return _mean(k, losses, weights), (probabilities, flat, weights, logits.shape)
 
 

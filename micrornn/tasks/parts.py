@@ -3,6 +3,7 @@
 Features    recurrent layers over numbers or ids, and a linear read-out of every time step, of the end, or of all pooled
 READS       what a read-out may read
 pooled      the mean or the maximum over time, of what is no padding
+classes     the cross-entropy of classes, smoothed, or with some of them counting for more
 split       values and mask of what may be padded
 usual       a setting that all tasks share, with another default
 """
@@ -10,7 +11,7 @@ usual       a setting that all tasks share, with another default
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -21,7 +22,7 @@ from micrornn.config import Config
 from micrornn.data import Padded
 from micrornn.errors import ConfigError
 from micrornn.layers import Dropout, Embedding, Linear
-from micrornn.ops import concatenate, where
+from micrornn.ops import concatenate, cross_entropy, log_softmax, where
 from micrornn.ops import max as max_op
 from micrornn.ops import sum as sum_op
 from micrornn.ops.embedding import take_ids
@@ -58,6 +59,33 @@ def pooled(y: Tensor, how: str, mask: np.ndarray | None = None) -> Tensor:
         return sum_op(y, axis=0) * (1 / len(y))
     counts = np.maximum(1, mask.sum(axis=0))[:, None].astype(y.dtype)
     return sum_op(where(y, 0.0, mask=mask[:, :, None]), axis=0) / Tensor(kernels.of(y.data).asarray(counts))
+
+
+def classes(smoothing: float = 0.0, weights: Sequence[float] | None = None) -> Callable[..., Tensor]:
+    """A loss for `Features`: the mean cross-entropy in nats of logits (..., V) with targets (...).
+
+    smoothing    the target is the class only to 1 - smoothing, and all V classes share the rest evenly (Szegedy et al.
+                 2016, arXiv:1512.00567, section 7)
+    weights      what an example of each class counts in the mean, (V,); None: all the same
+    """
+    table = None if weights is None else np.asarray(weights, np.float64)
+    if not smoothing and table is None:
+        return cross_entropy
+
+    def loss(logits: Tensor, *, targets: np.ndarray, mask: np.ndarray | None = None) -> Tensor:
+        counts = np.ones(np.shape(targets)) if mask is None else np.array(mask, np.float64)
+        if table is not None:
+            counts = counts * table[targets if mask is None else np.where(mask, targets, 0)]
+        value = cross_entropy(logits, targets=targets, mask=mask, weights=counts)
+        if not smoothing:
+            return value
+        share = (counts / (counts.sum() or 1) / logits.shape[-1])[..., None].astype(logits.dtype)
+        if mask is not None:
+            logits = where(logits, 0.0, mask=mask[..., None])
+        spread = sum_op(log_softmax(logits) * Tensor(kernels.of(logits.data).asarray(share)))
+        return value * (1 - smoothing) - spread * smoothing
+
+    return loss
 
 
 class Features(Module):
