@@ -33,6 +33,8 @@ HOUSE = (
     "cells",
     "recurrent",
     "layers",
+    "attention",
+    "decoding",
     "optim",
     "gradcheck",
     "tapeview",

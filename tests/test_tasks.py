@@ -43,7 +43,13 @@ def test_the_register_is_whole() -> None:
         task = tasks.find(name)
         assert task.name == name and task.about and task.metrics
         assert set(task.unused) <= set(task.Settings().to_dict())
-    files = {path.stem for path in (ROOT / "micrornn" / "tasks").glob("*.py")} - {"__init__", "task", "parts", "custom"}
+    files = {path.stem for path in (ROOT / "micrornn" / "tasks").glob("*.py")} - {
+        "__init__",
+        "task",
+        "parts",
+        "custom",
+        "encdec",
+    }
     assert files == {target.partition(":")[0].rpartition(".")[2] for target in tasks.REGISTER.values()}
     with pytest.raises(ConfigError, match=r"no task 'nonsense'; choose one of text, adding"):
         tasks.find("nonsense")
