@@ -8,6 +8,7 @@ text     split, Lanes                             lanes side by side, windows of
 lines    LineLanes, layout, validation_layout     the same, each line a sequence of its own
 sequences  Padded, pad, ByLength                  sequences of unequal length, padded, similar ones side by side
 rows     lines, BadRows, skip_bad_rows            rows of files by line number, and the bad ones among them
+table    read_table, Table                        tables of numbers: CSV, TSV and their kin; dates in them
 symbols  Symbols                                  words, labels or characters that come already split, and their ids
 
     tokens = tokenize(find(["texts/"]), "char")
