@@ -10,6 +10,8 @@ sequences  Padded, pad, ByLength                  sequences of unequal length, p
 rows     lines, BadRows, skip_bad_rows            rows of files by line number, and the bad ones among them
 table    read_table, Table                        tables of numbers: CSV, TSV and their kin; dates in them
 symbols  Symbols                                  words, labels or characters that come already split, and their ids
+conll    read_tagged, Sentence                     words with a tag each, from CoNLL and CoNLL-U
+spans    spans, f1, is_spans                      what B-, I- and O say together, and how well it was found
 
     tokens = tokenize(find(["texts/"]), "char")
     training, validation = split(tokens, val_fraction=0.1)
