@@ -101,7 +101,8 @@ class Config:
     schedule: str = setting(
         "warmup:100+cosine:0.05",
         "Of the learning rate: constant, step:EVERY:FACTOR, exponential:EVERY:FACTOR, cosine[:FINAL] (falls "
-        "only where --num-updates or --epochs tell the end), warmup:UPDATES, or two joined by +. By itself, a run of "
+        "only where --num-updates or --epochs tell the end), decay:AFTER:FACTOR (with each epoch after so many), "
+        "warmup:UPDATES, or two joined by +. By itself, a run of "
         "fewer than 1,000 updates is warmed up for a tenth of them.",
     )
     clip_norm: float = setting(1.0, "Limit of the gradient's norm. 0: none.", low=0)

@@ -22,10 +22,11 @@ from micrornn.parameters import Flat
 _Range = tuple[str, Callable[[float], bool]]
 _SHARE: _Range = ("0 or more and below 1", lambda x: 0 <= x < 1)
 _ABOVE: _Range = ("above 0", lambda x: x > 0)
+_LEAST: _Range = ("0 or more", lambda x: x >= 0)
 RANGES: dict[str, _Range] = {
     "mu": _SHARE, "decay": _SHARE, "beta1": _SHARE, "beta2": _SHARE, "eps": _ABOVE,
-    "weight_decay": ("0 or more", lambda x: x >= 0),
-    "every": _ABOVE, "updates": _ABOVE,
+    "weight_decay": _LEAST,
+    "every": _ABOVE, "updates": _ABOVE, "start": _LEAST, "after": _LEAST,
     "factor": ("above 0 and at most 1", lambda x: 0 < x <= 1),
     "final": ("0 to 1", lambda x: 0 <= x <= 1),
 }  # fmt: skip
@@ -34,7 +35,7 @@ RANGES: dict[str, _Range] = {
 OPTIMIZERS: dict[str, tuple[str, tuple[str, ...], dict[str, float]]] = {
     "sgd": ("sgd", (), {}),
     "momentum": ("momentum", ("v",), {"mu": 0.9}),
-    "adagrad": ("adagrad", ("s",), {"eps": 1e-10}),
+    "adagrad": ("adagrad", ("s",), {"eps": 1e-10, "start": 0.0}),  # start: of s
     "rmsprop": ("rmsprop", ("s",), {"decay": 0.95, "eps": 1e-8}),
     "adam": ("adam", ("m", "v"), {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}),
     "adamw": ("adam", ("m", "v"), {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01}),
@@ -88,6 +89,8 @@ class Optimizer:
         _, names, _ = OPTIMIZERS[self.name]
         table = kernels.of(flat.data)
         self.state = {name: table.zeros(flat.data.shape, flat.data.dtype) for name in names}
+        for array in self.state.values():
+            array[...] = self.options.get("start", 0.0)
         self.updates = 0
 
     def update(self, lr: float, scale: float = 1.0, limit: float = math.inf) -> None:
@@ -97,7 +100,7 @@ class Optimizer:
             raise ConfigError(f"lr {lr} and scale {scale} must be finite, and limit {limit} 0 or more")
         self.flat.join()
         self.updates += 1
-        options = dict(self.options)
+        options = {name: value for name, value in self.options.items() if name != "start"}
         if self.name in ("adam", "adamw"):
             options["shrink"] = 1 - lr * options.pop("weight_decay", 0.0)
             options["step"] = self.updates
@@ -120,24 +123,32 @@ def clip_scale(norm: float, clip_norm: float) -> float:
     return min(1.0, clip_norm / (norm + 1e-6)) if clip_norm > 0 else 1.0
 
 
-# A schedule is a product of parts, each a function (update, num_updates or None, numbers) -> factor.
-_Part = Callable[[int, "int | None", list[float]], float]
+# A schedule is a product of parts, each a function (update, the schedule, numbers) -> factor.
+_Part = Callable[[int, "Schedule", list[float]], float]
 
 
-def _cosine(update: int, total: int | None, numbers: list[float]) -> float:
+def _cosine(update: int, run: Schedule, numbers: list[float]) -> float:
+    total = run.num_updates
     if total is None:  # ended by the clock: a learning rate that hung on it would make no two runs alike
         return 1.0
     low = numbers[0]
     return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, update / total)))
 
 
+def _decay(update: int, run: Schedule, numbers: list[float]) -> float:
+    if run.epoch is None:
+        return 1.0
+    return numbers[1] ** max(0.0, update // run.epoch + 1 - numbers[0])
+
+
 # name -> (part, the numbers it takes, None where one must be given)
 SCHEDULES: dict[str, tuple[_Part, dict[str, float | None]]] = {
-    "constant": (lambda update, total, numbers: 1.0, {}),
-    "step": (lambda update, total, n: n[1] ** (update // n[0]), {"every": None, "factor": 0.5}),
-    "exponential": (lambda update, total, n: n[1] ** (update / n[0]), {"every": None, "factor": 0.5}),
+    "constant": (lambda update, run, numbers: 1.0, {}),
+    "step": (lambda update, run, n: n[1] ** (update // n[0]), {"every": None, "factor": 0.5}),
+    "exponential": (lambda update, run, n: n[1] ** (update / n[0]), {"every": None, "factor": 0.5}),
     "cosine": (_cosine, {"final": 0.0}),
-    "warmup": (lambda update, total, n: min(1.0, (update + 1) / n[0]), {"updates": None}),
+    "decay": (_decay, {"after": None, "factor": 0.5}),
+    "warmup": (lambda update, run, n: min(1.0, (update + 1) / n[0]), {"updates": None}),
 }
 
 
@@ -149,11 +160,16 @@ class Schedule:
     exponential:EVERY:FACTOR  FACTOR ^ (update / EVERY)
     cosine[:FINAL]          from 1 down to FINAL at the last update, along half a cosine (Loshchilov, Hutter 2017);
                             1 throughout where the last update is not known beforehand
+    decay:AFTER:FACTOR      1 in the first AFTER epochs, then FACTOR smaller with each epoch that begins; 1 throughout
+                            where it is not known how many updates an epoch has
     warmup:UPDATES          up from 1/UPDATES to 1; joined to another by +, as in warmup:100+cosine
+
+    num_updates    of the whole run
+    epoch          updates of an epoch
     """
 
-    def __init__(self, text: str, num_updates: int | None = None):
-        self.text, self.num_updates = text, num_updates
+    def __init__(self, text: str, num_updates: int | None = None, epoch: int | None = None):
+        self.text, self.num_updates, self.epoch = text, num_updates, epoch
         self.parts: list[tuple[_Part, list[float]]] = []
         for part in text.split("+"):
             name, *given = part.split(":")
@@ -167,7 +183,7 @@ class Schedule:
             self.parts.append((function, numbers + [n for n in defaults[len(numbers) :] if n is not None]))
 
     def __call__(self, update: int) -> float:
-        return math.prod(function(update, self.num_updates, numbers) for function, numbers in self.parts)
+        return math.prod(function(update, self, numbers) for function, numbers in self.parts)
 
     @property
     def warmup(self) -> float:

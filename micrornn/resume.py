@@ -42,7 +42,8 @@ def _lost(training: Training, folder: RunFolder) -> Iterator[str]:
 def _changed(before: Config, training: Training) -> Iterator[str]:
     """What other settings than those of the checkpoint do."""
     config, update = training.config, training.updates
-    old, new = Schedule(before.schedule, last_update(before, training.batches.num_windows)), training.schedule
+    epoch, new = training.batches.num_windows, training.schedule
+    old = Schedule(before.schedule, last_update(before, epoch), epoch)
     if (before.lr, before.schedule) == (config.lr, config.schedule) and not math.isclose(
         old(update), new(update), rel_tol=0.01
     ):

@@ -87,7 +87,7 @@ class Training:
         self.optimizer = Optimizer(self.model.flat, config.optimizer)
         self.batches = self.task.batches
         self.num_updates = last_update(config, self.batches.num_windows)
-        self.schedule = Schedule(config.schedule, self.num_updates)
+        self.schedule = Schedule(config.schedule, self.num_updates, self.batches.num_windows)
         self.updates, self.seconds = 0, 0.0
         self.warm = False  # the first update of a process compiles kernels: that is no time of training
         self.whole = True  # False while an update is under way: such a state is worth no checkpoint
@@ -103,7 +103,7 @@ class Training:
     def reschedule(self, schedule: str) -> None:
         """From now on, another schedule of the learning rate."""
         self.config = dataclasses.replace(self.config, schedule=schedule)
-        self.schedule = Schedule(schedule, self.num_updates)
+        self.schedule = Schedule(schedule, self.num_updates, self.batches.num_windows)
 
     def watch(self, every: int) -> None:
         """From now on, show at the first update and at every so many how the gradient went back, as the setting

@@ -61,7 +61,7 @@ def test_a_flat_buffer_needs_parameters_of_one_precision() -> None:
 # --- one update ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", [*OPTIMIZERS, "momentum:mu=0.5", "adamw:weight_decay=0.3,beta1=0.8"])
+@pytest.mark.parametrize("text", [*OPTIMIZERS, "momentum:mu=0.5", "adamw:weight_decay=0.3,beta1=0.8", "adagrad:start=0.1"])
 def test_both_tables_do_the_same(text: str) -> None:
     results = []
     for device in ("cpu", "reference"):
@@ -132,6 +132,8 @@ SCHEDULES: list[tuple[str, Callable[[int], float]]] = [
     ("exponential:10:0.3", lambda n: 0.3 ** (n / 10)),
     ("cosine", lambda n: (1 + math.cos(math.pi * min(1, n / 40))) / 2),
     ("cosine:0.2", lambda n: 0.2 + 0.4 * (1 + math.cos(math.pi * min(1, n / 40)))),
+    ("decay:2:0.9", lambda n: 0.9 ** max(0, n // 8 - 1)),  # 8 updates an epoch: first 0.9 in the third one
+    ("decay:0", lambda n: 0.5 ** (n // 8 + 1)),
     ("warmup:5", lambda n: min(1, (n + 1) / 5)),
     ("warmup:5+step:10", lambda n: min(1, (n + 1) / 5) * 0.5 ** (n // 10)),
     (
@@ -143,7 +145,7 @@ SCHEDULES: list[tuple[str, Callable[[int], float]]] = [
 
 @pytest.mark.parametrize("text, closed", SCHEDULES, ids=[text for text, _ in SCHEDULES])
 def test_schedules_in_closed_form(text: str, closed: Callable[[int], float]) -> None:
-    schedule = Schedule(text, 40)
+    schedule = Schedule(text, 40, 8)
     assert [schedule(n) for n in range(60)] == pytest.approx([closed(n) for n in range(60)], rel=1e-12, abs=1e-15)
 
 
@@ -151,14 +153,16 @@ MISTAKES: list[tuple[Callable[[], Any], str, list[str]]] = [  # what is called, 
     (parse_optimizer, "adm", ["'adm'", "sgd, momentum, adagrad, rmsprop, adam, adamw"]),
     (parse_optimizer, "adam:beta3=1", ["adam", "'beta3'", "beta1, beta2, eps"]),
     (parse_optimizer, "sgd:mu=1", ["sgd", "'mu'", "none"]),
+    (parse_optimizer, "adagrad:start=-1", ["adagrad: start", "0 or more"]),
     (parse_optimizer, "rmsprop:decay", ["rmsprop: decay", "number", "''"]),
     (parse_optimizer, "rmsprop:decay=nan", ["rmsprop: decay", "'nan'"]),
-    (Schedule, "linear", ["'linear'", "constant, step, exponential, cosine, warmup"]),
+    (Schedule, "linear", ["'linear'", "constant, step, exponential, cosine, decay, warmup"]),
     (Schedule, "step", ["'step'", "step:EVERY:FACTOR"]),
     (Schedule, "step:1:2:3", ["'step:1:2:3'", "step:EVERY:FACTOR"]),
     (Schedule, "warmup", ["'warmup'", "warmup:UPDATES"]),
     (Schedule, "warmup:0", ["'warmup:0'", "above 0"]),
     (Schedule, "exponential:-3", ["'exponential:-3'", "above 0"]),
+    (Schedule, "decay:1:2", ["'decay:1:2'", "at most 1"]),
     (Schedule, "warmup:few", ["warmup", "'few'"]),
     (Schedule, "warmup:3+", ["''", "warmup"]),
 ]
@@ -175,3 +179,10 @@ def test_mistakes_are_named(call: Callable[[str], Any], text: str, named: list[s
 def test_options_are_filled_with_their_defaults() -> None:
     assert parse_optimizer("adam:beta2=0.99") == ("adam", {"beta1": 0.9, "beta2": 0.99, "eps": 1e-8})
     assert parse_optimizer("sgd") == ("sgd", {}) and OPTIMIZERS["adam"][2]["beta2"] == 0.999
+
+
+def test_where_the_sum_of_squares_of_adagrad_starts() -> None:
+    flat = flat_of([0.0, 0.0], [3.0, -0.5])
+    Optimizer(flat, "adagrad:start=0.1").update(0.2)
+    np.testing.assert_allclose(flat.data, [-0.2 * 3 / math.sqrt(9.1), 0.2 * 0.5 / math.sqrt(0.35)], rtol=1e-9)
+    assert Schedule("decay:1", 40)(39) == 1  # updates of an epoch unknown
