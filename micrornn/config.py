@@ -51,6 +51,13 @@ class Config:
     bidirectional: bool = setting(False, "Read in both directions (not for a language model).")
     dropout: float = setting(0.0, "Rate of dropout between layers and before the output.", low=0, below=1)
     forget_bias: float = setting(1.0, "Where the bias of a forget gate f starts.", low=-100, high=100)
+    init: str = setting(
+        "",
+        "How all weights start: uniform:BOUND, uniform:LOW:HIGH, normal:DEVIATION, he[:GAIN], glorot, orthogonal, "
+        "identity or zeros. By itself each layer has its own way.",
+    )
+    init_recurrent: str = setting("", "How the weights from h_prev start, if in another way than --init says.")
+    init_bias: str = setting("", "How biases start: zeros, uniform:... or normal:...")
     granularity: str = setting("sequence", "How finely the tape records.", choices=("primitive", "cell", "sequence"))
     dtype: str = setting("float32", "Precision of all numbers.", choices=("float32", "float64"))
 

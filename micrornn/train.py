@@ -25,6 +25,7 @@ from micrornn.checkpoint import RunFolder
 from micrornn.config import Config
 from micrornn.divergence import Divergence, advice, in_validation
 from micrornn.errors import CheckpointError, ConfigError, DivergedError, quoted
+from micrornn.initial import initialize
 from micrornn.inspect.watched import flow_row
 from micrornn.keeping import Keeper
 from micrornn.optim import Optimizer, Schedule, clip_scale, global_norm
@@ -83,6 +84,7 @@ class Training:
         self.task: Task = data if isinstance(data, Task) else find()(config, data)
         self.segment_steps = self.task.segment_steps  # time steps that are on a tape at once
         self.model = self.task.network()
+        initialize(self.model, config)
         self.divergence = Divergence(self.model)
         self.optimizer = Optimizer(self.model.flat, config.optimizer)
         self.batches = self.task.batches

@@ -36,6 +36,7 @@ HOUSE = (
     "attention",
     "decoding",
     "optim",
+    "initial",
     "gradcheck",
     "tapeview",
     "data",

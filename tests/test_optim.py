@@ -61,7 +61,9 @@ def test_a_flat_buffer_needs_parameters_of_one_precision() -> None:
 # --- one update ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", [*OPTIMIZERS, "momentum:mu=0.5", "adamw:weight_decay=0.3,beta1=0.8", "adagrad:start=0.1"])
+@pytest.mark.parametrize(
+    "text", [*OPTIMIZERS, "momentum:mu=0.5", "adamw:weight_decay=0.3,beta1=0.8", "adagrad:start=0.1"]
+)
 def test_both_tables_do_the_same(text: str) -> None:
     results = []
     for device in ("cpu", "reference"):

@@ -1,0 +1,97 @@
+"""How weights start where the settings say so: `init`, `init_recurrent` and `init_bias`.
+
+initialize(model, config)       start the parameters of a network anew, as its settings say
+parse_initializer("he:1")       an initializer by name
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from micrornn.cells import bias_with_forget
+from micrornn.config import Config
+from micrornn.errors import ConfigError, quoted
+from micrornn.parameters import Initializer, Module, glorot, identity, normal, orthogonal, uniform, zeros
+from micrornn.recurrent import BIASES, Recurrent
+
+
+def _he(gain: float = 1.0) -> Initializer:
+    """Uniform in +-gain sqrt(3 / fan_in): deviation gain / sqrt(fan_in) (He, Zhang, Ren, Sun 2015)."""
+    return lambda rng, shape: rng.uniform(-1, 1, shape) * gain * math.sqrt(3 / shape[-1])
+
+
+def _between(low: float, high: float | None = None) -> Initializer:
+    return uniform(low) if high is None else lambda rng, shape: rng.uniform(low, high, shape)
+
+
+def _scaled(initializer: Initializer) -> Callable[..., Initializer]:
+    return lambda gain=1.0: lambda rng, shape: gain * initializer(rng, shape)
+
+
+# name -> (how it is written, the initializer of its numbers, the fewest numbers, the most, whether a bias has it, too)
+NAMES: dict[str, tuple[str, Callable[..., Initializer], int, int, bool]] = {
+    "uniform": ("uniform:BOUND or uniform:LOW:HIGH", _between, 1, 2, True),
+    "normal": ("normal:DEVIATION", normal, 1, 1, True),
+    "zeros": ("zeros", lambda: zeros, 0, 0, True),
+    "he": ("he[:GAIN]", _he, 0, 1, False),
+    "glorot": ("glorot[:GAIN]", _scaled(glorot), 0, 1, False),
+    "orthogonal": ("orthogonal[:GAIN]", _scaled(orthogonal), 0, 1, False),
+    "identity": ("identity[:GAIN]", _scaled(identity), 0, 1, False),
+}
+
+
+def parse_initializer(text: str, name: str, bias: bool = False) -> Initializer:
+    """The initializer that a setting of this name asks for. ConfigError says what there is."""
+    kind, *numbers = text.split(":")
+    there = [found for found, row in NAMES.items() if row[4] or not bias]
+    if kind not in there:
+        raise ConfigError(f"{name}: there is no initializer {quoted(kind)}; choose one of {', '.join(there)}")
+    how, make, least, most, _ = NAMES[kind]
+    try:
+        given = [float(number) for number in numbers]
+    except ValueError:
+        given = [math.nan]
+    fits = least <= len(given) <= most and all(math.isfinite(number) and abs(number) < 1e30 for number in given)
+    if (
+        not fits
+        or (kind in ("uniform", "normal") and len(given) == 1 and given[0] < 0)
+        or (len(given) == 2 and given[0] > given[1])
+    ):
+        raise ConfigError(f"{name} is {quoted(text)}; write {how}")
+    return make(*given)
+
+
+def initialize(model: Any, config: Config) -> None:
+    """Start the parameters of a network anew where a setting says how; all others stay as their layer made them.
+
+    Weights are what has two axes, that of an embedding too; biases are called so. Where `init_bias` says how these
+    start, the forget gate's still start at `forget_bias`.
+    """
+    if not (config.init or config.init_recurrent or config.init_bias):
+        return
+    rng = np.random.default_rng([config.seed, 1])
+    for name, parameter in model.flat.parameters.items():
+        last = name.rpartition(".")[2]
+        if parameter.ndim > 1:
+            recurrent = bool(config.init_recurrent) and last.startswith("weight_hh")
+            setting, bias = ("init_recurrent" if recurrent else "init"), False
+        elif "bias" in last:
+            setting, bias = "init_bias", True
+        else:
+            continue
+        text = getattr(config, setting)
+        if text:
+            start = parse_initializer(text, "--" + setting.replace("_", "-"), bias)(rng, parameter.shape)
+            parameter.data[...] = start.astype(parameter.dtype)
+    if config.init_bias:
+        for layer in model.modules() if isinstance(model, Module) else ():
+            if isinstance(layer, Recurrent):
+                for name, parameter in layer.weights.items():
+                    for prefix, value in zip(BIASES, (config.forget_bias, 0.0)):
+                        if name.startswith(prefix):
+                            bias_with_forget(parameter.data, layer.cell, value)
+    model.flat.touch()
