@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from micrornn.config import MOST, Config, setting
+from micrornn.data import Padded
 from micrornn.errors import ConfigError
-from micrornn.ops import mean_squared_error
+from micrornn.ops import mean_squared_error, tanh
 from micrornn.tasks.parts import Features, usual
 from micrornn.tasks.task import VALIDATION, Drawn, Metric, Task
 
@@ -25,7 +26,7 @@ HELD_OUT = 10  # batches
 
 @dataclass(frozen=True)
 class AddingSettings(Config):
-    """num_steps is the length of a sequence."""
+    """num_steps is the length of a sequence, or of the longest."""
 
     num_steps: int = usual("num_steps", 50)
     hidden_size: int = usual("hidden_size", 32)
@@ -35,6 +36,14 @@ class AddingSettings(Config):
         "tenth and one in the second half (ends), which is further apart.",
         choices=("halves", "ends"),
     )  # fmt: skip
+    shortest: int = setting(
+        0, "Sequences of from so many to --num-steps time steps, padded at the end. 0: all of --num-steps.",
+        low=0, high=MOST,
+    )  # fmt: skip
+    centred: bool = setting(False, "Subtract from both inputs and from the sums their mean over the batch.")
+    output: str = setting(
+        "linear", "The output as it is, or through tanh, which suits centred sums.", choices=("linear", "tanh")
+    )
     num_batches: int = setting(100, "Batches of an epoch.", low=1, high=MOST)
 
 
@@ -52,43 +61,65 @@ class Adding(Task):
 
     def __init__(self, config: AddingSettings, data: None = None):
         super().__init__(config)
-        if config.num_steps < 2:
-            raise ConfigError("--num-steps is 1; the task adding marks two numbers of each sequence")
+        for name, steps in (("--num-steps", config.num_steps), ("--set shortest", config.shortest)):
+            if steps == 1:
+                raise ConfigError(f"{name} is 1; the task adding marks two numbers of each sequence")
+        if config.shortest > config.num_steps:
+            raise ConfigError(
+                f"--set shortest={config.shortest:,}: no sequence is longer than --num-steps {config.num_steps:,}"
+            )
         self.batches = Drawn(self.draw, config.num_batches, config.seed)
         self.fingerprint = "adding, made by version 1"
         held_out = self.validation()
         sums = np.concatenate([held_out.next()[1] for _ in range(HELD_OUT)])
         self.baseline = ("by always saying the mean", float(sums.var()))
 
-    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs (seq_len, batch_size, 2) and sums (batch_size, 1)."""
-        length, lanes = self.config.num_steps, self.config.batch_size
-        half, every = length // 2, np.arange(lanes)
-        values, marks = rng.random((length, lanes)), np.zeros((length, lanes))
-        first = half if self.config.markers == "halves" else max(1, length // 10)
-        places = rng.integers(0, first, lanes), rng.integers(half, length, lanes)
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray | Padded, np.ndarray]:
+        """Inputs (seq_len, batch_size, 2), padded if lengths differ, and sums (batch_size, 1)."""
+        values, marks, sums, mask = self._sequences(rng)
+        inputs = np.stack([values, marks], axis=2)
+        if self.config.centred:
+            inputs -= inputs[mask].mean(axis=0)
+            sums = sums - sums.mean()
+        targets = sums[:, None].astype(self.config.dtype)
+        return (Padded(inputs, mask) if self.config.shortest else inputs), targets
+
+    def _sequences(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Values, marks, and what is no padding, all (seq_len, batch_size); and the sums (batch_size,)."""
+        longest, lanes, shortest = self.config.num_steps, self.config.batch_size, self.config.shortest
+        every = np.arange(lanes)
+        length = rng.integers(shortest, longest + 1, lanes) if shortest else np.full(lanes, longest)
+        values, marks = rng.random((longest, lanes)), np.zeros((longest, lanes))
+        half = length // 2
+        first = half if self.config.markers == "halves" else np.maximum(1, length // 10)
+        places = rng.integers(0, first), rng.integers(half, length)
         for place in places:
             marks[place, every] = 1
-        sums = values[places[0], every] + values[places[1], every]
-        return np.stack([values, marks], axis=2), sums[:, None].astype(self.config.dtype)
+        return values, marks, (values * marks).sum(axis=0), np.arange(longest)[:, None] < length
 
     def validation(self) -> Drawn:
         return Drawn(self.draw, HELD_OUT, self.config.seed, epoch=VALIDATION)
 
     def network(self) -> Features:
-        return Features(self.config, 2, 1, mean_squared_error, read="last")
+        activation = tanh if self.config.output == "tanh" else None
+        return Features(self.config, 2, 1, mean_squared_error, read="last", activation=activation)
 
     @property
     def num_losses(self) -> int:
         return self.config.batch_size
 
     def drawing(self) -> str:
-        inputs, sums = self.draw(np.random.default_rng(0))
-        t = np.flatnonzero(inputs[:, 0, 1])
-        rows = [f"{name:<8}" + " ".join(cells) for name, cells in (
-            ("value", [f"{v:4.2f}" for v in inputs[:12, 0, 0]]),
-            ("marker", [f"{int(m):>4}" for m in inputs[:12, 0, 1]]),
-        )]  # fmt: skip
-        more = " ..." if len(inputs) > 12 else ""
-        where = " and ".join(f"{n + 1:,}" for n in t)
-        return "\n".join(row + more for row in rows) + f"\nmarked: time steps {where}; target: {sums[0, 0]:.2f}"
+        """The shortest sequence of a batch: how it begins, and, where it is padded, how it ends."""
+        values, marks, sums, mask = self._sequences(np.random.default_rng(0))
+        b, steps = int(mask.sum(axis=0).argmin()), len(values)
+        padding = steps - int(mask[:, b].sum())
+        shown = [*range(min(6, steps)), *range(max(6, steps - 6), steps)] if padding else [*range(min(12, steps))]
+        rows = ["value  ", "marker ", "valid  "][: 3 if padding else 2]
+        for before, t in zip([-1, *shown], shown):
+            texts = (f"{values[t, b]:4.2f}", f"{marks[t, b]:4.0f}", f"{mask[t, b]:4.0f}")
+            rows = [row + (" ..." if t > before + 1 else "") + " " + text for row, text in zip(rows, texts)]
+        if shown[-1] + 1 < steps:
+            rows = [row + " ..." for row in rows]
+        where = " and ".join(f"{t + 1:,}" for t in np.flatnonzero(marks[:, b]))
+        centred = ", all less their mean over the batch" if self.config.centred else ""
+        return "\n".join([*rows, f"marked: time steps {where}; target: {sums[b]:.2f}{centred}"])

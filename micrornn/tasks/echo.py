@@ -3,8 +3,8 @@
     input     1 0 0 1 1 0 1
     target    . . . 1 0 0 1      (an echo of 3)
 
-In step, on one long sequence in lanes; the state is carried, or what lies before a window could not be known. The
-first targets of all, which echo nothing, are 0. A network that knows nothing has a loss of ln 2.
+In step, on long sequences in lanes; the state is carried, or what lies before a window could not be known. The first
+targets of a lane, which echo nothing, are 0. A network that knows nothing has a loss of ln 2.
 
 After Hallstrom, How to build a Recurrent Neural Network in TensorFlow, 2016.
 """
@@ -12,17 +12,19 @@ After Hallstrom, How to build a Recurrent Neural Network in TensorFlow, 2016.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from micrornn import device
 from micrornn.config import MOST, Config, setting
 from micrornn.errors import ConfigError
-from micrornn.ops import binary_cross_entropy
+from micrornn.ops import binary_cross_entropy, cross_entropy
 from micrornn.tape import no_tape
 from micrornn.tasks.parts import Features, usual
-from micrornn.tasks.task import VALIDATION, Metric, Slices, Task
+from micrornn.tasks.task import VALIDATION, Metric, Slices, State, Task
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,30 @@ class EchoSettings(Config):
     hidden_size: int = usual("hidden_size", 16)
     echo: int = setting(3, "How many time steps the echo comes later.", low=0, high=MOST)
     length: int = setting(50_000, "Bits that are made to learn from, in all lanes together.", low=1, high=MOST)
+    joined: bool = setting(
+        False, "The lanes are pieces of one sequence: a lane begins with echoes of what the lane before ended with, "
+        "which cannot be known.",
+    )  # fmt: skip
+    renewed: bool = setting(False, "Make other bits for each epoch.")
+    output: str = setting(
+        "sigmoid", "One number, through a sigmoid, or one for each of the two bits, through softmax.",
+        choices=("sigmoid", "softmax"),
+    )  # fmt: skip
+
+
+class Renewed(Slices):
+    """Slices of other arrays in each epoch: make(epoch) -> (inputs, targets), always the same for an epoch."""
+
+    def __init__(self, make: Callable[[int], tuple[np.ndarray, np.ndarray]], num_steps: int, carried: bool):
+        super().__init__(*make(0), num_steps, carried)
+        self.make, self.made = make, 0
+
+    def next(self) -> tuple[Any, Any, State | None]:
+        epoch = self.epoch + (self.window == self.num_windows)
+        if epoch != self.made:
+            self.inputs, self.targets = self.make(epoch)
+            self.made = epoch
+        return super().next()
 
 
 class Echo(Task):
@@ -56,22 +82,33 @@ class Echo(Task):
                 f"--set length={config.length} is too short for {config.batch_size:,} lanes of {config.num_steps:,} "
                 "time steps"
             )
-        self.batches = self._slices(config.length // config.batch_size, 0)
+        steps, carried = config.length // config.batch_size, config.state == "carried"
+        self.batches = (
+            Renewed(lambda epoch: self._bits(steps, epoch), config.num_steps, carried)
+            if config.renewed
+            else Slices(*self._bits(steps, 0), config.num_steps, carried)
+        )
         self.fingerprint = "echo, made by version 1"
         self.baseline = ("by guessing", math.log(2))
 
-    def _slices(self, steps: int, epoch: int) -> Slices:
+    def _bits(self, steps: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs (steps, batch_size, 1); targets of the same shape, for softmax whole numbers (steps, batch_size)."""
         config = self.config
         bits = np.random.default_rng([config.seed, epoch]).integers(0, 2, (steps, config.batch_size, 1))
         bits, echo = bits.astype(config.dtype), np.zeros_like(bits, config.dtype)
         echo[config.echo :] = bits[: max(0, steps - config.echo)]
-        return Slices(bits, echo, config.num_steps, carried=config.state == "carried")
+        if config.joined and 0 < config.echo <= steps:
+            echo[: config.echo, 1:] = bits[steps - config.echo :, :-1]
+        return bits, echo if config.output == "sigmoid" else echo[..., 0].astype(np.int32)
 
     def validation(self) -> Slices:
         steps = self.config.length // self.config.batch_size // 10
-        return self._slices(max(steps, self.config.num_steps), VALIDATION)
+        bits = self._bits(max(steps, self.config.num_steps), VALIDATION)
+        return Slices(*bits, self.config.num_steps, carried=self.config.state == "carried")
 
     def network(self) -> Features:
+        if self.config.output == "softmax":
+            return Features(self.config, 1, 2, cross_entropy)
         return Features(self.config, 1, 1, binary_cross_entropy)
 
     def evaluate(self, model: Features) -> dict[str, float]:
@@ -82,12 +119,14 @@ class Echo(Task):
             with no_tape():
                 logits, last = model(inputs, state)
             batches.carry(last)
-            right.append(float(((device.host(logits.data) > 0) == (targets > 0.5)).mean()))
+            scores = device.host(logits.data)
+            said = scores > 0 if scores.shape[2] == 1 else scores[..., 1] > scores[..., 0]
+            right.append(float((said == (targets > 0.5)).mean()))
         return found | {"accuracy": float(np.mean(right))}
 
     def drawing(self) -> str:
         rows = {"input": self.batches.inputs, "target": self.batches.targets}
         lines = [
-            f"{name:<8}" + " ".join(str(int(bit)) for bit in row[:30, 0, 0]) + " ..." for name, row in rows.items()
+            f"{name:<8}" + " ".join(str(int(bit)) for bit in row[:30, 0].ravel()) + " ..." for name, row in rows.items()
         ]
         return "\n".join(lines) + f"\nan echo of {self.config.echo} time steps; lane 1"

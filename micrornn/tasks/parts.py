@@ -103,14 +103,16 @@ class Features(Module):
                  mean     the mean over the steps that count, of their outputs in all directions; max: their maximum
     embedding    how many ids there are; 0: the inputs are numbers
     input_dropout   rate of dropout on what the lowest layer reads
+    activation   an op that the outputs go through, such as tanh
     """
 
     def __init__(self, config: Config, input_size: int, output_size: int, loss_of: Callable[..., Tensor],
-                 read: str = "every", *, embedding: int = 0, input_dropout: float = 0.0):  # fmt: skip
+                 read: str = "every", *, embedding: int = 0, input_dropout: float = 0.0,
+                 activation: Callable[[Tensor], Tensor] | None = None):  # fmt: skip
         if read not in READS:
             raise ConfigError(f"there is no read-out {read!r}; choose one of {', '.join(READS)}")
-        self.config, self.loss_of, self.read_out = config, loss_of, read
-        options: dict[str, Any] = {"embedding": embedding, "input_dropout": input_dropout}
+        self.config, self.loss_of, self.read_out, self.activation = config, loss_of, read, activation
+        options: dict[str, Any] = {"embedding": embedding, "input_dropout": input_dropout, "activation": activation}
         self._made = (input_size, output_size, loss_of, read), options
         dtype = np.dtype(config.dtype).type
         seeds = [int(s) for s in np.random.SeedSequence(config.seed).generate_state(5)]
@@ -157,7 +159,8 @@ class Features(Module):
             y = concatenate(h[-2], h[-1], axis=1) if len(self.rnn.directions) == 2 else h[-1]
         elif self.read_out != "every":
             y = pooled(y, self.read_out, mask)
-        return self.decoder(self.dropout(y)), last
+        outputs = self.decoder(self.dropout(y))
+        return outputs if self.activation is None else self.activation(outputs), last
 
     def loss(self, inputs: Any, targets: Any,
              state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
