@@ -9,8 +9,8 @@
     use(name)           a block in which another table does the work
     NAMES               what every table holds
 
-The same names with the same parameters exist once per device; reference.py says what each of them means. A table
-also makes arrays (host.py, cuda/array.py), so that an op is written once for every device.
+The same names with the same parameters exist once per device; formulas.py and reference.py say what each of them means.
+A table also makes arrays (host.py, cuda/array.py), so that an op is written once for every device.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from typing import Any
 
 from micrornn import device
 from micrornn.errors import ConfigError
-from micrornn.kernels import host, reference
+from micrornn.kernels import host, lift, reference
 
-# What a kernel is: a public function of the reference page.
-NAMES = tuple(
+# What a kernel is: a formula, or a public function of the reference page.
+NAMES = lift.NAMES + tuple(
     name
     for name, value in vars(reference).items()
     if inspect.isfunction(value) and not name.startswith("_") and value.__module__ == reference.__name__

@@ -1,6 +1,7 @@
 """The kernels, told in plain NumPy: what each one means.
 
-cpu/ and cuda/ hold the same names with the same parameters, made fast; tests hold them against this page.
+cpu/ and cuda/ hold the same names with the same parameters, made fast; tests hold them against this page. Those that
+are one formula for each number are told in formulas.py.
 Conventions, the same everywhere:
 
     out first     results are written into arrays that the caller made; nothing is allocated for the caller
@@ -15,37 +16,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from micrornn.kernels import lift
 from micrornn.kernels.symbols.numbers import computed, kept, leaves_of, pre_activations
 
 # --- elementwise -----------------------------------------------------------------------------------------------
 
-
-def fill(out, value):
-    out[...] = value
-
-
-def add(out, a, b):
-    out[...] = a + b
-
-
-def sub(out, a, b):
-    out[...] = a - b
-
-
-def mul(out, a, b):
-    out[...] = a * b
-
-
-def div(out, a, b):
-    out[...] = a / b
-
-
-def neg(out, x):
-    out[...] = -x
-
-
-def scale(out, x, factor):
-    out[...] = x * out.dtype.type(factor)
+globals().update(lift.over_arrays())  # add, exp, ...
 
 
 def scale_by(out, x, factor):
@@ -55,78 +31,6 @@ def scale_by(out, x, factor):
 
 def accumulate(out, x):
     out += x
-
-
-def clip(out, x, limit):
-    out[...] = np.clip(x, -limit, limit)
-
-
-def exp(out, x):
-    out[...] = np.exp(x)
-
-
-def log(out, x):
-    out[...] = np.log(x)
-
-
-def sqrt(out, x):
-    out[...] = np.sqrt(x)
-
-
-def sigmoid(out, x):
-    e = np.exp(-np.abs(x))  # never exp of a positive number, so it cannot overflow
-    out[...] = np.where(x >= 0, 1, e) / (1 + e)
-
-
-def sigmoid_vjp(dx, dy, y):
-    dx[...] = dy * y * (1 - y)
-
-
-def tanh(out, x):
-    out[...] = np.tanh(x)
-
-
-def tanh_vjp(dx, dy, y):
-    dx[...] = dy * (1 - y * y)
-
-
-def relu(out, x):
-    out[...] = np.where(x <= 0, 0, x)
-
-
-def relu_vjp(dx, dy, y):
-    dx[...] = np.where(y > 0, dy, 0)
-
-
-def abs(out, x):
-    out[...] = np.abs(x)
-
-
-def abs_vjp(dx, dy, x):
-    """The slope at 0 is 0."""
-    dx[...] = dy * np.sign(x)
-
-
-def pow(out, a, b):
-    """a ^ b, number by number; NaN where a is negative and b no whole number."""
-    with np.errstate(all="ignore"):
-        out[...] = a**b
-
-
-def pow_vjp(da, dy, a, b):
-    """dy b a^(b-1). The slope of a^0 is 0, also where a is 0."""
-    with np.errstate(all="ignore"):
-        da[...] = dy * b * np.where(b == 0, 1, a ** (b - 1))
-
-
-def pow_vjp_exponent(db, dy, a, b, y):
-    """dy y ln a. The slope of 0^b is 0 for b >= 0."""
-    with np.errstate(all="ignore"):
-        db[...] = np.where((a == 0) & (b >= 0), dy * b * a, dy * y * np.log(a))
-
-
-def where(out, mask, a, b):
-    out[...] = np.where(mask, a, b)
 
 
 def dropout(out, x, rate, key):
@@ -142,16 +46,6 @@ def dropout(out, x, rate, key):
         z = z ^ (z >> np.uint64(31))
     kept = (z >> np.uint64(32)) >= np.uint64(rate * 4294967296.0)
     out[...] = np.where(kept.reshape(x.shape), x * out.dtype.type(1 / (1 - rate)), 0)
-
-
-def binary_cross_entropy(loss, logits, targets):
-    """-y log s(x) - (1 - y) log(1 - s(x)), in the form that cannot overflow."""
-    loss[...] = np.maximum(logits, 0) - logits * targets + np.log1p(np.exp(-np.abs(logits)))
-
-
-def binary_cross_entropy_vjp(dlogits, dloss, logits, targets):
-    sigmoid(dlogits, logits)
-    dlogits[...] = dloss * (dlogits - targets)
 
 
 # --- products --------------------------------------------------------------------------------------------------

@@ -3,34 +3,9 @@
 Importing this package imports Numba (0.4 s); nothing is compiled before it is first called.
 """
 
-from micrornn.kernels.cpu.elementwise import (
-    accumulate,
-    add,
-    binary_cross_entropy,
-    binary_cross_entropy_vjp,
-    clip,
-    div,
-    dropout,
-    exp,
-    fill,
-    log,
-    mul,
-    neg,
-    relu,
-    relu_vjp,
-    scale,
-    scale_by,
-    sigmoid,
-    sigmoid_vjp,
-    sqrt,
-    sub,
-    tanh,
-    tanh_vjp,
-    where,
-)  # fmt: skip
+from micrornn.kernels.cpu.elementwise import LIFTED, accumulate, dropout, scale_by
 from micrornn.kernels.cpu.jit import cache_dir
 from micrornn.kernels.cpu.optim import adagrad, adam, momentum, rmsprop, sgd
-from micrornn.kernels.cpu.powers import abs, abs_vjp, pow, pow_vjp, pow_vjp_exponent
 from micrornn.kernels.cpu.product import add_bias, matmul
 from micrornn.kernels.cpu.reduce import (
     cross_entropy,
@@ -49,3 +24,5 @@ from micrornn.kernels.cpu.reduce import (
 from micrornn.kernels.cpu.sequence import cell_sequence, cell_sequence_vjp, cell_step
 from micrornn.kernels.cpu.step import matvec
 from micrornn.kernels.cpu.threads import set_threads
+
+globals().update(LIFTED)  # add, exp, ...: what formulas.py tells

@@ -1,19 +1,18 @@
-"""One number in, one number out: arithmetic, activations, dropout, and the rules that go back through them.
+"""One number in, one number out: the loops that are made of formulas.py (LIFTED), and those that are no formula.
 
 Arrays are seen as flat here (`flat`), so that one compiled form serves every number of axes.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 import numpy as np
 
-from micrornn.kernels.cpu import maths
-from micrornn.kernels.cpu.jit import kernel
+from micrornn.kernels import lift
+from micrornn.kernels.cpu.jit import cache_dir, kernel
 
 
 def flat(function: Callable[..., None]) -> Callable[..., None]:
@@ -25,48 +24,6 @@ def flat(function: Callable[..., None]) -> Callable[..., None]:
         compiled(*[a.reshape(-1) if isinstance(a, np.ndarray) else a for a in arguments])
 
     return call
-
-
-@flat
-def fill(out, value):
-    for i in range(out.size):
-        out[i] = value
-
-
-@flat
-def add(out, a, b):
-    for i in range(out.size):
-        out[i] = a[i] + b[i]
-
-
-@flat
-def sub(out, a, b):
-    for i in range(out.size):
-        out[i] = a[i] - b[i]
-
-
-@flat
-def mul(out, a, b):
-    for i in range(out.size):
-        out[i] = a[i] * b[i]
-
-
-@flat
-def div(out, a, b):
-    for i in range(out.size):
-        out[i] = a[i] / b[i]
-
-
-@flat
-def neg(out, x):
-    for i in range(out.size):
-        out[i] = -x[i]
-
-
-@flat
-def scale(out, x, factor):
-    for i in range(out.size):
-        out[i] = x[i] * out.dtype.type(factor)
 
 
 @flat
@@ -83,72 +40,6 @@ def _accumulate(out, x):
 
 def accumulate(out, x):
     _accumulate(out.reshape(-1), x.reshape(-1))  # as `flat`, but sooner there: small gradients are many
-
-
-@flat
-def clip(out, x, limit):
-    for i in range(out.size):
-        out[i] = min(max(x[i], out.dtype.type(-limit)), out.dtype.type(limit))
-
-
-@flat
-def exp(out, x):
-    for i in range(out.size):
-        out[i] = maths.exp(x[i])
-
-
-@flat
-def log(out, x):
-    for i in range(out.size):
-        out[i] = math.log(x[i])
-
-
-@flat
-def sqrt(out, x):
-    for i in range(out.size):
-        out[i] = math.sqrt(x[i])
-
-
-@flat
-def sigmoid(out, x):
-    for i in range(out.size):
-        out[i] = maths.sigmoid(x[i])
-
-
-@flat
-def sigmoid_vjp(dx, dy, y):
-    for i in range(dx.size):
-        dx[i] = dy[i] * y[i] * (maths.ONE - y[i])
-
-
-@flat
-def tanh(out, x):
-    for i in range(out.size):
-        out[i] = maths.tanh(x[i])
-
-
-@flat
-def tanh_vjp(dx, dy, y):
-    for i in range(dx.size):
-        dx[i] = dy[i] * (maths.ONE - y[i] * y[i])
-
-
-@flat
-def relu(out, x):
-    for i in range(out.size):
-        out[i] = x[i] if x[i] > 0 or x[i] != x[i] else 0  # NaN passes through, to be seen
-
-
-@flat
-def relu_vjp(dx, dy, y):
-    for i in range(dx.size):
-        dx[i] = dy[i] if y[i] > 0 else 0
-
-
-@flat
-def where(out, mask, a, b):
-    for i in range(out.size):
-        out[i] = a[i] if mask[i] else b[i]
 
 
 @kernel
@@ -168,14 +59,4 @@ def dropout(out, x, rate, key):
         out[i] = x[i] * keep if (bits(key, i) >> np.uint64(32)) >= least else 0
 
 
-@flat
-def binary_cross_entropy(loss, logits, targets):
-    for i in range(loss.size):
-        x = logits[i]
-        loss[i] = max(x, loss.dtype.type(0)) - x * targets[i] + math.log1p(math.exp(-abs(x)))
-
-
-@flat
-def binary_cross_entropy_vjp(dlogits, dloss, logits, targets):
-    for i in range(dlogits.size):
-        dlogits[i] = dloss[i] * (maths.sigmoid(logits[i]) - targets[i])
+LIFTED = lift.kernels("cpu", cache_dir())

@@ -23,7 +23,7 @@ from numba.extending import intrinsic, overload
 from micrornn.kernels.cpu.jit import kernel
 
 f = np.float32  # a bare literal is a float64 and would pull the whole expression up with it
-ONE = f(1)  # for kernels of either precision: beside a float64 it is widened, and loses nothing
+ZERO, ONE = f(0), f(1)  # for kernels of either precision: beside a float64 it is widened, and loses nothing
 
 _LIMIT = f(7.90531110763549805)
 _A1, _A3, _A5 = f(4.89352455891786e-03), f(6.37261928875436e-04), f(1.48572235717979e-05)
@@ -117,6 +117,8 @@ def _maxnum(typing, a, b):
     return a(a, a), generate
 
 
+# Python's own functions raise an error where compiled ones give inf or NaN.
+log, sqrt = (np.log, np.sqrt) if config.DISABLE_JIT else (math.log, math.sqrt)
 larger = max if config.DISABLE_JIT else _maxnum  # of two numbers that are not NaN
 
 

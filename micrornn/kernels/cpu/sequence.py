@@ -15,7 +15,7 @@ from micrornn.kernels.cpu.jit import cache_dir
 from micrornn.kernels.cpu.recurrent import both, inputs, plan
 from micrornn.kernels.cpu.threads import workspace
 from micrornn.kernels.cpu.write import source
-from micrornn.kernels.symbols.module import module_of
+from micrornn.kernels.module import module_of
 from micrornn.kernels.symbols.program import Program
 
 ZERO = np.uint64(0)  # indices are unsigned, see recurrent.place

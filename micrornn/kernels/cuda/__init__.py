@@ -3,34 +3,9 @@
 Importing this package imports Numba's `cuda`; nothing is compiled before it is first launched.
 """
 
-from micrornn.kernels.cuda.elementwise import (
-    accumulate,
-    add,
-    binary_cross_entropy,
-    binary_cross_entropy_vjp,
-    clip,
-    div,
-    dropout,
-    exp,
-    fill,
-    log,
-    mul,
-    neg,
-    relu,
-    relu_vjp,
-    scale,
-    scale_by,
-    sigmoid,
-    sigmoid_vjp,
-    sqrt,
-    sub,
-    tanh,
-    tanh_vjp,
-    where,
-)  # fmt: skip
+from micrornn.kernels.cuda.elementwise import LIFTED, accumulate, dropout, scale_by
 from micrornn.kernels.cuda.jit import cache_dir
 from micrornn.kernels.cuda.optim import adagrad, adam, momentum, rmsprop, sgd
-from micrornn.kernels.cuda.powers import abs, abs_vjp, pow, pow_vjp, pow_vjp_exponent
 from micrornn.kernels.cuda.product import add_bias, matmul
 from micrornn.kernels.cuda.reduce import max, max_vjp, sum, sum_of_squares
 from micrornn.kernels.cuda.rows import (
@@ -44,3 +19,5 @@ from micrornn.kernels.cuda.rows import (
 from micrornn.kernels.cuda.sequence import cell_sequence, cell_sequence_vjp, cell_step
 from micrornn.kernels.cuda.step import matvec
 from micrornn.kernels.cuda.tables import gather, scatter_add
+
+globals().update(LIFTED)  # add, exp, ...: what formulas.py tells

@@ -1,4 +1,4 @@
-"""One number in, one number out: arithmetic, activations, dropout, and the rules that go back through them.
+"""One number in, one number out: the loops that are made of formulas.py (LIFTED), and those that are no formula.
 
 `flat` makes a kernel over flat arrays callable with arrays of any number of axes; steps and optimizers use it too.
 All of these are bound by memory: neighbouring threads touch neighbouring numbers, and nothing is read twice.
@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from micrornn.kernels import lift
 from micrornn.kernels.cuda import maths
 from micrornn.kernels.cuda.array import Array
-from micrornn.kernels.cuda.jit import THREADS, blocks, cuda, kernel, stream
-from micrornn.kernels.cuda.maths import ONE, ZERO
+from micrornn.kernels.cuda.jit import THREADS, blocks, cache_dir, cuda, kernel, stream
+from micrornn.kernels.cuda.maths import ZERO
 
 
 def flat(function: Callable[..., None]) -> Callable[..., None]:
@@ -42,48 +43,6 @@ def _typed(number: Any) -> bool:
 
 
 @flat
-def fill(out, value):
-    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        out[i] = value
-
-
-@flat
-def add(out, a, b):
-    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        out[i] = a[i] + b[i]
-
-
-@flat
-def sub(out, a, b):
-    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        out[i] = a[i] - b[i]
-
-
-@flat
-def mul(out, a, b):
-    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        out[i] = a[i] * b[i]
-
-
-@flat
-def div(out, a, b):
-    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        out[i] = a[i] / b[i]
-
-
-@flat
-def neg(out, x):
-    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        out[i] = -x[i]
-
-
-@flat
-def scale(out, x, factor):
-    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        out[i] = x[i] * factor
-
-
-@flat
 def scale_by(out, x, factor):
     for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
         out[i] = x[i] * factor[0]
@@ -93,72 +52,6 @@ def scale_by(out, x, factor):
 def accumulate(out, x):
     for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
         out[i] += x[i]
-
-
-@flat
-def clip(out, x, limit):
-    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        out[i] = maths.clipped(x[i], limit)
-
-
-@flat
-def exp(out, x):
-    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        out[i] = maths.exp(x[i])
-
-
-@flat
-def log(out, x):
-    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        out[i] = maths.log(x[i])
-
-
-@flat
-def sqrt(out, x):
-    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        out[i] = maths.sqrt(x[i])
-
-
-@flat
-def sigmoid(out, x):
-    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        out[i] = maths.sigmoid(x[i])
-
-
-@flat
-def sigmoid_vjp(dx, dy, y):
-    for i in range(cuda.grid(1), dx.size, cuda.gridsize(1)):
-        dx[i] = dy[i] * y[i] * (ONE - y[i])
-
-
-@flat
-def tanh(out, x):
-    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        out[i] = maths.tanh(x[i])
-
-
-@flat
-def tanh_vjp(dx, dy, y):
-    for i in range(cuda.grid(1), dx.size, cuda.gridsize(1)):
-        dx[i] = dy[i] * (ONE - y[i] * y[i])
-
-
-@flat
-def relu(out, x):
-    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        out[i] = ZERO if x[i] <= ZERO else x[i]  # NaN passes through, to be seen
-
-
-@flat
-def relu_vjp(dx, dy, y):
-    for i in range(cuda.grid(1), dx.size, cuda.gridsize(1)):
-        dx[i] = dy[i] if y[i] > ZERO else ZERO
-
-
-@flat
-def where(out, mask, a, b):
-    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        out[i] = a[i] if mask[i] else b[i]
 
 
 @flat
@@ -172,14 +65,4 @@ def dropout(out, x, rate, key):
     _dropout(out, x, 1 / (1 - rate), np.uint64(key), least)
 
 
-@flat
-def binary_cross_entropy(loss, logits, targets):
-    for i in range(cuda.grid(1), loss.size, cuda.gridsize(1)):
-        x = logits[i]
-        loss[i] = (x if x > ZERO else ZERO) - x * targets[i] + maths.log1p(maths.exp(-abs(x)))
-
-
-@flat
-def binary_cross_entropy_vjp(dlogits, dloss, logits, targets):
-    for i in range(cuda.grid(1), dlogits.size, cuda.gridsize(1)):
-        dlogits[i] = dloss[i] * (maths.sigmoid(logits[i]) - targets[i])
+LIFTED = lift.kernels("cuda", cache_dir())

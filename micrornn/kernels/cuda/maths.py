@@ -1,7 +1,7 @@
 """Arithmetic for kernels, of one number and of one from each lane: float32 stays float32, float64 stays float64.
 
     ZERO, ONE, HALF             beside a float64 they are widened, and lose nothing
-    exp, log, log1p, sqrt, tanh, sigmoid    of the number's own precision
+    exp, log, sqrt, tanh, sigmoid   of the number's own precision
     clipped(x, limit)           x between -limit and limit
     bits(key, i)                the i-th 64-bit number of the stream `key`
     row_sum, row_max            of one number from each lane, where a row of lanes works on a row of an array
@@ -36,10 +36,6 @@ def _log(x):
     return math.log(x)
 
 
-def _log1p(x):
-    return math.log1p(x)
-
-
 def _sqrt(x):
     return math.sqrt(x)
 
@@ -58,10 +54,10 @@ def _bits(key, i):
 
 if SIM:  # Python's own functions raise an error where a card's give inf or NaN
     quiet = importlib.import_module("micrornn.kernels.cuda.simulator").quiet
-    exp, log, log1p, sqrt, tanh = (quiet(f) for f in (np.exp, np.log, np.log1p, np.sqrt, np.tanh))
+    exp, log, sqrt, tanh = (quiet(f) for f in (np.exp, np.log, np.sqrt, np.tanh))
     bits = quiet(_bits)
 else:
-    exp, log, log1p, sqrt, tanh, bits = (device(f) for f in (_exp, _log, _log1p, _sqrt, _tanh, _bits))
+    exp, log, sqrt, tanh, bits = (device(f) for f in (_exp, _log, _sqrt, _tanh, _bits))
 
 
 @device

@@ -15,7 +15,7 @@ from micrornn.kernels.cuda.product import matmul
 from micrornn.kernels.cuda.recurrent import Plan, launch, plan, rows_back_of, rows_of, sizes, turn_of
 from micrornn.kernels.cuda.reduce import sum as sum_of
 from micrornn.kernels.cuda.write import backward_arrays, forward_arrays, source
-from micrornn.kernels.symbols.module import module_of
+from micrornn.kernels.module import module_of
 from micrornn.kernels.symbols.program import Program
 
 MOST_GATES = 4  # of kernel 3: as many rows of weights as a thread holds

@@ -7,20 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from micrornn.kernels.maths import sigmoid
 from micrornn.kernels.symbols.program import Program
 from micrornn.kernels.symbols.symbol import Symbol, walk
 
 Leaves = dict[tuple[str, int], np.ndarray]
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    e = np.exp(-np.abs(x))  # never exp of a positive number, so it cannot overflow
-    return np.where(x >= 0, 1, e) / (1 + e)
-
-
 COMPUTE: dict[str, Callable[..., np.ndarray]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative, "exp": np.exp,
-    "log": np.log, "sqrt": np.sqrt, "tanh": np.tanh, "sigmoid": _sigmoid, "abs": np.abs, "sign": np.sign,
+    "log": np.log, "sqrt": np.sqrt, "tanh": np.tanh, "sigmoid": sigmoid, "abs": np.abs, "sign": np.sign,
     "pow": np.power, "relu": lambda x: np.where(x <= 0, 0, x), "if_positive": lambda y, dy: np.where(y > 0, dy, 0),
     "clip": np.clip,
 }  # fmt: skip

@@ -22,7 +22,7 @@ def module_of(name: str, text: str, folder: Path) -> ModuleType:
     except OSError:
         path = Path(tempfile.mkdtemp(prefix="micrornn-"), f"{stem}.py")
         _write(path, text)
-    specification = importlib.util.spec_from_file_location(f"micrornn_cells.{stem}", path)
+    specification = importlib.util.spec_from_file_location(f"micrornn_made.{stem}", path)
     assert specification is not None and specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     sys.modules[specification.name] = module  # Numba finds what it has kept by the module's name
