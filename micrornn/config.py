@@ -44,12 +44,15 @@ class Config:
     cell: str = setting("lstm", "The recurrent cell, or one of your own: FILE.py:CLASS.", choices=CELL_NAMES)
     num_layers: int = setting(1, "Recurrent layers, one above the other.", low=1, high=64)
     hidden_size: int = setting(256, "Units in each layer.", low=1, high=65536)
-    embedding_size: int = setting(64, "Numbers that stand for one token.", low=1, high=65536)
+    embedding_size: int = setting(
+        64, "Numbers that stand for one token. 0: a 1 among zeros, of which nothing is learned.", low=0, high=65536
+    )
     tied: bool = setting(
         False, "The output layer shares the embedding's weights, which must be as wide as the hidden layer."
     )
     bidirectional: bool = setting(False, "Read in both directions (not for a language model).")
     dropout: float = setting(0.0, "Rate of dropout between layers and before the output.", low=0, below=1)
+    input_dropout: float = setting(0.0, "Rate of dropout on what the lowest layer reads.", low=0, below=1)
     forget_bias: float = setting(1.0, "Where the bias of a forget gate f starts.", low=-100, high=100)
     init: str = setting(
         "",

@@ -1,4 +1,4 @@
-"""Layers without time: Linear, Embedding, Dropout."""
+"""Layers without time: Linear, Embedding, OneHot, Dropout."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from micrornn import kernels
 from micrornn.arguments import real, sizes, whole
 from micrornn.errors import ConfigError
 from micrornn.ops import dropout, embedding, linear
@@ -39,6 +40,27 @@ class Embedding(Module):
         sizes("Embedding", vocab_size=vocab_size, size=size)
         rng, start = np.random.default_rng(whole("Embedding: seed", seed, least=0)), initializer or normal(1.0)
         self.weight = Parameter(start(rng, (vocab_size, size)), dtype)
+
+    def __call__(self, ids: np.ndarray) -> Tensor:
+        return embedding(self.weight, ids=ids)
+
+
+class OneHot(Module):
+    """Each of vocab_size symbols as a 1 among zeros: ids (...) -> (..., vocab_size). Nothing of it is learned.
+
+    weight    the identity, (vocab_size, vocab_size): what an embedding would have learned
+    """
+
+    MOST = 1000  # symbols: each time step is multiplied with as many numbers, nearly all of them 0
+
+    def __init__(self, vocab_size: int, *, dtype: type = np.float32, device: str = "cpu"):
+        sizes("OneHot", vocab_size=vocab_size)
+        if vocab_size > self.MOST:
+            raise ConfigError(
+                f"--embedding-size 0: there are {vocab_size:,} symbols, and without an embedding at most {self.MOST:,} "
+                "can be read"
+            )
+        self.weight = Tensor(kernels.for_device(device).asarray(np.eye(vocab_size, dtype=dtype)))
 
     def __call__(self, ids: np.ndarray) -> Tensor:
         return embedding(self.weight, ids=ids)

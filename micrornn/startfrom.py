@@ -22,6 +22,7 @@ from micrornn.tasks.text import LanguageModel
 
 SHAPE = ("cell", "num_layers", "hidden_size", "embedding_size", "tied", "level")
 BY_SYMBOL = ("embedding.weight", "decoder.weight", "decoder.bias")  # (vocab_size, ...)
+ONE_HOT = "rnn.weight_ih_l0"  # (..., vocab_size) where there is no embedding
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,9 @@ def start_from(model: LanguageModel, vocab: Vocab, path: StrPath) -> Started:
         if name in BY_SYMBOL:
             weights, rows = device.host(parameter.data).copy(), weights
             weights[here] = rows[there]
+        elif name == ONE_HOT and not model.config.embedding_size:
+            weights, columns = device.host(parameter.data).copy(), weights
+            weights[:, here] = columns[:, there]
         parameter.data[...] = weights.astype(parameter.dtype)
     new = tuple(token for token in vocab.tokens if token not in places)[:5]
     return Started(meta["path"], meta["updates"], len(here), vocab.size, new)

@@ -106,8 +106,10 @@ def test_back_is_what_each_loss_computes_from_its_last_steps(cell: str, num_laye
         np.testing.assert_allclose(cuts.flat(), full, rtol=0, atol=1e-13)  # K = T
 
 
-def test_a_tied_embedding_has_a_part_that_is_not_cut() -> None:
-    model, (window, *_) = small("lstm", 2, tied=True, embedding_size=4)
+@pytest.mark.parametrize("settings", [{"tied": True, "embedding_size": 4}, {"embedding_size": 0}])
+def test_a_tied_embedding_has_a_part_that_is_not_cut_and_none_has_nothing(settings: dict[str, Any]) -> None:
+    model, (window, *_) = small("lstm", 2, **settings)
+    assert ("embedding.weight" in model.flat.parameters) == bool(settings["embedding_size"])
     cuts = Cuts(model, window)
     full, _ = gradient(model, window.inputs, window.targets, window.state, 1.0)
     np.testing.assert_allclose(cuts.flat(), full, rtol=0, atol=1e-13)

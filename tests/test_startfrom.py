@@ -11,6 +11,7 @@ import pytest
 
 from micrornn.checkpoint import RunFolder, load
 from micrornn.runs import load_run
+from micrornn.tape import no_tape
 from micrornn_cli.exits import Exit
 from micrornn_cli.main import main
 
@@ -124,3 +125,28 @@ def test_the_advice_after_a_divergence_works(old, capsys, cell, flags):
     assert not Path("a run/diverged.txt").exists()
     assert RunFolder.open("a run").config["lr"] == load("a run/last.ckpt")[1]["config"]["lr"] <= 0.01
     assert micrornn(capsys, "train", "--resume", "a run", "--lr", 0.5)[0] == Exit.USAGE  # it is a run like others again
+
+
+def test_without_an_embedding_symbols_have_columns(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MICRORNN_CACHE", str(tmp_path / "cache"))
+    Path("text.txt").write_text(TEXT)
+    Path("other.txt").write_text(TEXT.upper().replace("1", "é"))
+    flags = ["--lr", 1e-9, "--schedule", "constant", "--optimizer", "sgd", "--num-updates", 2]
+    sizes = ["--cell", "gru", "--hidden-size", 10, "--embedding-size", 0, "--input-dropout", 0.4]
+    assert micrornn(capsys, "train", "text.txt", *sizes, *LANES, "--num-updates", 3, "--out", "old")[0] == 0
+    assert micrornn(capsys, "sample", "old", "--length", 5)[0] == 0
+    code, _, err = micrornn(capsys, "train", "other.txt", "--init-from", "old", *LANES, *flags, "--out", "new")
+    assert code == 0 and "one of" in err, err
+    (old, _, _), (new, _, _) = load_run("old", "last"), load_run("new", "last")
+    places = [load_run(name, "last")[1].tokens.index("4") for name in ("old", "new")]
+    one, two = (model.flat.parameters["rnn.weight_ih_l0"].data[:, at] for model, at in zip((old, new), places))
+    np.testing.assert_allclose(one, two, atol=1e-7)
+    assert places[0] != places[1] and not any("embedding" in name for name in old.flat.parameters)
+    with no_tape():
+        ids = np.full((50, 4), places[0], np.int32)
+        old.train()
+        drawn = [old.features(ids).data for old.input_dropout.key in (1, 1, 2)]
+    assert (drawn[0] == drawn[1]).all() and (drawn[0] != drawn[2]).any()
+    kept = drawn[0][..., places[0]]
+    assert set(np.unique(kept.round(4))) == {np.float32(0), np.float32(1.6667)} and 0.45 < (kept > 0).mean() < 0.75

@@ -29,11 +29,11 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
     source = files if own_files else f"Python's own standard library, {files}"
     entropy = measure(vocab.kind, tokens.entropy)
     layers = f"{config.num_layers} x {config.hidden_size} {config.cell_title}"
+    embedding = f"embedding {config.embedding_size}" if config.embedding_size else f"one of {vocab.size}"
     rows = {
         "text": f"{source}: {len(tokens):,} {unit}",
         "vocabulary": f"{vocab.size:,} different {unit}; guessing by their frequency alone: {entropy}",
-        "model": f"embedding {config.embedding_size} → {layers} → {vocab.size} {unit}; "
-        f"{model.num_parameters:,} parameters",
+        "model": f"{embedding} → {layers} → {vocab.size} {unit}; {model.num_parameters:,} parameters",
         "learning": _learning(config),
         "held out": "nothing"
         if training.task.val_lanes is None

@@ -31,7 +31,7 @@ class Cuts:
         inside = {f"rnn.{name}" for name in model.rnn.weights} | {"embedding.weight"}
         above = [p for name, p in model.flat.parameters.items() if name not in inside]
         # A tied embedding is read by the output layer, too: that part of its gradient, no truncation changes.
-        tied = [model.embedding.weight] if model.config.tied else []
+        tied = [model.decoder.weight] if model.config.tied else []  # which is the embedding's, too
         levels, self.dy, gradients = forward(model, window, 1.0, [*above, *tied])
         whole = gradients.pop().reshape(-1) if tied else None
         self.above = {p.name: gradient for p, gradient in zip(above, gradients)}
@@ -40,7 +40,8 @@ class Cuts:
         self.k, self.scratch = kernels.of(self.dy), scratch or Scratch(self.dy.dtype)
         self.products = [_Products(layer) for layer in self.layers]
         sizes = [product.size for product in self.products]
-        self.row = np.zeros(sum(sizes) + model.embedding.weight.data.size, self.dy.dtype)
+        learned = model.embedding.weight.requires_grad  # not so where a token is a 1 among zeros
+        self.row = np.zeros(sum(sizes) + learned * model.embedding.weight.data.size, self.dy.dtype)
         self.places = [slice(end - size, end) for size, end in zip(sizes, accumulate(sizes))]
         self.table, self.above_table = slice(sum(sizes), None), np.zeros((), self.dy.dtype)
         self.windows(len(self.dy))
@@ -127,7 +128,7 @@ class Cuts:
         """Add to `row` what these cotangents at these time steps give to the weights of a layer, and of the embedding
         below the last."""
         self.products[at].add(self.k, self.row[self.places[at]], steps, dgates, dhidden, dvectors)
-        if at == len(self.layers) - 1:
+        if at == len(self.layers) - 1 and self.row[self.table].size:
             table = self.row[self.table].reshape(self.model.embedding.weight.shape)
             self.k.scatter_add(table, self.ids[steps].reshape(-1), dx.reshape(-1, dx.shape[2]))
 
@@ -137,7 +138,8 @@ class Cuts:
         found = dict(self.above)
         for product, place in zip(self.products, self.places):
             found |= product.split(self.row[place])
-        found["embedding.weight"] = self.row[self.table]
+        if self.row[self.table].size:
+            found["embedding.weight"] = self.row[self.table]
         for name, gradient in found.items():
             out[self.model.flat.places[name]] = gradient.reshape(-1)
         return out

@@ -102,7 +102,7 @@ class Features(Module):
                  last     where the layers end, in both directions: (batch_size, output_size)
                  mean     the mean over the steps that count, of their outputs in all directions; max: their maximum
     embedding    how many ids there are; 0: the inputs are numbers
-    input_dropout   rate of dropout on what the lowest layer reads
+    input_dropout   rate of dropout on what the lowest layer reads, if not that of the settings
     activation   an op that the outputs go through, such as tanh
     """
 
@@ -117,7 +117,7 @@ class Features(Module):
         dtype = np.dtype(config.dtype).type
         seeds = [int(s) for s in np.random.SeedSequence(config.seed).generate_state(5)]
         self.embedding = Embedding(embedding, input_size, seed=seeds[3], dtype=dtype) if embedding else None
-        self.input_dropout = Dropout(input_dropout, seed=seeds[4])
+        self.input_dropout = Dropout(input_dropout or config.input_dropout, seed=seeds[4])
         self.rnn = Recurrent(
             config.cell, input_size, config.hidden_size, config.num_layers, bidirectional=config.bidirectional,
             dropout=config.dropout, granularity=config.granularity,

@@ -21,7 +21,7 @@ from micrornn.config import Config
 from micrornn.data import LineLanes, Tokens, Vocab, layout, read_tokens, split, stdlib_sources, validation_layout
 from micrornn.errors import CheckpointError, ConfigError, DataError
 from micrornn.finite import diverged
-from micrornn.layers import Dropout, Embedding, Linear
+from micrornn.layers import Dropout, Embedding, Linear, OneHot
 from micrornn.ops import cross_entropy, linear_cross_entropy
 from micrornn.ops.embedding import take_ids
 from micrornn.parameters import Flat, Module
@@ -46,9 +46,15 @@ class LanguageModel(Module):
         self.config, self.vocab_size = config, vocab_size
         dtype = np.dtype(config.dtype).type
         seeds = [int(s) for s in np.random.SeedSequence(config.seed).generate_state(4)]
-        self.embedding = Embedding(vocab_size, config.embedding_size, seed=seeds[0], dtype=dtype)
+        width = config.embedding_size or vocab_size
+        self.embedding: Embedding | OneHot = (
+            Embedding(vocab_size, width, seed=seeds[0], dtype=dtype)
+            if config.embedding_size
+            else OneHot(vocab_size, dtype=dtype, device=config.device)
+        )
+        self.input_dropout = Dropout(config.input_dropout, seed=seeds[0])
         self.rnn = Recurrent(
-            config.cell, config.embedding_size, config.hidden_size, config.num_layers,
+            config.cell, width, config.hidden_size, config.num_layers,
             dropout=config.dropout, granularity=config.granularity,
             forget_bias=config.forget_bias, clip_message=config.clip_message, seed=seeds[1], dtype=dtype,
         )  # fmt: skip
@@ -78,12 +84,16 @@ class LanguageModel(Module):
     def draw_dropout(self, update: int, start: int = 0) -> None:
         """New dropout masks; the same for the same update, whatever happened before. `start`: so many time steps of
         the window come before those that the model is to read."""
-        self.rnn.dropout_key = self.dropout.key = update
-        self.rnn.dropout_start = self.dropout.start = start
+        self.rnn.dropout_key = self.dropout.key = self.input_dropout.key = update
+        self.rnn.dropout_start = self.dropout.start = self.input_dropout.start = start
+
+    def features(self, ids: np.ndarray) -> Tensor:
+        """What the lowest layer reads: (seq_len, batch_size, its input_size)."""
+        return self.input_dropout(self.embedding(ids))
 
     def __call__(self, ids: np.ndarray, state: tuple[Tensor, ...] | None = None,
                  mask: np.ndarray | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
-        y, last = self.rnn(self.embedding(ids), state, mask)
+        y, last = self.rnn(self.features(ids), state, mask)
         return self.decoder(self.dropout(y)), last
 
     def loss(self, ids: np.ndarray, targets: np.ndarray,
@@ -100,21 +110,21 @@ class LanguageModel(Module):
         if self.vocab_size < LARGE_VOCABULARY:
             logits, last = self(ids, state, mask)
             return cross_entropy(logits, targets=targets, mask=mask), last
-        y, last = self.rnn(self.embedding(ids), state, mask)
+        y, last = self.rnn(self.features(ids), state, mask)
         y, weight, bias = self.dropout(y), self.decoder.weight, self.decoder.bias
         return linear_cross_entropy(y, weight, bias, targets=targets, mask=mask, gradient=self.training), last
 
     def read(self, ids: np.ndarray, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, ...]:
         """The last state alone."""
-        return self.rnn(self.embedding(ids), state)[1]
+        return self.rnn(self.features(ids), state)[1]
 
 
 def num_parameters(config: Config, vocab_size: int) -> int:
     """How many numbers a model of these sizes learns, without making one."""
-    h, d, cell = config.hidden_size, config.embedding_size, find_cell(config.cell)
+    h, d, cell = config.hidden_size, config.embedding_size or vocab_size, find_cell(config.cell)
     layers = [cell.shapes(h if layer else d, h) for layer in range(config.num_layers)]
     recurrent = sum(math.prod(shape) for shapes in layers for shape in shapes.values())
-    return vocab_size * (d + (0 if config.tied else h) + 1) + recurrent
+    return vocab_size * (config.embedding_size + (0 if config.tied else h) + 1) + recurrent
 
 
 def memory_needed(config: Config, vocab_size: int) -> int:
@@ -127,7 +137,7 @@ def _memory(config: Config, vocab_size: int) -> tuple[int, int, int]:
     """Bytes, roughly: of an update whatever its window, of one more time step on the tape, of a state of all lanes."""
     cell = find_cell(config.cell)
     states, gates = len(cell.states), len(cell.gates)
-    h, d, layers = config.hidden_size, config.embedding_size, config.num_layers
+    h, d, layers = config.hidden_size, config.embedding_size or vocab_size, config.num_layers
     parameters = num_parameters(config, vocab_size)
     per_token = layers * h * (3 * gates + 8) + 3 * d + (3 * vocab_size if vocab_size < LARGE_VOCABULARY else h)
     if config.lines:  # what a mask selects is copied
