@@ -12,6 +12,7 @@
     require_like(what, given, wanted)    an array that may be added to in the place of another
     refuse_mixture(name, arrays)     inputs of an op on two devices or in two precisions
     refuse_call(name, forward, ...)  a call of an op with inputs or options that it does not have
+    refuse_loss(loss, ...)           a loss that nothing flows back from
 
 NumPy makes an array of almost anything: None becomes NaN, a text an array of letters, a list of tensors one of objects.
 """
@@ -26,7 +27,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from micrornn import device
-from micrornn.errors import ConfigError, ShapeError
+from micrornn.errors import ConfigError, ShapeError, TapeError
 from micrornn.operators import Operators
 
 PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -188,3 +189,16 @@ def refuse_call(name: str, forward: Callable[..., Any], inputs: Sequence[Any], o
     for option, parameter in known.items():
         if parameter.default is parameter.empty and option not in options:
             raise ConfigError(f"{name} needs the option {option}; {usage}")
+
+
+def refuse_loss(loss: Any, is_tensor: bool, records: int, entered: bool) -> None:
+    """TapeError: nothing could flow back from this loss. `records` of the tape, and whether it was ever active."""
+    if not is_tensor:
+        raise TapeError(f"the loss must be a tensor that was computed on this tape, not {type(loss).__name__}")
+    if not entered:
+        why = "this tape was never active: compute the loss in `with tape:`"
+    elif not loss.requires_grad:
+        why = "nothing that it was computed from has requires_grad=True, or it was computed in `with no_tape():`"
+    else:
+        why = "it was computed outside of `with tape:`, or in that of another tape within it, which records then"
+    raise TapeError(f"the loss is not on this tape, which holds {records:,} records; {why}")

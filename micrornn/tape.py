@@ -7,7 +7,8 @@
     OPS         every op by name: the gradient check goes through this table
 
 No numerics here, no devices and nothing recurrent: what an op does is written in ops/, what a tensor does where a
-number or an array is expected in operators.py, what may be made into a tensor in arguments.py.
+number or an array is expected in operators.py, what may be made into a tensor in arguments.py, how cotangents add up in
+cotangents.py.
 
 The order of execution already is a topological order, so going backward is one loop: no sorting, no recursion.
 A record holds no closure and a tensor does not know its tape, so there is no cycle, and dropping the tape frees
@@ -26,7 +27,8 @@ from typing import Any
 import numpy as np
 
 from micrornn import arguments, kernels
-from micrornn.errors import ShapeError, TapeError
+from micrornn.cotangents import Pending, seed_of
+from micrornn.errors import ShapeError
 from micrornn.marks import Marks
 from micrornn.operators import OPS, Operators
 
@@ -218,10 +220,10 @@ class Tape:
     def _walk(self, outputs: Sequence[Tensor], seeds: Sequence[Any], wanted: Sequence[Tensor],
               watch: Watch | None) -> list[tuple[Tensor, np.ndarray]]:  # fmt: skip
         """The loop. Gives (tensor, cotangent) for the leaves and for the wanted tensors."""
-        pending = _Pending()
+        pending = Pending()
         for output, seed in zip(outputs, seeds):
             self._require_here(output)
-            pending.add(output, _seed(output, seed))
+            pending.add(output, seed_of(output, seed))
         keep, kept, looked = {id(tensor) for tensor in wanted}, [], set[int]()
         for record in reversed(self.records):
             arrived = [pending.take(output) for output in record.outputs]
@@ -247,64 +249,11 @@ class Tape:
 
     def _require_here(self, output: Tensor) -> None:
         """TapeError if no record has to do with this tensor, from which nothing could flow back."""
-        if not isinstance(output, Tensor):
-            raise TapeError(f"the loss must be a tensor that was computed on this tape, not {type(output).__name__}")
-        for record in reversed(self.records):
-            if any(output is tensor for tensor in record.outputs + record.inputs):
-                return
-        if not self.entered:
-            why = "this tape was never active: compute the loss in `with tape:`"
-        elif not output.requires_grad:
-            why = "nothing that it was computed from has requires_grad=True, or it was computed in `with no_tape():`"
-        else:
-            why = "it was computed outside of `with tape:`, or in that of another tape within it, which records then"
-        raise TapeError(f"the loss is not on this tape, which holds {len(self.records):,} records; {why}")
-
-
-class _Pending:
-    """Cotangents that wait for the record that made their tensor."""
-
-    def __init__(self) -> None:
-        self.waiting: dict[int, tuple[Tensor, np.ndarray, bool]] = {}
-
-    def add(self, tensor: Tensor, cotangent: np.ndarray) -> None:
-        # A VJP may hand the same array to two inputs, or a view of what it got. So the first contribution is
-        # never written to: the second makes an array of our own, further ones are added into that.
-        if id(tensor) not in self.waiting:
-            self.waiting[id(tensor)] = (tensor, cotangent, False)
-            return
-        _, total, ours = self.waiting[id(tensor)]
-        table = kernels.of(total)
-        if ours:
-            table.accumulate(total, cotangent)
-        else:
-            both = table.empty(total.shape, total.dtype)
-            table.add(both, total, cotangent)
-            self.waiting[id(tensor)] = (tensor, both, True)
-
-    def take(self, tensor: Tensor) -> np.ndarray | None:
-        entry = self.waiting.pop(id(tensor), None)
-        return entry[1] if entry else None
-
-    def rest(self) -> list[tuple[Tensor, np.ndarray]]:
-        """What no record on the tape has made: the leaves."""
-        return [(tensor, cotangent) for tensor, cotangent, _ in self.waiting.values() if tensor.requires_grad]
-
-
-def _seed(output: Tensor, seed: Any) -> np.ndarray:
-    if seed is None:
-        if output.data.size != 1:
-            raise ShapeError(
-                f"backward needs a seed: the output has shape {output.shape}, not a single number; "
-                "pass seed=, an array of that shape"
-            )
-        return kernels.of(output.data).full(output.shape, 1, output.dtype)
-    if isinstance(seed, float) and output.data.size == 1:  # made where it is needed: nothing has to be copied there
-        return kernels.of(output.data).full(output.shape, seed, output.dtype)
-    seed = kernels.of(output.data).asarray(arguments.numbers("seed", seed, output.dtype))
-    if seed.shape != output.shape:
-        raise ShapeError(f"seed has shape {seed.shape}, the output has {output.shape}; they must be equal")
-    return seed
+        if isinstance(output, Tensor):
+            for record in reversed(self.records):
+                if any(output is tensor for tensor in record.outputs + record.inputs):
+                    return
+        arguments.refuse_loss(output, isinstance(output, Tensor), len(self), self.entered)
 
 
 class _Active(threading.local):

@@ -27,6 +27,7 @@ HOUSE = (
     "operators",
     "arguments",
     "marks",
+    "cotangents",
     "tape",
     "ops",
     "parameters",

@@ -1,0 +1,65 @@
+"""What waits on its way back over the tape: the cotangents of tensors, and the one that it begins with.
+
+Pending     sums the contributions to each tensor's cotangent until the record that made the tensor takes them
+seed_of     the cotangent of the output: 1 for a single number, else what was given
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from micrornn import arguments, kernels
+from micrornn.errors import ShapeError
+
+Tensor = Any  # the engine's; it stands below
+
+
+class Pending:
+    """tensor -> its cotangent, as far as it has come."""
+
+    """Cotangents that wait for the record that made their tensor."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[int, tuple[Tensor, np.ndarray, bool]] = {}
+
+    def add(self, tensor: Tensor, cotangent: np.ndarray) -> None:
+        # A VJP may hand the same array to two inputs, or a view of what it got. So the first contribution is
+        # never written to: the second makes an array of our own, further ones are added into that.
+        if id(tensor) not in self.waiting:
+            self.waiting[id(tensor)] = (tensor, cotangent, False)
+            return
+        _, total, ours = self.waiting[id(tensor)]
+        table = kernels.of(total)
+        if ours:
+            table.accumulate(total, cotangent)
+        else:
+            both = table.empty(total.shape, total.dtype)
+            table.add(both, total, cotangent)
+            self.waiting[id(tensor)] = (tensor, both, True)
+
+    def take(self, tensor: Tensor) -> np.ndarray | None:
+        entry = self.waiting.pop(id(tensor), None)
+        return entry[1] if entry else None
+
+    def rest(self) -> list[tuple[Tensor, np.ndarray]]:
+        """What no record on the tape has made: the leaves."""
+        return [(tensor, cotangent) for tensor, cotangent, _ in self.waiting.values() if tensor.requires_grad]
+
+
+def seed_of(output: Tensor, seed: Any) -> np.ndarray:
+    """ShapeError where there is none and the output is no single number, or where the shapes differ."""
+    if seed is None:
+        if output.data.size != 1:
+            raise ShapeError(
+                f"backward needs a seed: the output has shape {output.shape}, not a single number; "
+                "pass seed=, an array of that shape"
+            )
+        return kernels.of(output.data).full(output.shape, 1, output.dtype)
+    if isinstance(seed, float) and output.data.size == 1:  # made where it is needed: nothing has to be copied there
+        return kernels.of(output.data).full(output.shape, seed, output.dtype)
+    seed = kernels.of(output.data).asarray(arguments.numbers("seed", seed, output.dtype))
+    if seed.shape != output.shape:
+        raise ShapeError(f"seed has shape {seed.shape}, the output has {output.shape}; they must be equal")
+    return seed
