@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from micrornn.arguments import real, whole
@@ -12,17 +15,22 @@ from micrornn.ops.masks import take_mask
 from micrornn.tape import op
 
 
+def each(k: Kernels, kernel: Callable[..., None], first: np.ndarray, *rest: Any) -> np.ndarray:
+    """A new array of what a kernel makes of these, number by number."""
+    y = k.empty(first.shape, first.dtype)
+    kernel(y, first, *rest)
+    return y
+
+
 @op
 def add(k, a, b):
     """y = a + b;  da = dy, db = dy."""
     x, z = spread(k, "add", a, b)
-    y = k.empty(x.shape, x.dtype)
-    k.add(y, x, z)
-    return y, (a.shape, b.shape)
+    return each(k, k.add, x, z), (a.shape, b.shape)
 
 
 @add.vjp
-def _(k, shapes, dy, needs):
+def add_vjp(k, shapes, dy, needs):
     return [fold(k, dy, shape) if need else None for shape, need in zip(shapes, needs)]
 
 
@@ -30,39 +38,30 @@ def _(k, shapes, dy, needs):
 def sub(k, a, b):
     """y = a - b;  da = dy, db = -dy."""
     x, z = spread(k, "sub", a, b)
-    y = k.empty(x.shape, x.dtype)
-    k.sub(y, x, z)
-    return y, (a.shape, b.shape)
+    return each(k, k.sub, x, z), (a.shape, b.shape)
 
 
 @sub.vjp
-def _(k, shapes, dy, needs):
+def sub_vjp(k, shapes, dy, needs):
     da, db = fold(k, dy, shapes[0]) if needs[0] else None, None
     if needs[1]:
-        db = k.empty(dy.shape, dy.dtype)
-        k.neg(db, dy)
+        db = each(k, k.neg, dy)
         db = fold(k, db, shapes[1])
     return da, db
-
-
-def _product(k: Kernels, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    y = k.empty(a.shape, a.dtype)
-    k.mul(y, a, b)
-    return y
 
 
 @op
 def mul(k, a, b):
     """y = a b;  da = dy b, db = dy a."""
     x, z = spread(k, "mul", a, b)
-    return _product(k, x, z), (x, z, a.shape, b.shape)
+    return each(k, k.mul, x, z), (x, z, a.shape, b.shape)
 
 
 @mul.vjp
-def _(k, saved, dy, needs):
+def mul_vjp(k, saved, dy, needs):
     x, z, a_shape, b_shape = saved
-    da = fold(k, _product(k, dy, z), a_shape) if needs[0] else None
-    db = fold(k, _product(k, dy, x), b_shape) if needs[1] else None
+    da = fold(k, each(k, k.mul, dy, z), a_shape) if needs[0] else None
+    db = fold(k, each(k, k.mul, dy, x), b_shape) if needs[1] else None
     return da, db
 
 
@@ -70,19 +69,17 @@ def _(k, saved, dy, needs):
 def div(k, a, b):
     """y = a / b;  da = dy / b, db = -dy y / b."""
     x, z = spread(k, "div", a, b)
-    y = k.empty(x.shape, x.dtype)
-    k.div(y, x, z)
+    y = each(k, k.div, x, z)
     return y, (y, z, a.shape, b.shape)
 
 
 @div.vjp
-def _(k, saved, dy, needs):
+def div_vjp(k, saved, dy, needs):
     y, z, a_shape, b_shape = saved
-    quotient = k.empty(dy.shape, dy.dtype)
-    k.div(quotient, dy, z)
+    quotient = each(k, k.div, dy, z)
     da, db = fold(k, quotient, a_shape) if needs[0] else None, None
     if needs[1]:
-        db = _product(k, quotient, y)
+        db = each(k, k.mul, quotient, y)
         k.neg(db, db)
         db = fold(k, db, b_shape)
     return da, db
@@ -91,31 +88,23 @@ def _(k, saved, dy, needs):
 @op
 def neg(k, x):
     """y = -x;  dx = -dy."""
-    y = k.empty(x.shape, x.dtype)
-    k.neg(y, x)
-    return y, None
+    return each(k, k.neg, x), None
 
 
 @neg.vjp
-def _(k, saved, dy, needs):
-    dx = k.empty(dy.shape, dy.dtype)
-    k.neg(dx, dy)
-    return (dx,)
+def neg_vjp(k, saved, dy, needs):
+    return [each(k, k.neg, dy)]
 
 
 @op
 def abs(k, x):
     """y = |x|;  dx = dy sign(x), 0 where x is 0."""
-    y = k.empty(x.shape, x.dtype)
-    k.abs(y, x)
-    return y, x
+    return each(k, k.abs, x), x
 
 
 @abs.vjp
-def _(k, x, dy, needs):
-    dx = k.empty(dy.shape, dy.dtype)
-    k.abs_vjp(dx, dy, x)
-    return (dx,)
+def abs_vjp(k, x, dy, needs):
+    return [each(k, k.abs_vjp, dy, x)]
 
 
 @op
@@ -123,13 +112,12 @@ def pow(k, a, b):
     """y = a^b;  da = dy b a^(b-1), db = dy y ln a. A negative a wants a whole b, and a gradient of b a positive a:
     else they are NaN. 0^0 is 1, and has no slope."""
     x, z = spread(k, "pow", a, b)
-    y = k.empty(x.shape, x.dtype)
-    k.pow(y, x, z)
+    y = each(k, k.pow, x, z)
     return y, (x, z, y, a.shape, b.shape)
 
 
 @pow.vjp
-def _(k, saved, dy, needs):
+def pow_vjp(k, saved, dy, needs):
     x, z, y, a_shape, b_shape = saved
     da, db = (k.empty(dy.shape, dy.dtype) if need else None for need in needs)
     if da is not None:
@@ -144,43 +132,36 @@ def _(k, saved, dy, needs):
 @op
 def exp(k, x):
     """y = e^x;  dx = dy y."""
-    y = k.empty(x.shape, x.dtype)
-    k.exp(y, x)
+    y = each(k, k.exp, x)
     return y, y
 
 
 @exp.vjp
-def _(k, y, dy, needs):
-    return (_product(k, dy, y),)
+def exp_vjp(k, y, dy, needs):
+    return (each(k, k.mul, dy, y),)
 
 
 @op
 def log(k, x):
     """y = ln x;  dx = dy / x."""
-    y = k.empty(x.shape, x.dtype)
-    k.log(y, x)
-    return y, x
+    return each(k, k.log, x), x
 
 
 @log.vjp
-def _(k, x, dy, needs):
-    dx = k.empty(dy.shape, dy.dtype)
-    k.div(dx, dy, x)
-    return (dx,)
+def log_vjp(k, x, dy, needs):
+    return [each(k, k.div, dy, x)]
 
 
 @op
 def sqrt(k, x):
     """y = sqrt(x);  dx = dy / 2y."""
-    y = k.empty(x.shape, x.dtype)
-    k.sqrt(y, x)
+    y = each(k, k.sqrt, x)
     return y, y
 
 
 @sqrt.vjp
-def _(k, y, dy, needs):
-    dx = k.empty(dy.shape, dy.dtype)
-    k.div(dx, dy, y)
+def sqrt_vjp(k, y, dy, needs):
+    dx = each(k, k.div, dy, y)
     k.scale(dx, dx, 0.5)
     return (dx,)
 
@@ -188,46 +169,37 @@ def _(k, y, dy, needs):
 @op
 def tanh(k, x):
     """y = tanh x;  dx = dy (1 - y^2)."""
-    y = k.empty(x.shape, x.dtype)
-    k.tanh(y, x)
+    y = each(k, k.tanh, x)
     return y, y
 
 
 @tanh.vjp
-def _(k, y, dy, needs):
-    dx = k.empty(dy.shape, dy.dtype)
-    k.tanh_vjp(dx, dy, y)
-    return (dx,)
+def tanh_vjp(k, y, dy, needs):
+    return [each(k, k.tanh_vjp, dy, y)]
 
 
 @op
 def sigmoid(k, x):
     """y = 1 / (1 + e^-x);  dx = dy y (1 - y)."""
-    y = k.empty(x.shape, x.dtype)
-    k.sigmoid(y, x)
+    y = each(k, k.sigmoid, x)
     return y, y
 
 
 @sigmoid.vjp
-def _(k, y, dy, needs):
-    dx = k.empty(dy.shape, dy.dtype)
-    k.sigmoid_vjp(dx, dy, y)
-    return (dx,)
+def sigmoid_vjp(k, y, dy, needs):
+    return [each(k, k.sigmoid_vjp, dy, y)]
 
 
 @op
 def relu(k, x):
     """y = max(x, 0);  dx = dy where y > 0."""
-    y = k.empty(x.shape, x.dtype)
-    k.relu(y, x)
+    y = each(k, k.relu, x)
     return y, y
 
 
 @relu.vjp
-def _(k, y, dy, needs):
-    dx = k.empty(dy.shape, dy.dtype)
-    k.relu_vjp(dx, dy, y)
-    return (dx,)
+def relu_vjp(k, y, dy, needs):
+    return [each(k, k.relu_vjp, dy, y)]
 
 
 @op
@@ -251,7 +223,7 @@ def where(k, a, b, *, mask):
 
 
 @where.vjp
-def _(k, saved, dy, needs):
+def where_vjp(k, saved, dy, needs):
     mask, a_shape, b_shape = saved
     zero, da, db = k.zeros(dy.shape, dy.dtype), k.empty(dy.shape, dy.dtype), k.empty(dy.shape, dy.dtype)
     k.where(da, mask, dy, zero)
@@ -268,16 +240,12 @@ def dropout(k, x, *, rate, key):
     rate, key = real("dropout: rate", rate), np.uint64(whole("dropout: key", key) % 2**64)
     if not 0 <= rate < 1:
         raise ConfigError(f"dropout: rate must lie in 0..1 (1 excluded), not {rate}")
-    y = k.empty(x.shape, x.dtype)
-    k.dropout(y, x, rate, key)
-    return y, (rate, key)
+    return each(k, k.dropout, x, rate, key), (rate, key)
 
 
 @dropout.vjp
-def _(k, saved, dy, needs):
-    dx = k.empty(dy.shape, dy.dtype)
-    k.dropout(dx, dy, *saved)
-    return (dx,)
+def dropout_vjp(k, saved, dy, needs):
+    return [each(k, k.dropout, dy, *saved)]
 
 
 @op
@@ -290,7 +258,5 @@ def clip_message(k, x, *, limit):
 
 
 @clip_message.vjp
-def _(k, limit, dy, needs):
-    dx = k.empty(dy.shape, dy.dtype)
-    k.clip(dx, dy, limit)
-    return (dx,)
+def clip_message_vjp(k, limit, dy, needs):
+    return [each(k, k.clip, dy, limit)]

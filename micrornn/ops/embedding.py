@@ -25,7 +25,7 @@ def embedding(k, table, *, ids):
 
 
 @embedding.vjp
-def _(k, saved, dy, needs):
+def embedding_vjp(k, saved, dy, needs):
     ids, shape = saved
     dtable = k.zeros(shape, dy.dtype)
     k.scatter_add(dtable, ids, dy.reshape(ids.size, shape[1]))

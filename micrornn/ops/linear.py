@@ -44,7 +44,7 @@ def _pages(batched: bool, *arrays: np.ndarray) -> list[np.ndarray]:
 
 
 @matmul.vjp
-def _(k, saved, dy, needs):
+def matmul_vjp(k, saved, dy, needs):
     a, b = saved
     da = k.empty(a.shape, a.dtype) if needs[0] else None
     db = k.empty(b.shape, b.dtype) if needs[1] else None
@@ -73,7 +73,7 @@ def linear(k, x, weight, bias):
 
 
 @linear.vjp
-def _(k, saved, dy, needs):
+def linear_vjp(k, saved, dy, needs):
     x, weight = saved
     count, dx = math.prod(x.shape[:-1]), None
     rows = dy.reshape(count, dy.shape[-1])

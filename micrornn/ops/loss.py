@@ -90,7 +90,7 @@ def cross_entropy(k, logits, *, targets, mask=None, weights=None):
 
 
 @cross_entropy.vjp
-def _(k, saved, dy, needs):
+def cross_entropy_vjp(k, saved, dy, needs):
     probabilities, targets, weights, shape = saved
     dlosses = k.empty(weights.shape, weights.dtype)
     k.scale_by(dlosses, weights, dy.reshape(1))
@@ -129,7 +129,7 @@ def linear_cross_entropy(k, x, weight, bias, *, targets, mask=None, gradient=Tru
 
 
 @linear_cross_entropy.vjp
-def _(k, saved, dy, needs):
+def linear_cross_entropy_vjp(k, saved, dy, needs):
     shape, inputs, gradients = saved
     if gradients is None:
         _, gradients = _in_blocks(k, *inputs, gradient=True)
@@ -177,7 +177,7 @@ def binary_cross_entropy(k, logits, *, targets, mask=None):
 
 
 @binary_cross_entropy.vjp
-def _(k, saved, dy, needs):
+def binary_cross_entropy_vjp(k, saved, dy, needs):
     logits, targets, weights = saved
     dlosses, dlogits = k.empty(logits.shape, logits.dtype), k.empty(logits.shape, logits.dtype)
     k.scale_by(dlosses, weights, dy.reshape(1))
@@ -200,7 +200,7 @@ def mean_squared_error(k, x, *, targets, mask=None):
 
 
 @mean_squared_error.vjp
-def _(k, saved, dy, needs):
+def mean_squared_error_vjp(k, saved, dy, needs):
     off, weights = saved
     dx = k.empty(off.shape, off.dtype)
     k.mul(dx, off, weights)

@@ -74,5 +74,5 @@ def mask_message(k, x, *, mask):
 
 
 @mask_message.vjp
-def _(k, mask, dy, needs):
+def mask_message_vjp(k, mask, dy, needs):
     return (drop_nonfinite(k, dy, mask),)

@@ -34,7 +34,7 @@ def sum(k, x, *, axis=None, keepdims=False):
 
 
 @sum.vjp
-def _(k, saved, dy, needs):
+def sum_vjp(k, saved, dy, needs):
     return (_unsum(k, dy, *saved),)
 
 
@@ -52,7 +52,7 @@ def mean(k, x, *, axis=None, keepdims=False):
 
 
 @mean.vjp
-def _(k, saved, dy, needs):
+def mean_vjp(k, saved, dy, needs):
     shape, axes, n = saved
     share = k.empty(dy.shape, dy.dtype)
     k.scale(share, dy, 1 / n)
@@ -74,7 +74,7 @@ def max(k, x, *, axis=None, keepdims=False):
 
 
 @max.vjp
-def _(k, saved, dy, needs):
+def max_vjp(k, saved, dy, needs):
     place, sizes, shape = saved
     dx = k.empty(sizes, dy.dtype)
     k.max_vjp(dx, dy.reshape(place.shape), place)
@@ -96,7 +96,7 @@ def softmax(k, x):
 
 
 @softmax.vjp
-def _(k, y, dy, needs):
+def softmax_vjp(k, y, dy, needs):
     dx = k.empty(y.shape, y.dtype)
     k.softmax_vjp(*(array.reshape(-1, y.shape[-1]) for array in (dx, dy, y)))
     return (dx,)
@@ -112,7 +112,7 @@ def log_softmax(k, x):
 
 
 @log_softmax.vjp
-def _(k, y, dy, needs):
+def log_softmax_vjp(k, y, dy, needs):
     dx = k.empty(y.shape, y.dtype)
     k.log_softmax_vjp(*(array.reshape(-1, y.shape[-1]) for array in (dx, dy, y)))
     return (dx,)

@@ -26,7 +26,7 @@ def reshape(k, x, *, shape):
 
 
 @reshape.vjp
-def _(k, shape, dy, needs):
+def reshape_vjp(k, shape, dy, needs):
     return (dy.reshape(shape),)
 
 
@@ -41,7 +41,7 @@ def transpose(k, x, *, axes=None):
 
 
 @transpose.vjp
-def _(k, axes, dy, needs):
+def transpose_vjp(k, axes, dy, needs):
     return (k.contiguous(dy.transpose(tuple(np.argsort(axes)))),)
 
 
@@ -74,7 +74,7 @@ def concatenate(k, *pieces, axis=0):
 
 
 @concatenate.vjp
-def _(k, saved, dy, needs):
+def concatenate_vjp(k, saved, dy, needs):
     return _cut(k, dy, *saved)
 
 
@@ -89,7 +89,7 @@ def split(k, x, *, sizes, axis=0):
 
 
 @split.vjp
-def _(k, saved, dys, needs):
+def split_vjp(k, saved, dys, needs):
     shapes, dtype, axis = saved
     dys = dys if isinstance(dys, tuple) else (dys,)
     return (_join(k, [k.zeros(s, dtype) if dy is None else dy for dy, s in zip(dys, shapes)], axis),)
@@ -107,7 +107,7 @@ def stack(k, *pieces):
 
 
 @stack.vjp
-def _(k, saved, dy, needs):
+def stack_vjp(k, saved, dy, needs):
     return tuple(dy[i, ...] for i in range(len(dy)))
 
 
@@ -121,7 +121,7 @@ def unstack(k, x):
 
 
 @unstack.vjp
-def _(k, saved, dys, needs):
+def unstack_vjp(k, saved, dys, needs):
     shape, dtype = saved
     dx = k.zeros(shape, dtype)
     for i, dy in enumerate(dys if isinstance(dys, tuple) else (dys,)):
@@ -168,7 +168,7 @@ def _rows(shape: tuple[int, ...], index: Any) -> tuple[np.ndarray, tuple[int, ..
 
 
 @getitem.vjp
-def _(k, saved, dy, needs):
+def getitem_vjp(k, saved, dy, needs):
     index, ids, shape = saved
     dx = k.zeros(shape, dy.dtype)
     if ids is not None:
