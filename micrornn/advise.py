@@ -217,7 +217,7 @@ class _Parts:
         return {sizes: (median, low, high) for sizes, (median, low, high) in quartiles.items()}
 
     def _with(self, batch_size: int, num_steps: int) -> Config:
-        return dataclasses.replace(self.config, batch_size=batch_size, num_steps=num_steps)
+        return dataclasses.replace(self.config, batch_size=batch_size, num_steps=num_steps, backprop="window")
 
     def _fits(self, batch_size: int, num_steps: int) -> bool:
         """At least four windows, or there is no epoch to speak of; and all in a quarter of the memory."""

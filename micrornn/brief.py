@@ -51,7 +51,7 @@ def fitted(config: Config, num_tokens: int) -> Config:
             batch_size = (batch_size + 1) // 2
         else:
             num_steps = (num_steps + 1) // 2
-    return dataclasses.replace(config, batch_size=batch_size, num_steps=num_steps)
+    return dataclasses.replace(config, batch_size=batch_size, num_steps=num_steps, backprop="window")
 
 
 def train(config: Config, tokens: Tokens, left: Callable[[], float], tell: Callable[[int, int], None]) -> Brief:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from micrornn.backprop import FORMS, Typed
+from micrornn.backprop import parse as parse_backprop
 from micrornn.errors import ConfigError, quoted
 from micrornn.folders import cache_home as cache_home  # offered here too
 from micrornn.owncode import is_own_code
@@ -28,13 +30,17 @@ MOST = 2**31 - 1  # no size of anything can sensibly be larger
 
 def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None,
             choices: tuple[str, ...] = (), above: float | None = None, below: float | None = None,
-            size: bool = False, prefix: str = "") -> Any:  # fmt: skip
+            size: bool = False, prefix: str = "", parse: Callable[[Any, str], Any] | None = None) -> Any:  # fmt: skip
     """A field: `low <= value <= high`, or `above < value < below`, or one of `choices`; `size`: a number of bytes,
-    that may be written as 500MB; `prefix`: what may be written before a number, such as every=."""
+    that may be written as 500MB; `prefix`: what may be written before a number, such as every=; `parse(value, flag)`
+    raises ConfigError for a text that cannot be."""
     rule = Rule(type(default), low=low, high=high, above=above, below=below, choices=choices)
     return field(
-        default=default, metadata={"help": help, "rule": rule, "choices": choices, "size": size, "prefix": prefix}
-    )
+        default=default,
+        metadata={
+            "help": help, "rule": rule, "choices": choices, "size": size, "prefix": prefix, "parse": parse,
+        },
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,11 @@ class Config:
         "carried", "State at the start of a window: carried from the last, or fresh zeros.",
         choices=("carried", "fresh"),
     )  # fmt: skip
+    backprop: str = setting(
+        "window",
+        "How the gradient goes back: " + FORMS + " (docs/backprop.md).",
+        parse=parse_backprop,
+    )
     memory_budget: int = setting(
         0,
         "Memory that an update may take, as in 500MB or 2GB: a window that needs more is gone over in segments, each "
@@ -157,6 +168,26 @@ class Config:
     def __post_init__(self) -> None:
         for entry in dataclasses.fields(self):
             object.__setattr__(self, entry.name, check(entry, getattr(self, entry.name)))
+        self._fit_windows()
+
+    def _fit_windows(self) -> None:
+        """A way to propagate back may say how many time steps a batch has, and whether the state is carried."""
+        way = self.way
+        usual = type(self).__dataclass_fields__["num_steps"].default
+        if way.num_steps is not None and way.num_steps != self.num_steps:
+            if self.num_steps != usual:
+                raise ConfigError(
+                    f"--backprop {way.text} takes batches of {way.num_steps:,} time steps, and --num-steps is "
+                    f"{self.num_steps:,}; leave one of the two away"
+                )
+            object.__setattr__(self, "num_steps", way.num_steps)
+        if way.name == "stateless":
+            object.__setattr__(self, "state", "fresh")
+
+    @property
+    def way(self) -> Typed:
+        """How the gradient goes back."""
+        return parse_backprop(self.backprop)
 
     def limits(self) -> Config:
         """The same; with no limit at all, those of a first look: enough to learn something, and soon over."""
@@ -208,7 +239,10 @@ def check(entry: dataclasses.Field[Any], value: Any, name: str = "") -> Any:
     if entry.name == "cell" and is_own_code(value):
         return value
     rule: Rule = entry.metadata["rule"]
-    return rule.check(value, flag, ConfigError)
+    value = rule.check(value, flag, ConfigError)
+    if entry.metadata["parse"] is not None:
+        entry.metadata["parse"](value, flag)
+    return value
 
 
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}

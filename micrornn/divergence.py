@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from micrornn import device
+from micrornn.bptt import Step
 from micrornn.checkpoint import RunFolder
 from micrornn.config import Config
 from micrornn.inspect.nonfinite import LOST, Blown, blown
 from micrornn.inspect.words import number
 from micrornn.printable import shell_word
-from micrornn.recompute import Segments
 from micrornn.tape import Tape
 from micrornn.tasks import Batches
 
@@ -36,7 +36,7 @@ class Divergence:
         self.model = model
         self.lost, self.lost_first = 0, ""  # updates in a row with a loss above LOST; what blew up at the first
 
-    def found(self, window: Segments, value: float, norm: float, update: int) -> str:
+    def found(self, window: Step, value: float, norm: float, update: int) -> str:
         """What is wrong with this update, and in a second line what blew up first; empty if nothing is wrong."""
         if not (math.isfinite(value) and math.isfinite(norm)):
             what = f"loss is {value}" if not math.isfinite(value) else f"gradient's norm is {norm}"

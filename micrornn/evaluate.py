@@ -19,13 +19,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from micrornn.bptt import Windows
 from micrornn.data import Encoder, Lanes, LineLanes, Vocab, is_utf8, read_bytes, read_chunks, validation_layout
 from micrornn.data.text import Ids
 from micrornn.errors import DataError
 from micrornn.finite import diverged_in, require_finite_parameters
 from micrornn.tasks import losses
 from micrornn.tasks.text import LanguageModel, require_memory, segment_steps
+from micrornn.windows import Windows
 
 Progress = Callable[[int, int], None]
 
@@ -75,9 +75,9 @@ def evaluate(model: LanguageModel, ids: Ids, batch_size: int, num_steps: int,
     if len(ids) < 2:
         raise DataError(f"the text has {len(ids)} tokens, at least 2 are needed; give more of it")
     model.train(False)
-    sizes = dataclasses.replace(model.config, batch_size=batch_size, num_steps=num_steps)
+    sizes = dataclasses.replace(model.config, batch_size=batch_size, num_steps=num_steps, backprop="window")
     lanes = validation_layout(ids, batch_size, segment_steps(sizes, model.vocab_size), newline)
-    sizes = dataclasses.replace(model.config, batch_size=lanes.batch_size, num_steps=lanes.num_steps)
+    sizes = dataclasses.replace(model.config, batch_size=lanes.batch_size, num_steps=lanes.num_steps, backprop="window")
     require_memory(sizes, model.vocab_size)
     total = 0.0
     for done, loss in enumerate(window_losses(model, lanes), 1):

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from micrornn import device
-from micrornn.bptt import Windows
 from micrornn.data import Lanes, LineLanes
 from micrornn.errors import DivergedError
 from micrornn.tape import no_tape
+from micrornn.windows import Windows
 
 UNITS = {"char": "character", "word": "word", "byte": "byte"}  # of config.level
 ADVICE = (

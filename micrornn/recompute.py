@@ -129,7 +129,7 @@ class Segments:
         with no_tape():
             for start in self.starts[:-1]:
                 self.model.draw_dropout(self.update, start)
-                states.append(self.model.read(self._part(self.inputs, start), states[-1]))
+                states.append(read(self.model, self._part(self.inputs, start), states[-1]))
         return states
 
     def _record(self, start: int, state: State | None) -> Segment:
@@ -145,6 +145,12 @@ class Segments:
             loss, last = self.model.loss(inputs, targets, state)
         weight = self.seed * self._count(targets) / self._count(self.targets)
         return Segment(tape, state if start else None, last, loss, weight)
+
+
+def read(model: Any, inputs: Any, state: State | None) -> State:
+    """The last state alone, of networks that have a way of their own to it."""
+    last: State = model.read(inputs, state) if hasattr(model, "read") else model(inputs, state)[1]
+    return last
 
 
 def _cotangents(segment: Segment, of: list[Tensor], dlast: Cotangents) -> list[np.ndarray | None]:

@@ -42,8 +42,8 @@ def _lost(training: Training, folder: RunFolder) -> Iterator[str]:
 def _changed(before: Config, training: Training) -> Iterator[str]:
     """What other settings than those of the checkpoint do."""
     config, update = training.config, training.updates
-    epoch, new = training.batches.num_windows, training.schedule
-    old = Schedule(before.schedule, last_update(before, epoch), epoch)
+    new = training.schedule
+    old = Schedule(before.schedule, last_update(before, training.way.per_epoch), training.epoch_updates)
     if (before.lr, before.schedule) == (config.lr, config.schedule) and not math.isclose(
         old(update), new(update), rel_tol=0.01
     ):

@@ -30,7 +30,8 @@ META = {
     "updates": _COUNT, "seconds": _SECONDS, "epoch": _COUNT, "window": _COUNT,
     "best_val_loss": Rule(float, finite=True, none=True),
     "history": Rule(list, items=Rule(dict)), "pending": Rule(dict, none=True, optional=True),
-    "cell_file": Rule(str, optional=True),
+    "cell_file": Rule(str, optional=True), "tokens": Rule(int, low=0, optional=True),
+    "backprop": Rule(dict, optional=True),
 }  # fmt: skip
 _PENDING = {"report": Rule(dict), "gradients": Rule(dict, none=True)}
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn import device, kernels
+from micrornn import bptt, device, kernels
 from micrornn.cells import fingerprint
 from micrornn.checkpoint import RunFolder
 from micrornn.config import Config
@@ -29,7 +29,6 @@ from micrornn.initial import initialize
 from micrornn.inspect.watched import flow_row
 from micrornn.keeping import Keeper
 from micrornn.optim import Optimizer, Schedule, clip_scale, global_norm
-from micrornn.recompute import Segments
 from micrornn.runs import load_parameters, warn_of_other_cell, why_other
 from micrornn.snapshot import check_meta, fit, require_finite_arrays, settings_of
 from micrornn.tasks import Task, find, losses
@@ -88,9 +87,11 @@ class Training:
         self.divergence = Divergence(self.model)
         self.optimizer = Optimizer(self.model.flat, config.optimizer)
         self.batches = self.task.batches
-        self.num_updates = last_update(config, self.batches.num_windows)
-        self.schedule = Schedule(config.schedule, self.num_updates, self.batches.num_windows)
-        self.updates, self.seconds = 0, 0.0
+        self.way = bptt.find(config, self.model, self.batches, self.segment_steps)
+        self.num_updates = last_update(config, self.way.per_epoch)
+        self.epoch_updates = self.way.per_epoch or self.batches.num_windows  # where it varies: the most
+        self.schedule = Schedule(config.schedule, self.num_updates, self.epoch_updates)
+        self.updates, self.seconds, self.tokens = 0, 0.0, 0
         self.warm = False  # the first update of a process compiles kernels: that is no time of training
         self.whole = True  # False while an update is under way: such a state is worth no checkpoint
         self.watch(config.watch_gradients)
@@ -105,7 +106,7 @@ class Training:
     def reschedule(self, schedule: str) -> None:
         """From now on, another schedule of the learning rate."""
         self.config = dataclasses.replace(self.config, schedule=schedule)
-        self.schedule = Schedule(schedule, self.num_updates, self.batches.num_windows)
+        self.schedule = Schedule(schedule, self.num_updates, self.epoch_updates)
 
     def watch(self, every: int) -> None:
         """From now on, show at the first update and at every so many how the gradient went back, as the setting
@@ -125,40 +126,38 @@ class Training:
     def update(self) -> Report:
         """One batch forward and backward, one step of the optimizer. DivergedError leaves all as it was before."""
         start, self.whole = time.perf_counter(), False
-        config, flat = self.config, self.model.flat
         self.model.train()
         batches = self.batches
         place = batches.epoch, batches.window, batches.state
-        # cross_entropy is the mean over time and lanes; the sum over time is num_steps times that
-        seed = config.num_steps if config.loss == "sum" else 1.0
-        window = Segments(self.model, *self.batches.next(), length=self.segment_steps, seed=seed, update=self.updates)
-        value = window.backward()
-        norm = global_norm(flat)
-        what = self.divergence.found(window, value, norm, self.updates + 1)
+        step = self.way.next(self.updates)
+        value = step.backward()
+        norm = global_norm(self.model.flat)
+        what = self.divergence.found(step, value, norm, self.updates + 1)
         if what:
             batches.epoch, batches.window, batches.state = place
             self.whole = True
             raise DivergedError(f"update {self.updates + 1}: {what}")
-        gradients = self._watched(window, value)
+        gradients, config = self._watched(step, value), self.config
         lr = config.lr * self.schedule(self.updates)
         self.optimizer.update(lr, clip_scale(norm, config.clip_norm), config.clip_value or math.inf)
-        batches.carry(window.last)
+        self.way.commit(step)
         self.updates += 1
         took = time.perf_counter() - start
         self.seconds += took if self.warm else 0.0
-        size = self.task.batch_tokens
-        report = Report(self.updates, self.updates * size, self.seconds, value, None, lr, norm, size / took)
+        size = self.task.batch_tokens * self.way.batches_read
+        self.tokens += size
+        report = Report(self.updates, self.tokens, self.seconds, value, None, lr, norm, size / took)
         self.pending = Pending(report, gradients)
         self.warm = self.whole = True
         return report
 
-    def _watched(self, window: Segments, value: float) -> dict[str, Any] | None:
+    def _watched(self, step: bptt.Step, value: float) -> dict[str, Any] | None:
         """What to show of this update, if it is one to be watched: a row of gradients.jsonl (inspect/watched.py)."""
         update, every = self.updates + 1, self.config.watch_gradients
         if not every or (update % every and update != 1):
             return None
-        assert window.whole is not None
-        row = flow_row(window.whole.tape, self.task.num_losses / window.seed)
+        assert step.whole is not None
+        row = flow_row(step.whole.tape, self.task.num_losses / step.seed)
         return {"update": update, "every": every, "loss": value} | row
 
     def validate(self, stopped: Callable[[], bool] = lambda: False) -> float | None:
@@ -197,6 +196,8 @@ class Training:
         arrays |= {f"optimizer/{name}": device.host(array) for name, array in self.optimizer.state.items()}
         for n, array in enumerate(self.batches.state or ()):
             arrays[f"carried/{n}"] = device.host(array)
+        kept, way = self.way.snapshot()
+        arrays |= {f"backprop/{name}": array for name, array in kept.items()}
         meta = {
             "task": self.task.name,
             "config": self.config.to_dict(),
@@ -204,6 +205,8 @@ class Training:
             **self.task.meta(),
             "text": self.task.fingerprint,
             "updates": self.updates,
+            "tokens": self.tokens,
+            "backprop": way,
             "seconds": self.seconds,
             "epoch": self.batches.epoch,
             "window": self.batches.window,
@@ -235,6 +238,9 @@ class Training:
         self.batches.state = tuple(carried) or None
         self.batches.epoch, self.batches.window = meta["epoch"], meta["window"]
         self.updates = self.optimizer.updates = meta["updates"]
+        self.tokens = meta.get("tokens", self.updates * self.task.batch_tokens)  # an old one lacks it
+        kept = {name.removeprefix("backprop/"): array for name, array in arrays.items() if name.startswith("backprop/")}
+        self.way.restore(kept, meta.get("backprop", {}))
         self.seconds, self.best_val_loss = meta["seconds"], meta["best_val_loss"]
         self.history, pending = list(meta["history"]), meta["pending"]
         self.pending = None if pending is None else Pending(Report(**pending["report"]), pending["gradients"])
@@ -261,7 +267,7 @@ class Training:
         shape = (rnn.num_layers * len(rnn.directions), self.config.batch_size, rnn.hidden_size)
         count = len(rnn.cell.states) if self.batches.carried and meta["updates"] else 0
         fit(arrays, {f"carried/{n}": (shape, self.model.flat.data.dtype) for n in range(count)}, "carried/")
-        require_finite_arrays(arrays, ("optimizer/", "carried/"))
+        require_finite_arrays(arrays, ("optimizer/", "carried/", "backprop/"))
         if meta["window"] > self.batches.num_windows:
             raise CheckpointError(
                 f"the checkpoint is of another text: it is at window {meta['window']:,} of {self.batches.num_windows:,}"
@@ -273,17 +279,23 @@ class Training:
         return (
             (self.num_updates is not None and self.updates >= self.num_updates)
             or (limit > 0 and self.seconds >= limit)
+            or (self.way.per_epoch is None and self._read_enough())
             or self.gave_up()
         )
+
+    def _read_enough(self) -> bool:
+        """Whether `epochs` are over, where that is not known in updates."""
+        num_windows, epochs = self.batches.num_windows, self.config.epochs
+        return 0 < epochs * num_windows <= self.batches.epoch * num_windows + self.batches.window
 
     def gave_up(self) -> bool:
         """Whether so many validations in a row were no better that it ends for that."""
         return 0 < self.config.patience <= self.stale
 
 
-def last_update(config: Config, num_windows: int) -> int | None:
-    """Where a run over so many windows ends by itself, if it is known beforehand."""
-    ends = [config.num_updates, math.ceil(config.epochs * num_windows)]
+def last_update(config: Config, per_epoch: int | None) -> int | None:
+    """Where a run of so many updates an epoch ends by itself, if it is known beforehand."""
+    ends = [config.num_updates, math.ceil(config.epochs * (per_epoch or 0))]
     return min((end for end in ends if end), default=None)
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from kernel_rows import VARIED
 
-from micrornn.bptt import Windows
 from micrornn.config import Config
 from micrornn.data import Lanes
 from micrornn.errors import ConfigError, DataError
@@ -25,6 +24,7 @@ from micrornn.report.panels import Lines, Rows
 from micrornn.report.truncation import panels
 from micrornn.tape import Tape, Tensor, no_tape
 from micrornn.tasks.text import LanguageModel
+from micrornn.windows import Windows
 
 T, B, V = 7, 3, 5
 
@@ -119,7 +119,7 @@ def test_a_tied_embedding_has_a_part_that_is_not_cut_and_none_has_nothing(settin
 
 
 def test_windows_of_a_real_training_loop() -> None:
-    """The same loop that trains: micrornn.bptt.Windows over lanes, state carried, no update in between."""
+    """The same loop that trains: micrornn.windows.Windows over lanes, state carried, no update in between."""
     model, _ = small("lstm", 2)
     ids = np.random.default_rng(2).integers(0, V, 13 * B).astype(np.int32)
     for num_steps in (2, 3, 4):

@@ -20,6 +20,7 @@ HOUSE = (
     "schema",
     "folders",
     "owncode",
+    "backprop",
     "config",
     "pool",
     "device",
@@ -42,7 +43,7 @@ HOUSE = (
     "tapeview",
     "data",
     "checkpoint",
-    "bptt",
+    "windows",
     "finite",
     "tasks",
     "snapshot",
@@ -51,6 +52,7 @@ HOUSE = (
     "runs",
     "inspect",
     "recompute",
+    "bptt",
     "startfrom",
     "divergence",
     "keeping",
@@ -65,7 +67,7 @@ HOUSE = (
 )
 
 # What may import less than its place allows: reading text and writing files has nothing to do with networks.
-ESSENTIALS = {"errors", "printable", "schema", "folders", "config"}
+ESSENTIALS = {"errors", "printable", "schema", "folders", "backprop", "config"}
 ONLY = {"data": ESSENTIALS, "checkpoint": ESSENTIALS}
 
 # Packages from outside, and where they may be imported. NumPy may be everywhere.

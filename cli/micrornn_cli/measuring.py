@@ -34,7 +34,7 @@ def measured(name: str, what: Any, subject: Subject, sizes: tuple[int | None, in
              quiet: bool) -> Iterator[tuple[Measure, list[Panel]]]:  # fmt: skip
     """The measure with its panels; of flow, also what was watched while the run trained."""
     windows, seq_len, batch_size = fitted(subject, what, sizes)
-    config = dataclasses.replace(subject.model.config, batch_size=batch_size, num_steps=seq_len)
+    config = dataclasses.replace(subject.model.config, batch_size=batch_size, num_steps=seq_len, backprop="window")
     require_memory(config, subject.vocab.size)
     function = getattr(importlib.import_module(f"micrornn.inspect.{name}"), name)
     with progress(f"measuring {name}", quiet) as tell:

@@ -91,6 +91,8 @@ class Slices:
     """inputs and targets (T, batch_size, ...) in windows of `num_steps` time steps, one after the other; the state is
     carried from one to the next if `carried`, and each epoch begins with the initial one. A rest is left over."""
 
+    cut = True  # a window goes on where the one before ends
+
     def __init__(self, inputs: np.ndarray, targets: np.ndarray, num_steps: int, carried: bool = True):
         self.inputs, self.targets, self.num_steps, self.carried = inputs, targets, num_steps, carried
         self.num_windows = len(inputs) // num_steps

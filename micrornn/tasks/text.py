@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from micrornn import device, kernels
-from micrornn.bptt import Windows
 from micrornn.cells import find_cell
 from micrornn.config import Config
 from micrornn.data import LineLanes, Tokens, Vocab, layout, read_tokens, split, stdlib_sources, validation_layout
@@ -29,6 +28,7 @@ from micrornn.recurrent import Recurrent
 from micrornn.schema import Rule
 from micrornn.tape import Tensor, no_tape
 from micrornn.tasks.task import Metric, Progress, Task
+from micrornn.windows import Windows
 
 LARGE_VOCABULARY = 1000  # from here on the logits of a window would be its largest array
 TOKEN_BYTES = 16  # of a window's inputs, targets, and the text they are cut from
@@ -223,7 +223,8 @@ class Text(Task):
             if config.val_fraction
             else None
         )
-        require_memory(dataclasses.replace(config, num_steps=self.segment_steps), self.vocab.size)
+        at_once = max(self.segment_steps, config.way.most_steps or 0)
+        require_memory(dataclasses.replace(config, num_steps=at_once, backprop="window"), self.vocab.size)
         self.batches = Windows(self.lanes, carried=config.state == "carried")
         self.fingerprint = tokens.fingerprint
         self.baseline = ("by frequency alone", tokens.entropy)
@@ -256,7 +257,7 @@ class Text(Task):
         needed = num_parameters(config, vocab_size)
         if there != needed:
             raise CheckpointError(f"it holds {there:,} parameters, and its settings ask for {needed:,}")
-        require_memory(dataclasses.replace(config, batch_size=1, num_steps=1), vocab_size)
+        require_memory(dataclasses.replace(config, batch_size=1, num_steps=1, backprop="window"), vocab_size)
         return LanguageModel(config, vocab_size)
 
     @property

@@ -24,6 +24,8 @@ class Windows:
                        tokens than most, as where lines are padded
     """
 
+    cut = True  # a window goes on where the one before ends
+
     def __init__(self, lanes: Lanes | LineLanes, carried: bool = True):
         self.lanes, self.carried = lanes, carried
         self.epoch, self.window, self.weight = 0, 0, 1.0

@@ -1,0 +1,222 @@
+"""What the forward ways are made of: derivatives of one batch, whose influence on later losses is carried along.
+
+    s_t       the state: all of h (and c, ...) of all layers of a lane, S numbers
+    D, I      d s_t / d s_{t-1} (S, S) and, s_{t-1} given, d s_t / d theta (S, n): by VJPs on the tape of one lane
+    J_t       d s_t / d theta, the influence of all that came before: D J_{t-1} + I
+
+    g = d L_t / d theta, s_{t-1} given,  +  d L_t / d s_{t-1} J_{t-1}       summed over lanes
+
+t counts batches: within one, the gradient goes back as ever. theta are the parameters that a state depends on.
+Nothing is kept but J, so that the cost of a time step does not depend on how far back it reaches.
+
+Loss       the way back from the loss of a batch
+jacobian   the way back from the states that a batch ends in, lane by lane
+Forward    a Way made of those
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from micrornn.bptt.way import Way
+from micrornn.errors import CheckpointError, ConfigError
+from micrornn.inspect.nonfinite import Blown
+from micrornn.recompute import Segment, Segments, read
+from micrornn.tape import Tape, Tensor
+from micrornn.tasks.task import State
+
+MOST_BYTES = 1_000_000_000  # that influences may take
+
+
+def rows_of(state: Sequence[Any]) -> np.ndarray:
+    """Tensors or arrays (layers, B, H), one for each state, as (B, S)."""
+    arrays: list[np.ndarray] = [part.data if isinstance(part, Tensor) else part for part in state]
+    return np.concatenate([array.transpose(1, 0, 2).reshape(array.shape[1], -1) for array in arrays], axis=1)
+
+
+def state_of(rows: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
+    """The other way round: rows (B, S) -> arrays (layers, B, H)."""
+    found, start = [], 0
+    for layers, _, size in shapes:
+        part = rows[:, start : start + layers * size].reshape(len(rows), layers, size)
+        found.append(np.ascontiguousarray(part.transpose(1, 0, 2)))
+        start += layers * size
+    return found
+
+
+def leaves(state: State | None) -> State:
+    """The state as tensors whose cotangents are wanted; empty for the initial one."""
+    return tuple(Tensor(np.ascontiguousarray(part.data), requires_grad=True) for part in state or ())
+
+
+def flat_of(model: Any, found: Sequence[np.ndarray | None], out: np.ndarray) -> None:
+    """Gradients of all parameters, zero where there is none, in the order of the flat buffer."""
+    for place, gradient in zip(model.flat.places.values(), found):
+        out[place] = 0 if gradient is None else gradient.reshape(-1)
+
+
+def back_from_loss(model: Any, inputs: Any, targets: Any, state: State | None,
+                   seed: float) -> tuple[float, np.ndarray, np.ndarray | None, State]:  # fmt: skip
+    """(loss, its gradient (len(flat),) with the state given, by that state (B, S) or None, the last state)."""
+    first = leaves(state)
+    with Tape(guard=False) as tape:
+        loss, last = model.loss(inputs, targets, first or None)
+    parameters = list(model.flat.parameters.values())
+    found = tape.cotangents([*parameters, *first], [loss], [seed], copy=False)
+    gradient = np.empty_like(model.flat.data)
+    flat_of(model, found, gradient)
+    dfirst = None
+    if first:
+        parts = found[len(parameters) :]
+        dfirst = rows_of([np.zeros_like(f.data) if part is None else part for f, part in zip(first, parts)])
+    return loss.item(), gradient, dfirst, tuple(Tensor(part.data) for part in last)
+
+
+def jacobian(model: Any, inputs: Any, state: State | None, seeds: np.ndarray,
+             of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """(seeds D (B, R, S), seeds I (B, R, n)) of a batch: what goes back from its last state.
+
+    seeds    (B, R, S): R cotangents of the last state for each lane
+    of       the places in the flat buffer of the n parameters that count
+    """
+    lanes, count, size = seeds.shape
+    parameters, dtype = list(model.flat.parameters.values()), model.flat.data.dtype
+    by_state, by_parameter = np.zeros((lanes, count, size), dtype), np.empty((lanes, count, len(of)), dtype)
+    gradient = np.empty_like(model.flat.data)
+    for b in range(lanes):
+        lane = slice(b, b + 1)
+        first = leaves(None if state is None else tuple(Tensor(part.data[:, lane]) for part in state))
+        with Tape(guard=False) as tape:
+            last = read(model, np.ascontiguousarray(inputs[:, lane]), first or None)
+        shapes = [part.shape for part in last]
+        for r in range(count):
+            found = tape.cotangents([*parameters, *first], last, state_of(seeds[b, r : r + 1], shapes), copy=False)
+            flat_of(model, found, gradient)
+            by_parameter[b, r] = gradient[of]
+            if first:
+                parts = found[len(parameters) :]
+                rows = rows_of([np.zeros_like(f.data) if part is None else part for f, part in zip(first, parts)])
+                by_state[b, r] = rows[0]
+    return by_state, by_parameter
+
+
+class ForwardStep:
+    """The Step of a forward way. A subclass, in `backward`, also computes what the way keeps from then on."""
+
+    whole: Segment | None = None
+
+    def __init__(self, way: Forward, inputs: Any, targets: Any, state: State | None, update: int):
+        self.way, self.inputs, self.targets, self.state, self.update = way, inputs, targets, state, update
+        self.seed = len(inputs) if way.config.loss == "sum" else 1.0
+        self.last: State = ()
+        self.kept: dict[str, np.ndarray] = {}
+
+    def backward(self) -> float:
+        model = self.way.model
+        model.flat.join()
+        model.draw_dropout(self.update)
+        model.flat.grad[...] = 0
+        steps, loss = self.way.steps_at_once or len(self.inputs), 0.0
+        state, self.kept = self.state, {} if self.state is None else dict(self.way.kept)
+        for start in range(0, len(self.inputs), steps):
+            inputs, targets = self.inputs[start : start + steps], self.targets[start : start + steps]
+            share = len(inputs) / len(self.inputs)
+            value, gradient, dfirst, last = back_from_loss(model, inputs, targets, state, self.seed * share)
+            model.flat.grad += gradient
+            if dfirst is not None and self.kept:
+                model.flat.grad[self.way.of] += self.way.arrived(dfirst, self.kept)
+            key = [self.way.config.seed, self.way.STREAM, self.update, start]
+            self.kept = self.way.advanced(inputs, state, self.kept, key)
+            loss, state = loss + share * value, last
+        self.last = state or ()
+        return loss
+
+    def blown(self, limit: float | None = None) -> Blown | None:
+        window = Segments(self.way.model, self.inputs, self.targets, self.state, length=len(self.inputs))
+        return window.blown(limit)
+
+
+class Forward(Way):
+    """A way that carries an influence along.
+
+    kept               name -> array: what is known of J; empty at the start of a sequence
+    steps_at_once      time steps between two Js; 0: a batch
+    arrived            what dL / ds_{t-1} (B, S) brings to the parameters `of`, through J
+    advanced           `kept` after the next time steps
+    shapes_of          the shape of each array in `kept`
+    """
+
+    STREAM = 17
+    steps_at_once = 0
+    refused = {
+        "dropout": "it looks at each lane by itself, and dropout is drawn for all of them",
+        "clip_message": "what is clipped is no sum of what each loss gives",
+    }
+
+    def prepare(self) -> None:
+        config, rnn = self.config, self.model.rnn
+        if config.device != "cpu":
+            raise ConfigError(f"--backprop {config.backprop} computes on the processor; leave --device away")
+        self.states = len(rnn.cell.states) * rnn.num_layers * len(rnn.directions) * rnn.hidden_size
+        self.kept: dict[str, np.ndarray] = {}
+        self._require_room(sum(weight.data.size for weight in rnn.weights.values()))
+        self.of = self._reached()
+        self._require_room(len(self.of))
+
+    def _reached(self) -> np.ndarray:
+        """The places in the flat buffer of the parameters that a state depends on."""
+        batches, parameters = self.batches, self.model.flat.parameters
+        place = batches.epoch, batches.window, batches.state
+        inputs, _, _ = batches.next()
+        batches.epoch, batches.window, batches.state = place
+        with Tape(guard=False) as tape:
+            last = read(self.model, np.ascontiguousarray(inputs[:1, :1]), None)
+        found = tape.cotangents(list(parameters.values()), last, [np.ones_like(part.data) for part in last])
+        places = [place for place, one in zip(self.model.flat.places.values(), found) if one is not None]
+        return np.concatenate([np.arange(place.start, place.stop) for place in places])
+
+    def _require_room(self, size: int) -> None:
+        """ConfigError where the influence of so many parameters takes too much memory."""
+        shapes = self.shapes_of(self.config.batch_size, size)
+        needed = (
+            sum(int(np.prod(shape, dtype=float)) for shape in shapes.values()) * np.dtype(self.config.dtype).itemsize
+        )
+        if needed > MOST_BYTES:
+            raise ConfigError(
+                f"--backprop {self.config.backprop} keeps how each of {size:,} parameters acts on {self.states:,} "
+                f"states in {self.config.batch_size:,} lanes: {needed / 1e9:,.1f} GB, and {MOST_BYTES / 1e9:.0f} GB "
+                "are the most\n"
+                "  lower --hidden-size, --num-layers or --batch-size"
+            )
+
+    def next(self, update: int) -> ForwardStep:
+        inputs, targets, state = self.batches.next()
+        return ForwardStep(self, np.array(inputs), np.array(targets), state, update)
+
+    def commit(self, step: ForwardStep) -> None:
+        super().commit(step)
+        self.kept = step.kept
+
+    def shapes_of(self, lanes: int, size: int) -> dict[str, tuple[int, ...]]:
+        raise NotImplementedError
+
+    def arrived(self, dfirst: np.ndarray, kept: dict[str, np.ndarray]) -> np.ndarray:
+        raise NotImplementedError
+
+    def advanced(self, inputs: Any, state: State | None, kept: dict[str, np.ndarray],
+                 key: Sequence[int]) -> dict[str, np.ndarray]:  # fmt: skip
+        raise NotImplementedError
+
+    def snapshot(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        return dict(self.kept), {}
+
+    def restore(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
+        wanted = self.shapes_of(self.config.batch_size, len(self.of))
+        found = {name: array.shape for name, array in arrays.items()}
+        dtype = self.model.flat.data.dtype
+        if meta or (arrays and found != wanted) or any(array.dtype != dtype for array in arrays.values()):
+            raise CheckpointError(f"the checkpoint does not hold what --backprop {self.config.backprop} keeps")
+        self.kept = dict(arrays)

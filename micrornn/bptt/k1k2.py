@@ -1,0 +1,105 @@
+"""An update every k1 time steps, back through k2: TBPTT(k1, k2).
+
+    g = d/dtheta of the mean of L_t over the last k1 time steps, the state k2 time steps ago given
+
+Each loss counts in one update, and goes back k2 - k1 + 1 to k2 time steps, its own included: never as few as behind
+the left edge of a window. The work is shared: each time step is computed forward once, and its tape is kept until it
+lies k2 time steps back. So an update costs k1 time steps forward and k2 back; memory is that of k2 time steps, and of
+a copy of the parameters for each k1 of them: what lies on a tape was computed with the parameters of its time, and its
+derivatives are those.
+
+BPTT(h; h') of Williams and Peng, An Efficient Gradient-Based Algorithm for On-Line Training of Recurrent Network
+Trajectories, 1990; k1 and k2 as in Sutskever, Training Recurrent Neural Networks, 2013.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from micrornn import device, kernels
+from micrornn.bptt.chain import Chain, Link, forget_losses, record
+from micrornn.bptt.way import Step, Way
+from micrornn.errors import CheckpointError, ConfigError
+from micrornn.tape import Tensor
+
+
+class K1K2(Way):
+    def prepare(self) -> None:
+        self.k1, self.k2 = self.typed.whole
+        most = self.batches.num_windows * self.k1
+        if self.k2 > most:
+            raise ConfigError(
+                f"--backprop {self.config.backprop}: there is nothing to go back {self.k2:,} time steps through; "
+                f"the lanes have {most:,}"
+            )
+        self.kept: list[Link] = []  # the last k2 - k1 time steps, or as many as there were
+
+    def next(self, update: int) -> Step:
+        starts_over = self.batches.window in (0, self.batches.num_windows)
+        inputs, targets, state = self.batches.next()
+        weights = None
+        if self.k2 > self.k1:
+            table, flat = kernels.of(self.model.flat.data), self.model.flat
+            weights = table.empty(flat.data.shape, flat.data.dtype)
+            weights[...] = flat.data
+        # a border k2 time steps before the end of each update to come
+        cut, links = self.k1 - self.k2 % self.k1, []
+        for part in (slice(0, cut), slice(cut, self.k1)):
+            if len(inputs[part]):
+                rows = np.array(inputs[part]), np.array(targets[part])
+                links.append(Link(*rows, state, update, part.start, weights))
+                state = None  # of the second: where the first ends
+        scale = self.k1 if self.config.loss == "sum" else 1.0
+        seeds = [scale * len(link) / self.k1 for link in links]
+        return Chain(self.model, [*([] if starts_over else self.kept), *links], len(links), seeds)
+
+    def commit(self, step: Chain) -> None:
+        super().commit(step)
+        kept, steps = [], 0
+        for link in reversed(step.links):
+            steps += len(link)
+            if steps > self.k2 - self.k1:
+                break
+            forget_losses(link)
+            kept.append(link)
+        self.kept = kept[::-1]
+
+    def snapshot(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """What the kept time steps read, from which they are computed again."""
+        arrays: dict[str, np.ndarray] = {}
+        for n, link in enumerate(self.kept):
+            arrays |= {f"{n}/inputs": link.inputs, f"{n}/targets": link.targets}
+            arrays |= {f"{n}/state/{at}": device.host(part.data) for at, part in enumerate(link.state or ())}
+            if link.weights is not None and (not link.start or n == 0):  # links of one update share them
+                arrays[f"{n}/weights"] = device.host(link.weights)
+        return arrays, {"updates": [link.update for link in self.kept], "starts": [link.start for link in self.kept]}
+
+    def restore(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
+        table, flat, states = kernels.of(self.model.flat.data), self.model.flat, len(self.model.rnn.cell.states)
+        left, weights, self.kept = set(arrays), None, []
+        try:
+            for n, (update, start) in enumerate(zip(meta["updates"], meta["starts"], strict=True)):
+                if f"{n}/weights" in arrays:
+                    weights = table.asarray(_like(arrays[f"{n}/weights"], flat.data.shape, flat.data.dtype))
+                names = [f"{n}/state/{at}" for at in range(states)]
+                state = None
+                if names[0] in arrays:
+                    state = tuple(Tensor(table.asarray(_like(arrays[name], None, flat.data.dtype))) for name in names)
+                link = Link(arrays[f"{n}/inputs"], arrays[f"{n}/targets"], state, int(update), int(start), weights)
+                left -= {f"{n}/inputs", f"{n}/targets", f"{n}/weights", *names}
+                record(self.model, link)
+                forget_losses(link)
+                self.kept.append(link)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise CheckpointError(f"what --backprop {self.config.backprop} has kept is damaged: {error}") from None
+        if left or sum(map(len, self.kept)) > self.k2:
+            raise CheckpointError(f"the checkpoint holds more than --backprop {self.config.backprop} keeps")
+
+
+def _like(array: np.ndarray, shape: tuple[int, ...] | None, dtype: np.dtype) -> np.ndarray:
+    if array.dtype != dtype or (shape is not None and array.shape != shape):
+        raise ValueError(f"an array of {array.dtype} {array.shape}")
+    return array

@@ -1,0 +1,232 @@
+"""Ways to propagate back: each equals its definition, whatever the cell."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from micrornn import bptt, kernels
+from micrornn.config import CELL_NAMES, Config
+from micrornn.ops import binary_cross_entropy
+from micrornn.tape import Tape
+from micrornn.tasks.parts import Features
+from micrornn.tasks.task import Slices
+
+SEQ_LEN, LANES = 6, 2
+Weights = Callable[[int, int, int], float]  # (loss s, time step t, update) -> how much of dL_s / dtheta_t is in it
+
+
+@pytest.fixture(autouse=True)
+def plain_kernels() -> Iterator[None]:
+    """Nothing is compiled for so few numbers."""
+    with kernels.use("reference"):
+        yield
+
+
+def config_of(backprop: str, cell: str = "lstm", **more: Any) -> Config:
+    given = {"cell": cell, "hidden_size": 2, "batch_size": LANES, "num_steps": 2, "dtype": "float64", "seed": 3}
+    if cell == "gru_before":
+        given["granularity"] = "primitive"
+    if config_steps := Config(backprop=backprop).way.num_steps:
+        given["num_steps"] = config_steps
+    return Config(**(given | {"backprop": backprop} | more))
+
+
+def model_of(config: Config) -> Features:
+    model = Features(config, 2, 1, binary_cross_entropy)
+    model.flat.data[...] *= 2  # far from linear
+    return model
+
+
+def data(seq_len: int = SEQ_LEN) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(1)
+    return rng.normal(size=(seq_len, LANES, 2)), rng.integers(0, 2, (seq_len, LANES, 1)).astype(np.float64)
+
+
+class Unrolled:
+    """A sequence on one tape, with parameters of its own at each time step: what all definitions are made of."""
+
+    def __init__(self, model: Features, seq_len: int = SEQ_LEN, lanes: slice = slice(None), moves: Any = None):
+        inputs, targets = (rows[:, lanes] for rows in data(seq_len))
+        self.models = [model.copy(granularity="primitive", backprop="window") for _ in inputs]
+        self.states, self.losses = [], []
+        state = None
+        with Tape() as self.tape:
+            for t, step in enumerate(self.models):
+                if moves is not None:
+                    step.flat.data[...] = moves[t]
+                loss, state = step.loss(inputs[t : t + 1], targets[t : t + 1], state)
+                self.losses.append(loss)
+                self.states.append(state)
+
+    def by(self, t: int, outputs: Any, seeds: Any) -> np.ndarray:
+        """What the outputs give the parameters of time step t, (n,)."""
+        flat = self.models[t].flat
+        found = self.tape.cotangents(list(flat.parameters.values()), outputs, seeds)
+        shapes = [parameter.shape for parameter in flat.parameters.values()]
+        return np.concatenate([(np.zeros(s) if g is None else g).reshape(-1) for g, s in zip(found, shapes)])
+
+    def parts(self) -> np.ndarray:
+        """(loss s, time step t, n): dL_s / dtheta_t."""
+        steps = range(len(self.losses))
+        return np.array([[self.by(t, [self.losses[s]], [None]) for t in steps] for s in steps])
+
+    def jacobians(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of a single lane: D (T, S, S), I (T, S, n), dL_t / ds_{t-1} (T, S)."""
+        sizes, shape = [part.data.size for part in self.states[0]], self.states[0][0].shape
+        seeds = [[row.reshape(shape) for row in np.split(unit, np.cumsum(sizes)[:-1])] for unit in np.eye(sum(sizes))]
+        steps = range(len(self.losses))
+        I = np.array([[self.by(t, self.states[t], seed) for seed in seeds] for t in steps])
+        D, dloss = np.zeros((len(steps), sum(sizes), sum(sizes))), np.zeros((len(steps), sum(sizes)))
+        for t in steps[1:]:
+            before = list(self.states[t - 1])
+            for i, seed in enumerate(seeds):
+                D[t, i] = self._rows(self.tape.cotangents(before, self.states[t], seed), sizes)
+            dloss[t] = self._rows(self.tape.cotangents(before, [self.losses[t]]), sizes)
+        return D, I, dloss
+
+    @staticmethod
+    def _rows(found: list[Any], sizes: list[int]) -> np.ndarray:
+        return np.concatenate([np.zeros(n) if g is None else g.reshape(-1) for g, n in zip(found, sizes)])
+
+
+def gradients(way: bptt.way.Way, updates: int, moves: Any = None) -> list[np.ndarray]:
+    """What each update has for a gradient. moves: (T, n) the parameters at each time step."""
+    found, t = [], 0
+    for update in range(updates):
+        if moves is not None:
+            way.model.flat.data[...] = moves[t]
+        step = way.next(update)
+        step.backward()
+        found.append(way.model.flat.grad.copy())
+        way.commit(step)
+        t += way.batches_read * way.config.num_steps
+    return found
+
+
+def way_of(config: Config, model: Features, seq_len: int = SEQ_LEN) -> bptt.way.Way:
+    batches = Slices(*data(seq_len), config.num_steps, carried=config.state == "carried")
+    return bptt.find(config, model, batches, config.num_steps)
+
+
+def same_window(size: int) -> Weights:
+    return lambda s, t, update: (s // size == update) * (t // size == update) / size
+
+
+def k1k2(k1: int, k2: int) -> Weights:
+    return lambda s, t, update: (s // k1 == update) * (t >= (update + 1) * k1 - k2) / k1
+
+
+# way -> (updates of the sequence, its weights)
+LINEAR: dict[str, tuple[int, Weights]] = {
+    "full": (1, lambda s, t, update: 1 / SEQ_LEN),
+    "window": (3, same_window(2)),
+    "window:3": (2, same_window(3)),
+    "online": (6, same_window(1)),
+    "1,4": (6, k1k2(1, 4)),
+    "2,3": (3, k1k2(2, 3)),
+    "2,6": (3, k1k2(2, 6)),
+    "3,3": (2, k1k2(3, 3)),
+    "grow:2-6:every=1": (2, lambda s, t, update: ((s < 2) * (t < 2) / 2, (s >= 2) * (t >= 2) / 4)[update]),
+    "rtrl": (3, lambda s, t, update: (s // 2 == update) / 2),
+}
+
+
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_a_way_equals_its_definition(cell: str) -> None:
+    parts = Unrolled(model_of(config_of("window", cell, num_layers=2))).parts()
+    for backprop, (updates, weights) in LINEAR.items():
+        config = config_of(backprop, cell, num_layers=2)
+        for update, found in enumerate(gradients(way_of(config, model_of(config)), updates)):
+            wanted = sum(
+                weights(s, t, update) * parts[s, t] for s in range(SEQ_LEN) for t in range(s + 1)
+            )  # fmt: skip
+            np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12, err_msg=f"{backprop}, update {update}")
+
+
+@pytest.mark.parametrize("backprop", ["1,4", "2,3", "2,6", "rtrl"])
+def test_what_was_computed_before_an_update_keeps_its_parameters(backprop: str) -> None:
+    config = config_of(backprop, "gru")
+    model, rng = model_of(config), np.random.default_rng(0)
+    moves = np.repeat([model.flat.data * rng.uniform(0.5, 1.5, len(model.flat)) for _ in range(6)], config.num_steps, 0)
+    parts, (updates, weights) = Unrolled(model, moves=moves[:SEQ_LEN]).parts(), LINEAR[backprop]
+    for update, found in enumerate(gradients(way_of(config, model), updates, moves)):
+        wanted = sum(weights(s, t, update) * parts[s, t] for s in range(SEQ_LEN) for t in range(s + 1))
+        np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_the_approximate_ways_equal_their_definition(cell: str) -> None:
+    for backprop, layers in itertools.product(("snap1", "uoro", "random:0.4", "stateless"), (1, 2)):
+        config = config_of(backprop, cell, num_layers=layers, num_steps=1 if backprop == "uoro" else 2)
+        model = model_of(config)
+        way = way_of(config, model)
+        if backprop == "stateless":
+            found, wanted = gradients(way, 3)[1], _fresh(model)
+        elif backprop.startswith("random"):
+            found, wanted = _random(way, model)
+        else:
+            lanes = [Unrolled(model, lanes=slice(b, b + 1)).jacobians() for b in range(LANES)]
+            local = Unrolled(model).parts()
+            mask = np.any([np.any(I != 0, axis=0) for _, I, _ in lanes], axis=0)
+            every, influence = [], [np.zeros_like(lanes[0][1][0]) for _ in lanes]
+            for t in range(SEQ_LEN):
+                far = sum(lanes[b][2][t] @ influence[b] / LANES for b in range(LANES))
+                every.append(local[t, t] + far)
+                for b, (D, I, _) in enumerate(lanes):
+                    if backprop == "snap1":
+                        influence[b] = mask * (D[t] @ influence[b] + I[t])
+                if backprop == "uoro":
+                    influence = _rank_one(lanes, t, config)
+            found = np.array(gradients(way, SEQ_LEN // config.num_steps))
+            wanted = np.array(every).reshape(len(found), config.num_steps, -1).mean(axis=1)
+        np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12, err_msg=f"{backprop}, {layers} layers")
+
+
+_pair: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+
+def _rank_one(lanes: Any, t: int, config: Config) -> list[np.ndarray]:
+    """The equations of UORO, lane by lane."""
+    size, count = lanes[0][1].shape[1:]
+    signs = np.random.default_rng([config.seed, 17, t, 0]).integers(0, 2, (LANES, size)) * 2.0 - 1
+    found = []
+    for b, (D, I, _) in enumerate(lanes):
+        s, theta = _pair[b] if t else (np.zeros(size), np.zeros(count))
+        s, new = D[t] @ s, signs[b] @ I[t]
+        norm = np.linalg.norm
+        rho0 = np.sqrt((norm(theta) + 1e-7) / (norm(s) + 1e-7))
+        rho1 = np.sqrt((norm(new) + 1e-7) / (norm(signs[b]) + 1e-7))
+        _pair[b] = rho0 * s + rho1 * signs[b], theta / rho0 + new / rho1
+        found.append(np.outer(*_pair[b]))
+    return found
+
+
+def _fresh(model: Features) -> np.ndarray:
+    inputs, targets = (rows[2:4] for rows in data())
+    other = model.copy(granularity="primitive")
+    with Tape() as tape:
+        loss, _ = other.loss(inputs, targets)
+    other.flat.zero_grad()
+    tape.backward(loss)
+    return other.flat.grad.copy()
+
+
+def _random(way: bptt.way.Way, model: Features) -> tuple[np.ndarray, np.ndarray]:
+    parts, found, wanted, t0 = Unrolled(model).parts(), [], [], 0
+    for update in itertools.count():
+        step = way.next(update)
+        step.backward()
+        found.append(model.flat.grad.copy())
+        way.commit(step)
+        piece = range(t0, t0 + 2 * way.batches_read)
+        pairs = [(s, t) for s in piece for t in range(t0, s + 1)]
+        wanted.append(sum(0.4 / 2 * (1 / 0.6) ** (s // 2 - t // 2) * parts[s, t] for s, t in pairs))
+        t0 = piece.stop
+        if t0 == SEQ_LEN:
+            return np.array(found), np.array(wanted)
+    raise AssertionError
