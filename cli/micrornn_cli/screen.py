@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from micrornn.backprop import WAYS
 from micrornn.data import UNITS
 from micrornn.printable import visible
 from micrornn.startfrom import Started
@@ -35,6 +36,7 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
         "vocabulary": f"{vocab.size:,} different {unit}; guessing by their frequency alone: {entropy}",
         "model": f"{embedding} → {layers} → {vocab.size} {unit}; {model.num_parameters:,} parameters",
         "learning": _learning(config),
+        **_way(config),
         "held out": "nothing"
         if training.task.val_lanes is None
         else f"{100 * config.val_fraction:g} % of the text, in pieces spread over it: "
@@ -59,7 +61,7 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
 def _announce_task(training: Training, resumed: str | None, changed: Sequence[str]) -> None:
     """The same of a task that is not about text."""
     task, config = training.task, training.config
-    rows = task.told(training.model) | {"learning": _learning(config)}
+    rows = task.told(training.model) | {"learning": _learning(config)} | _way(config)
     held_out = task.validation()
     if held_out is not None:
         rows["held out"] = f"{held_out.num_windows:,} batches, for validation every {config.val_every:,} updates"
@@ -90,6 +92,13 @@ def _table(rows: Mapping[str, str], notes: Mapping[str, Sequence[str]] | None = 
 
 def _learning(config: Any) -> str:
     return f"{config.optimizer}, learning rate {config.lr:g} ({config.schedule})" + _clips(config)
+
+
+def _way(config: Any) -> dict[str, str]:
+    """A row for how the gradient goes back, where that is not as usual."""
+    if config.backprop == "window":
+        return {}
+    return {"backprop": f"{config.backprop}: {WAYS[config.way.name].about}"}
 
 
 def _resumed(training: Training, run: str, changed: Sequence[str]) -> str:
@@ -124,8 +133,11 @@ def _clips(config: Any) -> str:
 def _end(training: Training) -> str:
     parts = []
     if training.num_updates:
-        epochs = training.num_updates / training.batches.num_windows
-        parts.append(f"after {training.num_updates:,} updates ({epochs:.2g} epochs)")
+        per_epoch = training.way.per_epoch
+        epochs = f" ({training.num_updates / per_epoch:.2g} epochs)" if per_epoch else ""
+        parts.append(f"after {training.num_updates:,} updates{epochs}")
+    if training.config.epochs and training.way.per_epoch is None:
+        parts.append(f"after {training.config.epochs:g} epochs")
     if training.config.max_minutes:
         parts.append(f"after {duration(60 * training.config.max_minutes)}")
     if training.config.patience:
