@@ -12,6 +12,8 @@ table    read_table, Table                        tables of numbers: CSV, TSV an
 symbols  Symbols                                  words, labels or characters that come already split, and their ids
 conll    read_tagged, Sentence                     words with a tag each, from CoNLL and CoNLL-U
 spans    spans, f1, is_spans                      what B-, I- and O say together, and how well it was found
+labelled  read_labelled                           texts with a label each, from files, folders or a table
+madeup   tagged_sentences, said_of_films          sentences to learn from where no files are named
 
     tokens = tokenize(find(["texts/"]), "char")
     training, validation = split(tokens, val_fraction=0.1)

@@ -88,26 +88,29 @@ class ByLength:
     batch_size   sequences of a batch; what is left over is a smaller one
     shuffle      False: sorted by length, the shortest batch first
     epoch        a fixed one: the same batches again and again, as for validation
-    counts       how many numbers the loss of a sequence is the mean of; by itself its length, one loss a time step
+    counts       how much the loss of each sequence counts in a mean over all; by itself as its length, so that each
+                 time step counts the same
+    chosen       which sequences the batch at hand holds
     weight       what the mean loss of the batch at hand counts in a mean over batches, so that this is the mean over
-                 all `counts` of an epoch
+                 all sequences of an epoch
     """
 
     carried = False
 
     def __init__(self, lengths: Sequence[int] | np.ndarray, make: Callable[[np.ndarray], tuple[Any, Any]],
                  batch_size: int, seed: int, shuffle: bool = True, epoch: int | None = None,
-                 counts: Sequence[int] | np.ndarray | None = None):  # fmt: skip
+                 counts: Sequence[float] | np.ndarray | None = None):  # fmt: skip
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}, expected at least 1")
         if not len(lengths):
             raise DataError("there is no sequence to make batches of")
         self.lengths = np.asarray(lengths, np.int64)
-        self.counts = self.lengths if counts is None else np.asarray(counts, np.int64)
+        self.counts = np.asarray(self.lengths if counts is None else counts, np.float64)
         self.make, self.batch_size, self.seed, self.shuffle, self.fixed = make, batch_size, seed, shuffle, epoch
         self.num_windows = -(-len(self.lengths) // batch_size)
         self.epoch, self.window, self.weight = 0, 0, 1.0
         self.state: tuple[np.ndarray, ...] | None = None
+        self.chosen = np.arange(0)
         self._order: tuple[int, list[np.ndarray]] = -1, []
 
     def indices(self, epoch: int) -> list[np.ndarray]:
@@ -128,9 +131,9 @@ class ByLength:
         """(inputs, targets, None: each sequence begins with the initial state)."""
         if self.window == self.num_windows:
             self.epoch, self.window = self.epoch + 1, 0
-        chosen = self.indices(self.epoch)[self.window]
-        self.weight = float(self.counts[chosen].sum() * self.num_windows / max(1, int(self.counts.sum())))
-        inputs, targets = self.make(chosen)
+        self.chosen = self.indices(self.epoch)[self.window]
+        self.weight = float(self.counts[self.chosen].sum() * self.num_windows / (self.counts.sum() or 1))
+        inputs, targets = self.make(self.chosen)
         self.window += 1
         return inputs, targets, None
 
