@@ -25,6 +25,7 @@ from micrornn.tasks.encdec import END, EncoderDecoder, Pair, TeacherForcing, shi
 class Settings(Config):
     attention: str = setting("none", "")
     teacher_forcing: str = setting("1", "")
+    label_smoothing: float = setting(0.0, "")
 
 
 SOURCES, TARGETS = [[3, 1, 2, 2], [4], [1, 3]], [[2, END], [1, 3, 3, END], [END]]

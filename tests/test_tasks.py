@@ -49,6 +49,8 @@ def test_the_register_is_whole() -> None:
         "parts",
         "custom",
         "encdec",
+        "answering",
+        "pairing",
     }
     assert files == {target.partition(":")[0].rpartition(".")[2] for target in tasks.REGISTER.values()}
     with pytest.raises(ConfigError, match=r"no task 'nonsense'; choose one of text, adding"):
@@ -56,21 +58,20 @@ def test_the_register_is_whole() -> None:
 
 
 SMALL = ["--hidden-size", 6, "--batch-size", 4, "--num-steps", 6, "--val-every", 3, "--schedule", "constant"]
-MADE = {  # a task that makes its own data -> what its run is given besides
-    "adding": [
-        "--set",
-        "markers=ends",
-        "--set",
-        "num_batches=4",
-        "--bidirectional",
-        "--dropout",
-        0.2,
-        "--num-layers",
-        2,
-    ],
+WHOLE = [*SMALL[:4], *SMALL[6:]]  # of a task whose sequences are as long as they are
+WORDS = ("an", "ant", "ate", "a", "tea", "at", "ten", "net", "eat", "neat", "tan", "tie")
+PAIRS = "".join(f"{word}\t{' '.join(word.upper())}\n" for word in WORDS)
+FILES_OF = {"pairs": {"pairs.tsv": PAIRS}}  # task -> the files that it learns from
+MADE = {  # task -> what its run is given besides
+    "adding": ["--set", "markers=ends", "--set", "num_batches=4", "--bidirectional", "--dropout", 0.2,
+               "--num-layers", 2],
     "copy": ["--set", "symbols=2", "--set", "alphabet=3", "--cell", "rnn"],
     "echo": ["--set", "echo=2", "--set", "length=200", "--cell", "gru"],
-}
+    "pairs": ["pairs.tsv", "--set", "target_level=word", "--set", "attention=additive", "--set", "beam=3",
+              "--set", "teacher_forcing=0.5", "--bidirectional", "--dropout", 0.2, "--num-layers", 2],
+    "reversal": ["--set", "digits=3", "--set", "examples=60", "--cell", "gru", "--set", "label_smoothing=0.1"],
+    "dates": ["--set", "examples=60", "--set", "attention=none", "--cell", "rnn"],
+}  # fmt: skip
 
 Micrornn = Callable[..., tuple[int, str, str]]
 
@@ -98,7 +99,9 @@ def same(one: str, two: str) -> None:
 
 @pytest.mark.parametrize("task", [name for name in tasks.names() if name != tasks.DEFAULT])
 def test_train_resume_eval(task: str, micrornn: Micrornn) -> None:
-    given = [*SMALL, *MADE[task]]
+    given = [*(WHOLE if "num_steps" in tasks.find(task).unused else SMALL), *MADE[task]]
+    for name, content in FILES_OF.get(task, {}).items():
+        Path(name).write_text(content)
     for out, updates in (("whole", 13), ("parts", 5)):
         code, _, err = micrornn("train", task, *given, "--num-updates", updates, "--out", out)
         assert code == 0, err
@@ -110,7 +113,8 @@ def test_train_resume_eval(task: str, micrornn: Micrornn) -> None:
     assert {metric.name for metric in tasks.find(task).metrics} < found.keys() and found["task"] == task
     assert found["loss"] == pytest.approx(load("whole/best.ckpt")[1]["best_val_loss"])
     assert f"{found['baseline']:.4g}" in micrornn("eval", "whole")[1]
-    for command in (["whole"], ["--task", task, "--cell", "rnn", "--samples", 3]):
+    fresh = [] if task in FILES_OF else [["--task", task, "--cell", "rnn", "--samples", 3]]
+    for command in (["whole"], *fresh):
         code, out, _ = micrornn("gradcheck", *command, "--granularity", "sequence", "--json")
         assert code == 0 and json.loads(out)["passed"]
 
@@ -125,12 +129,18 @@ def test_train_resume_eval(task: str, micrornn: Micrornn) -> None:
     same("whole", "again")
 
 
+SMALLEST = {"copy": {"symbols": 1}, "reversal": {"digits": 3, "examples": 20}, "dates": {"examples": 20}}
+
+
 @pytest.mark.parametrize("task", MADE)
-def test_gradient_of_a_task(task: str) -> None:
+def test_gradient_of_a_task(task: str, tmp_path: Path) -> None:
     kind = tasks.find(task)
-    own = {"symbols": 1} if task == "copy" else {}
-    config = kind.Settings(hidden_size=3, batch_size=2, num_steps=4, dtype="float64", **own)
-    made = kind.prepare(config)
+    files = [tmp_path / name for name in FILES_OF.get(task, ())]
+    for path in files:
+        path.write_text(FILES_OF[task][path.name])
+    length = {} if "num_steps" in kind.unused else {"num_steps": 4}
+    config = kind.Settings(hidden_size=3, batch_size=2, dtype="float64", **length, **SMALLEST.get(task, {}))
+    made = kind.prepare(config, files)
     model, (inputs, targets, state) = made.network(), made.batches.next()
     found = gradcheck(lambda: model.loss(inputs, targets, state)[0], list(model.flat.parameters.values()), samples=20)
     assert min(check.decimals for check in found) >= 7

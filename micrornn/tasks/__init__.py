@@ -4,6 +4,9 @@ text      a language model over characters, words or bytes
 adding    the sum of two marked numbers among random ones: many to one
 copy      some symbols again after a wait: in step
 echo      the bit that came some time steps before: in step
+pairs     a target for each source, from a file of both: encoder and decoder
+reversal  a number read backward: encoder and decoder
+dates     a date in any form to year-month-day: encoder and decoder
 
 find(name)    the class of a task, or of one in a file of one's own: FILE.py:CLASS
 names()       of all there are
@@ -28,6 +31,9 @@ REGISTER = {  # name -> module:class, imported when it is asked for
     "adding": "micrornn.tasks.adding:Adding",
     "copy": "micrornn.tasks.copy:Copy",
     "echo": "micrornn.tasks.echo:Echo",
+    "pairs": "micrornn.tasks.pairs:Pairs",
+    "reversal": "micrornn.tasks.reversal:Reversal",
+    "dates": "micrornn.tasks.dates:Dates",
 }
 DEFAULT = "text"  # what is trained where no task is named
 

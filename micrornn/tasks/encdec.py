@@ -5,6 +5,7 @@
     END, target ids  -> embedding -> decoder, from that state -> attention -> linear -> logits (T, B, V)
 
 EncoderDecoder    the network
+num_parameters    of it, without making one
 TeacherForcing    how often the decoder reads the true token while it learns
 shifted           what the decoder reads: END, then the target without its last token
 
@@ -22,14 +23,16 @@ import numpy as np
 
 from micrornn import device
 from micrornn.attention import Attention
+from micrornn.cells import find_cell
 from micrornn.data.sequences import Padded
 from micrornn.decoding import Answer, State, search
 from micrornn.errors import ConfigError, quoted
 from micrornn.layers import Dropout, Embedding, Linear
-from micrornn.ops import cross_entropy, log_softmax, reshape, transpose
+from micrornn.ops import log_softmax, reshape, transpose
 from micrornn.parameters import Flat, Module
 from micrornn.recurrent import Recurrent
 from micrornn.tape import Tensor, no_tape
+from micrornn.tasks.parts import classes
 
 END = 0  # of a target; also what the decoder reads first
 
@@ -139,7 +142,8 @@ class EncoderDecoder(Module):
         if self.training and share < 1:
             before = self._own(before, share, first, memory)
         logits, _ = self.decode(before, first, memory)
-        return cross_entropy(logits, targets=targets.values, mask=targets.mask), last
+        loss_of = classes(self.config.label_smoothing if self.training else 0.0)
+        return loss_of(logits, targets=targets.values, mask=targets.mask), last
 
     def _own(self, before: Padded, share: float, state: tuple[Tensor, ...], memory: Any) -> Padded:
         """What the decoder reads under scheduled sampling: each token is the true one with this probability, else what
@@ -217,3 +221,14 @@ class TeacherForcing:
         if self.kind == "sigmoid":
             return first / (first + math.exp(min(update / first, 700.0)))
         return first
+
+
+def num_parameters(config: Any, source_size: int, target_size: int) -> int:
+    """How many numbers an EncoderDecoder of these sizes learns, without making one."""
+    h, d, cell, two = config.hidden_size, config.embedding_size, find_cell(config.cell), config.bidirectional
+    layers = [cell.shapes(h if layer else d, h) for layer in range(config.num_layers)]  # the decoder's
+    each = h // 2 if two else h
+    layers += [cell.shapes(h if layer else d, each) for layer in range(config.num_layers) for _ in range(1 + two)]
+    recurrent = sum(math.prod(shape) for shapes in layers for shape in shapes.values())
+    attention = {"none": 0, "dot": h * (2 * h + 1), "additive": h * (2 * h + 1) + 2 * h * (h + 1) + h}[config.attention]
+    return recurrent + attention + (source_size + target_size) * d + target_size * (h + 1)
