@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,6 @@ from micrornn.errors import DataError, DivergedError
 from micrornn.evaluate import window_losses
 from micrornn.inspect.advice import Brief, Point
 from micrornn.optim import Schedule
-from micrornn.tasks.text import LanguageModel
 from micrornn.train import Training
 
 EARLY, LATER = 50, 600  # updates
@@ -105,7 +105,7 @@ def _validate(training: Training, lanes: Lanes) -> float:
     return loss
 
 
-def _copy(training: Training) -> LanguageModel:
+def _copy(training: Training) -> Any:
     model = training.model.copy(device="cpu")
     model.train(False)
     return model

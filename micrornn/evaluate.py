@@ -1,4 +1,8 @@
-"""How well does a trained model predict a text?
+"""How well does a trained model predict what it did not learn from?
+
+    losses(model, batches)         the loss of each batch of any task in turn
+
+and of a model that reads tokens, on a text:
 
     window_losses(model, lanes)    the mean loss of each window in turn, state carried from one to the next
     encode_files(paths, vocab)     text files in a vocabulary that already is -> Encoded
@@ -15,7 +19,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,11 +27,11 @@ from micrornn.data import Encoder, Lanes, LineLanes, Vocab, is_utf8, read_bytes,
 from micrornn.data.text import Ids
 from micrornn.errors import DataError
 from micrornn.finite import diverged_in, require_finite_parameters
-from micrornn.tasks import losses
-from micrornn.tasks.text import LanguageModel, require_memory, segment_steps
+from micrornn.tape import Tensor, no_tape
 from micrornn.windows import Windows
 
 Progress = Callable[[int, int], None]
+Look = Callable[[Any, Any, tuple[Tensor, ...] | None], None]
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,28 @@ class Score:
         return math.exp(self.loss) if self.loss < 700 else math.inf
 
 
-def window_losses(model: LanguageModel, lanes: Lanes | LineLanes) -> Iterator[float]:
+def losses(model: Any, batches: Any, look: Look | None = None) -> Iterator[float]:
+    """The loss of each batch of an epoch in turn, each from the state that the one before left; of padded batches
+    times their `weight`, so that the mean of all is the mean over what is no padding.
+
+    look(inputs, targets, state)    called with each batch
+    """
+    for _ in range(batches.num_windows):
+        with no_tape():  # not around the loop: whoever reads on may record in between
+            inputs, targets, state = batches.next()
+            loss, last = model.loss(inputs, targets, state)
+            if look is not None:
+                look(inputs, targets, state)
+            batches.carry(last)
+        yield loss.item() * getattr(batches, "weight", 1.0)
+
+
+def window_losses(model: Any, lanes: Lanes | LineLanes) -> Iterator[float]:
     """The mean loss in nats per token of each window in turn, the state carried over from the one before."""
     return losses(model, Windows(lanes))
 
 
-def evaluate(model: LanguageModel, ids: Ids, batch_size: int, num_steps: int,
+def evaluate(model: Any, ids: Ids, batch_size: int, num_steps: int,
              progress: Progress | None = None, newline: int | None = None) -> Score:  # fmt: skip
     """The mean loss over the ids. With fewer lanes, then fewer time steps, if that is short; and with fewer time steps
     where the model has a memory budget.
@@ -76,9 +96,9 @@ def evaluate(model: LanguageModel, ids: Ids, batch_size: int, num_steps: int,
         raise DataError(f"the text has {len(ids)} tokens, at least 2 are needed; give more of it")
     model.train(False)
     sizes = dataclasses.replace(model.config, batch_size=batch_size, num_steps=num_steps, backprop="window")
-    lanes = validation_layout(ids, batch_size, segment_steps(sizes, model.vocab_size), newline)
+    lanes = validation_layout(ids, batch_size, model.segment_steps(sizes), newline)
     sizes = dataclasses.replace(model.config, batch_size=lanes.batch_size, num_steps=lanes.num_steps, backprop="window")
-    require_memory(sizes, model.vocab_size)
+    model.require_memory(sizes)
     total = 0.0
     for done, loss in enumerate(window_losses(model, lanes), 1):
         total += loss
@@ -90,7 +110,7 @@ def evaluate(model: LanguageModel, ids: Ids, batch_size: int, num_steps: int,
     return Score(total / lanes.num_windows, predicted, len(ids), lanes.batch_size, lanes.num_steps)
 
 
-def require_finite(model: LanguageModel, ids: Ids, most: int = 10_000) -> None:
+def require_finite(model: Any, ids: Ids, most: int = 10_000) -> None:
     """DivergedError, as of `evaluate`, where the model does not stay finite while it reads the first `most` tokens."""
     require_finite_parameters(model)
     if len(ids) > 1:

@@ -3,6 +3,7 @@
 load_run(path)         a trained model, from a run folder or a checkpoint
 load_model(...)        the same from what a checkpoint holds
 own_task(meta)         the task of a run, with its data
+task_from(meta)        the task of a trained model, without the data that it learned from
 own_files(folder)      the files that a run learns from
 own_text(meta)         the text that a run learns from: its training part and its held-out part
 own_validation(meta)   the held-out part
@@ -53,7 +54,7 @@ def load_model(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], device
         raise CheckpointError(f"{where} is of another model: {error}") from None
     load_parameters(model, arrays)
     warn_of_other_cell(model, meta, where)
-    return model, Vocab.from_dict(meta["vocab"]) if "vocab" in task.RULES else None
+    return model, Vocab.from_dict(meta["vocab"]) if task.writes else None
 
 
 def warn_of_other_cell(model: Any, meta: Mapping[str, Any], where: str) -> None:
@@ -115,6 +116,16 @@ def own_task(meta: Mapping[str, Any], progress: Progress | None = None, **settin
     if task.fingerprint != meta.get("text"):
         raise DataError(why_other(task.vocab, meta))
     return task
+
+
+def task_from(meta: Mapping[str, Any]) -> Any:
+    """The task of a trained model, to use it: without the data that it learned from.
+
+    meta    as `load_run` gives it
+    """
+    where = named(meta["path"])
+    config = dataclasses.replace(settings_of(meta, where), device="cpu")
+    return task_of(meta, where).from_meta(config, meta)
 
 
 def own_text(meta: Mapping[str, Any], progress: Progress | None = None) -> tuple[Ids, Ids]:

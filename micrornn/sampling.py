@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -18,12 +19,11 @@ from micrornn.data.text import Ids
 from micrornn.errors import ConfigError, DivergedError
 from micrornn.finite import diverged
 from micrornn.tape import no_tape
-from micrornn.tasks.text import LanguageModel, Stepper
 
 MOST_COUNTED = 1_000_000  # tokens, for the frequencies that `typical` compares with
 
 
-def sample(model: LanguageModel, vocab: Vocab, *, length: int | None, prompt: str = "", temperature: float = 1.0,
+def sample(model: Any, vocab: Vocab, *, length: int | None, prompt: str = "", temperature: float = 1.0,
            top_k: int = 0, top_p: float = 1.0, until: str = "", allow_unknown: bool = False,
            unseen: str = "", seed: int = 0) -> Iterator[str]:  # fmt: skip
     """Let the model write `length` tokens behind the prompt, one by one; without end if `length` is None. One that has
@@ -66,7 +66,7 @@ def sample(model: LanguageModel, vocab: Vocab, *, length: int | None, prompt: st
     return _until(pieces if length is None else (piece for _, piece in zip(range(length), pieces)), until)
 
 
-def typical(model: LanguageModel, vocab: Vocab, ids: Ids, *, draws: int, length: int, prompt: str = "",
+def typical(model: Any, vocab: Vocab, ids: Ids, *, draws: int, length: int, prompt: str = "",
             temperature: float = 1.0, seconds: float = math.inf) -> tuple[str, int]:  # fmt: skip
     """The model writes `length` tokens with the seeds 0, 1, ..., `draws` of them; here is the text whose tokens come
     closest to the frequencies that they have in `ids`, of which the first million counts; and of how many it is that.
@@ -95,16 +95,16 @@ def typical(model: LanguageModel, vocab: Vocab, ids: Ids, *, draws: int, length:
     return min(found)[2], len(found)
 
 
-def _pieces(model: LanguageModel, vocab: Vocab, ids: np.ndarray, prompted: bool, how: tuple[float, int, float],
+def _pieces(model: Any, vocab: Vocab, ids: np.ndarray, prompted: bool, how: tuple[float, int, float],
             barred: int | None, seed: int) -> Iterator[str]:  # fmt: skip
     """Without end, what the model writes behind the ids."""
     rng = np.random.default_rng(seed)
     model.train(False)
     with no_tape():
         logits, state = model(np.asarray(ids, np.int32)[:, None])
-    write, likely = Stepper(model, state, len(ids)), logits.data[-1, 0]
+    write, likely = model.stepper(state, len(ids)), logits.data[-1, 0]
     if not np.isfinite(likely).all():
-        again = Stepper(model, model.rnn.initial(1))  # which says at what token
+        again = model.stepper(model.rnn.initial(1))  # which says at what token
         for token in ids:
             again(int(token))
         raise diverged(model, write.states(), len(ids))
@@ -115,7 +115,7 @@ def _pieces(model: LanguageModel, vocab: Vocab, ids: np.ndarray, prompted: bool,
         token = draw(likely, *how, rng)
         yield decode(token)
         if model.config.lines and token == vocab.newline:
-            write = Stepper(model, model.rnn.initial(1), write.read)
+            write = model.stepper(model.rnn.initial(1), write.read)
         likely = write(token)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -356,3 +357,22 @@ def test_help_has_an_example_and_imports_little(command):
     assert f"\n    micrornn {command}" in done.stdout
     imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
     assert not imported & {"numba", "numpy", "rich"}
+
+
+def test_predict_of_a_text_is_its_next_token(micrornn, lstm, tmp_path, monkeypatch):
+    """For each line the likeliest token, that `sample` at temperature 0 would write; from a file or standard input."""
+    prompts = ["the", "she s", ""]
+    (tmp_path / "prompts.txt").write_text("\n".join(prompts) + "\n")
+    code, out, err = micrornn("predict", lstm.path, tmp_path / "prompts.txt", "--json", "--proba")
+    assert code == 0, err
+    for prompt, row in zip(prompts, map(json.loads, out.splitlines()), strict=True):
+        given = ("--prompt", prompt) if prompt else ()
+        wrote = micrornn("sample", lstm.path, *given, "--temperature", 0, "--length", 1)[1]
+        assert row["answer"] == wrote[len(prompt) :] == row["probabilities"][0][0]
+        shares = [share for _, share in row["probabilities"]]
+        assert shares == sorted(shares, reverse=True) and 0 < sum(shares) <= 1
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"the\n"), encoding="utf-8"))
+    assert len(micrornn("predict", lstm.path)[1].splitlines()) == 1
+    (tmp_path / "prompts.txt").write_bytes(b"the\n\xff\n")
+    code, _, err = micrornn("predict", lstm.path, tmp_path / "prompts.txt")
+    assert code == Exit.DATA and "prompts.txt: after line" in err and "no utf-8" in err

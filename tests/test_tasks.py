@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -43,16 +44,8 @@ def test_the_register_is_whole() -> None:
         task = tasks.find(name)
         assert task.name == name and task.about and task.metrics
         assert set(task.unused) <= set(task.Settings().to_dict())
-    files = {path.stem for path in (ROOT / "micrornn" / "tasks").glob("*.py")} - {
-        "__init__",
-        "task",
-        "parts",
-        "custom",
-        "encdec",
-        "answering",
-        "pairing",
-    }
-    assert files == {target.partition(":")[0].rpartition(".")[2] for target in tasks.REGISTER.values()}
+    files = [ROOT / (target.partition(":")[0].replace(".", "/") + ".py") for target in tasks.REGISTER.values()]
+    assert all(file.is_file() for file in files) and len(set(files)) == len(files)
     with pytest.raises(ConfigError, match=r"no task 'nonsense'; choose one of text, adding"):
         tasks.find("nonsense")
 
@@ -72,6 +65,16 @@ MADE = {  # task -> what its run is given besides
     "reversal": ["--set", "digits=3", "--set", "examples=60", "--cell", "gru", "--set", "label_smoothing=0.1"],
     "dates": ["--set", "examples=60", "--set", "attention=none", "--cell", "rnn"],
 }  # fmt: skip
+
+# a task -> lines of new input, what an answer may be, and a line that is none with what is said of it
+INPUT: dict[str, tuple[list[str], str, str, str]] = {
+    "adding": (["0.3 0.9* 0.2 0.5*", "1*,2*"], r"-?\d+\.\d+", "0.3* x 1*", "'x' is no number"),
+    "copy": (["1 0", "2,2"], "[012] [012]", "1 3", "wanted 2 numbers in 0..2"),
+    "echo": (["1 0 0 1", "0110"], "([01] ){3}[01]", "10x", "wanted bits"),
+    "pairs": (["ant", "eel"], ".*", "ant\tA N T", "there is a tab in it"),
+    "reversal": (["123", "9"], ".*", "12\t21", "there is a tab in it"),
+    "dates": (["3 May 1999", "June 7, 2021"], ".*", "\t", "there is a tab in it"),
+}
 
 Micrornn = Callable[..., tuple[int, str, str]]
 
@@ -97,7 +100,27 @@ def same(one: str, two: str) -> None:
         np.testing.assert_array_equal(array, b[name], name)
 
 
-@pytest.mark.parametrize("task", [name for name in tasks.names() if name != tasks.DEFAULT])
+def answers(task: str, micrornn: Micrornn) -> None:
+    """The run `whole` answers to new input, as text, table and JSON; what is none is told with its line."""
+    lines, form, wrong, words = INPUT[task]
+    Path("new.txt").write_text("\n".join(lines) + "\n")
+    code, out, err = micrornn("predict", "whole", "new.txt")
+    assert code == 0 and len(out.splitlines()) == len(lines), err
+    assert all(re.fullmatch(form, line) for line in out.splitlines())
+    rows = [json.loads(line) for line in micrornn("predict", "whole", "new.txt", "--json", "--proba")[1].splitlines()]
+    assert [row["line"] for row in rows] == list(range(1, len(lines) + 1))
+    assert [str(row["answer"])[:5] for row in rows] == [line[:5] for line in out.splitlines()]
+    table = list(csv.reader(micrornn("predict", "whole", "new.txt", "--csv")[1].splitlines()))
+    assert table[0][:2] == ["line", "answer"] and [row[1][:5] for row in table[1:]] == [
+        line[:5] for line in out.splitlines()
+    ]
+    Path("new.txt").write_text("\n".join([*lines, wrong]))
+    code, out, err = micrornn("predict", "whole", "new.txt")
+    assert code == Exit.DATA and len(out.splitlines()) == len(lines)
+    assert f"new.txt:{len(lines) + 1}: " in err and words in err and len(err.splitlines()) < 3
+
+
+@pytest.mark.parametrize("task", MADE)
 def test_train_resume_eval(task: str, micrornn: Micrornn) -> None:
     given = [*(WHOLE if "num_steps" in tasks.find(task).unused else SMALL), *MADE[task]]
     for name, content in FILES_OF.get(task, {}).items():
@@ -112,7 +135,10 @@ def test_train_resume_eval(task: str, micrornn: Micrornn) -> None:
     found = json.loads(micrornn("eval", "whole", "--json")[1])
     assert {metric.name for metric in tasks.find(task).metrics} < found.keys() and found["task"] == task
     assert found["loss"] == pytest.approx(load("whole/best.ckpt")[1]["best_val_loss"])
-    assert f"{found['baseline']:.4g}" in micrornn("eval", "whole")[1]
+    told = micrornn("eval", "whole")[1]
+    assert "loss" in found["baselines"]
+    assert all(f"{value:.4g}" in told for value in found["baselines"].values())
+    answers(task, micrornn)
     fresh = [] if task in FILES_OF else [["--task", task, "--cell", "rnn", "--samples", 3]]
     for command in (["whole"], *fresh):
         code, out, _ = micrornn("gradcheck", *command, "--granularity", "sequence", "--json")

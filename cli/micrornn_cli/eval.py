@@ -1,7 +1,8 @@
-"""`micrornn eval`: how well a trained model predicts a text."""
+"""`micrornn eval`: how well a trained network does its task, on what it has not learned from."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -10,27 +11,30 @@ from micrornn_cli.arguments import PATH, TEXTS, texts
 from micrornn_cli.options import of_files
 
 SIZE = click.IntRange(1)
+MOST_LABELS = 30  # of a table of which class is taken for which
 
 
-@click.command(name="eval", short_help="Loss of a trained model on a text.")
+@click.command(name="eval", short_help="Every metric of a trained network, beside what takes none.")
 @click.argument("run", type=PATH)
 @click.argument("files", nargs=-1, type=TEXTS)
 @of_files
 @click.option("--batch-size", type=SIZE,
-              help="Lanes: pieces of the text read side by side, each from a fresh state. 1 reads it "
+              help="Of text, lanes: pieces read side by side, each from a fresh state. 1 reads it "
               "from beginning to end.  [as in training]")  # fmt: skip
 @click.option("--num-steps", type=SIZE,
-              help="Time steps per window; the state is carried from window to window, so "
+              help="Of text, time steps per window; the state is carried from window to window, so "
               "this changes speed and memory only.  [as in training]")  # fmt: skip
 @click.option("--best/--last", default=True, show_default=True,
               help="Of a run folder: its best checkpoint (by validation), or its last.")  # fmt: skip
+@click.option("--save", type=PATH, metavar="FILE", help="A .png or .svg: a forecast beside what came, or which class "
+              "is taken for which, of what is held out.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
-def eval(run: str, files: tuple[str, ...], unseen: str | None, encoding: str | None, batch_size: int | None,
-         num_steps: int | None, best: bool, as_json: bool) -> None:  # fmt: skip
-    """Loss, bits per character or perplexity of a trained model on a text.
+def eval(run: str, files: tuple[str, ...], best: bool, save: str | None, as_json: bool, **options: Any) -> None:
+    """Every metric of a trained network, beside what takes no network; of text the loss, in bits per character or as
+    perplexity.
 
-    RUN is a run folder, or a checkpoint file. FILES are text files, folders or globs, or - for standard
-    input; without any, it is the part of its own text that the run held out for validation.
+    RUN is a run folder, or a checkpoint file. FILES are files, folders or globs, or - for standard input; without
+    any, it is what the run held out for validation.
 
     \b
     Examples:
@@ -38,111 +42,97 @@ def eval(run: str, files: tuple[str, ...], unseen: str | None, encoding: str | N
       micrornn eval runs/... other-book.txt --batch-size 1
       micrornn eval runs/... --last --json
     """
-
     from micrornn import data
     from micrornn.errors import ConfigError, MicrornnError
-    from micrornn.evaluate import encode_files, evaluate
-    from micrornn.runs import load_run, own_validation
+    from micrornn.runs import load_run, own_task, task_from
     from micrornn_cli.console import write_json
+    from micrornn_cli.measuring import require_outputs
     from micrornn_cli.waiting import compiling, progress
 
-    model, vocab, meta = load_run(run, "best" if best else "last", any_task=True)
-    if vocab is None:
-        if files or unseen or encoding or batch_size or num_steps:
-            raise ConfigError(
-                f"RUN is of the task {meta['task']}, which is judged by what it holds out: name RUN alone"
-            )
-        _judge(run, model, meta, as_json)
-        return
-    batch_size, num_steps = batch_size or model.config.batch_size, num_steps or model.config.num_steps
+    format = require_outputs(save, None)
+    if save and files:
+        raise ConfigError("--save shows what the run held out; leave FILES away")
+    model, _, meta = load_run(run, "best" if best else "last", any_task=True)
     if files:
-        encoded = encode_files(data.find(texts(files)), vocab, unseen or "", encoding or "", model.config.encoding)
-        ids: data.text.Ids = encoded.ids
+        task = task_from(meta)
     else:
         try:
-            with progress("reading the text", as_json) as tell:
-                ids = own_validation(meta, tell)
+            with progress("reading the data", as_json) as tell:
+                task = own_task(meta, tell, device="cpu")
         except MicrornnError as error:
             raise type(error)(f"{error}.\nName FILES to evaluate on.") from None
-    lines = model.config.lines
     with compiling(as_json), progress("evaluating", as_json) as tell:
-        score = evaluate(model, ids, batch_size, num_steps, tell, vocab.newline if lines else None)
-    found: dict[str, Any] = {
-        "run": run, "checkpoint": meta["path"], "files": list(files), "updates": meta["updates"],
-        "level": vocab.kind, "loss": score.loss,
-    }  # fmt: skip
-    if vocab.kind == "word":
-        found["perplexity"] = score.perplexity
-    else:
-        found[f"bits_per_{data.UNITS[vocab.kind][0]}"] = score.bits
-    found |= {"tokens": score.tokens, "predicted": score.predicted}
-    if files:
-        found |= {"unseen": encoded.unseen, "of": encoded.total, "skipped": encoded.skipped}
-    if vocab.unknown is not None:
-        found["unknown"] = int((ids[0 : len(ids)] == vocab.unknown).sum())
-    found |= {"batch_size": score.batch_size, "num_steps": score.num_steps}
+        found = task.judge(model, data.find(texts(files)) if files else (), tell, **options)
+        confusion = None if files else task.confusion(model)
+    if save:
+        _save(save, format, task, model, confusion)
+    baselines = {name: value for name, (_, value) in found.baselines.items()}
+    about = {"run": run, "checkpoint": meta["path"], "files": list(files), "updates": meta["updates"]}
     if as_json:
-        write_json(found)
-    else:
-        _show(found, encoded.words() if files else "", "each line from zeros" if lines else "state carried over")
-
-
-def _judge(run: str, model: Any, meta: dict[str, Any], as_json: bool) -> None:
-    """The metrics of a model of another task than text, beside what takes no network."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from micrornn.runs import own_task
-    from micrornn_cli.console import out, write_json
-    from micrornn_cli.waiting import compiling
-
-    task = own_task(meta)
-    with compiling(as_json):
-        scores = task.evaluate(model)
-    if as_json:
-        about = {"run": run, "checkpoint": meta["path"], "updates": meta["updates"], "task": task.name}
-        write_json(about | scores | ({} if task.baseline is None else {"baseline": task.baseline[1]}))
+        told = about | {"task": task.name, **found.scores, **found.values, "baselines": baselines}
+        loss = task.metrics[0].name
+        told |= {"baseline": baselines[loss]} if loss in baselines else {}
+        if confusion is not None:
+            told["confusion"] = {"labels": list(confusion.labels), "counts": confusion.counts.tolist()}
+        write_json(told)
         return
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_row("model", Text(f"{meta['path']}, after {meta['updates']:,} updates"))
-    table.add_row("task", Text(f"{task.name}: {task.about}"))
-    for n, metric in enumerate(task.metrics):
-        beside = f" ({task.baseline[0]}: {task.baseline[1]:.4g})" if task.baseline and not n else ""
-        table.add_row(metric.name, f"[bold green]{scores[metric.name]:.4g}[/] {metric.unit}{beside}")
-    out.print(table)
+    _show(about, task, found)
+    if confusion is not None:
+        _confusion(confusion)
 
 
-def _show(found: dict[str, Any], unseen: str, state: str) -> None:
+def _show(about: Mapping[str, Any], task: Any, found: Any) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from micrornn.data import UNITS
     from micrornn_cli.console import out
 
-    one, many = UNITS[found["level"]]
-    files, unknown = found["files"], found.get("unknown")
-    named = ", ".join(files[:3]) + (f" and {len(files) - 3:,} more" if len(files) > 3 else "")
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("model", Text(f"{found['checkpoint']}, after {found['updates']:,} updates"))
-    table.add_row("text", Text((named or "what the run held out") + f": {found['tokens']:,} {many}"))
-    if unseen:
-        table.add_row("", f"{unseen} (--unseen)")
-    elif unknown:
-        share = 100 * unknown / found["tokens"]
-        table.add_row("", f"{unknown:,} of them ({share:.2g} %) are not in its vocabulary, and count as one {one}")
-    measure = (
-        f"perplexity [bold green]{found['perplexity']:.2f}[/]"
-        if one == "word"
-        else f"[bold green]{found[f'bits_per_{one}']:.4f}[/] bits per {one}"
-    )
-    table.add_row("loss", f"{found['loss']:.4f} nats per {one} = {measure}")
-    table.add_row(
-        "read in",
-        f"{found['batch_size']:,} lanes, windows of {found['num_steps']:,} time steps, {state}; "
-        f"{found['predicted']:,} {many} predicted",
-    )
+    table.add_row("model", Text(f"{about['checkpoint']}, after {about['updates']:,} updates"))
+    table.add_row("task", Text(f"{task.name}: {task.about}"))
+    for name, words in found.rows.items():
+        table.add_row(name, Text(words))
+    for metric in task.metrics:
+        if metric.name not in found.scores:
+            continue
+        words = Text(found.words.get(metric.name) or f"{found.scores[metric.name]:.4g} {metric.unit}".rstrip())
+        words.stylize("bold green", 0, len(words.plain.split()[0]))
+        if metric.name in found.baselines:
+            how, value = found.baselines[metric.name]
+            words.append(f" ({how}: {value:.4g})")
+        table.add_row(metric.name, words)
     out.print(table)
+
+
+def _confusion(confusion: Any) -> None:
+    """Which class is taken for which: a row for what is, a column for what it is taken for."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from micrornn_cli.console import out
+
+    if len(confusion.labels) > MOST_LABELS:
+        out.print(f"{len(confusion.labels):,} classes: which is taken for which is in --json and --save", style="dim")
+        return
+    table = Table(box=None, padding=(0, 1), header_style="bold", title_justify="left", title_style="dim",
+                  title="rows: what is; columns: what it is taken for")  # fmt: skip
+    table.add_column("", style="bold")
+    for label in confusion.labels:
+        table.add_column(Text(label), justify="right")
+    for n, (label, row) in enumerate(zip(confusion.labels, confusion.counts)):
+        table.add_row(Text(label), *(Text(f"{count:,}", "green" if i == n else "") for i, count in enumerate(row)))
+    out.print(table)
+
+
+def _save(save: str, format: str, task: Any, model: Any, confusion: Any) -> None:
+    from micrornn.checkpoint import write_atomically
+    from micrornn.errors import ConfigError
+    from micrornn.report.figure import figure
+    from micrornn.report.judged import measured
+
+    found = measured(task.name, confusion, task.forecast(model))
+    if found is None:
+        raise ConfigError(f"--save: the task {task.name} has no classes and no forecast to draw; leave it away")
+    write_atomically(save, [figure([found], format)])

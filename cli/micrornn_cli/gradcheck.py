@@ -132,7 +132,7 @@ def _of_task(name: str, cell: str, granularities: tuple[str, ...], sizes: dict[s
 
     tasks.trust(name)
     kind = tasks.find(name)
-    if "vocab" in kind.RULES:
+    if kind.usual_files():
         raise ConfigError(f"--task {name} has no network without a text; give a RUN")
     names = ("num_layers", "hidden_size", "batch_size", "seed")
     task = kind.prepare(kind.Settings(cell=cell, **{name: sizes[name] for name in names}))

@@ -32,7 +32,8 @@ MOST_LINE = 500  # characters of a line of a message: Click repeats a value whol
 COMMANDS = {
     "train": "Train a recurrent network on text; with no arguments, on Python's own sources.",
     "sample": "Let a trained model write.",
-    "eval": "Loss, bits per character and perplexity of a trained model on a text.",
+    "predict": "A trained network answers on new input, from files or standard input.",
+    "eval": "Every metric of a trained network, beside what takes none; of text, bits per character.",
     "inspect": "See where the gradient goes: how far back it reaches, what truncation costs, what blew up.",
     "advise": "Which batch_size, num_steps and learning rate? Measured, on your text and this machine.",
     "gradcheck": "Are the gradients right? Analytic against numeric, to ten decimals.",

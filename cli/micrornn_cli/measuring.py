@@ -14,7 +14,6 @@ from micrornn.inspect.measure import Measure
 from micrornn.inspect.subject import Subject
 from micrornn.report import figure, page
 from micrornn.report.panels import Panel
-from micrornn.tasks.text import require_memory
 from micrornn_cli.waiting import progress
 
 
@@ -35,7 +34,7 @@ def measured(name: str, what: Any, subject: Subject, sizes: tuple[int | None, in
     """The measure with its panels; of flow, also what was watched while the run trained."""
     windows, seq_len, batch_size = fitted(subject, what, sizes)
     config = dataclasses.replace(subject.model.config, batch_size=batch_size, num_steps=seq_len, backprop="window")
-    require_memory(config, subject.vocab.size)
+    subject.model.require_memory(config)
     function = getattr(importlib.import_module(f"micrornn.inspect.{name}"), name)
     with progress(f"measuring {name}", quiet) as tell:
         if name == "states":

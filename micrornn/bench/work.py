@@ -10,6 +10,7 @@ The first two also on a graphics card, device="cuda"; what they have queued ther
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from micrornn.parameters import Flat
 from micrornn.recurrent import Recurrent
 from micrornn.sampling import sample
 from micrornn.tape import Tape, Tensor
-from micrornn.tasks.text import LanguageModel
+from micrornn.tasks import find
 from micrornn.train import Training
 
 
@@ -59,9 +60,9 @@ def training(case: Model, tokens: Tokens, device: str = "cpu", precision: str = 
     return Training(config(case, device, precision), tokens)
 
 
-def sampling(case: Model, vocab: Vocab, length: int, model: LanguageModel | None = None) -> Callable[[], None]:
+def sampling(case: Model, vocab: Vocab, length: int, model: Any | None = None) -> Callable[[], None]:
     """Draws `length` tokens, each from what came before it."""
-    net = model or LanguageModel(config(case), vocab.size)
+    net = model or find().from_meta(config(case), {"vocab": vocab.to_dict()}).network()
 
     def run() -> None:
         for _ in sample(net, vocab, length=length):

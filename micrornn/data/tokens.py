@@ -179,7 +179,7 @@ def tokenize(
             num_tokens=int(counts.sum()),
             num_characters=num_characters,
             dtype=vocab.dtype.str,
-            entropy=_entropy(counts),
+            entropy=entropy_of(counts),
             fingerprint=fingerprint,
             vocab=vocab.to_dict(),
             notes=[] if kind == "byte" else [*_misread(paths, encoding), *peculiar.notes()],
@@ -304,6 +304,6 @@ def _sidecar(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _entropy(counts: np.ndarray) -> float:
+def entropy_of(counts: np.ndarray) -> float:
     shares = counts[counts > 0] / counts.sum()
     return float(shares @ np.log(1 / shares))

@@ -11,17 +11,20 @@ Hochreiter and Schmidhuber, Long Short-Term Memory, Neural Computation 9(8), 199
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from micrornn import device
 from micrornn.config import MOST, Config, setting
 from micrornn.data import Padded
-from micrornn.errors import ConfigError
+from micrornn.errors import ConfigError, DataError, quoted
 from micrornn.ops import mean_squared_error, tanh
-from micrornn.tasks.parts import Features, usual
+from micrornn.tasks.parts import Features, number, usual
 from micrornn.tasks.task import VALIDATION, Drawn, Metric, Task
 
 HELD_OUT = 10  # batches
+CLOSE = 0.04  # a sum counts as solved where the error is less, as in the paper
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class Adding(Task):
         "embedding_size", "tied", "level", "encoding", "vocab_size", "state", "memory_budget", "val_fraction",
         "init_from", "loss",
     )  # fmt: skip
-    metrics = (Metric("loss", "squared error"),)
+    takes = "numbers, two of them marked by a *, such as 0.3 0.9* 0.2 0.5*"
+    metrics = (Metric("loss", "squared error"), Metric("solved", f"of the sums to within {CLOSE}", "higher"))
 
     def __init__(self, config: AddingSettings, data: None = None):
         super().__init__(config)
@@ -72,7 +76,9 @@ class Adding(Task):
         self.fingerprint = "adding, made by version 1"
         held_out = self.validation()
         sums = np.concatenate([held_out.next()[1] for _ in range(HELD_OUT)])
-        self.baseline = ("by always saying the mean", float(sums.var()))
+        words, mean = "by always saying the mean", sums.mean()
+        self.baseline = (words, float(sums.var()))
+        self._solved = words, float((np.abs(sums - mean) < CLOSE).mean())
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray | Padded, np.ndarray]:
         """Inputs (seq_len, batch_size, 2), padded if lengths differ, and sums (batch_size, 1)."""
@@ -103,6 +109,30 @@ class Adding(Task):
     def network(self) -> Features:
         activation = tanh if self.config.output == "tanh" else None
         return Features(self.config, 2, 1, mean_squared_error, read="last", activation=activation)
+
+    def scores(self, model: Features, inputs: Any, targets: Any, state: Any) -> dict[str, tuple[float, float]]:
+        near = np.abs(device.host(model(inputs, state)[0].data) - targets) < CLOSE
+        return {"solved": (near.sum(), near.size)}
+
+    @property
+    def baselines(self) -> dict[str, tuple[str, float]]:
+        return dict(super().baselines) | {"solved": self._solved}
+
+    def parse(self, line: str) -> np.ndarray:
+        """Numbers, of which two are marked by a *, such as 0.3 0.9* 0.2 0.5*."""
+        words = line.replace(",", " ").split()
+        if sum(word.endswith("*") for word in words) != 2:
+            raise DataError(f"{quoted(line)}: wanted {self.takes}")
+        values = [number(word.removesuffix("*")) for word in words]
+        return np.array([values, [word.endswith("*") for word in words]], self.config.dtype).T
+
+    def encode(self, example: np.ndarray) -> np.ndarray:
+        """Of centred batches the means are those that numbers and markers have in all of them."""
+        means = (0.5, 2 / len(example)) if self.config.centred else (0, 0)
+        return (example - np.array(means, example.dtype))[:, None]
+
+    def answer(self, outputs: np.ndarray, example: np.ndarray, proba: bool) -> dict[str, Any]:
+        return {"answer": round(float(outputs[0]) + self.config.centred, 6)}
 
     @property
     def num_losses(self) -> int:

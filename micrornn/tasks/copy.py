@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from micrornn import device
 from micrornn.config import Config, setting
-from micrornn.errors import ConfigError
+from micrornn.errors import ConfigError, DataError, quoted
 from micrornn.ops import cross_entropy
-from micrornn.tape import no_tape
 from micrornn.tasks.parts import Features, usual
 from micrornn.tasks.task import VALIDATION, Drawn, Metric, Task
 
@@ -46,6 +46,7 @@ class Copy(Task):
         "embedding_size", "tied", "level", "encoding", "vocab_size", "bidirectional", "state", "memory_budget",
         "val_fraction", "init_from",
     )  # fmt: skip
+    takes = "symbols by their numbers from 0 on, such as 3 1 0"
     metrics = (Metric("loss", "nats per time step"), Metric("recalled", "", "higher"))
     config: CopySettings
     batches: Drawn
@@ -65,12 +66,17 @@ class Copy(Task):
         """Inputs (seq_len, batch_size, alphabet + 2), one 1 in each row: a symbol, nothing, or the sign; and targets
         (seq_len, batch_size), where the number `alphabet` stands for nothing."""
         config = self.config
-        n, nothing, sign = config.symbols, config.alphabet, config.alphabet + 1
-        heard = np.full((config.num_steps, config.batch_size), nothing, np.int32)
-        said = heard.copy()
-        heard[:n] = said[-n:] = rng.integers(0, config.alphabet, (n, config.batch_size))
-        heard[-n - 1] = sign
-        return np.eye(sign + 1, dtype=config.dtype)[heard], said
+        symbols = rng.integers(0, config.alphabet, (config.symbols, config.batch_size))
+        said = np.full((config.num_steps, config.batch_size), config.alphabet, np.int32)
+        said[-config.symbols :] = symbols
+        return self._heard(symbols), said
+
+    def _heard(self, symbols: np.ndarray) -> np.ndarray:
+        """The inputs for the symbols (n, batch_size)."""
+        nothing, sign = self.config.alphabet, self.config.alphabet + 1
+        heard = np.full((self.config.num_steps, symbols.shape[1]), nothing, np.int32)
+        heard[: len(symbols)], heard[-len(symbols) - 1] = symbols, sign
+        return np.eye(sign + 1, dtype=self.config.dtype)[heard]
 
     def validation(self) -> Drawn:
         return Drawn(self.draw, HELD_OUT, self.config.seed, epoch=VALIDATION)
@@ -78,15 +84,35 @@ class Copy(Task):
     def network(self) -> Features:
         return Features(self.config, self.config.alphabet + 2, self.config.alphabet + 1, cross_entropy)
 
-    def evaluate(self, model: Features) -> dict[str, float]:
-        """Also the share of the symbols that are said rightly: 1 / alphabet by guessing."""
-        found, batches, right = super().evaluate(model), self.validation(), []
-        for _ in range(batches.num_windows):
-            inputs, targets, _ = batches.next()
-            with no_tape():
-                logits, _ = model(inputs)
-            right.append(device.host(logits.data)[-self.config.symbols :].argmax(2) == targets[-self.config.symbols :])
-        return found | {"recalled": float(np.mean(right))}
+    def scores(self, model: Features, inputs: Any, targets: Any, state: Any) -> dict[str, tuple[float, float]]:
+        """The share of the symbols that are said rightly."""
+        n = self.config.symbols
+        right = device.host(model(inputs, state)[0].data)[-n:].argmax(2) == targets[-n:]
+        return {"recalled": (right.sum(), right.size)}
+
+    @property
+    def baselines(self) -> dict[str, tuple[str, float]]:
+        assert self.baseline is not None
+        return {"loss": self.baseline, "recalled": ("by guessing", 1 / self.config.alphabet)}
+
+    def parse(self, line: str) -> np.ndarray:
+        """Symbols by their numbers, from 0 on, such as 3 1 0."""
+        symbols, size = line.replace(",", " ").split(), self.config.alphabet
+        wanted = [str(n) for n in range(size)]
+        if len(symbols) != self.config.symbols or set(symbols) - set(wanted):
+            raise DataError(f"{quoted(line)}: wanted {self.config.symbols:,} numbers in 0..{size - 1}, such as 1 0")
+        return np.array([int(n) for n in symbols])
+
+    def encode(self, example: np.ndarray) -> np.ndarray:
+        return self._heard(example[:, None])
+
+    def answer(self, outputs: np.ndarray, example: np.ndarray, proba: bool) -> dict[str, Any]:
+        """What is said behind the sign, of the symbols that there are; as probabilities, of what was said."""
+        logits = outputs[-self.config.symbols :, : self.config.alphabet].astype(np.float64)
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        found: dict[str, Any] = {"answer": " ".join(map(str, shares.argmax(axis=1)))}
+        return found | ({"probabilities": shares.max(axis=1).tolist()} if proba else {})
 
     def drawing(self) -> str:
         inputs, targets = self.draw(np.random.default_rng(0))

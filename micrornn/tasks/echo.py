@@ -20,9 +20,8 @@ import numpy as np
 
 from micrornn import device
 from micrornn.config import MOST, Config, setting
-from micrornn.errors import ConfigError
+from micrornn.errors import ConfigError, DataError, quoted
 from micrornn.ops import binary_cross_entropy, cross_entropy
-from micrornn.tape import no_tape
 from micrornn.tasks.parts import Features, usual
 from micrornn.tasks.task import VALIDATION, Metric, Slices, State, Task
 
@@ -73,6 +72,7 @@ class Echo(Task):
         "embedding_size", "tied", "level", "encoding", "vocab_size", "bidirectional", "memory_budget", "val_fraction",
         "init_from",
     )  # fmt: skip
+    takes = "bits, such as 1 0 0 1 1"
     metrics = (Metric("loss", "nats per bit"), Metric("accuracy", "", "higher"))
 
     def __init__(self, config: EchoSettings, data: None = None):
@@ -111,18 +111,33 @@ class Echo(Task):
             return Features(self.config, 1, 2, cross_entropy)
         return Features(self.config, 1, 1, binary_cross_entropy)
 
-    def evaluate(self, model: Features) -> dict[str, float]:
-        batches, right = self.validation(), []
-        found = super().evaluate(model)
-        for _ in range(batches.num_windows):
-            inputs, targets, state = batches.next()
-            with no_tape():
-                logits, last = model(inputs, state)
-            batches.carry(last)
-            scores = device.host(logits.data)
-            said = scores > 0 if scores.shape[2] == 1 else scores[..., 1] > scores[..., 0]
-            right.append(float((said == (targets > 0.5)).mean()))
-        return found | {"accuracy": float(np.mean(right))}
+    def scores(self, model: Features, inputs: Any, targets: Any, state: Any) -> dict[str, tuple[float, float]]:
+        right = (_for_one(device.host(model(inputs, state)[0].data)) > 0) == (targets.reshape(inputs.shape[:2]) > 0.5)
+        return {"accuracy": (right.sum(), right.size)}
+
+    @property
+    def baselines(self) -> dict[str, tuple[str, float]]:
+        return {"loss": ("by guessing", math.log(2)), "accuracy": ("by guessing", 0.5)}
+
+    def parse(self, line: str) -> np.ndarray:
+        """Bits, such as 1 0 0 1 1 or 10011."""
+        bits = line.replace(",", " ").split()
+        bits = list(bits[0]) if len(bits) == 1 else bits
+        if not bits or set(bits) - {"0", "1"}:
+            raise DataError(f"{quoted(line)}: wanted {self.takes}")
+        return np.array(bits, self.config.dtype)
+
+    def encode(self, example: np.ndarray) -> np.ndarray:
+        return example[:, None, None]
+
+    def answer(self, outputs: np.ndarray, example: np.ndarray, proba: bool) -> dict[str, Any]:
+        """The echo at each time step; as probabilities, those of a 1."""
+        logits = _for_one(outputs.astype(np.float64))
+        found: dict[str, Any] = {"answer": " ".join("1" if x > 0 else "0" for x in logits)}
+        if proba:
+            with np.errstate(over="ignore"):
+                found["probabilities"] = (1 / (1 + np.exp(-logits))).tolist()
+        return found
 
     def drawing(self) -> str:
         rows = {"input": self.batches.inputs, "target": self.batches.targets}
@@ -130,3 +145,8 @@ class Echo(Task):
             f"{name:<8}" + " ".join(str(int(bit)) for bit in row[:30, 0].ravel()) + " ..." for name, row in rows.items()
         ]
         return "\n".join(lines) + f"\nan echo of {self.config.echo} time steps; lane 1"
+
+
+def _for_one(outputs: np.ndarray) -> np.ndarray:
+    """The logit of a 1, of outputs (..., 1), or of (..., 2) with one for either bit."""
+    return outputs[..., 0] if outputs.shape[-1] == 1 else outputs[..., 1] - outputs[..., 0]

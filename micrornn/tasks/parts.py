@@ -5,12 +5,14 @@ READS       what a read-out may read
 pooled      the mean or the maximum over time, of what is no padding
 classes     the cross-entropy of classes, smoothed, or with some of them counting for more
 split       values and mask of what may be padded
+number      a word of a line as a finite number
 usual       a setting that all tasks share, with another default
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import field
 from typing import Any
@@ -20,7 +22,7 @@ import numpy as np
 from micrornn import device, kernels
 from micrornn.config import Config
 from micrornn.data import Padded
-from micrornn.errors import ConfigError
+from micrornn.errors import ConfigError, DataError, quoted
 from micrornn.layers import Dropout, Embedding, Linear
 from micrornn.ops import concatenate, cross_entropy, log_softmax, where
 from micrornn.ops import max as max_op
@@ -44,6 +46,17 @@ def split(given: Any) -> tuple[Any, np.ndarray | None]:
         return given, None
     mask = np.asarray(given.mask, bool)
     return given.values, None if mask.all() else mask
+
+
+def number(word: str) -> float:
+    """A word as a finite number; DataError where it is none."""
+    try:
+        value = float(word)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(f"{quoted(word)} is no number")
+    return value
 
 
 def pooled(y: Tensor, how: str, mask: np.ndarray | None = None) -> Tensor:

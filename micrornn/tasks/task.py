@@ -1,30 +1,37 @@
-"""What a task is: the interface that training and checkpoints know, and batches to build one from.
+"""What a task is: the interface that training, checkpoints and the command line know.
 
 Task        a kind of job, with its settings and its data
 Metric      what a trained network is judged by
-Batches     what a task learns from, one batch an update, with a place to go on from
-Drawn       batches that a function draws from random numbers
-Slices      batches cut out of arrays along time, the state carried from one to the next
-losses      the loss of each batch in turn
+Judged      what it is worth by them, on what it was judged
+Confusion   which class was taken for which
+Forecast    what came, and what was forecast
+
+Batches, Drawn, Slices and losses (tasks/batches.py) are offered here, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from micrornn import device
 from micrornn.config import MOST, Config
-from micrornn.errors import ConfigError, DataError
+from micrornn.errors import ConfigError, DataError, DivergedError
+from micrornn.evaluate import losses as losses
 from micrornn.schema import Rule
-from micrornn.tape import Tensor, no_tape
+from micrornn.tape import no_tape
+from micrornn.tasks.batches import VALIDATION as VALIDATION
+from micrornn.tasks.batches import Batches as Batches
+from micrornn.tasks.batches import Drawn as Drawn
+from micrornn.tasks.batches import Slices as Slices
+from micrornn.tasks.batches import State as State
 
-State = tuple[Tensor, ...]
 Progress = Callable[[int, int], None]
-VALIDATION = 2**32 - 1  # the epoch that held-out batches are drawn for: no training ever gets there
 
 
 @dataclass(frozen=True)
@@ -36,93 +43,38 @@ class Metric:
     better: str = "lower"
 
 
-class Batches(Protocol):
-    """What a task learns from, batch after batch, again and again.
+@dataclass(frozen=True)
+class Judged:
+    """What a trained network is worth.
 
-    epoch, window    the place: the batch that comes next, and how often all were read before. Set both, and `state`,
-                     and the batches go on from there to the bit
-    state            the arrays that the batch before has left, or None: the initial state
-    carried          whether the state is handed from batch to batch
-    num_windows      batches of an epoch
+    scores    metric -> value
+    baselines metric -> (in words, the value) of what takes no network, on the same data
+    rows      what else to tell a reader: a word -> what it is
+    values    what else to tell a machine, by name
+    words     of a metric, how its value is told, where a number and its unit would not do
     """
 
-    epoch: int
-    window: int
-    state: tuple[np.ndarray, ...] | None
-    carried: bool
-
-    @property
-    def num_windows(self) -> int: ...
-
-    def next(self) -> tuple[Any, Any, State | None]:
-        """(inputs, targets, the state to start from; None for the initial one)."""
-        ...
-
-    def carry(self, state: State) -> None:
-        """Hand the last state of this batch to the next one: its value, not its history."""
-        ...
+    scores: Mapping[str, float]
+    baselines: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    rows: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
-class Drawn:
-    """`num_windows` batches an epoch, each drawn by `draw(rng) -> (inputs, targets)`: the one at a place of a seed is
-    always the same. With a fixed `epoch`, the same ones again and again, as for validation. No state is carried."""
+class Confusion(NamedTuple):
+    """counts[i, j]: how often what is labels[i] was taken for labels[j]."""
 
-    carried = False
-
-    def __init__(self, draw: Callable[[np.random.Generator], tuple[Any, Any]], num_windows: int, seed: int,
-                 epoch: int | None = None):  # fmt: skip
-        self.draw, self.num_windows, self.seed, self.fixed = draw, num_windows, seed, epoch
-        self.epoch, self.window = 0, 0
-        self.state: tuple[np.ndarray, ...] | None = None
-
-    def next(self) -> tuple[Any, Any, State | None]:
-        if self.window == self.num_windows:
-            self.epoch, self.window = self.epoch + 1, 0
-        epoch = self.epoch if self.fixed is None else self.fixed
-        inputs, targets = self.draw(np.random.default_rng([self.seed, epoch, self.window]))
-        self.window += 1
-        return inputs, targets, None
-
-    def carry(self, state: State) -> None:
-        pass
+    labels: Sequence[str]
+    counts: np.ndarray
 
 
-class Slices:
-    """inputs and targets (T, batch_size, ...) in windows of `num_steps` time steps, one after the other; the state is
-    carried from one to the next if `carried`, and each epoch begins with the initial one. A rest is left over."""
+class Forecast(NamedTuple):
+    """What came and what was forecast, each (num_points,), under a title; `baseline`: what takes no network."""
 
-    cut = True  # a window goes on where the one before ends
-
-    def __init__(self, inputs: np.ndarray, targets: np.ndarray, num_steps: int, carried: bool = True):
-        self.inputs, self.targets, self.num_steps, self.carried = inputs, targets, num_steps, carried
-        self.num_windows = len(inputs) // num_steps
-        if not self.num_windows:
-            raise DataError(f"there are {len(inputs):,} time steps, fewer than --num-steps {num_steps:,}")
-        self.epoch, self.window = 0, 0
-        self.state: tuple[np.ndarray, ...] | None = None
-
-    def next(self) -> tuple[Any, Any, State | None]:
-        if self.window == self.num_windows:
-            self.epoch, self.window, self.state = self.epoch + 1, 0, None
-        part = slice(self.window * self.num_steps, (self.window + 1) * self.num_steps)
-        self.window += 1
-        state = None if self.state is None else tuple(Tensor(array) for array in self.state)
-        return np.ascontiguousarray(self.inputs[part]), np.ascontiguousarray(self.targets[part]), state
-
-    def carry(self, state: State) -> None:
-        if self.carried:
-            self.state = tuple(tensor.data for tensor in state)
-
-
-def losses(model: Any, batches: Batches) -> Iterator[float]:
-    """The loss of each batch of an epoch in turn, each from the state that the one before left; of padded batches
-    times their `weight`, so that the mean of all is the mean over what is no padding."""
-    for _ in range(batches.num_windows):
-        with no_tape():  # not around the loop: whoever reads on may record in between
-            inputs, targets, state = batches.next()
-            loss, last = model.loss(inputs, targets, state)
-            batches.carry(last)
-        yield loss.item() * getattr(batches, "weight", 1.0)
+    title: str
+    truth: np.ndarray
+    forecast: np.ndarray
+    baseline: np.ndarray | None = None
 
 
 class Task:
@@ -132,7 +84,10 @@ class Task:
     Settings        its settings: `Config`, or a frozen dataclass derived from it with rows of its own, or with other
                     defaults for rows that all tasks share
     unused          names of settings of `Config` that mean nothing to it, and are refused
-    metrics         what `evaluate` returns; the first one is the loss, the smallest of which makes best.ckpt
+    metrics         what `evaluate` returns; the first one is the loss
+    chooses         the metric whose best value makes best.ckpt; "": the loss
+    takes           what a line of new input is, for `predict`; "": it has no answer to any
+    writes          whether a trained network writes text: then `vocab` is there, and the network has a `stepper`
     unit            what the speed of training counts
     RULES           what a checkpoint holds of it besides settings: the rules for what `meta` returns
 
@@ -143,6 +98,7 @@ class Task:
     validation()    the held-out batches from the first on, always the same; None: nothing is held out
     fingerprint     of the data: a run goes on only where it is the same
     baseline        (in words, the loss of it): what takes no network; None where there is nothing of that kind
+    baselines       the same for each metric that has one; by itself `baseline` for the loss
     segment_steps   how many time steps of a window are on a tape at once
     num_losses      of how many numbers the loss of a batch is the mean: time steps times batch_size, say
     batch_tokens    how many of `unit` an update reads
@@ -153,6 +109,9 @@ class Task:
     Settings: ClassVar[type[Config]] = Config
     unused: ClassVar[Sequence[str]] = ("lines",)
     metrics: ClassVar[Sequence[Metric]] = (Metric("loss"),)
+    chooses: ClassVar[str] = ""
+    takes: ClassVar[str] = ""
+    writes: ClassVar[bool] = False
     unit: ClassVar[str] = "steps"
     RULES: ClassVar[Mapping[str, Rule]] = {}
     # Of a task whose data is one long text, as `micrornn.data` has them; what writes, or looks at windows of a text,
@@ -206,9 +165,15 @@ class Task:
         """DataError where what `meta` returned is no longer fit for use."""
 
     @classmethod
+    def from_meta(cls, config: Any, meta: Mapping[str, Any]) -> Task:
+        """The task of a trained network, from what `meta` returned: all that takes to use it, but none of the data it
+        learned from. By default made anew with its data, which costs nothing where that is made up."""
+        return cls.prepare(config)
+
+    @classmethod
     def network_from(cls, config: Any, meta: Mapping[str, Any], num_parameters: int) -> Any:
-        """The network of a checkpoint, which has so many parameters. By default made anew with its data."""
-        return cls.prepare(config).network()
+        """The network of a checkpoint, which has so many parameters."""
+        return cls.from_meta(config, meta).network()
 
     @property
     def segment_steps(self) -> int:
@@ -224,13 +189,92 @@ class Task:
     def batch_tokens(self) -> int:
         return self.config.batch_size * self.config.num_steps
 
-    def evaluate(self, model: Any) -> dict[str, float]:
-        """Metric -> value over what is held out."""
-        batches = self.validation()
+    @property
+    def baselines(self) -> Mapping[str, tuple[str, float]]:
+        """Metric -> (in words, its value) of what takes no network."""
+        return {} if self.baseline is None else {self.metrics[0].name: self.baseline}
+
+    def scores(self, model: Any, inputs: Any, targets: Any, state: State | None) -> Mapping[str, tuple[float, float]]:
+        """Of one batch, metric -> (its sum, over how many): for all metrics but the loss that are means."""
+        return {}
+
+    def evaluate(self, model: Any, batches: Batches | None = None) -> dict[str, float]:
+        """Metric -> value over an epoch of the batches; by default of what is held out."""
+        batches = batches or self.validation()
         if batches is None:
             raise ConfigError("nothing is held out (--val-fraction 0)")
         model.train(False)
-        return {self.metrics[0].name: float(np.mean(list(losses(model, batches))))}
+        sums: dict[str, list[tuple[float, float]]] = {}
+
+        def look(inputs: Any, targets: Any, state: State | None) -> None:
+            for name, found in self.scores(model, inputs, targets, state).items():
+                sums.setdefault(name, []).append(found)
+
+        loss = float(np.mean(list(losses(model, batches, look))))
+        means = {name: np.sum(found, axis=0) for name, found in sums.items()}
+        return {self.metrics[0].name: loss} | {name: float(s / n) if n else math.nan for name, (s, n) in means.items()}
+
+    def batches_of(self, files: Sequence[Path]) -> Batches:
+        """What a trained network is judged on where files are named: all that they hold, once."""
+        raise DataError(
+            f"the task {self.name} makes its own data, and is judged by what it holds out; leave FILES away"
+        )
+
+    def judge(self, model: Any, files: Sequence[Path] = (), progress: Progress | None = None, **options: Any) -> Judged:
+        """What `micrornn eval` tells: of the files, or of what is held out.
+
+        options    those of a reading of text: unseen, encoding, batch_size, num_steps; None: not given
+        """
+        given = [name for name, value in options.items() if value is not None]
+        if given:
+            raise ConfigError(f"--{given[0].replace('_', '-')} is no option for the task {self.name}; leave it away")
+        if files:
+            return Judged(self.evaluate(model, self.batches_of(files)))
+        return Judged(self.evaluate(model), self.baselines)
+
+    def confusion(self, model: Any) -> Confusion | None:
+        """Which class is taken for which, of what is held out; None where there are no classes."""
+        return None
+
+    def forecast(self, model: Any) -> Forecast | None:
+        """What is held out beside its forecast; None where that is no series."""
+        return None
+
+    def read_inputs(self, lines: Iterable[str], where: str) -> Iterator[tuple[int, Any]]:
+        """(line number from 1, example) for each example in the lines of a file, in turn. By default one a line.
+
+        where    the name of the file
+        DataError where a line is no example, with file and line.
+        """
+        for number, line in enumerate(lines, 1):
+            try:
+                yield number, self.parse(line)
+            except DataError as error:
+                raise DataError(f"{where}:{number}: {error}") from None
+
+    def parse(self, line: str) -> Any:
+        """One line as an example. DataError says what is wrong with it."""
+        raise DataError(f"the task {self.name} has no answer to new input")
+
+    def encode(self, example: Any) -> Any:
+        """An example as the network's inputs, one lane wide."""
+        return example
+
+    def predict(self, model: Any, examples: Iterable[Any], proba: bool = False) -> Iterator[dict[str, Any]]:
+        """An answer to each example, as it comes: a dictionary fit for JSON, whose "answer" a reader is told; with
+        `proba` also "probabilities", where there are any."""
+        model.train(False)
+        for example in examples:
+            with no_tape():
+                outputs, _ = model(self.encode(example))
+            rows = device.host(outputs.data)
+            if not np.isfinite(rows).all():
+                raise DivergedError("the network's numbers became NaN or infinite on this input")
+            yield self.answer(rows[:, 0] if rows.ndim == 3 else rows[0], example, proba)
+
+    def answer(self, outputs: np.ndarray, example: Any, proba: bool) -> dict[str, Any]:
+        """What the outputs of one lane say: (output_size,), or (seq_len, output_size) of every time step."""
+        return {"answer": outputs.tolist()}
 
     def told(self, model: Any) -> dict[str, str]:
         """What is said of data and network before training: a word -> what it is."""

@@ -1,187 +1,29 @@
-"""A language model: predict the next token of a text from all tokens before it.
-
-embedding -> recurrent layers -> linear -> cross-entropy with the next token, at every time step
-"""
+"""A language model: predict the next token of a text from all tokens before it."""
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from micrornn import device, kernels
-from micrornn.cells import find_cell
 from micrornn.config import Config
-from micrornn.data import LineLanes, Tokens, Vocab, layout, read_tokens, split, stdlib_sources, validation_layout
+from micrornn.data import UNITS, LineLanes, Tokens, Vocab, layout, read_tokens, split, stdlib_sources, validation_layout
+from micrornn.data.text import Ids
+from micrornn.data.tokens import entropy_of
 from micrornn.errors import CheckpointError, ConfigError, DataError
-from micrornn.finite import diverged
-from micrornn.layers import Dropout, Embedding, Linear, OneHot
-from micrornn.ops import cross_entropy, linear_cross_entropy
-from micrornn.ops.embedding import take_ids
-from micrornn.parameters import Flat, Module
-from micrornn.recurrent import Recurrent
+from micrornn.evaluate import encode_files, evaluate
 from micrornn.schema import Rule
-from micrornn.tape import Tensor, no_tape
-from micrornn.tasks.task import Metric, Progress, Task
+from micrornn.tasks.language import LARGE_VOCABULARY as LARGE_VOCABULARY
+from micrornn.tasks.language import LanguageModel, num_parameters, require_memory, segment_steps
+from micrornn.tasks.language import Stepper as Stepper
+from micrornn.tasks.language import memory_needed as memory_needed
+from micrornn.tasks.task import Judged, Metric, Progress, Task
 from micrornn.windows import Windows
 
-LARGE_VOCABULARY = 1000  # from here on the logits of a window would be its largest array
-TOKEN_BYTES = 16  # of a window's inputs, targets, and the text they are cut from
-
-
-class LanguageModel(Module):
-    """ids (seq_len, batch_size) -> logits (seq_len, batch_size, vocab_size) and the last state."""
-
-    def __init__(self, config: Config, vocab_size: int):
-        if config.bidirectional:
-            raise ConfigError(
-                "--bidirectional: a language model that also reads backward has seen the token it is to predict; "
-                "leave the flag away"
-            )
-        self.config, self.vocab_size = config, vocab_size
-        dtype = np.dtype(config.dtype).type
-        seeds = [int(s) for s in np.random.SeedSequence(config.seed).generate_state(4)]
-        width = config.embedding_size or vocab_size
-        self.embedding: Embedding | OneHot = (
-            Embedding(vocab_size, width, seed=seeds[0], dtype=dtype)
-            if config.embedding_size
-            else OneHot(vocab_size, dtype=dtype, device=config.device)
-        )
-        self.input_dropout = Dropout(config.input_dropout, seed=seeds[0])
-        self.rnn = Recurrent(
-            config.cell, width, config.hidden_size, config.num_layers,
-            dropout=config.dropout, granularity=config.granularity,
-            forget_bias=config.forget_bias, clip_message=config.clip_message, seed=seeds[1], dtype=dtype,
-        )  # fmt: skip
-        self.dropout = Dropout(config.dropout, seed=seeds[2])
-        self.decoder = Linear(config.hidden_size, vocab_size, seed=seeds[3], dtype=dtype)
-        if config.tied:
-            if config.embedding_size != config.hidden_size:
-                raise ConfigError(
-                    f"--tied: the output layer reads {config.hidden_size:,} numbers and the embedding has "
-                    f"{config.embedding_size:,}; make --embedding-size and --hidden-size the same"
-                )
-            # As small as an output layer's weights start: logits of rows of length sqrt(H) would be far too sure.
-            self.embedding.weight = self.decoder.weight
-        self.to(config.device)
-        self.flat = Flat(self.parameters())
-
-    @property
-    def num_parameters(self) -> int:
-        return len(self.flat)
-
-    def copy(self, **settings: Any) -> LanguageModel:
-        """The same model with other settings, such as dtype="float64" or granularity="primitive"."""
-        other = LanguageModel(dataclasses.replace(self.config, **settings), self.vocab_size)
-        other.flat.data[...] = device.host(self.flat.data)
-        return other
-
-    def draw_dropout(self, update: int, start: int = 0) -> None:
-        """New dropout masks; the same for the same update, whatever happened before. `start`: so many time steps of
-        the window come before those that the model is to read."""
-        self.rnn.dropout_key = self.dropout.key = self.input_dropout.key = update
-        self.rnn.dropout_start = self.dropout.start = self.input_dropout.start = start
-
-    def features(self, ids: np.ndarray) -> Tensor:
-        """What the lowest layer reads: (seq_len, batch_size, its input_size)."""
-        return self.input_dropout(self.embedding(ids))
-
-    def __call__(self, ids: np.ndarray, state: tuple[Tensor, ...] | None = None,
-                 mask: np.ndarray | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
-        y, last = self.rnn(self.features(ids), state, mask)
-        return self.decoder(self.dropout(y)), last
-
-    def loss(self, ids: np.ndarray, targets: np.ndarray,
-             state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
-        """The mean loss in nats per token, and the last state. The logits of a large vocabulary are never all there.
-        With the setting `lines`, where a target is below 0 is padding, which is not looked at."""
-        mask = None
-        if self.config.lines and (targets < 0).any():
-            mask = targets >= 0
-            targets = np.where(mask, targets, 0)
-        k = kernels.of(self.flat.data)
-        if k.device == "cuda":  # both now: a copy to the card waits for the kernels that are queued before it
-            ids, targets = (k.asarray(take_ids("tokens", array, self.vocab_size)) for array in (ids, targets))
-        if self.vocab_size < LARGE_VOCABULARY:
-            logits, last = self(ids, state, mask)
-            return cross_entropy(logits, targets=targets, mask=mask), last
-        y, last = self.rnn(self.features(ids), state, mask)
-        y, weight, bias = self.dropout(y), self.decoder.weight, self.decoder.bias
-        return linear_cross_entropy(y, weight, bias, targets=targets, mask=mask, gradient=self.training), last
-
-    def read(self, ids: np.ndarray, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, ...]:
-        """The last state alone."""
-        return self.rnn(self.features(ids), state)[1]
-
-
-def num_parameters(config: Config, vocab_size: int) -> int:
-    """How many numbers a model of these sizes learns, without making one."""
-    h, d, cell = config.hidden_size, config.embedding_size or vocab_size, find_cell(config.cell)
-    layers = [cell.shapes(h if layer else d, h) for layer in range(config.num_layers)]
-    recurrent = sum(math.prod(shape) for shapes in layers for shape in shapes.values())
-    return vocab_size * (config.embedding_size + (0 if config.tied else h) + 1) + recurrent
-
-
-def memory_needed(config: Config, vocab_size: int) -> int:
-    """Bytes of a training update, roughly: parameters, gradients, optimizer, and what the tape holds."""
-    fixed, per_step, _ = _memory(config, vocab_size)
-    return fixed + config.num_steps * per_step
-
-
-def _memory(config: Config, vocab_size: int) -> tuple[int, int, int]:
-    """Bytes, roughly: of an update whatever its window, of one more time step on the tape, of a state of all lanes."""
-    cell = find_cell(config.cell)
-    states, gates = len(cell.states), len(cell.gates)
-    h, d, layers = config.hidden_size, config.embedding_size or vocab_size, config.num_layers
-    parameters = num_parameters(config, vocab_size)
-    per_token = layers * h * (3 * gates + 8) + 3 * d + (3 * vocab_size if vocab_size < LARGE_VOCABULARY else h)
-    if config.lines:  # what a mask selects is copied
-        per_token += d + (layers - 1) * h + (vocab_size if vocab_size < LARGE_VOCABULARY else h)
-    size = np.dtype(config.dtype).itemsize
-    lane = size * config.batch_size
-    return size * 5 * parameters, lane * per_token, lane * layers * h * states
-
-
-def segment_steps(config: Config, vocab_size: int) -> int:
-    """How many time steps of a window may be on the tape at once: as many as the memory budget allows, all without
-    one. ConfigError with the least that would do, where it is too small."""
-    steps, budget = config.num_steps, config.memory_budget
-    if not budget or memory_needed(config, vocab_size) <= budget:
-        return steps
-    if config.granularity != "sequence":
-        raise ConfigError(f"--memory-budget needs --granularity sequence, not {config.granularity}")
-    fixed, per_step, border = _memory(config, vocab_size)
-    fixed += TOKEN_BYTES * config.batch_size * steps
-
-    def needed(length: int) -> int:
-        return fixed + length * per_step + -(-steps // length) * border
-
-    # Segments take memory by their length, and borders by their number: least at the square root of both.
-    least = min(max(1, round(math.sqrt(border * steps / per_step))), steps)
-    if needed(least) > budget:
-        raise ConfigError(
-            f"--memory-budget is {budget / 1e6:.3g} MB, too little for this model and windows of {steps:,} time steps "
-            f"in {config.batch_size:,} lanes: {math.ceil(needed(least) / 1e6)} MB would do"
-        )
-    most = least + bisect.bisect(range(least, steps + 1), budget, key=needed) - 1
-    # Memory is used again for arrays of the same size; a shorter last segment takes its own. So: hardly any rest.
-    return min(range(most, most * 3 // 4, -1), key=lambda length: steps % length)
-
-
-def require_memory(config: Config, vocab_size: int) -> None:
-    """ConfigError where the sizes ask for more memory than the machine, or its graphics card, has."""
-    needed, where = memory_needed(config, vocab_size), "card" if config.device == "cuda" else "machine"
-    there = device.card()["memory_bytes"] if config.device == "cuda" else device.memory()
-    if there and needed > there:
-        raise ConfigError(
-            f"these sizes need about {needed / 1e9:,.0f} GB of memory, and the {where} has {there / 1e9:,.0f} GB; "
-            "lower --hidden-size, --num-layers, --batch-size or --num-steps"
-        )
+LIKELIEST = 5  # next tokens that `predict` tells of with their probabilities
 
 
 def line_end(config: Config, vocab: Vocab) -> int | None:
@@ -203,11 +45,13 @@ class Text(Task):
     tokens, vocab    of the whole text
     lanes            the part that is learned from
     val_lanes        the held-out part; None if there is none
+    held_out         the same as ids
     """
 
     name, about = "text", "a language model: the next character, word or byte of a text"
     metrics = (Metric("loss", "nats per token"),)
-    unit = "token"
+    unit, writes = "token", True
+    takes = "a text to go on from; the answer is the next token, and `micrornn sample` writes more"
     unused = ()
     RULES = {"vocab": Rule(dict)}
 
@@ -216,6 +60,7 @@ class Text(Task):
         self.tokens, self.vocab = tokens, tokens.vocab
         newline = line_end(config, tokens.vocab)
         training, validation = split(tokens, config.val_fraction, newline)
+        self.held_out = validation if config.val_fraction else None
         self.lanes = layout(training, config.batch_size, config.num_steps, newline)
         self._segment_steps = segment_steps(config, self.vocab.size)
         self.val_lanes = (
@@ -251,6 +96,14 @@ class Text(Task):
         Vocab.from_dict(meta["vocab"])
 
     @classmethod
+    def from_meta(cls, config: Config, meta: Mapping[str, Any]) -> Text:
+        """Without a text: it writes, predicts, and is judged on FILES."""
+        found = cls.__new__(cls)
+        Task.__init__(found, config)
+        found.vocab, found.held_out = Vocab.from_dict(meta["vocab"]), None
+        return found
+
+    @classmethod
     def network_from(cls, config: Config, meta: Mapping[str, Any], there: int) -> LanguageModel:
         """No more memory is taken than for as many parameters as there are, whatever sizes the settings ask for."""
         vocab_size = Vocab.from_dict(meta["vocab"]).size
@@ -271,63 +124,70 @@ class Text(Task):
             return round(self.lanes.num_tokens / self.lanes.num_windows)
         return super().batch_tokens
 
-
-class Stepper:
-    """A language model that reads token after token in one lane: the model's own numbers, without a tape.
-
-    For one lane and one time step, what surrounds the arithmetic takes longer than the arithmetic: packed weights,
-    arrays, records. Here the kernels are called directly, on arrays that are made once.
-
-    state    what to start from, as the model gives it for one lane; it is copied
-    read     how many tokens were read before
-    """
-
-    def __init__(self, model: LanguageModel, state: tuple[Tensor, ...], read: int = 0):
-        self.model, self.read = model, read
-        rnn, dtype = model.rnn, model.flat.data.dtype
-        self.k = kernels.of(model.flat.data)
-        self.cell, self.turn = rnn.cell, 0
-        # a cell that cannot become a kernel runs as it is written, step by step
-        self.plain = None if rnn.cell.derivable else tuple(Tensor(rows.data.copy()) for rows in state)
-        self.embedding, self.decoder = model.embedding.weight.data, model.decoder
-        self.logits = np.empty(model.vocab_size, dtype)
-        self.gates, self.hidden = (np.empty(len(rnn.cell.gates) * rnn.hidden_size, dtype) for _ in range(2))
-        self.layers = [
-            (
-                {name: rnn.weights[f"{name}_l{layer}"].data for name in rnn.cell.parameters},
-                [np.stack([rows.data[layer, 0]] * 2) for rows in state],  # one row is read, the other one written
+    def judge(self, model: LanguageModel, files: Sequence[Path] = (), progress: Progress | None = None,
+              **options: Any) -> Judged:  # fmt: skip
+        """The loss per token, and what it is in bits or as a perplexity."""
+        encoded, ids = None, cast(Ids | None, self.held_out)
+        if files:
+            encoded = encode_files(
+                files, self.vocab, options.get("unseen") or "", options.get("encoding") or "", self.config.encoding
             )
-            for layer in range(rnn.num_layers)
-        ]
-
-    def __call__(self, token: int) -> np.ndarray:
-        """The logits (vocab_size,) of what follows the token; the next call overwrites them. DivergedError where they
-        are not finite, with the layer and after how many tokens."""
-        if self.plain is None:
-            self._step(token)
+            ids = encoded.ids
+        if ids is None:
+            raise ConfigError("this run held nothing out (--val-fraction 0).\nName FILES to evaluate on.")
+        batch_size, num_steps = (options.get(n) or getattr(self.config, n) for n in ("batch_size", "num_steps"))
+        newline = self.vocab.newline if self.config.lines else None
+        found = evaluate(model, ids, batch_size, num_steps, progress, newline)
+        (one, many), unknown = UNITS[self.vocab.kind], self.vocab.unknown
+        if one == "word":
+            more, told = {"perplexity": found.perplexity}, f"perplexity {found.perplexity:.2f}"
         else:
-            with no_tape():
-                logits, self.plain = self.model(np.array([[token]], np.int32), self.plain)
-            self.logits[...] = logits.data[0, 0]
-        self.read += 1
-        if not np.isfinite(self.logits).all():
-            raise diverged(self.model, self.states(), self.read)
-        return self.logits
+            more, told = {f"bits_per_{one}": found.bits}, f"{found.bits:.4f} bits per {one}"
+        values: dict[str, Any] = {"level": self.vocab.kind, "tokens": found.tokens, "predicted": found.predicted}
+        rows = {"text": f"{_named(files)}: {found.tokens:,} {many}"}
+        if encoded is not None:
+            values |= {"unseen": encoded.unseen, "of": encoded.total, "skipped": encoded.skipped}
+        if unknown is not None:
+            values["unknown"] = count = int((ids[0 : len(ids)] == unknown).sum())
+            share = 100 * count / found.tokens
+            rows["unknown"] = f"{count:,} ({share:.2g} %) are not in its vocabulary, and count as one {one}"
+            if not count or (encoded and encoded.words()):
+                del rows["unknown"]
+        if encoded is not None and encoded.words():
+            rows["unseen"] = f"{encoded.words()} (--unseen)"
+        rows["read in"] = (
+            f"{found.batch_size:,} lanes, windows of {found.num_steps:,} time steps, "
+            f"{'each line from zeros' if self.config.lines else 'state carried over'}; "
+            f"{found.predicted:,} {many} predicted"
+        )
+        values |= {"batch_size": found.batch_size, "num_steps": found.num_steps}
+        words = {"loss": f"{found.loss:.4f} nats per {one} = {told}"}
+        baselines = {"loss": self.baseline or ("by frequency alone", entropy_of(np.bincount(ids[0 : len(ids)])))}
+        return Judged({"loss": found.loss} | more, baselines, rows, values, words)
 
-    def _step(self, token: int) -> None:
-        x, program = self.embedding[token], self.cell.program
-        for weights, states in self.layers:
-            self.k.matvec(self.gates, weights["weight_ih"], x, weights["bias_ih"])
-            if self.cell.recurrent:
-                self.k.matvec(self.hidden, weights["weight_hh"], states[0][self.turn], weights["bias_hh"])
-            vectors = [weights[name] for name in self.cell.vectors]
-            self.k.cell_step(program, states, self.turn, self.gates, self.hidden, vectors)
-            x = states[0][1 - self.turn]
-        self.turn = 1 - self.turn
-        self.k.matvec(self.logits, self.decoder.weight.data, x, self.decoder.bias.data)
+    def parse(self, line: str) -> np.ndarray:
+        """The tokens of a text to go on from; without any, what a text begins with."""
+        newline, ids = self.vocab.newline, self.vocab.encode(line)
+        begin = newline is not None and (self.config.lines or not len(ids))
+        return (
+            np.concatenate([[newline] if begin else [], ids]).astype(np.int32) if begin or len(ids) else np.array([0])
+        )
 
-    def states(self) -> list[np.ndarray]:
-        """h, for the LSTM also c, as they are now: a copy (num_layers, hidden_size) of each."""
-        if self.plain is not None:
-            return [rows.data[:, 0].copy() for rows in self.plain]
-        return [np.stack([row[self.turn] for row in rows]) for rows in zip(*(states for _, states in self.layers))]
+    def encode(self, example: np.ndarray) -> np.ndarray:
+        return example[:, None]
+
+    def answer(self, outputs: np.ndarray, example: np.ndarray, proba: bool) -> dict[str, Any]:
+        """The likeliest next token, and with `proba` the likeliest few."""
+        logits = outputs[-1].astype(np.float64)
+        shares = np.exp(logits - logits.max())
+        shares /= shares.sum()
+        order = [int(n) for n in np.argsort(-shares, kind="stable") if n != self.vocab.unknown] or [0]
+        found: dict[str, Any] = {"answer": self.vocab.tokens[order[0]]}
+        if proba:
+            found["probabilities"] = [[self.vocab.tokens[n], float(shares[n])] for n in order[:LIKELIEST]]
+        return found
+
+
+def _named(files: Sequence[Path]) -> str:
+    names = ", ".join(map(str, files[:3])) + (f" and {len(files) - 3:,} more" if len(files) > 3 else "")
+    return names or "what the run held out"

@@ -1,0 +1,139 @@
+"""`micrornn predict`: a trained network answers on new input, line by line as it comes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import click
+
+from micrornn_cli.arguments import PATH, TEXTS
+
+
+@click.command(short_help="Answer on new input, from files or standard input.")
+@click.argument("run", type=PATH)
+@click.argument("files", nargs=-1, type=TEXTS, metavar="[FILES|-]...")
+@click.option("--proba", is_flag=True, help="The probabilities, too.")
+@click.option("--csv", "as_csv", is_flag=True, help="A table with a line for each answer, for spreadsheets.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON object a line, for each answer.")
+@click.option("--encoding", default="utf-8", show_default=True, metavar="NAME",
+              help="What the input is written in, such as cp1252 or utf-16.")  # fmt: skip
+@click.option("--best/--last", default=True, show_default=True,
+              help="Of a run folder: its best checkpoint (by validation), or its last.")  # fmt: skip
+def predict(run: str, files: tuple[str, ...], proba: bool, as_csv: bool, as_json: bool, encoding: str,
+            best: bool) -> None:  # fmt: skip
+    """Let a trained network answer on new input: an answer for each line, as it comes.
+
+    RUN is a run folder, or a checkpoint file; the data it learned from is not needed. FILES are files, or - for
+    standard input, which is read where none is named. What a line holds depends on the task; one that
+    holds something else is told with the line's number, and with what is wanted.
+
+    \b
+    Examples:
+      echo "0.3 0.9* 0.2 0.5*" | micrornn predict runs/2026-11-20-120000-adding-lstm
+      micrornn predict runs/... new.txt --proba --json | jq .answer
+    """
+    from micrornn.runs import load_run, task_from
+    from micrornn_cli.waiting import compiling
+
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json are two forms of the same; give one of them")
+    with compiling(quiet=as_csv or as_json):
+        model, _, meta = load_run(run, "best" if best else "last", any_task=True)
+        task = task_from(meta)
+        show = _csv(len(files) > 1) if as_csv else (_json if as_json else _text)
+        if not files and sys.stdin.isatty():
+            click.echo(f"An answer for each line that you type, and Ctrl-D ends. A line: {task.takes}", err=True)
+        for name in files or ("-",):
+            where = "standard input" if name == "-" else name
+            for place, answer in _answers(task, model, _lines(name, where, encoding), where, proba):
+                show({"file": where, "line": place} | answer)
+
+
+def _answers(task: Any, model: Any, lines: Iterable[str], where: str,
+             proba: bool) -> Iterator[tuple[int, dict[str, Any]]]:  # fmt: skip
+    """(line, answer) of each example, none read before the one before it is answered."""
+    places: list[int] = []
+
+    def examples() -> Iterator[Any]:
+        for place, example in task.read_inputs(lines, where):
+            places.append(place)
+            yield example
+
+    for answer in task.predict(model, examples(), proba):
+        yield places.pop(0), answer
+
+
+def _lines(name: str, where: str, encoding: str) -> Iterator[str]:
+    """The lines of a file or of standard input, as they come, without their ends. DataError where one cannot be read,
+    or is in another encoding."""
+    import codecs
+
+    from micrornn.errors import ConfigError, DataError
+
+    try:
+        codecs.lookup(encoding)
+    except LookupError:
+        raise ConfigError(f"--encoding: there is no encoding {encoding!r:.40}; try utf-8 or cp1252") from None
+    number = 0
+    try:
+        raw = sys.stdin.buffer if name == "-" else open(name, "rb")  # noqa: SIM115
+        with io.TextIOWrapper(raw, encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline=None) as text:
+            for line in text:
+                number += 1
+                yield line.removesuffix("\n")
+    except UnicodeDecodeError:
+        raise DataError(f"{where}: after line {number:,} comes what is no {encoding}; name the --encoding") from None
+    except OSError as error:
+        raise DataError(f"{where}: {error.strerror or error}") from None
+
+
+def _json(answer: dict[str, Any]) -> None:
+    from micrornn_cli.console import write_json
+
+    write_json(answer)
+
+
+def _text(answer: dict[str, Any]) -> None:
+    """The answer in a line of its own, and behind a tab the probabilities."""
+    told = [_line(answer["answer"])]
+    for name in ("probability", "probabilities", "others"):
+        if name in answer:
+            value = answer[name]
+            told.append(_line(list(value.items()) if isinstance(value, dict) else value))
+    click.echo("\t".join(told))
+
+
+def _line(value: Any) -> str:
+    """A value as text that fits into a line: what would break it is escaped."""
+    if isinstance(value, list | tuple):
+        return " ".join(map(_line, value))
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
+def _csv(with_file: bool) -> Any:
+    """Writes answers as a table; its columns are those of the first one."""
+    columns: list[str] = []
+
+    def write(row: list[Any]) -> None:
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerow(row)
+        click.echo(out.getvalue(), nl=False)
+
+    def show(answer: dict[str, Any]) -> None:
+        flat: dict[str, Any] = {}
+        for name, value in answer.items():
+            if isinstance(value, dict):
+                flat |= {f"{name}: {label}": share for label, share in value.items()}
+            elif name != "file" or with_file:
+                flat[name] = _line(value) if isinstance(value, list) else value
+        if not columns:
+            columns.extend(flat)
+            write(columns)
+        write([flat.get(column, "") for column in columns])
+
+    return show
