@@ -30,15 +30,17 @@ MOST = 2**31 - 1  # no size of anything can sensibly be larger
 
 def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None,
             choices: tuple[str, ...] = (), above: float | None = None, below: float | None = None,
-            size: bool = False, prefix: str = "", parse: Callable[[Any, str], Any] | None = None) -> Any:  # fmt: skip
+            size: bool = False, prefix: str = "", parse: Callable[[Any, str], Any] | None = None,
+            special: bool = False) -> Any:  # fmt: skip
     """A field: `low <= value <= high`, or `above < value < below`, or one of `choices`; `size`: a number of bytes,
     that may be written as 500MB; `prefix`: what may be written before a number, such as every=; `parse(value, flag)`
-    raises ConfigError for a text that cannot be."""
+    raises ConfigError for a text that cannot be; `special`: it means something to some tasks only, which say so."""
     rule = Rule(type(default), low=low, high=high, above=above, below=below, choices=choices)
     return field(
         default=default,
         metadata={
             "help": help, "rule": rule, "choices": choices, "size": size, "prefix": prefix, "parse": parse,
+            "special": special,
         },
     )  # fmt: skip
 
@@ -51,12 +53,18 @@ class Config:
     num_layers: int = setting(1, "Recurrent layers, one above the other.", low=1, high=64)
     hidden_size: int = setting(256, "Units in each layer.", low=1, high=65536)
     embedding_size: int = setting(
-        64, "Numbers that stand for one token. 0: a 1 among zeros, of which nothing is learned.", low=0, high=65536
+        64,
+        "Numbers that stand for one token. 0: a 1 among zeros, of which nothing is learned.",
+        low=0,
+        high=65536,
+        special=True,
     )
     tied: bool = setting(
-        False, "The output layer shares the embedding's weights, which must be as wide as the hidden layer."
+        False,
+        "The output layer shares the embedding's weights, which must be as wide as the hidden layer.",
+        special=True,
     )
-    bidirectional: bool = setting(False, "Read in both directions (not for a language model).")
+    bidirectional: bool = setting(False, "Read in both directions (not for a language model).", special=True)
     dropout: float = setting(0.0, "Rate of dropout between layers and before the output.", low=0, below=1)
     input_dropout: float = setting(0.0, "Rate of dropout on what the lowest layer reads.", low=0, below=1)
     forget_bias: float = setting(1.0, "Where the bias of a forget gate f starts.", low=-100, high=100)
@@ -72,24 +80,27 @@ class Config:
 
     level: str = setting(
         "char", "What a token is: a character, a word (or a mark), or a byte of any file.",
-        choices=("char", "word", "byte"),
+        choices=("char", "word", "byte"), special=True,
     )  # fmt: skip
-    encoding: str = setting("utf-8", "What FILES are written in, such as cp1252, utf-16 or shift_jis.")
+    encoding: str = setting("utf-8", "What FILES are written in, such as cp1252, utf-16 or shift_jis.", special=True)
     vocab_size: int = setting(
         0,
         "Keep only so many of the most frequent tokens; all others are read as one. 0: all characters or bytes, the "
         f"{WORDS:,} most frequent words.",
-        low=0, high=MOST,
+        low=0, high=MOST, special=True,
     )  # fmt: skip
     lines: bool = setting(
         False,
         "Each line of the text is a sequence of its own, with its own state; what it leaves of a window is padding.",
+        special=True,
     )
     batch_size: int = setting(32, "Lanes: pieces of the text read side by side.", low=1, high=MOST)
-    num_steps: int = setting(32, "Time steps unrolled per update: how far back the gradient can go.", low=1, high=MOST)
+    num_steps: int = setting(
+        32, "Time steps unrolled per update: how far back the gradient can go.", low=1, high=MOST, special=True
+    )
     state: str = setting(
         "carried", "State at the start of a window: carried from the last, or fresh zeros.",
-        choices=("carried", "fresh"),
+        choices=("carried", "fresh"), special=True,
     )  # fmt: skip
     backprop: str = setting(
         "window",
@@ -100,9 +111,9 @@ class Config:
         0,
         "Memory that an update may take, as in 500MB or 2GB: a window that needs more is gone over in segments, each "
         "computed twice. Beside it come some 150 MB for Python and the compiler. 0: no limit.",
-        low=0, high=2**63 - 1, size=True,
+        low=0, high=2**63 - 1, size=True, special=True,
     )  # fmt: skip
-    val_fraction: float = setting(0.05, "Part of the text held out for validation.", low=0, below=1)
+    val_fraction: float = setting(0.05, "Part of the text held out for validation.", low=0, below=1, special=True)
     val_every: int = setting(1000, "Updates between validations (and checkpoints).", low=1, high=MOST)
 
     watch_gradients: int = setting(
@@ -135,7 +146,7 @@ class Config:
     )
     loss: str = setting(
         "mean", "Loss averaged over time steps, or summed over them (always averaged over lanes).",
-        choices=("mean", "sum"),
+        choices=("mean", "sum"), special=True,
     )  # fmt: skip
 
     num_updates: int = setting(0, "Stop after so many updates. 0: no limit.", low=0, high=MOST)
@@ -155,6 +166,7 @@ class Config:
         "",
         "Start from the weights of this run or checkpoint, on any text, at any rate; cell and sizes are its own, and "
         "symbols keep their weights where both texts have them.",
+        special=True,
     )
     seed: int = setting(0, "Of the initial weights and of dropout.", low=0, high=2**63 - 1)
     device: str = setting("cpu", "Where to compute.", choices=("cpu", "cuda"))

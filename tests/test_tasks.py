@@ -225,6 +225,9 @@ def test_echo_is_learned_and_only_through_the_carried_state(micrornn: Micrornn) 
         (["echo", "--set", "echo=many"], "--set echo must be a whole number, not 'many'"),
         (["echo", "--set", "echo"], "--set 'echo': wanted NAME=VALUE"),
         (["--set", "echo=3"], "is no setting of the task text's own; it has none"),
+        (["echo", "--delay", "3"], "No such option '--delay'"),
+        (["adding", "--markers", "far"], "--markers: there is no 'far'; choose one of halves, ends"),
+        (["copy", "--lines"], "--lines is no setting of the task copy; leave it away"),
         (["echo", "--set", "length=20"], "--set length=20 is too short for 5 lanes of 15 time steps"),
         (["adding", "--num-steps", "1"], "--num-steps is 1; the task adding marks two numbers"),
         (["copy", "--num-steps", "20"], "--num-steps is 20; to say 10 symbols again after a sign takes 21"),
@@ -291,3 +294,35 @@ def test_a_checkpoint_from_before_there_were_tasks_goes_on(golden: Callable[...,
     again, after = training.snapshot()
     assert after.keys() - {"pending"} >= meta.keys() - {"pending"} and after["task"] == meta["task"]
     assert after["text"] == meta["text"] and again.keys() == arrays.keys()
+
+
+def test_flags_are_those_of_the_task(micrornn: Micrornn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task's own setting is a flag before or behind its name, a variable, a row of TOML; the help shows it, with the
+    task's defaults, and not what means nothing to it."""
+    small = ["--num-updates", 1, *SMALL]
+    Path("mine.py").write_text(
+        "from dataclasses import dataclass\nfrom micrornn.config import setting\n"
+        "from micrornn.tasks.echo import Echo, EchoSettings\n"
+        "@dataclass(frozen=True)\nclass Own(EchoSettings):\n    louder: int = setting(1, 'How much louder.', low=1)\n"
+        "class Mine(Echo):\n    Settings = Own\n"
+    )
+    Path("own.toml").write_text('task = "copy"\nsymbols = 2\n')
+    for n, (given, row) in enumerate(
+        (
+            (["--markers", "ends", "adding"], 'markers = "ends"'),
+            (["./mine.py:Mine", "--length", "300", "--louder", "3"], "louder = 3"),
+            (["--config", "own.toml", "--alphabet", "3"], "symbols = 2\nalphabet = 3"),
+        )
+    ):
+        code, _, err = micrornn("train", *given, *small, "--out", f"run{n}")
+        assert code == 0, err
+        assert row in Path(f"run{n}/config.toml").read_text()
+    monkeypatch.setenv("MICRORNN_ALPHABET", "5")
+    code, _, err = micrornn("train", "copy", "--symbols", 2, *small, "--out", "run")
+    assert code == 0 and "alphabet = 5" in Path("run/config.toml").read_text() and "no variable" not in err, err
+
+    told = micrornn("train", "adding", "--help")[1]
+    assert "--markers halves|ends" in told and "\n  --level" not in told and "[50;" in told and "--hidden-size" in told
+    told = " ".join(micrornn("train", "--help")[1].split())
+    assert "--markers halves" not in told and "--level char" in told and "`micrornn train TASK --help`" in told
+    assert f"Tasks: {', '.join(tasks.names())}, or" in told

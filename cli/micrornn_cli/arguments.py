@@ -71,6 +71,15 @@ def tell_unknown(environment: Sequence[str]) -> None:
     for name in sorted(environment):
         end = name.removeprefix(PREFIX)
         if name.startswith(PREFIX) and end not in known and not name.startswith(TESTS):
+            known += _of_tasks()
+        if name.startswith(PREFIX) and end not in known and not name.startswith(TESTS):
             close = difflib.get_close_matches(end, known, 1)
             hint = f"; did you mean {PREFIX}{close[0]}?" if close else ""
             click.echo(printable(f"Note: {name[:80]} is no variable of micrornn{hint}"), err=True)
+
+
+def _of_tasks() -> list[str]:
+    """The variables of the settings that single tasks have."""
+    from micrornn import tasks
+
+    return [entry.name.upper() for name in tasks.names() for entry in dataclasses.fields(tasks.find(name).Settings)]

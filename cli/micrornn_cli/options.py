@@ -56,23 +56,25 @@ class _Switch(click.types.BoolParamType):
 def settings(command: Callable[..., Any], without: Collection[str] = ()) -> Callable[..., Any]:
     """Decorator: a flag for each setting, but for some. A flag that was not given is None."""
     for entry in reversed([entry for entry in dataclasses.fields(Config) if entry.name not in without]):
-        flag, help = "--" + entry.name.replace("_", "-"), entry.metadata["help"]
-        variable = "MICRORNN_" + entry.name.upper()
-        if isinstance(entry.default, bool):
-            option = click.option(f"{flag}/--no-{flag[2:]}", type=_Switch(), default=None, envvar=variable, help=help)
-        else:
-            choices = entry.metadata["choices"]
-            shown = "|".join(choices) if choices else ("TEXT" if isinstance(entry.default, str) else "N")
-            if isinstance(entry.default, float):
-                shown = "X"
-            if entry.metadata["size"]:
-                shown = "SIZE"
-            option = click.option(
-                flag, type=_Setting(entry), metavar=shown, default=None, envvar=variable,
-                help=f"{help}  [{entry.default}{_range(entry)}]",
-            )  # fmt: skip
-        command = option(command)
+        names, how = flag(entry)
+        command = click.option(*names, **how)(command)
     return command
+
+
+def flag(entry: dataclasses.Field[Any]) -> tuple[list[str], dict[str, Any]]:
+    """What Click is told of the flag of a setting: its names, and the rest."""
+    name, help = "--" + entry.name.replace("_", "-"), entry.metadata["help"]
+    how: dict[str, Any] = {"default": None, "envvar": "MICRORNN_" + entry.name.upper()}
+    if isinstance(entry.default, bool):
+        return [f"{name}/--no-{name[2:]}"], how | {"type": _Switch(), "help": help}
+    choices = entry.metadata["choices"]
+    shown = "|".join(choices) if choices else ("TEXT" if isinstance(entry.default, str) else "N")
+    if isinstance(entry.default, float):
+        shown = "X"
+    if entry.metadata["size"]:
+        shown = "SIZE"
+    help = f"{help}  [{entry.default}{_range(entry)}]"
+    return [name], how | {"type": _Setting(entry), "metavar": shown, "help": help}
 
 
 def _range(entry: dataclasses.Field[Any]) -> str:

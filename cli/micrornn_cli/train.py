@@ -16,10 +16,11 @@ from micrornn_cli.options import own_settings, read_config, refuse_unused, resol
 from micrornn_cli.signals import graceful
 from micrornn_cli.starting import with_shape
 from micrornn_cli.streams import silence_unread, unread
+from micrornn_cli.taskflags import TaskCommand
 from micrornn_cli.waiting import compiling, progress
 
 
-@click.command(short_help="Train a recurrent network: on text, or on another task.")
+@click.command(cls=TaskCommand, short_help="Train a recurrent network: on text, or on another task.")
 @click.argument("files", nargs=-1, type=TEXTS, metavar="[TASK] [FILES]...")
 @settings
 @click.option(
@@ -47,7 +48,8 @@ from micrornn_cli.waiting import compiling, progress
     "own",
     multiple=True,
     metavar="NAME=VALUE",
-    help="A setting of the task's own, such as echo=5; a name that is wrong lists those there are. May be repeated.",
+    help="A setting of the task's own, as its flag gives it; a name that is wrong lists those there are. May be "
+    "repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="On stdout: every update and the result as JSON lines.")
 def train(files: tuple[str, ...], out: str | None, resume: str | None, config_file: str | None, own: tuple[str, ...],
@@ -55,9 +57,7 @@ def train(files: tuple[str, ...], out: str | None, resume: str | None, config_fi
     """Train a recurrent network to predict the next character (or word) of a text.
 
     FILES are text files, folders or globs, or - for standard input, which is kept in the run; without any, the Python
-    standard library's own sources. TASK is text, or another that makes its own data: adding (the sum of two marked
-    numbers), copy (symbols again after a wait) or echo (the bit of some time steps before); or one of yours,
-    FILE.py:CLASS.
+    standard library's own sources. TASK is another kind of job, with data of its own or FILES of another form.
     Settings come from --config, from the environment (MICRORNN_HIDDEN_SIZE=64) and from flags, each stronger than
     the one before. Metrics and checkpoints go into the run's folder. Ctrl-C stops after the update at hand.
 
@@ -66,7 +66,7 @@ def train(files: tuple[str, ...], out: str | None, resume: str | None, config_fi
       micrornn train
       micrornn train book.txt --cell gru --hidden-size 128 --max-minutes 5
       micrornn train text 'notes/**/*.md' --level word --num-steps 32
-      micrornn train adding --cell gru --set markers=ends
+      micrornn train adding --cell gru --markers ends
       micrornn train --resume runs/2026-11-20-120000-lstm --num-updates 5000
       micrornn train letters.txt --init-from runs/2026-11-20-120000-lstm --lr 0.001
     """

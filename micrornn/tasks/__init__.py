@@ -17,14 +17,15 @@ trust         that a file may be run although a checkpoint or a settings file na
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING, Any
 
 from micrornn.errors import ConfigError, quoted
 from micrornn.owncode import is_own_code
-from micrornn.tasks.custom import of_file, require_trusted
-from micrornn.tasks.custom import trust as trust
-from micrornn.tasks.task import Batches as Batches  # offered here too
-from micrornn.tasks.task import Task
-from micrornn.tasks.task import losses as losses
+
+if TYPE_CHECKING:
+    from micrornn.tasks.task import Batches as Batches
+    from micrornn.tasks.task import Task as Task
+    from micrornn.tasks.task import losses as losses
 
 REGISTER = {  # name -> module:class, imported when it is asked for
     "text": "micrornn.tasks.text:Text",
@@ -54,6 +55,8 @@ def find(name: str = DEFAULT, where: str = "") -> type[Task]:
     where    what names it, if that is a file, which may be a stranger's: then code is run only if it is trusted
     """
     if is_own_code(name):
+        from micrornn.tasks.custom import of_file, require_trusted
+
         if where:
             require_trusted(name, where)
         return of_file(name)
@@ -62,3 +65,18 @@ def find(name: str = DEFAULT, where: str = "") -> type[Task]:
     module, _, kind = REGISTER[name].partition(":")
     found: type[Task] = getattr(importlib.import_module(module), kind)
     return found
+
+
+def trust(name: str) -> None:
+    """Let a file be run although a checkpoint or a settings file names it: somebody has typed it."""
+    from micrornn.tasks import custom
+
+    custom.trust(name)
+
+
+def __getattr__(name: str) -> Any:
+    """Task, Batches and losses are offered here, too, but imported with NumPy only when they are asked for: --help
+    lists the tasks."""
+    if name in ("Task", "Batches", "losses"):
+        return getattr(importlib.import_module("micrornn.tasks.task"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -55,11 +55,7 @@ class Adding(Task):
     Settings = AddingSettings
     config: AddingSettings
     batches: Drawn
-    unused = (
-        "lines",
-        "embedding_size", "tied", "level", "encoding", "vocab_size", "state", "memory_budget", "val_fraction",
-        "init_from", "loss",
-    )  # fmt: skip
+    uses = ("num_steps", "bidirectional")
     takes = "numbers, two of them marked by a *, such as 0.3 0.9* 0.2 0.5*"
     metrics = (Metric("loss", "squared error"), Metric("solved", f"of the sums to within {CLOSE}", "higher"))
 

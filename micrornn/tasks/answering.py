@@ -30,7 +30,6 @@ from micrornn.tasks.parts import usual
 from micrornn.tasks.task import VALIDATION, Metric, Task, losses
 
 TOGETHER = 128  # sources that are answered at once
-MADE_UNUSED = ("encoding", "vocab_size")  # settings that mean nothing where the program makes the data
 _NAMES = Rule(list, items=Rule(str), most=1 << 24)
 
 
@@ -74,9 +73,7 @@ class Answering(Task):
     Settings: ClassVar[type[Config]] = AnsweringSettings
     config: Any
     batches: PairBatches
-    unused: ClassVar[Sequence[str]] = (
-        "lines", "num_steps", "tied", "level", "state", "memory_budget", "init_from", "loss",
-    )  # fmt: skip
+    uses: ClassVar[Sequence[str]] = ("embedding_size", "bidirectional", "val_fraction")
     metrics = (
         Metric("loss", "nats per token"), Metric("accuracy", "", "higher"), Metric("token_error_rate"),
         Metric("word_error_rate"),

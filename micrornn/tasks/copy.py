@@ -42,10 +42,7 @@ class CopySettings(Config):
 class Copy(Task):
     name, about = "copy", "in step: say some symbols again after a wait, made on the fly"
     Settings = CopySettings
-    unused = (
-        "embedding_size", "tied", "level", "encoding", "vocab_size", "bidirectional", "state", "memory_budget",
-        "val_fraction", "init_from",
-    )  # fmt: skip
+    uses = ("num_steps", "loss")
     takes = "symbols by their numbers from 0 on, such as 3 1 0"
     metrics = (Metric("loss", "nats per time step"), Metric("recalled", "", "higher"))
     config: CopySettings

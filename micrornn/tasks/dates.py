@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from micrornn.config import setting
-from micrornn.tasks.answering import MADE_UNUSED, Answering, AnsweringSettings
+from micrornn.tasks.answering import Answering, AnsweringSettings
 from micrornn.tasks.pairing import unlike
 
 MONTHS = (
@@ -39,7 +39,6 @@ class Dates(Answering):
     name, about = "dates", "encoder and decoder: a date in any of ten forms to year-month-day, made on the fly"
     Settings = DatesSettings
     config: DatesSettings
-    unused = (*Answering.unused, *MADE_UNUSED)
 
     def __init__(self, config: DatesSettings, data: None = None):
         super().__init__(config, unlike(_written, config))

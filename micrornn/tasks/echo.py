@@ -67,11 +67,7 @@ class Echo(Task):
     Settings = EchoSettings
     config: EchoSettings
     batches: Slices
-    unused = (
-        "lines",
-        "embedding_size", "tied", "level", "encoding", "vocab_size", "bidirectional", "memory_budget", "val_fraction",
-        "init_from",
-    )  # fmt: skip
+    uses = ("num_steps", "loss", "state")
     takes = "bits, such as 1 0 0 1 1"
     metrics = (Metric("loss", "nats per bit"), Metric("accuracy", "", "higher"))
 

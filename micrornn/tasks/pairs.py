@@ -42,6 +42,7 @@ class PairsSettings(AnsweringSettings):
 class Pairs(Answering):
     name, about = "pairs", "encoder and decoder: a target for each source, from lines SOURCE <tab> TARGET"
     Settings = PairsSettings
+    uses = (*Answering.uses, "encoding", "vocab_size")
 
     def __init__(self, config: PairsSettings, pairs: Sequence[tuple[str, str]], bad: BadRows | None = None):
         super().__init__(config, pairs)

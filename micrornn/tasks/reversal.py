@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from micrornn.config import setting
-from micrornn.tasks.answering import MADE_UNUSED, Answering, AnsweringSettings
+from micrornn.tasks.answering import Answering, AnsweringSettings
 from micrornn.tasks.pairing import unlike
 
 
@@ -28,7 +28,6 @@ class Reversal(Answering):
     name, about = "reversal", "encoder and decoder: a number read backward, made on the fly"
     Settings = ReversalSettings
     config: ReversalSettings
-    unused = (*Answering.unused, *MADE_UNUSED)
 
     def __init__(self, config: ReversalSettings, data: None = None):
         sources = unlike(lambda rng: "".join(map(str, rng.integers(0, 10, rng.integers(1, config.digits + 1)))), config)

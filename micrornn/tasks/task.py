@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -32,6 +32,7 @@ from micrornn.tasks.batches import Slices as Slices
 from micrornn.tasks.batches import State as State
 
 Progress = Callable[[int, int], None]
+SPECIAL = tuple(row.name for row in fields(Config) if row.metadata["special"])  # settings that not all tasks have
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ class Task:
     name, about     * as it is typed, and a line of what is learned
     Settings        its settings: `Config`, or a frozen dataclass derived from it with rows of its own, or with other
                     defaults for rows that all tasks share
-    unused          names of settings of `Config` that mean nothing to it, and are refused
+    uses            which of the settings of `Config` that are special mean something to it (config.py marks them); the
+                    others are refused, and `unused` has their names
     metrics         what `evaluate` returns; the first one is the loss
     chooses         the metric whose best value makes best.ckpt; "": the loss
     takes           what a line of new input is, for `predict`; "": it has no answer to any
@@ -107,7 +109,8 @@ class Task:
     name: ClassVar[str] = ""
     about: ClassVar[str] = ""
     Settings: ClassVar[type[Config]] = Config
-    unused: ClassVar[Sequence[str]] = ("lines",)
+    uses: ClassVar[Sequence[str]] = ("num_steps", "bidirectional", "loss")
+    unused: ClassVar[Sequence[str]] = ()
     metrics: ClassVar[Sequence[Metric]] = (Metric("loss"),)
     chooses: ClassVar[str] = ""
     takes: ClassVar[str] = ""
@@ -125,6 +128,11 @@ class Task:
     batches: Batches
     fingerprint: str = ""
     baseline: tuple[str, float] | None = None
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        super().__init_subclass__(**given)
+        if "unused" not in vars(cls):
+            cls.unused = tuple(name for name in SPECIAL if name not in cls.uses)
 
     @classmethod
     def usual_files(cls) -> list[Path]:

@@ -20,7 +20,7 @@ from micrornn.tasks.language import LARGE_VOCABULARY as LARGE_VOCABULARY
 from micrornn.tasks.language import LanguageModel, num_parameters, require_memory, segment_steps
 from micrornn.tasks.language import Stepper as Stepper
 from micrornn.tasks.language import memory_needed as memory_needed
-from micrornn.tasks.task import Judged, Metric, Progress, Task
+from micrornn.tasks.task import SPECIAL, Judged, Metric, Progress, Task
 from micrornn.windows import Windows
 
 LIKELIEST = 5  # next tokens that `predict` tells of with their probabilities
@@ -52,7 +52,7 @@ class Text(Task):
     metrics = (Metric("loss", "nats per token"),)
     unit, writes = "token", True
     takes = "a text to go on from; the answer is the next token, and `micrornn sample` writes more"
-    unused = ()
+    uses = SPECIAL
     RULES = {"vocab": Rule(dict)}
 
     def __init__(self, config: Config, tokens: Tokens):

@@ -1,0 +1,108 @@
+"""The flags of `micrornn train` are those of the task that is named: its own settings, and its defaults.
+
+TaskCommand    a command with an argument FILES, the first of which may name a task; or --config does
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import click
+
+from micrornn.config import Config
+from micrornn.errors import CheckpointError, ConfigError
+from micrornn_cli.options import flag
+
+TASK, FLAGS = "micrornn.task", "micrornn.flags"  # in the context: the class of the task, its flags
+MORE = "\n\nTasks: {}, or FILE.py:CLASS. `micrornn train TASK --help` shows the settings and the defaults of one."
+
+
+class TaskCommand(click.Command):
+    """Before anything is parsed it is looked up which task is meant: then its flags are known."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        parser = self.make_parser(context)
+        parser.ignore_unknown_options = True
+        try:
+            found = parser.parse_args(list(args))[0]
+        except click.UsageError:  # the parsing proper says so
+            found = {}
+        kind = _named(found.get("files")) or _in_file(found.get("config_file"))
+        if kind is not None:
+            own = [_of_task(param, kind) for param in super().get_params(context)]
+            shared = {entry.name for entry in dataclasses.fields(Config)}
+            rows = [entry for entry in dataclasses.fields(kind.Settings) if entry.name not in shared]
+            options = [(flag(entry), entry.name) for entry in rows]
+            context.meta[TASK] = kind, [name for _, name in options]
+            context.meta[FLAGS] = [*(click.Option([name, *names], **how) for (names, how), name in options), *own]
+        return super().parse_args(context, args)
+
+    def get_params(self, context: click.Context) -> list[click.Parameter]:
+        flags: list[click.Parameter] | None = context.meta.get(FLAGS)
+        return flags or super().get_params(context)
+
+    def format_help_text(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        from micrornn import tasks
+
+        if TASK in context.meta:
+            kind, own = context.meta[TASK]
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text(f"Train on the task {kind.name}: {kind.about}.")
+                names = ", ".join("--" + name.replace("_", "-") for name in own)
+                formatter.write_paragraph()
+                formatter.write_text(f"Its own settings: {names or 'none'}. `micrornn train --help` says the rest.")
+            return
+        super().format_help_text(context, formatter)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(MORE.format(", ".join(tasks.names())).strip())
+
+
+def _named(files: Any) -> Any:
+    """The class of the task that one of what looks like files names: of a flag not known yet, the value is one too."""
+    if not isinstance(files, tuple | list) or not files:  # Click has a value of its own for none
+        return None
+    import os
+
+    from micrornn import tasks
+
+    name = next((name for name in files if tasks.is_name(name) and not os.path.lexists(name)), None)
+    if name is None:
+        return None
+    tasks.trust(name)
+    return tasks.find(name)
+
+
+def _in_file(path: Any) -> Any:
+    """The class of the task that a file of settings names. None where it names none, or cannot be read: whoever reads
+    it says why."""
+    if not isinstance(path, str) or not path:
+        return None
+    from micrornn import tasks
+    from micrornn.checkpoint.files import read_file
+    from micrornn.checkpoint.toml import MOST_BYTES, toml_loads
+
+    try:
+        name = toml_loads(read_file(path, MOST_BYTES)).get("task")
+        return tasks.find(name, f"--config {path}") if isinstance(name, str) else None
+    except (CheckpointError, ConfigError, ValueError):
+        return None
+
+
+def _of_task(param: click.Parameter, kind: Any) -> click.Parameter:
+    """A flag of a setting that all tasks share, with the default that this one has; hidden where it means nothing."""
+    entry = next((entry for entry in dataclasses.fields(kind.Settings) if entry.name == param.name), None)
+    if entry is None or not isinstance(param, click.Option):
+        return param
+    if entry.name in kind.unused:
+        hidden = copy.copy(param)
+        hidden.hidden = True
+        return hidden
+    usual = Config.__dataclass_fields__[entry.name]
+    if entry.default == usual.default:
+        return param
+    names, how = flag(entry)
+    return click.Option([entry.name, *names], **how)
