@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 
 from micrornn import bptt, kernels
+from micrornn.bptt.uoro import rank_one
+from micrornn.cells import find_cell
 from micrornn.config import CELL_NAMES, Config
-from micrornn.ops import binary_cross_entropy
-from micrornn.tape import Tape
+from micrornn.ops import binary_cross_entropy, mean, stack
+from micrornn.ops.recurrent import SequenceOp
+from micrornn.parameters import Flat, Module, Parameter
+from micrornn.tape import Tape, Tensor
 from micrornn.tasks.parts import Features
 from micrornn.tasks.task import Slices
 
@@ -230,3 +234,111 @@ def _random(way: bptt.way.Way, model: Features) -> tuple[np.ndarray, np.ndarray]
         if t0 == SEQ_LEN:
             return np.array(found), np.array(wanted)
     raise AssertionError
+
+
+# --- the closed form, the expectation, the work ---------------------------------------------------------------------
+
+
+class Product(Module):
+    """x_t = w x_{t-1}, the loss is x_t: what a network looks like to a way, and nothing else."""
+
+    def __init__(self, config: Config):
+        self.config, self.w = config, Parameter(np.array([0.2]), np.float64)
+        self.flat, self.steps = Flat(self.parameters()), 0
+
+    def draw_dropout(self, update: int, start: int = 0) -> None:
+        pass
+
+    def loss(self, inputs: np.ndarray, targets: np.ndarray, state: Any = None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        x, xs = state[0] if state else Tensor(np.array([0.9])), []
+        for _ in inputs:
+            x, self.steps = x * self.w, self.steps + 1
+            xs.append(x)
+        return mean(stack(*xs)), (x,)
+
+
+@pytest.mark.parametrize("k2", [1, 2, 3])
+def test_the_closed_form(k2: int) -> None:
+    w, x0 = 0.2, 0.9
+    config = Config(backprop=f"1,{k2}", dtype="float64")
+    way = bptt.find(config, Product(config), Slices(np.zeros((3, 1)), np.zeros((3, 1)), 1), 1)
+    found = gradients(way, 3)
+    for t, gradient in enumerate(found, 1):  # each of the last k2 factors w is one way to differ: w^(t - 1) x_0
+        assert gradient == pytest.approx(min(t, k2) * w ** (t - 1) * x0, rel=1e-12)
+    assert found[2] == pytest.approx({1: 0.036, 2: 0.072, 3: 0.108}[k2], rel=1e-12)
+
+
+@pytest.mark.parametrize("k1, k2", [(1, 5), (2, 6), (3, 7), (4, 4)])
+def test_each_time_step_is_computed_forward_once(k1: int, k2: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = {"forward": 0, "back": 0}
+    for name in ("_forward", "_back"):
+        original = getattr(SequenceOp, name)
+
+        def counted(self: Any, k: Any, first: Any, *rest: Any, original: Any = original, name: str = name,
+                    **options: Any) -> Any:  # fmt: skip
+            rows = first if name == "_forward" else first["gates"]
+            steps[name.strip("_")] += len(rows)
+            return original(self, k, first, *rest, **options)
+
+        monkeypatch.setattr(SequenceOp, name, counted)
+    config = config_of(f"{k1},{k2}", "mgu")
+    cell = find_cell("mgu")
+    monkeypatch.setitem(cell.__dict__, "op", SequenceOp(cell))
+    way = way_of(config, model_of(config), k1 * 12)
+    for update in range(12):
+        steps.update(forward=0, back=0)
+        step = way.next(update)
+        step.backward()
+        way.commit(step)
+        assert steps == {"forward": k1, "back": min((update + 1) * k1, k2)}
+        assert sum(map(len, way.kept)) <= k2 - k1  # what lies further back is released
+
+
+def three_errors(draws: np.ndarray, wanted: np.ndarray) -> None:
+    """Each number of the mean of draws (N, n) lies within three standard errors of what is wanted."""
+    z = (draws.mean(axis=0) - wanted) / np.maximum(draws.std(axis=0) / np.sqrt(len(draws)), 1e-12)
+    moved = draws.std(axis=0) > 1e-12
+    np.testing.assert_allclose(draws.mean(axis=0)[~moved], wanted[~moved], atol=1e-12)
+    assert moved.any() and np.abs(z[moved]).max() < 3
+
+
+DRAWS = 20_000
+
+
+def test_the_mean_of_random_cuts_is_the_full_gradient() -> None:
+    config = config_of("random:0.4", "gru")
+    model = model_of(config)
+    way, wanted = way_of(config, model, 8), Unrolled(model, 8).parts().sum(axis=(0, 1)) / 8
+    known: dict[tuple[int, int], np.ndarray] = {}
+    draws, start = np.zeros((DRAWS, len(wanted))), 0
+    states: dict[int, Any] = {}
+    for update in itertools.count():
+        epoch, start = way.batches.epoch, way.batches.window % 4
+        epoch += way.batches.window == 4
+        if epoch == DRAWS:
+            break
+        step = way.next(update)
+        key = (start, way.batches_read)
+        if key not in known:  # what an update has depends on where it starts and ends
+            step.backward()
+            known[key] = model.flat.grad.copy()
+            states[start + way.batches_read] = step.last
+        way.batches.carry(states[start + way.batches_read])
+        draws[epoch] += known[key]
+    three_errors(draws / (0.4 * 4), wanted)
+
+
+def test_the_mean_of_uoro_is_the_full_gradient() -> None:
+    """Lane by lane, all draws at once: the equations that the way itself uses (rank_one)."""
+    model = model_of(config_of("uoro", "lstm"))
+    rng, draws, wanted = np.random.default_rng(5), 0.0, Unrolled(model, 5).parts().sum(axis=(0, 1))
+    for b in range(LANES):
+        lane = Unrolled(model, 5, slice(b, b + 1))
+        D, I, dloss = lane.jacobians()
+        s, theta = np.zeros((DRAWS, D.shape[1])), np.zeros((DRAWS, I.shape[2]))
+        own = lane.parts()
+        for t in range(5):
+            draws = draws + (own[t, t] + (s @ dloss[t])[:, None] * theta) / LANES
+            signs = rng.integers(0, 2, s.shape) * 2.0 - 1
+            s, theta = rank_one(s @ D[t].T, theta, signs, signs @ I[t])
+    three_errors(np.asarray(draws), wanted)

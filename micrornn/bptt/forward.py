@@ -217,6 +217,10 @@ class Forward(Way):
         wanted = self.shapes_of(self.config.batch_size, len(self.of))
         found = {name: array.shape for name, array in arrays.items()}
         dtype = self.model.flat.data.dtype
-        if meta or (arrays and found != wanted) or any(array.dtype != dtype for array in arrays.values()):
+        if (
+            meta
+            or found != (wanted if self.batches.state else {})
+            or any(array.dtype != dtype for array in arrays.values())
+        ):
             raise CheckpointError(f"the checkpoint does not hold what --backprop {self.config.backprop} keeps")
         self.kept = dict(arrays)
