@@ -214,13 +214,10 @@ class Forward(Way):
         return dict(self.kept), {}
 
     def restore(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
-        wanted = self.shapes_of(self.config.batch_size, len(self.of))
-        found = {name: array.shape for name, array in arrays.items()}
+        begun = self.batches.state is not None
+        shapes = self.shapes_of(self.config.batch_size, len(self.of)) if begun else {}
         dtype = self.model.flat.data.dtype
-        if (
-            meta
-            or found != (wanted if self.batches.state else {})
-            or any(array.dtype != dtype for array in arrays.values())
-        ):
+        wanted = {name: (shape, dtype) for name, shape in shapes.items()}
+        if meta or {name: (array.shape, array.dtype) for name, array in arrays.items()} != wanted:
             raise CheckpointError(f"the checkpoint does not hold what --backprop {self.config.backprop} keeps")
         self.kept = dict(arrays)
