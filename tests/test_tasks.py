@@ -322,7 +322,7 @@ def test_flags_are_those_of_the_task(micrornn: Micrornn, monkeypatch: pytest.Mon
     assert code == 0 and "alphabet = 5" in Path("run/config.toml").read_text() and "no variable" not in err, err
 
     told = micrornn("train", "adding", "--help")[1]
-    assert "--markers halves|ends" in told and "\n  --level" not in told and "[50;" in told and "--hidden-size" in told
+    assert "--markers halves|ends" in told and "\n  --level" not in told and "[50]" in told and "--hidden-size" in told
     told = " ".join(micrornn("train", "--help")[1].split())
     assert "--markers halves" not in told and "--level char" in told and "`micrornn train TASK --help`" in told
     assert f"Tasks: {', '.join(tasks.names())}, or" in told
