@@ -23,7 +23,7 @@ _COUNT, _SECONDS, _LOSS = Rule(int, low=0, high=MOST), Rule(float, low=0, finite
 REPORT = {
     "update": Rule(int, low=1, high=MOST), "tokens": Rule(int, low=0), "seconds": _SECONDS, "loss": _LOSS,
     "val_loss": Rule(float, finite=True, none=True), "lr": _SECONDS, "grad_norm": _SECONDS,
-    "tokens_per_second": _SECONDS,
+    "tokens_per_second": _SECONDS, "score": Rule(float, none=True, optional=True),
 }  # fmt: skip
 META = {
     "task": Rule(str, most=4096), "config": Rule(dict), "text": Rule(str, most=200),
@@ -49,7 +49,7 @@ def check_meta(meta: Mapping[str, Any], where: str = "the checkpoint") -> dict[s
     if pending is not None:
         pending = check_table(pending, _PENDING, f"{where}: pending", CheckpointError)
         report = check_table(pending["report"], REPORT, f"{where}: pending: report", CheckpointError)
-        if set(report) != set(REPORT) or report["update"] != found["updates"]:
+        if set(report) | {"score"} != set(REPORT) or report["update"] != found["updates"]:
             raise CheckpointError(f"{where}: pending: it is no report of update {found['updates']}")
         found["pending"] = pending | {"report": report}
     return found

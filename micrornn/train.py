@@ -31,7 +31,7 @@ from micrornn.keeping import Keeper
 from micrornn.optim import Optimizer, Schedule, clip_scale, global_norm
 from micrornn.runs import load_parameters, warn_of_other_cell, why_other
 from micrornn.snapshot import check_meta, fit, require_finite_arrays, settings_of
-from micrornn.tasks import Task, find, losses
+from micrornn.tasks import Metric, Task, find, losses
 
 LIMITS = ("num_updates", "epochs", "max_minutes")  # what a resumed run may change: where it ends,
 PLACE = ("device", "matmul_precision")  # where it runs,
@@ -43,7 +43,7 @@ SEEN = ("watch_gradients", "keep_every", "patience")  # and what is seen of it, 
 class Report:
     """What one update did. loss and val_loss as the task has them, of a text in nats per token, averaged over time and
     lanes; the gradient's norm before clipping; seconds and tokens since the start of the run; tokens_per_second of this
-    update."""
+    update. score: the validation's metric that chooses best.ckpt, where that is not the loss."""
 
     update: int
     tokens: int
@@ -53,9 +53,11 @@ class Report:
     lr: float
     grad_norm: float
     tokens_per_second: float
+    score: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        found = dataclasses.asdict(self)
+        return {name: value for name, value in found.items() if name != "score" or value is not None}
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,10 @@ class Training:
         self.whole = True  # False while an update is under way: such a state is worth no checkpoint
         self.watch(config.watch_gradients)
         self.pending: Pending | None = None
-        self.best_val_loss: float | None = None
+        chosen = next((metric for metric in self.task.metrics[1:] if metric.name == self.task.chooses), None)
+        self.chooses: Metric | None = chosen  # what best.ckpt is chosen by, if not the loss
+        self.best_val_loss: float | None = None  # the loss where it was best; and how good that was, less is better
+        self.best_merit = math.inf
         self.stale = 0  # validations in a row without a new best
         self.validates = self.task.validation() is not None
         if config.patience and not self.validates:
@@ -174,6 +179,22 @@ class Training:
             total += loss
         return total / batches.num_windows
 
+    def judge(self, report: Report, stopped: Callable[[], bool]) -> Report:
+        """The report with its validation, as `validate` has it, and with the score that is chosen by."""
+        if self.chooses is None or stopped():
+            return dataclasses.replace(report, val_loss=self.validate(stopped))
+        found = self.task.evaluate(self.model) if self.validates else {}
+        loss, score = found.get(self.task.metrics[0].name), found.get(self.chooses.name)
+        score = None if score is None or math.isnan(score) else score  # there is none where nothing could be counted
+        return dataclasses.replace(report, val_loss=loss, score=score)
+
+    def merit(self, row: Mapping[str, Any]) -> float:
+        """How good a report with a validation is: less is better."""
+        if self.chooses is None:
+            return float(row["val_loss"])
+        score = row.get("score")
+        return math.inf if score is None else (-score if self.chooses.better == "higher" else score)
+
     def record(self, report: Report) -> bool:
         """Enter a report with its validation into the history; whether it is the best so far. DivergedError if that
         loss is not finite."""
@@ -184,10 +205,12 @@ class Training:
             assert batches is not None
             what = f"update {report.update}: the validation loss is {report.val_loss}"
             raise DivergedError(what + in_validation(self.model, batches))
-        best = self.best_val_loss is None or report.val_loss < self.best_val_loss
-        self.history.append(report.to_dict())
+        row = report.to_dict()
+        best = self.best_val_loss is None or self.merit(row) < self.best_merit
+        self.history.append(row)
         self.stale = 0 if best else self.stale + 1
-        self.best_val_loss = report.val_loss if best else self.best_val_loss
+        if best:
+            self.best_val_loss, self.best_merit = report.val_loss, self.merit(row)
         return best
 
     def snapshot(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -246,9 +269,12 @@ class Training:
         self.pending = None if pending is None else Pending(Report(**pending["report"]), pending["gradients"])
         if self.pending is not None:  # a signal may have come when it was in the history, or even the best
             self.history = [row for row in self.history if row["update"] < self.updates]
-            self.best_val_loss = min((row["val_loss"] for row in self.history), default=None)
-        losses = [row["val_loss"] for row in self.history]
-        self.stale = len(losses) - 1 - losses.index(min(losses)) if losses else 0
+            self.best_val_loss = min(self.history, key=self.merit)["val_loss"] if self.history else None
+        merits = [self.merit(row) for row in self.history]
+        self.stale = len(merits) - 1 - merits.index(min(merits)) if merits else 0
+        self.best_merit = min(merits, default=math.inf)
+        if self.chooses is None and self.best_val_loss is not None:
+            self.best_merit = self.best_val_loss
 
     def _require_fitting(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any],
                          may_differ: tuple[str, ...]) -> None:  # fmt: skip
@@ -315,7 +341,7 @@ def run(training: Training, folder: RunFolder | None = None,
             start = time.perf_counter()
             due, best = training.updates % training.config.val_every == 0 or training.done(), False
             if due:
-                report = dataclasses.replace(report, val_loss=training.validate(stopped))
+                report = training.judge(report, stopped)
                 if report.val_loss is None and training.validates:
                     return
                 best = training.record(report)

@@ -15,7 +15,7 @@ from conftest import GOLDEN
 from test_layering import FILES, ROOT, imports
 
 from micrornn import tasks
-from micrornn.checkpoint import load
+from micrornn.checkpoint import RunFolder, load
 from micrornn.config import Config
 from micrornn.data import tokenize
 from micrornn.errors import ConfigError
@@ -326,3 +326,31 @@ def test_flags_are_those_of_the_task(micrornn: Micrornn, monkeypatch: pytest.Mon
     told = " ".join(micrornn("train", "--help")[1].split())
     assert "--markers halves" not in told and "--level char" in told and "`micrornn train TASK --help`" in told
     assert f"Tasks: {', '.join(tasks.names())}, or" in told
+
+
+def test_best_is_chosen_by_the_metric_that_the_task_names(tmp_path: Path) -> None:
+    """Also after a run went on, from its checkpoint or from a signal between an update and its row."""
+    scripted = iter([(0.5, 0.1), (0.4, 0.9), (0.3, 0.2), (0.2, float("nan")), (0.6, 0.95), (0.1, 0.3)])
+
+    class Scripted(tasks.find("echo")):  # type: ignore[misc]
+        chooses = "accuracy"
+
+        def evaluate(self, model: object, batches: object = None) -> dict[str, float]:
+            return dict(zip(("loss", "accuracy"), next(scripted)))
+
+    def training(updates: int) -> Training:
+        config = Scripted.Settings(hidden_size=3, batch_size=2, length=100, val_every=1, num_updates=updates)
+        return Training(config, Scripted(config))
+
+    first = training(4)
+    folder = RunFolder.create(tmp_path / "run", first.config.to_dict() | {"task": "echo", "files": []})
+    for _ in run(first, folder):
+        pass
+    assert load(folder.best)[1]["updates"] == 2 and first.best_val_loss == 0.4 and first.stale == 2
+    again = training(6)
+    again.restore(*load(folder.last))
+    assert (again.best_val_loss, again.stale, again.best_merit) == (0.4, 2, -0.9)
+    for _ in run(again, folder):
+        pass
+    assert load(folder.best)[1]["updates"] == 5 and again.best_val_loss == 0.6 and again.stale == 1
+    assert [row.get("score") for row in folder.metrics.read()][:2] == [0.1, 0.9]

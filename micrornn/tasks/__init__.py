@@ -24,6 +24,7 @@ from micrornn.owncode import is_own_code
 
 if TYPE_CHECKING:
     from micrornn.tasks.task import Batches as Batches
+    from micrornn.tasks.task import Metric as Metric
     from micrornn.tasks.task import Task as Task
     from micrornn.tasks.task import losses as losses
 
@@ -75,8 +76,8 @@ def trust(name: str) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """Task, Batches and losses are offered here, too, but imported with NumPy only when they are asked for: --help
-    lists the tasks."""
-    if name in ("Task", "Batches", "losses"):
+    """Task, Batches, Metric and losses are offered here, too, but imported, with NumPy, only when they are asked for:
+    --help lists the tasks."""
+    if name in ("Task", "Batches", "Metric", "losses"):
         return getattr(importlib.import_module("micrornn.tasks.task"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
