@@ -54,7 +54,15 @@ SMALL = ["--hidden-size", 6, "--batch-size", 4, "--num-steps", 6, "--val-every",
 WHOLE = [*SMALL[:4], *SMALL[6:]]  # of a task whose sequences are as long as they are
 WORDS = ("an", "ant", "ate", "a", "tea", "at", "ten", "net", "eat", "neat", "tan", "tie")
 PAIRS = "".join(f"{word}\t{' '.join(word.upper())}\n" for word in WORDS)
-FILES_OF = {"pairs": {"pairs.tsv": PAIRS}}  # task -> the files that it learns from
+TAGGED = "".join(
+    f"the O\n{a} B-beast\n{b} I-beast\n" + "runs O\n" * n + "\n" for a, b, n in zip("aab", "cbc", (0, 1, 3))
+)
+RATED = "text\tlabel\n" + "".join(f"a {'very ' * n}{w} one\t{y}\n" for n, w, y in zip(range(4), "gbgb", "pnpn"))
+FILES_OF = {  # task -> the files that it learns from
+    "pairs": {"pairs.tsv": PAIRS},
+    "tags": {"a.conll": TAGGED * 4},
+    "sentiment": {"rated.tsv": RATED + RATED.partition("\n")[2] * 3},
+}
 MADE = {  # task -> what its run is given besides
     "adding": ["--set", "markers=ends", "--set", "num_batches=4", "--bidirectional", "--dropout", 0.2,
                "--num-layers", 2],
@@ -64,6 +72,9 @@ MADE = {  # task -> what its run is given besides
               "--set", "teacher_forcing=0.5", "--bidirectional", "--dropout", 0.2, "--num-layers", 2],
     "reversal": ["--set", "digits=3", "--set", "examples=60", "--cell", "gru", "--set", "label_smoothing=0.1"],
     "dates": ["--set", "examples=60", "--set", "attention=none", "--cell", "rnn"],
+    "tags": ["a.conll", "--dropout", 0.2, "--set", "label_smoothing=0.1"],
+    "sentiment": ["rated.tsv", "--set", "pad=left", "--set", "read=mean", "--set", "class_weights=balanced", "--set",
+                  "max_len=4", "--set", "keep=last", "--num-layers", 2],
 }  # fmt: skip
 
 # a task -> lines of new input, what an answer may be, and a line that is none with what is said of it
@@ -74,6 +85,8 @@ INPUT: dict[str, tuple[list[str], str, str, str]] = {
     "pairs": (["ant", "eel"], ".*", "ant\tA N T", "there is a tab in it"),
     "reversal": (["123", "9"], ".*", "12\t21", "there is a tab in it"),
     "dates": (["3 May 1999", "June 7, 2021"], ".*", "\t", "there is a tab in it"),
+    "tags": (["the a", "b b"], r"([OBI]\S*) ([OBI]\S*)", " ", "there is no word; wanted a sentence a line"),
+    "sentiment": (["A very g one!", "zzz"], "[pn]", " ", "there is no word in it; wanted a text a line"),
 }
 
 Micrornn = Callable[..., tuple[int, str, str]]

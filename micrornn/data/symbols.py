@@ -46,10 +46,8 @@ class Symbols:
         kept = kept[: max(0, max_size - len(special))] if max_size else kept
         if order and not kept:
             change = f"min_count ({min_count:,})" if counts[order[0]] < min_count else f"the limit of {max_size:,}"
-            raise DataError(
-                f"no symbol is left: {quoted(order[0])}, the most frequent, comes {counts[order[0]]:,} times; "
-                f"change {change}"
-            )
+            times = "once" if counts[order[0]] == 1 else f"{counts[order[0]]:,} times"
+            raise DataError(f"no symbol is left: {quoted(order[0])}, the most frequent, comes {times}; change {change}")
         return cls([*special, *kept])
 
     def __len__(self) -> int:

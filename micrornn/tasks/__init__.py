@@ -7,6 +7,8 @@ echo      the bit that came some time steps before: in step
 pairs     a target for each source, from a file of both: encoder and decoder
 reversal  a number read backward: encoder and decoder
 dates     a date in any form to year-month-day: encoder and decoder
+tags      a tag for each word of a sentence: in step
+sentiment   the class of a text: many to one
 
 find(name)    the class of a task, or of one in a file of one's own: FILE.py:CLASS
 names()       of all there are
@@ -36,6 +38,8 @@ REGISTER = {  # name -> module:class, imported when it is asked for
     "pairs": "micrornn.tasks.pairs:Pairs",
     "reversal": "micrornn.tasks.reversal:Reversal",
     "dates": "micrornn.tasks.dates:Dates",
+    "tags": "micrornn.tasks.tags:Tags",
+    "sentiment": "micrornn.tasks.sentiment:Sentiment",
 }
 DEFAULT = "text"  # what is trained where no task is named
 

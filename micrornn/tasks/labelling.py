@@ -1,0 +1,345 @@
+"""What tasks share that give labels to sequences of words: settings, vocabulary, batches, network, metrics.
+
+LabelSettings    rows of settings
+Example          a sequence of words with its labels, as a file has it
+Labelling        a Task with a label for each word, or for each sequence
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import numpy as np
+
+from micrornn import device
+from micrornn.config import MOST, Config, setting
+from micrornn.data.rows import BadRows, skip_bad_rows
+from micrornn.data.sequences import ByLength, Padded, cut, hold_out, pad
+from micrornn.data.symbols import Symbols
+from micrornn.errors import ConfigError, DataError, quoted
+from micrornn.folders import expand
+from micrornn.schema import Rule
+from micrornn.tape import no_tape
+from micrornn.tasks.parts import Features, classes, usual
+from micrornn.tasks.picture import network_picture, padded_picture
+from micrornn.tasks.task import VALIDATION, Confusion, Judged, Metric, Progress, State, Task
+
+MOST_NAMED = 6  # labels that are told with their counts
+Ids = list[np.ndarray]
+Self = TypeVar("Self", bound="Labelling")
+
+
+@dataclass(frozen=True)
+class LabelSettings(Config):
+    """A sequence is as long as it is, or as max_len allows: there are no windows."""
+
+    hidden_size: int = usual("hidden_size", 64)
+    bidirectional: bool = usual("bidirectional", True)
+    dropout: float = usual("dropout", 0.3)
+    lr: float = usual("lr", 0.003)
+    val_fraction: float = usual("val_fraction", 0.1)
+    val_every: int = usual("val_every", 100)
+    validation: str = setting("", "A file to validate on; nothing is held out of FILES then.")
+    min_count: int = setting(2, "Words that come less often are read as unknown.", low=1, high=MOST)
+    max_len: int = setting(0, "Words of a sequence that are read at most. 0: all.", low=0, high=MOST)
+    keep: str = setting("first", "Which words of a longer one are kept.", choices=("first", "last"))
+    pad: str = setting("right", "On which side shorter sequences of a batch are padded.", choices=("left", "right"))
+    class_weights: str = setting(
+        "none", "Labels count the same in the loss, or the less the more often they come (balanced).",
+        choices=("none", "balanced"),
+    )  # fmt: skip
+    label_smoothing: float = setting(0.0, "Share of each target that all labels get evenly.", low=0, below=1)
+    skip_bad_rows: bool = skip_bad_rows()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.validation:  # a run goes on from any folder
+            object.__setattr__(self, "validation", os.path.abspath(expand(self.validation)))
+
+
+class Example(NamedTuple):
+    """words, and labels: one for each word, or a single one; lines: where each label stands in the file `path`."""
+
+    words: list[str]
+    labels: list[str]
+    path: Path | str = ""
+    lines: Sequence[int] = ()
+
+
+class Labelling(Task):
+    """A label for each word of a sequence (`per_word`), or one for all of it.
+
+    words, labels        Symbols
+    counts               how often each label comes in what is learned from, (V,)
+    learned, held        (ids of words, ids of labels) of each sequence to learn from, and of each that is held out
+    noun, nouns, remedy  what a label is called, and what to do where there is only one
+    """
+
+    per_word: ClassVar[bool] = True
+    noun: ClassVar[str] = "label"
+    nouns: ClassVar[str] = "labels"
+    remedy: ClassVar[str] = ""
+    unit = "words"
+    Settings: ClassVar[type[Config]] = LabelSettings
+    unused = ("lines", "tied", "level", "num_steps", "state", "memory_budget", "loss", "init_from")
+    metrics: Sequence[Metric] = (  # type: ignore[misc]  # those of the data at hand
+        Metric("loss", "nats per label"),
+        Metric("accuracy", "", "higher"),
+    )
+    RULES: ClassVar[Mapping[str, Rule]] = {
+        "words": Rule(list, items=Rule(str), most=1 << 24),
+        "labels": Rule(list, items=Rule(str), most=1 << 20),
+        "counts": Rule(list, items=Rule(int, low=0)),
+    }
+    config: Any
+    batches: ByLength
+    learned: tuple[Ids, Ids] = [], []
+    held: tuple[Ids, Ids] = [], []
+
+    def __init__(self, config: Any, learned: Sequence[Example], held: Sequence[Example],
+                 how: Mapping[str, str] | None = None):  # fmt: skip
+        super().__init__(config)
+        self.how = dict(how or {})
+        self.labels = Symbols.build((one.labels for one in learned), unknown=False)
+        if len(self.labels) < 2:
+            only = quoted(self.labels.tokens[0])
+            raise DataError(f"there is no {self.noun} but {only}, and so nothing to learn; {self.remedy}")
+        self.words = Symbols.build((one.words for one in learned), config.vocab_size, config.min_count)
+        self.learned, self.held = self._ids(learned), self._ids(held)
+        self.counts = np.bincount(np.concatenate(self.learned[1]), minlength=len(self.labels))
+        self.batches = self._batches(self.learned)
+        content = hashlib.blake2b(json.dumps([self.words.tokens, self.labels.tokens]).encode(), digest_size=16)
+        for rows in (*self.learned, *self.held):
+            content.update(b"".join(b"%d:%b" % (len(row), row.tobytes()) for row in rows) + b"|")
+        self.fingerprint = content.hexdigest()
+
+    # --- data ---
+
+    @classmethod
+    def made_up(cls, config: Any) -> list[Example]:
+        """Examples where no files are named."""
+        raise NotImplementedError
+
+    @classmethod
+    def examples(cls, config: Any, files: Sequence[Path], bad: BadRows,
+                 progress: Progress | None = None) -> tuple[list[Example], dict[str, str]]:  # fmt: skip
+        """What the files hold, and a word -> how they were understood."""
+        raise NotImplementedError
+
+    @classmethod
+    def prepare(cls: type[Self], config: Any, files: Sequence[Path] = (), progress: Progress | None = None) -> Self:
+        cls.require_used(config)
+        bad = BadRows(config.skip_bad_rows)
+        if not files:
+            if config.validation:
+                raise DataError("--validation is for FILES to learn from; name them too")
+            read, how = cls.made_up(config), {"data": "made up, since no FILES are named"}
+        else:
+            read, how = cls.examples(config, files, bad, progress)
+        if config.validation:
+            if not os.path.exists(config.validation):
+                raise DataError(f"--validation: there is no file {config.validation}")
+            other, _ = cls.examples(config, [Path(config.validation)], bad)
+            learned, held = read, known(other, {label for one in read for label in one.labels}, cls.noun, bad)
+        else:
+            parts = hold_out(len(read), config.val_fraction, config.seed)
+            learned, held = ([read[n] for n in part] for part in parts)
+            held = known(held, {label for one in learned for label in one.labels}, cls.noun, BadRows(True))
+        return cls(config, learned, held, how | bad.told())
+
+    def _ids(self, examples: Sequence[Example]) -> tuple[Ids, Ids]:
+        return [self.words.encode(one.words) for one in examples], [self.labels.encode(one.labels) for one in examples]
+
+    def _batches(self, data: tuple[Ids, Ids], epoch: int | None = None) -> ByLength:
+        sequences, targets = data
+        config, table = self.config, self.class_weights
+        kept = [cut(row, config.max_len, config.keep) for row in targets] if self.per_word else targets
+        # As much as its labels count in a mean over all: words, sequences, or the weights of their classes.
+        counts = [len(row) if table is None else float(table[row].sum()) for row in kept]
+
+        def make(chosen: np.ndarray) -> tuple[Padded, np.ndarray]:
+            inputs = pad([sequences[n] for n in chosen], config.pad, config.max_len, config.keep)
+            if self.per_word:
+                return inputs, pad([kept[n] for n in chosen], config.pad).values
+            return inputs, np.array([kept[n][0] for n in chosen], np.int32)
+
+        lengths = [len(cut(row, config.max_len)) for row in sequences]
+        return ByLength(lengths, make, config.batch_size, config.seed, epoch=epoch, counts=counts)
+
+    def validation(self) -> ByLength | None:
+        return self._batches(self.held, VALIDATION) if self.held[0] else None
+
+    @property
+    def num_losses(self) -> int:
+        chosen = self.batches.chosen
+        return int(self.batches.lengths[chosen].sum()) if self.per_word else len(chosen)
+
+    @property
+    def batch_tokens(self) -> int:
+        lengths = self.batches.lengths
+        return round(float(lengths.mean()) * min(self.config.batch_size, len(lengths)))
+
+    # --- network ---
+
+    @property
+    def class_weights(self) -> np.ndarray | None:
+        """(V,): such that all labels together count the same, and 1 is the mean over what is learned from."""
+        if self.config.class_weights == "none":
+            return None
+        return np.asarray(self.counts.sum() / (len(self.counts) * np.maximum(1, self.counts)))
+
+    @property
+    def read(self) -> str:
+        """What the read-out reads: see Features."""
+        return "every"
+
+    def network(self) -> Features:
+        weights = self.class_weights
+        loss = classes(self.config.label_smoothing, None if weights is None else weights.tolist())
+        size = self.config.embedding_size
+        return Features(self.config, size, len(self.labels), loss, self.read, embedding=len(self.words))
+
+    def meta(self) -> dict[str, Any]:
+        return {"words": self.words.tokens, "labels": self.labels.tokens, "counts": self.counts.tolist()}
+
+    @classmethod
+    def check_meta(cls, meta: Mapping[str, Any]) -> None:
+        words, labels = Symbols(meta["words"]), Symbols(meta["labels"])
+        if words.unknown is None or len(labels) < 2 or len(meta["counts"]) != len(labels):
+            raise DataError("damaged lists of words and labels")
+
+    @classmethod
+    def from_meta(cls: type[Self], config: Any, meta: Mapping[str, Any]) -> Self:
+        task = cls.__new__(cls)
+        Task.__init__(task, config)
+        task.words, task.labels = Symbols(meta["words"]), Symbols(meta["labels"])
+        task.counts = np.array(meta["counts"], np.int64)
+        return task
+
+    # --- judging ---
+
+    def outputs(self, model: Features, inputs: Padded, targets: np.ndarray,
+                state: State | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+        """Of a batch (what was to be found, what was found, and which of both count): arrays like the targets."""
+        with no_tape():
+            logits, _ = model(inputs, state)
+        mask = inputs.mask if self.per_word else np.ones(len(targets), bool)
+        return targets, device.host(logits.data).argmax(axis=-1), mask
+
+    def scores(self, model: Features, inputs: Padded, targets: np.ndarray,
+               state: State | None) -> Mapping[str, tuple[float, float]]:  # fmt: skip
+        right, found, mask = self.outputs(model, inputs, targets, state)
+        return {"accuracy": (float((right == found)[mask].sum()), float(mask.sum()))}
+
+    def judge(self, model: Features, files: Sequence[Path] = (), progress: Progress | None = None,
+              **options: Any) -> Judged:  # fmt: skip
+        encoding, skip = options.pop("encoding", None), options.pop("skip_bad_rows", None)
+        if not files:
+            asked = {"encoding": encoding, "skip_bad_rows": skip or None}
+            return super().judge(model, (), progress, **options, **asked)
+        self.refuse(options)
+        config = dataclasses.replace(self.config, encoding=encoding or self.config.encoding)
+        bad = BadRows(config.skip_bad_rows if skip is None else skip)
+        read, how = self.examples(config, files, bad, progress)
+        data = self._ids(known(read, set(self.labels.tokens), self.noun, bad))
+        if not data[0]:
+            raise DataError(f"nothing is left of {files[0]}")
+        told = {"read": f"{len(data[0]):,} sequences, {sum(map(len, data[0])):,} words"}
+        return Judged(self.evaluate(model, self._batches(data, VALIDATION)), self.baselines_of(data),
+                      how | told | bad.told(), {"sequences": len(data[0]), "left_out": bad.count})  # fmt: skip
+
+    def refuse(self, options: Mapping[str, Any]) -> None:
+        """ConfigError where an option was given that means nothing here."""
+        given = [name for name, value in options.items() if value is not None]
+        if given:
+            raise ConfigError(f"--{given[0].replace('_', '-')} is no option for the task {self.name}; leave it away")
+
+    def baselines_of(self, data: tuple[Ids, Ids]) -> dict[str, tuple[str, float]]:
+        """Metric -> (in words, its value on these sequences) of what takes no network."""
+        raise NotImplementedError
+
+    @property
+    def baselines(self) -> Mapping[str, tuple[str, float]]:
+        data = self.held if self.held[0] else self.learned
+        return self.baselines_of(data) if data[0] else {}
+
+    @property
+    def baseline(self) -> tuple[str, float] | None:  # type: ignore[override]
+        return self.baselines.get("loss")
+
+    def confusion(self, model: Features) -> Confusion | None:
+        batches = self.validation()
+        if batches is None:
+            return None
+        counts = np.zeros((len(self.labels), len(self.labels)), np.int64)
+        model.train(False)
+        for _ in range(batches.num_windows):
+            right, found, mask = self.outputs(model, *batches.next())
+            np.add.at(counts, (right[mask], found[mask]), 1)
+        return Confusion(self.labels.tokens, counts)
+
+    # --- what is told ---
+
+    def told(self, model: Features) -> dict[str, str]:
+        (rows, _), lengths = self.learned, self.batches.lengths
+        most = [f"{label} {n:,}" for label, n in list(zip(self.labels.tokens, self.counts))[:MOST_NAMED]]
+        more = len(self.labels) - len(most)
+        sizes = np.array([len(row) for row in rows])
+        cuts, unknown = int((sizes > lengths).sum()), sum(int((row == self.words.unknown).sum()) for row in rows)
+        told = super().told(model) | self.how
+        told["sequences"] = (
+            f"{len(rows):,} to learn from, {len(self.held[0]):,} held out; {sizes.min():,} to {sizes.max():,} words, "
+            f"{sizes.mean():.1f} on average"
+            + (f"; {cuts:,} are cut to the {self.config.keep} {self.config.max_len:,}" if cuts else "")
+        )
+        told["words"] = f"{len(self.words):,} different ones; {100 * unknown / sizes.sum():.2g} % are read as unknown"
+        told[self.nouns] = f"{len(self.labels):,}: {', '.join(most)}" + (f" and {more:,} more" if more else "")
+        if self.held[0]:
+            seen = np.bincount(np.concatenate(self.held[1]), minlength=len(self.labels))
+            lacking = [label for label, n in zip(self.labels.tokens, seen) if not n]
+            if lacking:
+                told["not judged"] = (
+                    f"what is held out has no {self.noun} "
+                    + ", ".join(lacking[:MOST_NAMED])
+                    + (f" and {len(lacking) - MOST_NAMED:,} more" if len(lacking) > MOST_NAMED else "")
+                )
+        return told
+
+    def drawing(self) -> str:
+        lengths, batches = self.batches.lengths, self.batches.indices(0)
+        inputs, targets = self.batches.make(
+            max(batches, key=lambda of: lengths[of].max() * len(of) - lengths[of].sum())
+        )
+        words = np.array(self.words.tokens, object)[inputs.values]
+        names = np.array(self.labels.tokens, object)[targets]
+        batch = padded_picture(words, inputs.mask, names)
+        network = network_picture(self.config, inputs.mask.shape, len(self.words), len(self.labels), self.read,
+                                  ("words", self.nouns))  # fmt: skip
+        return f"{batch}\n\n{network}"
+
+
+def known(examples: Sequence[Example], labels: set[str], noun: str, bad: BadRows) -> list[Example]:
+    """Those whose labels are all among these; another label makes a row a bad one."""
+    found = []
+    for one in examples:
+        other = next((n for n, label in enumerate(one.labels) if label not in labels), None)
+        if other is None:
+            found.append(one)
+            continue
+        of = f" of {quoted(one.words[other])}" if len(one.labels) == len(one.words) else ""
+        line = one.lines[other] if one.lines else 0
+        bad.add(one.path, line, f"the {noun} {quoted(one.labels[other])}{of} is none of those that were learned")
+    return found
+
+
+def shares(logits: np.ndarray) -> np.ndarray:
+    """The probabilities (..., V) of logits (..., V), in float64."""
+    rows = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return np.asarray(rows / rows.sum(axis=-1, keepdims=True))

@@ -1,0 +1,111 @@
+"""Sentiment: whether a text is of one class or of another, such as a review that praises and one that does not.
+
+    the film was not bad at all   -> pos
+    they say it is moving , but the plot was dull   -> neg
+
+Many to one: one label for a sequence, read from the last valid step, or from the mean or the maximum over all. From a
+file for each class, a folder for each class, or a table (data/labelled.py), or from texts that are made up.
+
+Maas et al., Learning Word Vectors for Sentiment Analysis, ACL 2011, is where the folders `pos` and `neg` come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from micrornn.config import MOST, setting
+from micrornn.data import words
+from micrornn.data.labelled import read_labelled
+from micrornn.data.madeup import said_of_films
+from micrornn.data.rows import BadRows
+from micrornn.data.sequences import cut
+from micrornn.errors import DataError
+from micrornn.tasks.labelling import Example, Ids, Labelling, LabelSettings, shares
+from micrornn.tasks.parts import READS, usual
+from micrornn.tasks.task import Metric, Progress
+
+
+@dataclass(frozen=True)
+class SentimentSettings(LabelSettings):
+    max_len: int = setting(200, "Words of a text that are read at most. 0: all.", low=0, high=MOST)
+    vocab_size: int = usual("vocab_size", 20_000)
+    read: str = setting(
+        "last", "What is read of the recurrent layers: the last valid step, or the mean or maximum over all.",
+        choices=READS[1:],
+    )  # fmt: skip
+    each: str = setting(
+        "auto", "What a text is: a line, a file, or a file where a class has a folder of several.",
+        choices=("auto", "line", "file"),
+    )  # fmt: skip
+    text_column: str = setting("", "Of a table: the column with the texts, by name or by number from 1.")
+    label_column: str = setting("", "Of a table: the column with the labels, by name or by number from 1.")
+
+
+class Sentiment(Labelling):
+    name, about = "sentiment", "many to one: the class of a text, from a file or a folder for each class, or a table"
+    Settings = SentimentSettings
+    per_word: ClassVar[bool] = False
+    noun, nouns = "class", "classes"
+    remedy: ClassVar[str] = "give a file or a folder for each class, or choose another --label-column"
+    takes: ClassVar[str] = "a text"
+    metrics = (Metric("loss", "nats per text"), Labelling.metrics[1])  # type: ignore[misc]
+    config: SentimentSettings
+
+    @property
+    def read(self) -> str:
+        return self.config.read
+
+    @classmethod
+    def made_up(cls, config: SentimentSettings) -> list[Example]:
+        return [Example(tokens(text), [label]) for text, label in said_of_films(config.seed)]
+
+    @classmethod
+    def examples(cls, config: SentimentSettings, files: Sequence[Path], bad: BadRows,
+                 progress: Progress | None = None) -> tuple[list[Example], dict[str, str]]:  # fmt: skip
+        found = read_labelled(
+            files, bad, config.encoding, config.text_column, config.label_column, config.each, progress
+        )
+        read = [
+            Example(tokens(text), [label], path, [line])
+            for text, label, (path, line) in zip(found.texts, found.labels, found.places)
+        ]
+        return read, {"files": found.how}
+
+    def baselines_of(self, data: tuple[Ids, Ids]) -> dict[str, tuple[str, float]]:
+        """Always the class that came most often, and the loss of how often each came, in what was learned from."""
+        shares = self.counts / self.counts.sum()
+        classes = np.concatenate(data[1])
+        most = int(self.counts.argmax())
+        return {
+            "loss": ("by how often each class comes", float(-np.log(shares[classes]).mean())),
+            "accuracy": (f"always {self.labels.tokens[most]}", float((classes == most).mean())),
+        }
+
+    # --- use ---
+
+    def parse(self, line: str) -> list[str]:
+        found = tokens(line)
+        if not found:
+            raise DataError("there is no word in it; wanted a text a line")
+        return found
+
+    def encode(self, example: list[str]) -> np.ndarray:
+        kept = cut(self.words.encode(example), self.config.max_len, self.config.keep)
+        return np.asarray(kept)[:, None]
+
+    def answer(self, outputs: np.ndarray, example: list[str], proba: bool) -> dict[str, Any]:
+        found: dict[str, Any] = {"answer": self.labels.tokens[int(outputs.argmax())]}
+        if proba:
+            found["probabilities"] = dict(zip(self.labels.tokens, shares(outputs).round(6).tolist()))
+        return found
+
+
+def tokens(text: str) -> list[str]:
+    """The words and marks of a text, as `--level word` splits it, in small letters and without whitespace."""
+    found = [words.token_of(piece) for piece in words.split(text.lower())]
+    return [token for token in found if not token.isspace()]
