@@ -63,6 +63,7 @@ HOUSE = (
     "checks",
     "warmup",
     "bench",
+    "recipes",
     "report",
 )
 

@@ -38,4 +38,6 @@ def test_wheel(tmp_path: Path) -> None:
     modules = {str(path.relative_to(source)) for path in (source / "micrornn").rglob("*.py")}
     modules |= {str(path.relative_to(source / "cli")) for path in (source / "cli").rglob("*.py")}
     pages = {"micrornn/report/page.css", "micrornn/report/page.js"}
+    pages |= {str(path.relative_to(source)) for path in (source / "micrornn" / "recipes").glob("*.toml")}
+    assert "micrornn/recipes/echo.toml" in pages
     assert names == modules | pages | {"micrornn/py.typed", "micrornn_cli/py.typed"}

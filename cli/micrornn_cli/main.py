@@ -36,6 +36,7 @@ COMMANDS = {
     "eval": "Every metric of a trained network, beside what takes none; of text, bits per character.",
     "inspect": "See where the gradient goes: how far back it reaches, what truncation costs, what blew up.",
     "advise": "Which batch_size, num_steps and learning rate? Measured, on your text and this machine.",
+    "recipe": "Well-known trainings with all their constants, and the result to expect.",
     "gradcheck": "Are the gradients right? Analytic against numeric, to ten decimals.",
     "tape": "Print the tape of a three-step network: every op, value and gradient.",
     "cell": "A recurrent cell from its equation to its derivative; `cell list` lists them.",

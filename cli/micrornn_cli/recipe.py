@@ -1,0 +1,238 @@
+"""`micrornn recipe`: well-known trainings with all their constants, and the result to expect."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from micrornn.config import Config
+from micrornn_cli.arguments import PATH, PREFIX, texts
+from micrornn_cli.exits import Exit
+
+if TYPE_CHECKING:
+    from micrornn.recipes import Job, Recipe
+    from micrornn.recipes.expected import Row
+
+
+@click.group(short_help="Well-known trainings, and the result to expect.")
+def recipe() -> None:
+    """Well-known trainings: a task with every constant, its source, and the result to expect.
+
+    A recipe is a TOML file. NAME is one of `micrornn recipe list`, or the path of a file of your own.
+
+    \b
+    Examples:
+      micrornn recipe list
+      micrornn recipe show echo
+      micrornn recipe run adding-100 --variant gru
+      micrornn recipe check echo
+      micrornn recipe check min-char-rnn shakespeare.txt
+      micrornn recipe check ./my_recipe.toml
+    """
+
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="For machines: JSON on stdout.")
+
+
+def _of_runs(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What `run` and `check` are told."""
+    for option in (
+        AS_JSON,
+        click.option("--device", type=click.Choice(("cpu", "cuda")), help="Where to compute.  [cpu]"),
+        click.option("--out", type=PATH, metavar="FOLDER", help="Where the runs go.  [runs/recipes/NAME]"),
+        click.option("--seed", "seeds", type=click.IntRange(0), multiple=True, metavar="N",
+                     help="Another random seed than the recipe's; may be repeated."),
+        click.option("--variant", "variants", multiple=True, metavar="NAME",
+                     help="Only this variant; may be repeated."),
+        click.argument("data", nargs=-1, type=PATH, metavar="[DATA]..."),
+        click.argument("name"),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@recipe.command(name="list", short_help="All recipes: what they learn, how long it takes.")
+@AS_JSON
+def list_(as_json: bool) -> None:
+    """All recipes of this package, with about how long all their runs take on two cores."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from micrornn import recipes
+    from micrornn_cli.console import duration, out, write_json
+
+    found = [recipes.find(name) for name in recipes.names()]
+    if as_json:
+        write_json({"recipes": [_about(one) for one in found]})
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("recipe", "takes", "data", "learns"):
+        table.add_column(title, no_wrap=title in ("recipe", "takes"), justify="right" if title == "takes" else "left")
+    for one in found:
+        table.add_row(one.name, duration(60 * one.minutes), Text(", ".join(one.data) or "made up"), Text(one.about))
+    out.print(table)
+
+
+@recipe.command(short_help="Its constants, its source, and the commands that do the same.")
+@click.argument("name")
+@click.argument("data", nargs=-1, type=PATH, metavar="[DATA]...")
+@AS_JSON
+def show(name: str, data: tuple[str, ...], as_json: bool) -> None:
+    """All that a recipe says: its constants, where they come from, what to expect, and the plain `micrornn train`
+    commands that do the same."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from micrornn import recipes
+    from micrornn_cli.console import duration, out, write_json
+
+    found = recipes.find(name)
+    paths = list(data) or [f"{role.upper()}" for role in found.data]
+    commands = [_typed(job, paths, _folder(found, None) / job.name) for job in found.jobs()]
+    if as_json:
+        write_json(_about(found) | {"commands": commands})
+        return
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for title, value in {
+        "recipe": f"{found.name}: {found.about}", "source": found.source, "task": found.task,
+        "data": ", ".join(found.data) or "made on the fly", "takes": f"about {duration(60 * found.minutes)}",
+    }.items():  # fmt: skip
+        table.add_row(title, Text(value))
+    for label, values in {"": found.settings, **{k: v for k, v in found.variants.items() if k}}.items():
+        told = ", ".join(f"{k} = {_written(v)}" for k, v in values.items())
+        table.add_row(label or "settings", Text(told))
+    for e in found.expect:
+        of = f" ({', '.join(e.variants)})" if any(e.variants) and len(e.variants) < len(found.variants) else ""
+        table.add_row("expect", Text(f"{e.title}{of}: {e.band}; {e.origin}: {e.why}"))
+    if found.notes:
+        table.add_row("notes", Text(" ".join(found.notes.split())))
+    out.print(table)
+    for command in commands:
+        out.print()
+        out.print(Text(command), soft_wrap=True)
+
+
+@recipe.command(short_help="Train it.")
+@_of_runs
+def run(name: str, data: tuple[str, ...], variants: tuple[str, ...], seeds: tuple[int, ...], out: str | None,
+        device: str | None, as_json: bool) -> None:  # fmt: skip
+    """Train each variant of a recipe, after its plain `micrornn train` command is shown, which does the same.
+
+    DATA are the files that the recipe asks for. A run that was begun is gone on with.
+    """
+    from micrornn import recipes
+    from micrornn_cli.console import err
+    from micrornn_cli.train import train
+
+    found = recipes.find(name)
+    jobs, paths = found.jobs(variants, seeds), texts(data)
+    found.roles(paths)
+    _forget_variables()
+    more = {} if device is None else {"device": device}
+    for job in jobs:
+        folder = _folder(found, out) / job.name
+        arguments = job.arguments(paths, str(folder), **more)[1:]
+        if not as_json:
+            err.print(_typed(job, paths, folder, **more), soft_wrap=True, markup=False, style="bold")
+        if os.path.lexists(folder / "config.toml"):
+            arguments = ["--resume", str(folder)]
+        train.main([*arguments, *(["--json"] if as_json else [])], standalone_mode=False)
+
+
+@recipe.command(short_help="Train it, and hold the result against what is expected.")
+@_of_runs
+def check(name: str, data: tuple[str, ...], variants: tuple[str, ...], seeds: tuple[int, ...], out: str | None,
+          device: str | None, as_json: bool) -> None:  # fmt: skip
+    """Train each variant of a recipe and hold what it came to against what is expected. Exit code 1 if one number lies
+    outside of its band.
+
+    DATA are the files that the recipe asks for. A run that is there is not trained again, and one that was begun is
+    gone on with.
+    """
+    from micrornn import recipes
+    from micrornn.recipes.expected import look
+    from micrornn_cli.console import write_json
+
+    found = recipes.find(name)
+    jobs, paths = found.jobs(variants, seeds), texts(data)
+    found.roles(paths)
+    _forget_variables()
+    rows = []
+    for job in jobs:
+        folder = _folder(found, out) / job.name
+        if not _train(job, paths, folder, {} if device is None else {"device": device}, as_json):
+            raise SystemExit(int(Exit.INTERRUPTED))
+        rows += look(job, folder, paths)
+    passed = all(row.holds for row in rows)
+    if as_json:
+        write_json({"recipe": found.name, "passed": passed, "rows": [row.to_dict() for row in rows]})
+    else:
+        _table(found, rows)
+    if not passed:
+        raise SystemExit(int(Exit.FAILED))
+
+
+def _train(job: Job, paths: Sequence[str], folder: Path, more: dict[str, Any], quiet: bool) -> bool:
+    """Train a run to its end, with a line that says how far it is; False if it was stopped."""
+    from micrornn.recipes.playing import play
+    from micrornn_cli.signals import graceful
+    from micrornn_cli.waiting import compiling, progress
+
+    with graceful() as stop, compiling(quiet), progress(f"{job.recipe.name} {job.name}", quiet) as tell:
+        for done, total in play(job, paths, folder, stop, tell, **more):
+            tell(done, total)
+        return not stop()
+
+
+def _table(found: Recipe, rows: list[Row]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from micrornn_cli.console import out
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("run", "what", "expected", "seen", ""):
+        table.add_column(title, justify="right" if title in ("expected", "seen") else "left")
+    for row in rows:
+        seen = "nothing" if row.seen is None else f"{row.seen:.4g}"
+        held = Text("ok", "green") if row.holds else Text("no", "bold red")
+        table.add_row(Text(row.job.name), Text(row.expected.title), row.expected.band, seen, held)
+    out.print(table)
+    count = sum(row.holds for row in rows)
+    out.print(f"{found.name}: {count} of {len(rows)} as expected", style="green" if count == len(rows) else "bold red")
+
+
+def _folder(found: Recipe, out: str | None) -> Path:
+    return Path(out or Path("runs", "recipes", found.name))
+
+
+def _typed(job: Job, paths: Sequence[str], folder: Path, **more: Any) -> str:
+    from micrornn.printable import shell_word
+    from micrornn_cli.console import program
+
+    return " ".join([program(), *map(shell_word, job.arguments(paths, str(folder), **more))])
+
+
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _forget_variables() -> None:
+    """MICRORNN_* settings are for trainings of one's own: a recipe says all of its constants."""
+    for entry in dataclasses.fields(Config):
+        os.environ.pop(PREFIX + entry.name.upper(), None)
+
+
+def _about(found: Recipe) -> dict[str, Any]:
+    return {
+        "name": found.name, "about": found.about, "source": found.source, "task": found.task,
+        "minutes": found.minutes, "data": list(found.data), "settings": found.settings, "variants": found.variants,
+        "seeds": list(found.seeds), "notes": found.notes, "expect": [dataclasses.asdict(e) for e in found.expect],
+    }  # fmt: skip

@@ -1,0 +1,294 @@
+"""Recipes: a task with all its settings, where they come from, and the result to expect.
+
+names()        those of this package: a file NAME.toml each
+find(name)     a recipe by name, or from a TOML file of one's own
+Recipe         what such a file says; `jobs` are the runs that it takes
+Expectation    a number of a run, and the band in which it is to lie (expected.py looks)
+play           (playing.py) trains a job, or goes on with it
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from micrornn import tasks
+from micrornn.checkpoint.files import read_file
+from micrornn.checkpoint.toml import MOST_BYTES, toml_loads
+from micrornn.config import Config
+from micrornn.errors import CheckpointError, ConfigError, DataError, named, quoted
+from micrornn.schema import Rule, check_table
+from micrornn.tasks.task import Task
+
+HERE = Path(__file__).parent
+TEXT, TEXTS = Rule(str, most=2000), Rule(list, items=Rule(str))
+RULES = {
+    "about": TEXT,
+    "source": TEXT,
+    "task": TEXT,
+    "minutes": Rule(float, low=0, finite=True),
+    "settings": Rule(dict),
+    "expect": Rule(list, items=Rule(dict)),
+    "variants": Rule(dict, items=Rule(dict), optional=True),
+    "seeds": Rule(list, items=Rule(int, low=0), optional=True),
+    "data": TEXTS,
+    "notes": Rule(str, most=20_000, optional=True),
+}
+EXPECTED = {
+    "what": TEXT,
+    "at": TEXT,
+    "low": Rule(float, finite=True, optional=True),
+    "high": Rule(float, finite=True, optional=True),
+    "from": Rule(str, choices=("source", "measured")),
+    "why": TEXT,
+    "variants": Rule(list, items=Rule(str), optional=True),
+    "times": Rule(float, above=0, finite=True, optional=True),
+    "unit": Rule(str, choices=("", "bits", "perplexity"), optional=True),
+    "over": Rule(int, low=1, optional=True),
+    "data": Rule(str, optional=True),
+}
+PLACE = re.compile(r"(end|best|update [0-9]{1,9}|epoch [0-9]{1,9})")
+KEPT_OUT = ("seed", "threads", "device", "init_from")  # are chosen where a recipe is run
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A number of a run, and the band in which it is to lie.
+
+    what        loss (of training: the mean over the epoch or the `over` updates that end there), smoothed_loss,
+                val_loss, or a metric of the task
+    at          end, best (by validation), update N or epoch N
+    low, high   the band; one side may be open
+    origin      whether the band is from the source, or was measured here
+    why         where the band comes from, in words
+    variants    of which variants it is expected
+    times       the number is multiplied by this, such as the time steps that a loss is summed over
+    unit        bits: of a loss in nats; perplexity: e to the loss
+    data        a role of the recipe's data that a metric is measured on; "": what the run holds out
+    """
+
+    what: str
+    at: str
+    origin: str
+    why: str
+    variants: tuple[str, ...]
+    low: float | None = None
+    high: float | None = None
+    times: float = 1.0
+    unit: str = ""
+    over: int = 100
+    data: str = ""
+
+    def holds(self, seen: float | None) -> bool:
+        """Whether a number lies in the band; NaN does not."""
+        return (
+            seen is not None
+            and seen == seen
+            and (self.low is None or seen >= self.low)
+            and (self.high is None or seen <= self.high)
+        )
+
+    @property
+    def band(self) -> str:
+        """The band in words."""
+        if self.low is None:
+            return f"at most {self.high:g}"
+        return f"at least {self.low:g}" if self.high is None else f"{self.low:g} to {self.high:g}"
+
+    @property
+    def title(self) -> str:
+        """What is measured, and where, in words."""
+        on = f" on {self.data}" if self.data else ""
+        return f"{self.unit or self.what.replace('_', ' ')}{on}, {self.at}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a recipe."""
+
+    recipe: Recipe
+    variant: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """What it is called, and its folder."""
+        return "-".join(filter(None, [self.variant, f"seed{self.seed}"]))
+
+    def settings(self, roles: Mapping[str, str]) -> dict[str, Any]:
+        """What the recipe says of this run; {ROLE} in a text becomes the path of that role's data."""
+        values = self.recipe.settings | self.recipe.variants[self.variant] | {"seed": self.seed}
+        return {name: value.format_map(roles) if isinstance(value, str) else value for name, value in values.items()}
+
+    def config(self, roles: Mapping[str, str], **more: Any) -> Any:
+        """All settings of this run, in the task's own type."""
+        return self.recipe.kind.Settings.from_dict(self.settings(roles) | more, self.recipe.where)
+
+    def arguments(self, paths: Sequence[str], out: str, **more: Any) -> list[str]:
+        """What is typed after `micrornn` to train the same."""
+        roles = self.recipe.roles(paths)
+        shared = {entry.name for entry in dataclasses.fields(Config)}
+        words = ["train", self.recipe.task, *self.recipe.learned(paths)]
+        for name, value in (self.settings(roles) | more).items():
+            flag = "--" + name.replace("_", "-")
+            if name not in shared:
+                words += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
+            elif isinstance(value, bool):
+                words.append(flag if value else "--no-" + flag[2:])
+            else:
+                words += [flag, str(value)]
+        return [*words, "--out", out]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A task with all its settings, and the result to expect.
+
+    about, source    what is learned, and where the constants come from, each in a line
+    minutes          how long all its runs take, about, on two cores with nothing else to do
+    settings         of the task, by the names that config.toml has
+    variants         name -> settings that differ; by itself one, which has no name
+    seeds            one run of each variant for each of these
+    data             roles of the files that must be given, in order: what is learned from, what a setting names as
+                     {ROLE}, and what an expectation is measured on
+    notes            what differs from the source, and what the numbers were seen to be
+    """
+
+    name: str
+    where: str
+    about: str
+    source: str
+    task: str
+    minutes: float
+    settings: dict[str, Any]
+    expect: tuple[Expectation, ...]
+    variants: dict[str, dict[str, Any]] = field(default_factory=lambda: {"": {}})
+    seeds: tuple[int, ...] = (0,)
+    data: tuple[str, ...] = ()
+    notes: str = ""
+
+    @cached_property
+    def kind(self) -> type[Task]:
+        return tasks.find(self.task, "" if self.task in tasks.names() else self.where)
+
+    def jobs(self, variants: Sequence[str] = (), seeds: Sequence[int] = ()) -> list[Job]:
+        """The runs, in order; of some variants or other seeds only. ConfigError where there is no such variant."""
+        for name in variants:
+            if name not in self.variants:
+                there = ", ".join(self.variants) if any(self.variants) else "none"
+                raise ConfigError(f"recipe {self.name} has no variant {quoted(name)}; it has: {there}")
+        return [Job(self, name, seed) for name in variants or self.variants for seed in seeds or self.seeds]
+
+    def roles(self, paths: Sequence[str]) -> dict[str, str]:
+        """Role -> path of the data. ConfigError where there are too few or too many."""
+        if len(paths) != len(self.data):
+            what = ", ".join(self.data) if self.data else "none: it makes its own"
+            raise ConfigError(f"recipe {self.name} wants {len(self.data)} data files ({what}), not {len(paths)}")
+        return dict(zip(self.data, paths))
+
+    def learned(self, paths: Sequence[str]) -> list[str]:
+        """What of the data is learned from: all that no setting asks for, and that is not for measuring."""
+        texts = [value for part in (self.settings, *self.variants.values()) for value in part.values()]
+        asked = {role for role in self.data if any(f"{{{role}}}" in text for text in texts if isinstance(text, str))}
+        asked |= {expected.data for expected in self.expect}
+        return [path for role, path in self.roles(paths).items() if role not in asked]
+
+
+def names() -> list[str]:
+    """Of all recipes of this package, in the order of the alphabet."""
+    return sorted(path.stem for path in HERE.glob("*.toml"))
+
+
+def find(name: str) -> Recipe:
+    """The recipe of this name, or in this TOML file. ConfigError with the nearest names, or with what is wrong."""
+    own = name.endswith(".toml") or "/" in name
+    if not own and name not in names():
+        close = difflib.get_close_matches(name, names(), 3, 0.4)
+        hint = f"; did you mean {' or '.join(close)}?" if close else f"; there are {', '.join(names())}"
+        raise ConfigError(f"there is no recipe {quoted(name)}{hint}")
+    path = Path(name) if own else HERE / f"{name}.toml"
+    where = named(path) if own else f"recipe {name}"
+    try:
+        values = toml_loads(read_file(path, MOST_BYTES))
+    except CheckpointError as error:
+        raise DataError(str(error)) from None
+    except ValueError as error:
+        raise ConfigError(f"{where} is not TOML: {error}") from None
+    return read(values, path.stem, where)
+
+
+def _known(values: Mapping[str, Any], rules: Mapping[str, Rule], where: str) -> None:
+    for name in values:
+        if name not in rules:
+            close = difflib.get_close_matches(name, rules, 1)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(rules)}"
+            raise ConfigError(f"{where}: {quoted(name)} means nothing in a recipe; {hint}")
+
+
+def read(values: Mapping[str, Any], name: str, where: str) -> Recipe:
+    """A recipe from what its file says, `where`. ConfigError names the first thing that is missing or wrong."""
+    _known(values, RULES, where)
+    table = check_table(values, RULES, where, ConfigError)
+    variants = table.get("variants") or {"": {}}
+    expect = []
+    for n, given in enumerate(table["expect"], 1):
+        at = f"{where}: expectation {n}"
+        _known(given, EXPECTED, at)
+        row = check_table(given, EXPECTED, at, ConfigError)
+        row = {"origin" if key == "from" else key: value for key, value in row.items()}
+        expect.append(Expectation(**(row | {"variants": tuple(row.get("variants", variants))})))
+    texts = {key: table[key] for key in ("about", "source", "task", "minutes", "settings")}
+    recipe = Recipe(
+        name, where, **texts, expect=tuple(expect), variants=variants, seeds=tuple(table.get("seeds", [0])),
+        data=tuple(table["data"]), notes=table.get("notes", "").strip(),
+    )  # fmt: skip
+    _check(recipe)
+    return recipe
+
+
+def _check(recipe: Recipe) -> None:
+    where = recipe.where
+    roles = {role: role for role in recipe.data}
+    try:
+        for job in recipe.jobs():
+            for name in KEPT_OUT:
+                if name in recipe.settings | recipe.variants[job.variant]:
+                    raise ConfigError(f"{where}: {name} is no constant of a recipe; leave it away")
+            config = job.config(roles)
+            recipe.kind.require_used(config)
+            if not (config.num_updates or config.epochs or config.patience) or config.max_minutes:
+                raise ConfigError(f"{where}: num_updates, epochs or patience must say where it ends, and not the clock")
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{where}: {{...}} in a setting must be one of the data's roles: {error}") from None
+    except ConfigError as error:
+        told = str(error)
+        raise ConfigError(told if told.startswith(where) else f"{where}: {told}") from None
+    if not recipe.expect:
+        raise ConfigError(f"{where}: it expects nothing; say at least one [[expect]]")
+    if not recipe.seeds:
+        raise ConfigError(f"{where}: seeds is empty; leave it away")
+    known = {"loss", "smoothed_loss", "val_loss", *(metric.name for metric in recipe.kind.metrics)}
+    for n, expected in enumerate(recipe.expect, 1):
+        at = f"{where}: expectation {n}"
+        if not PLACE.fullmatch(expected.at):
+            raise ConfigError(f"{at}: at is {quoted(expected.at)}; write end, best, update N or epoch N")
+        if expected.what not in known:
+            raise ConfigError(f"{at}: there is no {quoted(expected.what)}; choose one of {', '.join(sorted(known))}")
+        if expected.low is None and expected.high is None:
+            raise ConfigError(f"{at}: it has neither low nor high")
+        if expected.low is not None and expected.high is not None and expected.low > expected.high:
+            raise ConfigError(f"{at}: low {expected.low:g} is above high {expected.high:g}")
+        for variant in expected.variants:
+            if variant not in recipe.variants:
+                raise ConfigError(f"{at}: there is no variant {quoted(variant)}")
+        if expected.data and expected.data not in recipe.data:
+            raise ConfigError(f"{at}: there is no data {quoted(expected.data)}")
+        measured = expected.what not in ("loss", "smoothed_loss", "val_loss") or expected.data
+        if measured and expected.at not in ("end", "best"):
+            raise ConfigError(f"{at}: a checkpoint is measured, so at must be end or best, not {quoted(expected.at)}")

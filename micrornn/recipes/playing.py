@@ -1,0 +1,69 @@
+"""Playing a recipe: its runs are trained, each in a folder of its own.
+
+play(job, paths, folder)     trains until its end, update by update; prints nothing
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from micrornn import data, device, kernels
+from micrornn.checkpoint import RunFolder
+from micrornn.errors import CheckpointError, named
+from micrornn.recipes import Job
+from micrornn.resume import fit_warmup, resume
+from micrornn.train import PLACE, Training, run
+
+WHERE = ("threads", *PLACE)
+
+
+def play(job: Job, paths: Sequence[str], path: Path, stopped: Callable[[], bool] = lambda: False,
+         progress: Callable[[int, int], None] | None = None, **settings: Any) -> Iterator[tuple[int, int]]:  # fmt: skip
+    """(update, the last one) after each: train a run of a recipe in the folder `path`, as `micrornn train` does with
+    `job.arguments`; where one was begun, go on with it. CheckpointError where another run lies there.
+
+    paths       of the data
+    settings    such as device="cuda"
+    progress    is told how far the data is read
+    """
+    located = [data.located(name) for name in paths]
+    given = job.settings(job.recipe.roles(located))
+    config = job.config(job.recipe.roles(located), **settings)
+    config = dataclasses.replace(config, threads=config.threads or device.default_threads())
+    device.require(config.device)
+    kernels.set_threads(config.threads)
+    files = job.recipe.learned(located)
+    task = job.recipe.kind.prepare(config, data.find(files) if files else job.recipe.kind.usual_files(), progress)
+    about = {"task": task.name, "files": files}
+    there = os.path.lexists(path / "config.toml")
+    folder = RunFolder.open(path) if there else RunFolder.create(path, config.to_dict() | about)
+    try:
+        if there:
+            folder.lock()
+            if "schedule" not in given:  # its warm-up may have been shortened
+                config = dataclasses.replace(config, schedule=folder.config.get("schedule", config.schedule))
+            _require_same(folder, config.to_dict() | about)
+        training = Training(config, task)
+        if folder.has_checkpoint:
+            resume(training, folder)
+        else:
+            fit_warmup(training, "schedule" in given)
+            folder.write_config(training.config.to_dict() | about)
+        for report in run(training, folder, stopped):
+            yield report.update, training.num_updates or report.update
+    finally:
+        folder.close()
+
+
+def _require_same(folder: RunFolder, wanted: dict[str, Any]) -> None:
+    """CheckpointError where the run in a folder is not this one."""
+    for name, value in wanted.items():
+        if name not in WHERE and folder.config.get(name, value) != value:
+            raise CheckpointError(
+                f"{named(folder.path)}: another run lies there: its {name} is {folder.config[name]!r}, not {value!r}; "
+                "give another --out"
+            )
