@@ -1,0 +1,267 @@
+"""The columns of a table that make a series: what is forecast, what is read besides, and when each row was.
+
+TableSettings   how a table is read, as settings of a task
+Columns         numbers over time, with the place of each row in its file
+read_columns    from files, by the names or positions that settings give
+row_reader      the same of one line after the other, as they come
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from micrornn.config import Config, setting
+from micrornn.data.dates import falls_at, is_date
+from micrornn.data.files import shown
+from micrornn.data.rows import BadRows, skip_bad_rows
+from micrornn.data.table import Table, delimiter_of, number, read_table, records
+from micrornn.errors import DataError, named, quoted
+from micrornn.schema import Rule, check_table
+
+NONE = "none"  # as the time column: the rows are in order, whatever their dates say
+
+
+@dataclass(frozen=True)
+class TableSettings(Config):
+    """How a table is read, and which of its columns."""
+
+    target: str = setting("", "The column to forecast, by name or position from 1; several with commas between.")
+    inputs: str = setting("", "Further columns to read, by name or position from 1, with commas between.")
+    time: str = setting(
+        "", "The column of dates, which must rise; by itself the first one, if it holds dates. none: they may not rise."
+    )
+    missing: str = setting(
+        "error", "What to do where a number is missing: refuse it, skip the row, or take the previous number.",
+        choices=("error", "skip", "previous"),
+    )  # fmt: skip
+    missing_value: str = setting(
+        "", "What else says that a number is missing, such as -99.99; several with commas between."
+    )
+    delimiter: str = setting(
+        "auto", "What separates the cells: auto, tab, semicolon, comma, bar, space or a character."
+    )
+    comment: str = setting("#", "Lines that begin with this are passed over.")
+    header: bool = setting(True, "The first row names the columns, where none of its cells is a number or a date.")
+    decimal: str = setting(".", "What stands before the decimals of a number.", choices=(".", ","))
+    skip_bad_rows: bool = skip_bad_rows()
+
+
+class Chosen(NamedTuple):
+    """names and positions (from 0) of the columns, the `targets` first of them are forecast; time: that of the dates,
+    -1 where there are none; width: of the table."""
+
+    names: tuple[str, ...]
+    positions: tuple[int, ...]
+    targets: int
+    time: int
+    width: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return self._asdict() | {"names": list(self.names), "positions": list(self.positions)}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Chosen:
+        """DataError where it is not what `to_dict` gave."""
+        whole = Rule(int, low=0, high=10**6)
+        rules = {"names": Rule(list, items=Rule(str), most=10**6), "positions": Rule(list, items=whole, most=10**6)}
+        rules |= {"targets": Rule(int, low=1, high=10**6), "time": Rule(int, low=-1, high=10**6), "width": whole}
+        found = check_table(found, rules, "columns", DataError)
+        if len(found["names"]) != len(found["positions"]) or found["targets"] > len(found["names"]):
+            raise DataError("columns: names and positions do not fit together")
+        return cls(tuple(found["names"]), tuple(found["positions"]), *(found[n] for n in ("targets", "time", "width")))
+
+
+@dataclass(frozen=True)
+class Columns:
+    """values (T, D), T rows in order of time; where: (file, line) of each; times: their dates as they stand there, ""
+    where there are none; told: what to say of the reading."""
+
+    chosen: Chosen
+    values: np.ndarray
+    where: list[tuple[Path, int]]
+    times: list[str]
+    told: dict[str, str]
+
+    def span(self, start: int, end: int) -> str:
+        """Rows start..end in words: their lines, and their dates."""
+        lines = f"lines {self.where[start][1]:,} to {self.where[end - 1][1]:,}"
+        return lines if not self.times[start] else f"{self.times[start]} to {self.times[end - 1]}, {lines}"
+
+
+def read_columns(paths: Sequence[Path], config: TableSettings, target: str, inputs: str = "") -> Columns:
+    """The columns with these names or positions, several with commas between.
+
+    target    "": the only column that holds numbers
+    """
+    table = read_table(
+        paths, BadRows(config.skip_bad_rows), delimiter=delimiter_of(config.delimiter), comment=config.comment,
+        header=config.header, encoding=config.encoding, decimal=config.decimal, missing=_missing(config),
+    )  # fmt: skip
+    when = _time(table, config.time)
+    chosen = _find_all(table, target, "--target") if target else [_only(table, when)]
+    targets = len(chosen)
+    chosen += [column for column in (_find_all(table, inputs, "--inputs") if inputs else []) if column not in chosen]
+    for column in chosen:
+        if column == when:
+            raise DataError(f"{table.name(column)} tells the time of a row; it is no number to learn from")
+    values, kept = table.numbers(chosen, config.missing)
+    if not len(values):
+        raise DataError(f"{named(shown(paths[0]))} holds no row that can be used")
+    where, times = [table.where[n] for n in kept], [table.cells[n][when] if when >= 0 else "" for n in kept]
+    if when >= 0 and (fall := falls_at(times)):
+        path, line = where[fall[0]]
+        raise DataError(
+            f"{named(shown(path))}:{line}: {fall[1]}; the dates of a series must rise\n"
+            f"  sort the rows by {table.name(when)}, or give --time none if they stand in the right order"
+        )
+    names = tuple(table.name(column) for column in chosen)
+    told = {"table": f"{len(table.cells):,} rows of {table.width} columns"}
+    if table.header and not table.names:
+        told["table"] += f", of which the header names {len(table.header[1])}: columns are chosen by position"
+    if len(values) < len(table.cells):
+        told["table"] += f"; {len(values):,} rows are used"
+    return Columns(
+        Chosen(names, tuple(chosen), targets, when, table.width), values, where, times, told | table.bad.told()
+    )
+
+
+def _missing(config: TableSettings) -> list[str]:
+    return [text.strip() for text in config.missing_value.split(",") if text.strip()]
+
+
+def _find_all(table: Table, wanted: str, flag: str) -> list[int]:
+    parts = [wanted] if wanted in table.names else [part.strip() for part in wanted.split(",")]
+    found = [table.find(part, flag) for part in parts]
+    return list(dict.fromkeys(found))
+
+
+def _time(table: Table, wanted: str) -> int:
+    if wanted == NONE:
+        return -1
+    if wanted:
+        return table.find(wanted, "--time")
+    return 0 if table.width > 1 and sum(is_date(cells[0]) for cells in table.cells) * 2 > len(table.cells) else -1
+
+
+def _only(table: Table, when: int) -> int:
+    """The only column of numbers, of which the first row tells."""
+    found = [n for n, cell in enumerate(table.cells[0]) if n != when and _is_number(cell, table)]
+    if len(found) == 1:
+        return found[0]
+    if table.header and not table.names:
+        table.find("", "--target")  # says why a position is wanted
+    there = ", ".join(f"{n + 1} {table.names[n]}" if table.names else f"{n + 1}" for n in found)
+    raise DataError(
+        f"{named(shown(table.where[0][0]))} holds {len(found)} columns of numbers; which is to be forecast?"
+        + (f"\n  choose with --target, by name or position: {there[:300]}" if found else "")
+    )
+
+
+def _is_number(cell: str, table: Table) -> bool:
+    try:
+        number(cell, table.decimal, table.missing)
+    except ValueError:
+        return False
+    return True
+
+
+class Row(NamedTuple):
+    """One row of a table: values (D,), and its date."""
+
+    values: np.ndarray
+    time: str
+
+
+def row_reader(chosen: Chosen, config: TableSettings, require: Callable[[np.ndarray], str]) -> Callable[
+        [Iterable[str], str], Iterator[tuple[int, Row]]]:  # fmt: skip
+    """A function (lines of a file, its name) -> (line number, Row) of each row, in turn, for a network that reads the
+    columns `chosen`. A file may hold those columns alone, in that order, or all columns of the table that was learned
+    from, or name them in its first row.
+
+    require(values)    what is wrong with them; "" if nothing is
+    """
+    missing, delimiter = _missing(config), delimiter_of(config.delimiter)
+
+    def read(lines: Iterable[str], where: str) -> Iterator[tuple[int, Row]]:
+        source = ((n, text.rstrip("\r\n")) for n, text in enumerate(lines, 1))
+        first: list[tuple[int, str]] = []
+        for n, text in source:  # what separates the cells is seen in the first row
+            first.append((n, text))
+            if text.strip() and not (config.comment and text.lstrip().startswith(config.comment)):
+                break
+        separator = delimiter if delimiter != "auto" else _separates(first[-1][1] if first else "", config.decimal)
+        places: list[int] | None = None
+        before: np.ndarray | None = None
+        for line, cells in records(_chain(first, source), separator, config.comment, where):
+            if places is None:
+                places, named_here = _places(cells, chosen, config, f"{where}:{line}")
+                when = _when(cells, chosen, places)
+                if named_here:
+                    continue
+            if max(places) >= len(cells):
+                raise DataError(f"{where}:{line}: {len(cells)} cells, wanted {max(places) + 1} or more")
+            values = np.empty(len(places))
+            for n, place in enumerate(places):
+                try:
+                    value = number(cells[place], config.decimal, missing)
+                except ValueError:
+                    what = f"{where}:{line}: {chosen.names[n]} is {quoted(cells[place])}, wanted a number"
+                    raise DataError(what) from None
+                if value is None and config.missing == "previous" and before is not None:
+                    value = before[n]
+                if value is None:
+                    if config.missing == "skip":
+                        break
+                    raise DataError(f"{where}:{line}: {chosen.names[n]} is missing")
+                values[n] = value
+            else:
+                if wrong := require(values):
+                    raise DataError(f"{where}:{line}: {wrong}")
+                before = values
+                yield line, Row(values, cells[when] if 0 <= when < len(cells) else "")
+
+    return read
+
+
+def _chain(first: list[tuple[int, str]], rest: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    yield from first
+    yield from rest
+
+
+def _separates(line: str, decimal: str) -> str:
+    return next((mark for mark in ("\t", ";", ",", "|") if mark in line and mark != decimal), " ")
+
+
+def _places(cells: list[str], chosen: Chosen, config: TableSettings, where: str) -> tuple[list[int], bool]:
+    """Where the columns stand in a file whose first row is this, and whether that row names them."""
+    if config.header and all(name in cells for name in chosen.names):
+        return [cells.index(name) for name in chosen.names], True
+    named_here = config.header and not any(_numeric(cell, config) or is_date(cell) for cell in cells)
+    if len(cells) == chosen.width or (max(chosen.positions) < len(cells) and named_here):
+        return list(chosen.positions), named_here
+    if len(cells) == len(chosen.names):
+        return list(range(len(cells))), named_here
+    if len(cells) == len(chosen.names) + 1 and chosen.time >= 0 and (named_here or is_date(cells[0])):
+        return list(range(1, len(cells))), named_here
+    raise DataError(
+        f"{where}: {len(cells)} cells; wanted {len(chosen.names)} ({', '.join(chosen.names)}), or the "
+        f"{chosen.width} columns of the table that was learned from"
+    )
+
+
+def _when(cells: list[str], chosen: Chosen, places: list[int]) -> int:
+    if len(cells) == chosen.width:
+        return chosen.time
+    return 0 if chosen.time >= 0 and 0 not in places else -1
+
+
+def _numeric(cell: str, config: TableSettings) -> bool:
+    try:
+        return number(cell, config.decimal) is not None
+    except ValueError:
+        return False

@@ -1,0 +1,135 @@
+"""What forecasts of a series are worth, beside those that take no network.
+
+Errors                RMSE, MAE and MASE of forecasts
+better_by             how much smaller errors are than others, in standard errors of the difference
+wilson                in which interval a share lies, of which a sample is known
+compare_values        forecasts of values beside naive ones -> Compared
+compare_directions    forecasts of up or down beside the more frequent of the two -> Compared
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+SURE = 2.0  # standard errors: what is further from 0 is hardly chance
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Of forecasts (N, horizon): the root of the mean squared error, the mean absolute error, and that as a share of
+    the error that a (seasonal) naive forecast of one step, or one season, made on the part that was learned from.
+
+    MASE: Hyndman, Koehler, Another look at measures of forecast accuracy, 2006, equation 10.
+    """
+
+    rmse: float
+    mae: float
+    mase: float
+
+    @classmethod
+    def of(cls, forecasts: np.ndarray, truth: np.ndarray, scale: float) -> Errors:
+        error = forecasts - truth
+        mae = float(np.abs(error).mean())
+        return cls(float(np.sqrt(np.square(error).mean())), mae, mae / scale if scale else math.inf)
+
+
+def better_by(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """The mean of theirs - ours, errors (N,) of the same forecasts in order of time, in its standard errors, which
+    allow for errors near in time that are alike: above 2 it is hardly chance that ours are smaller.
+
+    Diebold, Mariano, Comparing predictive accuracy, 1995; weights after Newey, West, 1987.
+    """
+    difference = theirs - ours
+    n, mean = len(difference), float(difference.mean())
+    d = difference - mean
+    most = min(n - 1, max(1, round(4 * (n / 100) ** (2 / 9))))
+    variance = float(d @ d) / n
+    for lag in range(1, most + 1):
+        variance += 2 * (1 - lag / (most + 1)) * float(d[lag:] @ d[:-lag]) / n
+    return mean / math.sqrt(variance / n) if variance > 0 else math.copysign(math.inf, mean) if mean else 0.0
+
+
+def wilson(right: float, of: float, z: float = 1.96) -> tuple[float, float]:
+    """The interval, of 95 % by itself, for a share of which a sample had `right` of so many.
+
+    Wilson, Probable inference, the law of succession, and statistical inference, 1927.
+    """
+    p, n = right / of, of
+    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return max(0.0, (middle - half) / (1 + z * z / n)), min(1.0, (middle + half) / (1 + z * z / n))
+
+
+@dataclass
+class Compared:
+    """scores: metric -> value; baselines: metric -> (in words, value); verdict: in words whether the network is better
+    than what takes none; better: the same of all columns together; interval: of the accuracy, 95 %."""
+
+    scores: dict[str, float] = field(default_factory=dict)
+    baselines: dict[str, tuple[str, float]] = field(default_factory=dict)
+    verdict: str = ""
+    better: bool = True
+    interval: tuple[float, float] = (0.0, 1.0)
+
+    def tell(self, words: str, better: bool) -> None:
+        self.verdict += ("; " if self.verdict else "") + words
+        self.better &= better
+
+
+def compare_values(ends: Sequence[str], forecasts: np.ndarray, truth: np.ndarray, plain: Mapping[str, np.ndarray],
+                   scale: Sequence[float]) -> Compared:  # fmt: skip
+    """Forecasts, truth and each of the `plain` ones (N, horizon, columns).
+
+    ends     what the name of a metric ends in, of each column
+    scale    by what the MAE of each column is divided for its MASE
+    """
+    found = Compared()
+    for n, end in enumerate(ends):
+        ours, came = forecasts[:, :, n], truth[:, :, n]
+        errors = {name: Errors.of(rows[:, :, n], came, scale[n]) for name, rows in plain.items()}
+        best = min(errors, key=lambda name: errors[name].mae)
+        mine = Errors.of(ours, came, scale[n])
+        for metric in ("rmse", "mae", "mase"):
+            others = "".join(f"; {name} {getattr(e, metric):.4g}" for name, e in errors.items() if name != best)
+            found.scores[metric + end] = getattr(mine, metric)
+            found.baselines[metric + end] = (best + others, getattr(errors[best], metric))
+        t = better_by(np.abs(ours - came).mean(axis=1), np.abs(plain[best][:, :, n] - came).mean(axis=1))
+        what = f"the {best} forecast{' of' + end if end else ''}: MAE {mine.mae:.4g} against {errors[best].mae:.4g}"
+        if mine.mae >= errors[best].mae:
+            found.tell(f"the network does not beat {what}", False)
+        elif t < SURE:
+            found.tell(f"the network hardly beats {what}, which may be chance ({t:.1f} standard errors)", False)
+        else:
+            found.tell(f"the network beats {what}, {1 - mine.mae / errors[best].mae:.0%} less", True)
+    return found
+
+
+def compare_directions(ends: Sequence[str], up: np.ndarray, truth: np.ndarray, usual: Sequence[float],
+                       horizon: int) -> Compared:  # fmt: skip
+    """up, truth (N, columns) bool: what was forecast, and what came.
+
+    usual      how often each column went up where the network learned
+    horizon    forecasts of so many steps ahead share all but one of their steps with the next: so many count as one
+    """
+    found, right, count = Compared(), up == truth, len(up) / horizon
+    always = np.array(usual) >= 0.5
+    for n, end in enumerate(ends):
+        share, rate = float(right[:, n].mean()), float((truth[:, n] == always[n]).mean())
+        low, high = wilson(share * count, count)
+        words = f"always {'up' if always[n] else 'down'}"
+        what = f"{words}{' of' + end if end else ''}: right in {share:.1%} (95 %: {low:.1%} to {high:.1%})"
+        what += f" against {rate:.1%}"
+        if share <= rate:
+            found.tell(f"the network does not beat {what}", False)
+        elif low <= rate:
+            found.tell(f"the network hardly beats {what}, which may be chance", False)
+        else:
+            found.tell(f"the network beats {what}", True)
+    share, rate = float(right.mean()), float((truth == always).mean())
+    found.scores["accuracy"] = share
+    found.interval = wilson(share * count * len(ends), count * len(ends))
+    found.baselines["accuracy"] = ("always the more frequent direction", rate)
+    return found
