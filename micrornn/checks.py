@@ -152,7 +152,7 @@ def check_model(model: Any, granularity: str, inputs: Any, targets: Any, *,
 
     checks = [_closer(lambda step: _along(function, parameters, step, seed)), *map(sampled, parameters)]
     kink = math.inf
-    if model.rnn.cell.kinks:
+    if model.rnn is not None and model.rnn.cell.kinks:
         plain = network.copy(granularity="primitive")
         kink = _nearest_kink(lambda: plain.loss(inputs, targets, None)[0])
     return NetworkCheck(model.config.cell, granularity, tuple(checks), kink)

@@ -59,8 +59,8 @@ def load_model(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], device
 
 def warn_of_other_cell(model: Any, meta: Mapping[str, Any], where: str) -> None:
     """A cell of one's own whose file has changed since a checkpoint was written: its numbers may mean nothing to it."""
-    cell = model.rnn.cell
-    if cell.file and fingerprint(cell) != meta.get("cell_file"):
+    cell = None if model.rnn is None else model.rnn.cell
+    if cell is not None and cell.file and fingerprint(cell) != meta.get("cell_file"):
         warnings.warn(f"{cell.file} has changed since {where} was written: the cell may be another", stacklevel=2)
 
 

@@ -221,10 +221,11 @@ class Training:
             arrays[f"carried/{n}"] = device.host(array)
         kept, way = self.way.snapshot()
         arrays |= {f"backprop/{name}": array for name, array in kept.items()}
+        rnn = self.model.rnn  # None where a network has no recurrent layers
         meta = {
             "task": self.task.name,
             "config": self.config.to_dict(),
-            **({"cell_file": fingerprint(self.model.rnn.cell)} if self.model.rnn.cell.file else {}),
+            **({"cell_file": fingerprint(rnn.cell)} if rnn is not None and rnn.cell.file else {}),
             **self.task.meta(),
             "text": self.task.fingerprint,
             "updates": self.updates,
@@ -290,9 +291,10 @@ class Training:
                 )
         fit(arrays, {f"optimizer/{name}": (array.shape, array.dtype) for name, array in state.items()}, "optimizer/")
         rnn = self.model.rnn
-        shape = (rnn.num_layers * len(rnn.directions), self.config.batch_size, rnn.hidden_size)
-        count = len(rnn.cell.states) if self.batches.carried and meta["updates"] else 0
-        fit(arrays, {f"carried/{n}": (shape, self.model.flat.data.dtype) for n in range(count)}, "carried/")
+        if rnn is not None:
+            shape = (rnn.num_layers * len(rnn.directions), self.config.batch_size, rnn.hidden_size)
+            count = len(rnn.cell.states) if self.batches.carried and meta["updates"] else 0
+            fit(arrays, {f"carried/{n}": (shape, self.model.flat.data.dtype) for n in range(count)}, "carried/")
         require_finite_arrays(arrays, ("optimizer/", "carried/", "backprop/"))
         if meta["window"] > self.batches.num_windows:
             raise CheckpointError(

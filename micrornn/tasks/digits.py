@@ -1,0 +1,138 @@
+"""Digits: small pictures of the digits 0 to 9, read one row, or one pixel, a time step; at the end, which digit it was.
+
+    t = 1   . . # # # . . .
+    t = 2   . . . . # . . .     -> 7
+    ...
+
+Many to one, on pictures that the program draws: a font of 3 x 5 pixels, somewhere in a larger picture, with noise.
+
+The task of reading pictures pixel by pixel is that of Le, Jaitly, Hinton, A Simple Way to Initialize Recurrent Networks
+of Rectified Linear Units, 2015, arXiv:1504.00941, section 4.2, who take handwritten digits.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from micrornn import device
+from micrornn.config import Config, setting
+from micrornn.errors import DataError, quoted
+from micrornn.ops import cross_entropy
+from micrornn.tasks.made import Made, shares
+from micrornn.tasks.parts import Features, number, usual
+from micrornn.tasks.task import Confusion, Metric
+
+FONT = (
+    "### ..# ### ### #.# ### ### ### ### ###",
+    "#.# ..# ..# ..# #.# #.. #.. ..# #.# #.#",
+    "#.# ..# ### .## ### ### ### ..# ### ###",
+    "#.# ..# #.. ..# ..# ..# #.# ..# #.# ..#",
+    "### ..# ### ### ..# ### ### ..# ### ###",
+)
+GLYPHS = np.array([[[c == "#" for c in row.split()[n]] for row in FONT] for n in range(10)], float)  # (10, 5, 3)
+
+
+@dataclass(frozen=True)
+class DigitsSettings(Config):
+    """num_steps is not asked for: it follows from the size of a picture."""
+
+    hidden_size: int = usual("hidden_size", 48)
+    lr: float = usual("lr", 0.005)
+    step: str = setting("row", "What a time step reads: a row of the picture, or a pixel.", choices=("row", "pixel"))
+    size: int = setting(8, "Rows and columns of a picture.", low=5, high=1000)
+    noise: float = setting(
+        0.2, "Deviation of the noise that is added to each pixel; ink is 1, paper 0.", low=0, high=1e6
+    )
+
+
+class Digits(Made):
+    name, about = "digits", "many to one: which digit a small picture shows, read by rows or pixels, made on the fly"
+    Settings = DigitsSettings
+    config: DigitsSettings
+    uses = ("bidirectional",)
+    metrics = (Metric("loss", "nats per picture"), Metric("accuracy", "", "higher"))
+
+    def __init__(self, config: DigitsSettings, data: None = None):
+        super().__init__(config)
+        self.baseline = ("by guessing", math.log(10))
+        self.takes = f"the {config.size**2} pixels of a picture row by row: numbers, or # for ink and . for paper"  # type: ignore[misc]
+
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Pictures (seq_len, batch_size, features), and which digit each shows (batch_size,)."""
+        lanes, size = self.config.batch_size, self.config.size
+        digits = rng.integers(0, 10, lanes).astype(np.int32)
+        pictures = rng.normal(0, self.config.noise, (lanes, size, size))
+        for picture, digit, row, column in zip(pictures, digits, *self._places(rng, lanes)):
+            picture[row : row + 5, column : column + 3] += GLYPHS[digit]
+        return self._read(pictures), digits
+
+    def _places(self, rng: np.random.Generator, lanes: int) -> tuple[np.ndarray, np.ndarray]:
+        """The upper left corner of each digit: rows and columns."""
+        return rng.integers(0, self.config.size - 4, lanes), rng.integers(0, self.config.size - 2, lanes)
+
+    def _read(self, pictures: np.ndarray) -> np.ndarray:
+        """Pictures (batch_size, rows, columns) as time steps."""
+        if self.config.step == "pixel":
+            pictures = pictures.reshape(len(pictures), -1, 1)
+        return np.ascontiguousarray(pictures.swapaxes(0, 1), self.config.dtype)
+
+    def network(self) -> Features:
+        return Features(
+            self.config, self.config.size if self.config.step == "row" else 1, 10, cross_entropy, read="last"
+        )
+
+    @property
+    def num_losses(self) -> int:
+        return self.config.batch_size
+
+    @property
+    def batch_tokens(self) -> int:
+        return self.config.batch_size * self.config.size ** (1 if self.config.step == "row" else 2)
+
+    @property
+    def baselines(self) -> dict[str, tuple[str, float]]:
+        return {"loss": ("by guessing", math.log(10)), "accuracy": ("by guessing", 0.1)}
+
+    def scores(self, model: Features, inputs: Any, targets: Any, state: Any) -> dict[str, tuple[float, float]]:
+        right = device.host(model(inputs, state)[0].data).argmax(axis=1) == targets
+        return {"accuracy": (float(right.sum()), len(right))}
+
+    def confusion(self, model: Features) -> Confusion:
+        counts = np.zeros((10, 10), np.int64)
+        model.train(False)
+        for inputs, targets in self.held_out():
+            np.add.at(counts, (targets, device.host(model(inputs)[0].data).argmax(axis=1)), 1)
+        return Confusion([str(n) for n in range(10)], counts)
+
+    def parse(self, line: str) -> np.ndarray:
+        ink = line.replace("/", " ").replace(",", " ").replace("#", " 1 ").replace(".", " 0 ") if "#" in line else line
+        values = [number(word) for word in ink.replace(",", " ").split()]
+        if len(values) != self.config.size**2:
+            raise DataError(f"{quoted(line)}: {len(values):,} pixels, wanted {self.takes}")
+        return np.array(values)
+
+    def encode(self, example: np.ndarray) -> np.ndarray:
+        return self._read(example.reshape(1, self.config.size, self.config.size))
+
+    def answer(self, outputs: np.ndarray, example: np.ndarray, proba: bool) -> dict[str, Any]:
+        found: dict[str, Any] = {"answer": str(int(outputs.argmax()))}
+        each = {str(n): float(share) for n, share in enumerate(shares(outputs))}
+        return found | ({"probabilities": each} if proba else {})
+
+    def drawing(self) -> str:
+        rng, size = np.random.default_rng(0), min(self.config.size, 16)
+        inputs, digits = self.draw(rng)
+        side = self.config.size
+        rows = inputs[:, 0].reshape(side, side)[:size, :size]
+        lines = [" ".join("#" if value > 0.5 else "." for value in row) for row in rows]
+        first = "1 row" if self.config.step == "row" else "1 pixel"
+        told = [
+            f"a time step reads {first}: ({len(inputs)}, {self.config.batch_size}, {inputs.shape[2]})",
+            "",
+            f"-> {digits[0]}",
+        ]
+        return "\n".join(f"{line}   {word}" for line, word in zip(lines, told + [""] * size))

@@ -1,0 +1,117 @@
+"""Parity: of bits that come one by one, whether the number of ones is odd. In step, after each bit:
+
+    input     1 0 1 1 0
+    target    1 1 0 1 1
+
+or at the end alone, of sequences of any length up to num_steps, which is harder: no bit may be forgotten, and nothing
+tells whether the first ones were understood. The short ones among them are where learning begins.
+
+Data is made on the fly. A network that knows nothing has a loss of ln 2.
+
+Hochreiter and Schmidhuber, Long Short-Term Memory, Neural Computation 9(8), 1997, section 4, on why it is a test.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from micrornn import device
+from micrornn.config import Config, setting
+from micrornn.data import Padded
+from micrornn.errors import DataError, quoted
+from micrornn.ops import binary_cross_entropy
+from micrornn.tasks.made import Made
+from micrornn.tasks.parts import Features, usual
+from micrornn.tasks.task import Metric
+
+
+@dataclass(frozen=True)
+class ParitySettings(Config):
+    """num_steps is the greatest length of a sequence."""
+
+    num_steps: int = usual("num_steps", 20)
+    hidden_size: int = usual("hidden_size", 32)
+    lr: float = usual("lr", 0.01)
+    at: str = setting(
+        "every", "When to say it: after every bit, or at the end of sequences of 1 to num_steps bits.",
+        choices=("every", "end"),
+    )  # fmt: skip
+
+
+class Parity(Made):
+    name, about = "parity", "in step, or at the end: whether the number of ones so far is odd, made on the fly"
+    Settings = ParitySettings
+    config: ParitySettings
+    takes = "bits, such as 1 0 1 or 101"
+    metrics = (Metric("loss", "nats per answer"), Metric("accuracy", "", "higher"))
+
+    def __init__(self, config: ParitySettings, data: None = None):
+        super().__init__(config)
+        self.baseline = ("by guessing", math.log(2))
+
+    @property
+    def end(self) -> bool:
+        return self.config.at == "end"
+
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray | Padded, np.ndarray]:
+        """Bits (seq_len, batch_size, 1), and targets of the same shape, or (batch_size, 1)."""
+        length, lanes = self.config.num_steps, self.config.batch_size
+        bits = rng.integers(0, 2, (length, lanes, 1)).astype(self.config.dtype)
+        if not self.end:
+            return bits, (bits.cumsum(axis=0) % 2).astype(self.config.dtype)
+        mask = np.arange(length)[:, None] < rng.integers(1, length + 1, lanes)
+        bits *= mask[:, :, None]
+        return Padded(bits, mask), (bits.sum(axis=0) % 2).astype(self.config.dtype)
+
+    def network(self) -> Features:
+        return Features(self.config, 1, 1, binary_cross_entropy, read="last" if self.end else "every")
+
+    @property
+    def num_losses(self) -> int:
+        return self.config.batch_size * (1 if self.end else self.config.num_steps)
+
+    @property
+    def baselines(self) -> dict[str, tuple[str, float]]:
+        return {"loss": ("by guessing", math.log(2)), "accuracy": ("by guessing", 0.5)}
+
+    def scores(self, model: Features, inputs: Any, targets: Any, state: Any) -> dict[str, tuple[float, float]]:
+        right = (device.host(model(inputs, state)[0].data) > 0) == (targets > 0.5)
+        return {"accuracy": (float(right.sum()), right.size)}
+
+    def parse(self, line: str) -> np.ndarray:
+        bits = "".join(line.split())
+        if not bits or set(bits) - {"0", "1"}:
+            raise DataError(f"{quoted(line)}: wanted {self.takes}")
+        return np.array([int(bit) for bit in bits], self.config.dtype)
+
+    def encode(self, example: np.ndarray) -> np.ndarray:
+        return example[:, None, None]
+
+    def answer(self, outputs: np.ndarray, example: np.ndarray, proba: bool) -> dict[str, Any]:
+        """In step a bit for each bit; else odd or even."""
+        rows = outputs.reshape(-1).astype(np.float64)
+        odd = (1 / (1 + np.exp(-rows))).tolist()
+        if self.end:
+            found: dict[str, Any] = {"answer": "odd" if odd[0] > 0.5 else "even"}
+            return found | ({"probabilities": {"odd": odd[0], "even": 1 - odd[0]}} if proba else {})
+        return {"answer": "".join(str(int(p > 0.5)) for p in odd)} | ({"probabilities": odd} if proba else {})
+
+    def drawing(self) -> str:
+        inputs, targets = self.draw(np.random.default_rng(0))
+        lanes, shown = min(3, self.config.batch_size), min(24, self.config.num_steps)
+        if not isinstance(inputs, Padded):
+            rows = {"input": inputs, "target": targets}
+            return "\n".join(
+                f"{name:<8}" + " ".join(f"{int(bit)}" for bit in row[:shown, 0, 0]) for name, row in rows.items()
+            )
+        lines = []
+        for n in range(lanes):
+            bits = [
+                str(int(bit)) if there else "." for bit, there in zip(inputs.values[:shown, n, 0], inputs.mask[:, n])
+            ]
+            lines.append(f"lane {n}   {' '.join(bits)}   -> {'odd' if targets[n, 0] else 'even'}")
+        return "\n".join([*lines, ". padding, which is stepped over"])

@@ -1,0 +1,299 @@
+"""A series from a table: at each time step, what its columns will be some steps later, or whether they will be higher.
+
+    read              x_1   x_2   x_3  ...  x_t
+    to be said                              x_t+1 ... x_t+horizon
+
+In step, on windows of a series in lanes, the state carried. The series is split by time: what is learned from comes
+first, then what chooses best.ckpt, then what the network is judged by. Beside each score stands that of a naive
+forecast, and a verdict says whether the network is better than it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from micrornn import device
+from micrornn.config import setting
+from micrornn.data import Padded
+from micrornn.data.columns import Chosen, Columns, Row, TableSettings, read_columns, row_reader
+from micrornn.data.series import Scaling, ahead, parts
+from micrornn.errors import ConfigError, DataError
+from micrornn.evaluate import losses
+from micrornn.ops import binary_cross_entropy, mean_squared_error
+from micrornn.schema import Rule
+from micrornn.tasks.following import Follower
+from micrornn.tasks.lookahead import Lookahead, Stretch
+from micrornn.tasks.parts import Features, usual
+from micrornn.tasks.task import Confusion, Forecast, Judged, Metric, Progress, State, Task
+
+
+@dataclass(frozen=True)
+class SeriesSettings(TableSettings):
+    """Of Config: windows of num_steps in batch_size lanes."""
+
+    batch_size: int = usual("batch_size", 8)
+    num_steps: int = usual("num_steps", 24)
+    hidden_size: int = usual("hidden_size", 32)
+    lr: float = usual("lr", 0.003)
+    val_fraction: float = usual("val_fraction", 0.15)
+    val_every: int = usual("val_every", 50)
+    patience: int = usual("patience", 20)
+    predict: str = setting(
+        "value", "What to forecast: values, or the direction: whether they will be higher than they are now.",
+        choices=("value", "direction"),
+    )  # fmt: skip
+    horizon: int = setting(
+        1, "Time steps ahead: all values up to there, or the direction to there.", low=1, high=10_000
+    )  # fmt: skip
+    season: int = setting(
+        0, "Time steps of a season, such as 12 of months: what a seasonal naive forecast repeats. 0: there is none.",
+        low=0, high=10**6,
+    )  # fmt: skip
+    log: bool = setting(False, "Read and forecast logarithms: of what grows by a share of itself.")
+    difference: int = setting(
+        0, "Read and forecast differences to so many time steps before, such as 1 or a season: of what has a trend. "
+        "0: the values themselves.",
+        low=0, high=10**6,
+    )  # fmt: skip
+    test_fraction: float = setting(
+        0.15, "Part of the series, its end, that nothing but `micrornn eval` looks at.", low=0, below=1
+    )
+
+
+class Series(Task):
+    name, about = "series", "in step: what the columns of a table will be, or whether they will be higher"
+    Settings = SeriesSettings
+    uses = ("num_steps", "state", "encoding", "val_fraction")
+    takes = "a row of the table, or its columns that are read, with commas between"
+    RULES = {"columns": Rule(dict), "scaling": Rule(dict), "known": Rule(dict)}
+    config: SeriesSettings
+
+    @classmethod
+    def prepare(cls, config: Any, files: Sequence[Path] = (), progress: Progress | None = None) -> Series:
+        cls.require_used(config)
+        if not files:
+            raise DataError(
+                "the task series learns from a table; name its file, as in: train series sales.csv --target 2"
+            )
+        return cls(config, read_columns(files, config, config.target, config.inputs))
+
+    def __init__(self, config: SeriesSettings, data: Columns):
+        super().__init__(config)
+        self.data, self.chosen, values = data, data.chosen, data.values
+        self.require_logarithms(data)
+        self.ends = parts(len(values), (config.val_fraction, config.test_fraction))
+        self.job = Lookahead.fitted(config, self.chosen.names[: self.chosen.targets], values[: self.ends[0]])
+        self.batches = self.job.lanes(values, np.arange(config.difference, self.ends[0] - config.horizon))
+        self.metrics = self._metrics()  # type: ignore[misc]
+        self.fingerprint = hashlib.sha256(values.tobytes() + repr(self.chosen.names).encode()).hexdigest()
+
+    @classmethod
+    def from_meta(cls, config: Any, meta: Mapping[str, Any]) -> Series:
+        task = cls.__new__(cls)
+        Task.__init__(task, config)
+        task.chosen, scaling = Chosen.from_dict(meta["columns"]), Scaling.from_dict(meta["scaling"])
+        task.job = Lookahead(config, task.chosen.names[: task.chosen.targets], scaling, meta["known"])
+        if len(scaling.mean) != len(task.chosen.names):
+            raise DataError("scaling: its numbers do not fit the columns")
+        task.metrics = task._metrics()  # type: ignore[misc]
+        return task
+
+    def meta(self) -> dict[str, Any]:
+        return {"columns": self.chosen.to_dict(), "scaling": self.job.scaling.to_dict(), "known": self.job.known}
+
+    @classmethod
+    def check_meta(cls, meta: Mapping[str, Any]) -> None:
+        Chosen.from_dict(meta["columns"]), Scaling.from_dict(meta["scaling"])
+
+    def _metrics(self) -> tuple[Metric, ...]:
+        if self.job.direction:
+            return Metric("loss", "nats per forecast"), Metric("accuracy", "", "higher")
+        each = [Metric(error + end) for end in self.job.ends for error in ("rmse", "mae", "mase")]
+        return Metric("loss", "squared error, scaled"), *each
+
+    def network(self) -> Features:
+        loss = binary_cross_entropy if self.job.direction else mean_squared_error
+        return Features(self.config, len(self.chosen.names), self.job.output_size, loss)
+
+    # What the network is judged by
+
+    def validation(self) -> Stretch | None:
+        return self.job.stretch(self.data.values, *self.ends[:2]) if self.config.val_fraction else None
+
+    @cached_property
+    def judged(self) -> Stretch:
+        """What `eval` looks at: the end of the series."""
+        if not hasattr(self, "data"):
+            raise ConfigError("what this network is to be judged by is not there; name FILES")
+        first = 1 if self.config.test_fraction else 0
+        if not first and not self.config.val_fraction:
+            raise ConfigError("nothing is held out (--test-fraction 0, --val-fraction 0)")
+        return self.job.stretch(self.data.values, *self.ends[first : first + 2])
+
+    def batches_of(self, files: Sequence[Path]) -> Stretch:
+        data = read_columns(files, self.config, self.config.target, self.config.inputs)
+        if len(data.chosen.names) != len(self.chosen.names):
+            raise DataError(f"{files[0]} has other columns than {', '.join(self.chosen.names)}")
+        self.require_logarithms(data)
+        self.data, self.judged = data, self.job.stretch(data.values, 0, len(data.values))
+        return self.judged
+
+    def require_logarithms(self, data: Columns) -> None:
+        wrong = np.argwhere(data.values <= 0)
+        if self.config.log and len(wrong):
+            path, line = data.where[wrong[0][0]]
+            what = self._unfit(data.values[wrong[0][0]], data.chosen.names)
+            raise DataError(f"{path}:{line}: {what}; leave --log away, or such rows out")
+
+    def _unfit(self, values: np.ndarray, names: Sequence[str] = ()) -> str:
+        """What is wrong with a row; "" if nothing is."""
+        if self.config.log and (values <= 0).any():
+            n = int(np.argmax(values <= 0))
+            return f"{(names or self.chosen.names)[n]} is {values[n]:g}, which has no logarithm (--log)"
+        return ""
+
+    def outputs(self, model: Any, stretch: Stretch) -> tuple[float, np.ndarray]:
+        """(loss, what the network says at stretch.at: (len(at), output_size))."""
+        found: list[np.ndarray] = []
+        stretch.window, stretch.state = 0, None
+
+        def look(inputs: Any, targets: Padded, state: State | None) -> None:
+            found.append(device.host(model(inputs, state)[0].data)[targets.mask])
+
+        model.train(False)
+        loss = float(np.mean(list(losses(model, stretch, look))))
+        return loss, np.concatenate(found).astype(np.float64)
+
+    # How good it is
+
+    @property
+    def baseline(self) -> tuple[str, float] | None:  # type: ignore[override]
+        held_out = self.validation()
+        return None if held_out is None else self.job.loss_of_plain(held_out)
+
+    @property
+    def baselines(self) -> Mapping[str, tuple[str, float]]:
+        none = np.zeros((len(self.judged.at), self.job.output_size))
+        found = self.job.compare(none, self.judged).baselines
+        return {self.metrics[0].name: self.job.loss_of_plain(self.judged)} | found
+
+    def evaluate(self, model: Any, batches: Any = None) -> dict[str, float]:
+        stretch = batches or self.judged
+        loss, said = self.outputs(model, stretch)
+        return {self.metrics[0].name: loss} | self.job.compare(said, stretch).scores
+
+    def judge(self, model: Any, files: Sequence[Path] = (), progress: Progress | None = None, **options: Any) -> Judged:
+        scores = dict(super().judge(model, files, progress, **options).scores)
+        stretch, at = self.judged, self.judged.at
+        found = self.job.compare(self.outputs(model, stretch)[1], stretch)
+        span = self.data.span(int(at[0]) + 1, int(at[-1]) + 1 + self.config.horizon)
+        rows = {"judged on": f"{len(at):,} forecasts, {span}", "verdict": found.verdict}
+        values = {"verdict": found.verdict, "beats_baseline": found.better, "forecasts": len(at)}
+        if not self.job.direction:
+            return Judged(scores, self.baselines, rows, values)
+        low, high = found.interval
+        words = {"accuracy": f"{scores['accuracy']:.4g}, of which chance makes {low:.4g} to {high:.4g} (95 %)"}
+        return Judged(scores, self.baselines, rows, values | {"interval": [low, high]}, words)
+
+    def confusion(self, model: Any) -> Confusion | None:
+        """Of directions, of all columns together."""
+        if not self.job.direction:
+            return None
+        counts, values = np.zeros((2, 2), np.int64), self.judged.values[:, : self.chosen.targets]
+        np.add.at(
+            counts,
+            (self.job.up(values, self.judged.at).astype(int), (self.outputs(model, self.judged)[1] > 0).astype(int)),
+            1,
+        )
+        return Confusion(["down", "up"], counts)
+
+    def forecast(self, model: Any) -> Forecast | None:
+        """Of the first column, as many steps ahead as are asked for."""
+        if self.job.direction:
+            return None
+        stretch = self.judged
+        came = ahead(stretch.values, stretch.at, self.config.horizon)
+        ours = self.job.values(self.outputs(model, stretch)[1], stretch)
+        name, plain = list(self.job.plain(stretch).items())[-2]
+        title = f"{self.chosen.names[0]}, {self.config.horizon:,} time steps ahead (baseline: {name})"
+        return Forecast(title, *(rows[:, -1, 0] for rows in (came, ours, plain)))
+
+    # How it is used
+
+    def read_inputs(self, lines: Iterable[str], where: str) -> Iterator[tuple[int, Row]]:
+        return row_reader(self.chosen, self.config, self._unfit)(lines, where)
+
+    def predict(self, model: Any, examples: Iterable[Row], proba: bool = False) -> Iterator[dict[str, Any]]:
+        """After each row, what comes: of the first rows, whose difference to rows before is not known, "-"."""
+        follower = self._follower(model)
+        for row in examples:
+            follower.read(row.values)
+            found: dict[str, Any] = {"time": row.time} if row.time else {}
+            yield found | ({"answer": "-"} if follower.said is None else self._answer(follower, proba))
+
+    def _follower(self, model: Any) -> Follower:
+        return Follower(model, self.job.scaling, self.chosen.targets)
+
+    def _answer(self, follower: Follower, proba: bool) -> dict[str, Any]:
+        names = self.chosen.names[: self.chosen.targets]
+        if self.job.direction:
+            assert follower.said is not None
+            shares = {name: 1 / (1 + math.exp(-value)) for name, value in zip(names, follower.said)}
+            words = ["up" if share > 0.5 else "down" for share in shares.values()]
+            return {"answer": " ".join(words)} | ({"probabilities": shares} if proba else {})
+        rows = follower.ahead()
+        answer = " ".join(f"{value:.6g}" for value in rows.ravel())
+        return {"answer": answer, "forecast": {name: rows[:, n].tolist() for n, name in enumerate(names)}}
+
+    def go_on(self, model: Any, examples: Iterable[Row], steps: int) -> Iterator[dict[str, Any]]:
+        """The `steps` rows that follow the last example. Beyond `horizon` steps what was forecast is read as if it had
+        come. ConfigError, DataError where that cannot be."""
+        names, horizon = self.chosen.names, self.config.horizon
+        if self.job.direction:
+            raise ConfigError("this network forecasts directions, and cannot continue a series")
+        if steps > horizon and len(names) > self.chosen.targets:
+            raise ConfigError(
+                f"this network forecasts {horizon:,} time steps; for more it would have to know what "
+                f"{', '.join(names[self.chosen.targets :])} will be"
+            )
+        follower, read, done = self._follower(model), 0, 0
+        for row in examples:
+            follower.read(row.values)
+            read += 1
+        if follower.said is None:
+            raise DataError(f"there are {read:,} rows; to forecast takes {self.config.difference + 1:,} or more")
+        while True:
+            rows = follower.ahead()
+            for row in rows[: steps - done]:
+                done += 1
+                answer = " ".join(f"{value:.6g}" for value in row)
+                yield {"ahead": done, "answer": answer, "forecast": dict(zip(names, row.tolist()))}
+            if done == steps:
+                return
+            for row in rows:
+                follower.read(row)
+
+    def told(self, model: Any) -> dict[str, str]:
+        names, config = self.chosen.names, self.config
+        what = "whether it is higher" if self.job.direction else "forecast"
+        ends = [0, *self.ends]
+        spans = [self.data.span(a, b) if b > a else "nothing" for a, b in itertools.pairwise(ends)]
+        scaled = ("logarithms, " if config.log else "") + (
+            f"differences to {config.difference:,} time steps before, " if config.difference else ""
+        )
+        return super().told(model) | self.data.told | {
+            what: f"{', '.join(names[: self.chosen.targets])}, {config.horizon:,} time steps ahead",
+            "read": f"{', '.join(names)}; {scaled}scaled by mean and deviation of what is learned from",
+            "learned from": f"{self.ends[0]:,} rows, {spans[0]}",
+            "for best.ckpt": f"{self.ends[1] - self.ends[0]:,} rows, {spans[1]}",
+            "for eval": f"{self.ends[2] - self.ends[1]:,} rows, {spans[2]}",
+        }  # fmt: skip
