@@ -58,10 +58,12 @@ TAGGED = "".join(
     f"the O\n{a} B-beast\n{b} I-beast\n" + "runs O\n" * n + "\n" for a, b, n in zip("aab", "cbc", (0, 1, 3))
 )
 RATED = "text\tlabel\n" + "".join(f"a {'very ' * n}{w} one\t{y}\n" for n, w, y in zip(range(4), "gbgb", "pnpn"))
+TABLE = "day,a,b,c\n" + "".join(f"{1900 + n},{n % 4 + n / 9:.3f},{n % 3},{'' if n == 7 else -n}\n" for n in range(60))
 FILES_OF = {  # task -> the files that it learns from
     "pairs": {"pairs.tsv": PAIRS},
     "tags": {"a.conll": TAGGED * 4},
     "sentiment": {"rated.tsv": RATED + RATED.partition("\n")[2] * 3},
+    "series": {"table.csv": TABLE},
 }
 MADE = {  # task -> what its run is given besides
     "adding": ["--set", "markers=ends", "--set", "num_batches=4", "--bidirectional", "--dropout", 0.2,
@@ -75,6 +77,12 @@ MADE = {  # task -> what its run is given besides
     "tags": ["a.conll", "--dropout", 0.2, "--set", "label_smoothing=0.1"],
     "sentiment": ["rated.tsv", "--set", "pad=left", "--set", "read=mean", "--set", "class_weights=balanced", "--set",
                   "max_len=4", "--set", "keep=last", "--num-layers", 2],
+    "sine": ["--set", "high=2.5"],
+    "parity": ["--set", "at=end", "--cell", "gru"],
+    "digits": ["--set", "step=pixel", "--set", "size=5", "--cell", "rnn"],
+    "onetoone": ["--set", "data=rings", "--num-layers", 3, "--dropout", 0.1],
+    "series": ["table.csv", "--set", "target=a,3", "--set", "inputs=c", "--set", "horizon=2", "--set", "difference=1",
+               "--set", "season=4", "--set", "test_fraction=0", "--set", "missing=previous"],
 }  # fmt: skip
 
 # a task -> lines of new input, what an answer may be, and a line that is none with what is said of it
@@ -87,6 +95,11 @@ INPUT: dict[str, tuple[list[str], str, str, str]] = {
     "dates": (["3 May 1999", "June 7, 2021"], ".*", "\t", "there is a tab in it"),
     "tags": (["the a", "b b"], r"([OBI]\S*) ([OBI]\S*)", " ", "there is no word; wanted a sentence a line"),
     "sentiment": (["A very g one!", "zzz"], "[pn]", " ", "there is no word in it; wanted a text a line"),
+    "sine": (["1.5", "2"], r"(-?\d\.\d+ ){5}-?\d\.\d+", "2.7", "wanted a number of periods in 1..2.5"),
+    "parity": (["1 0 1 1", "0"], "odd|even", "1 2", "wanted bits"),
+    "digits": (["###/..#/" + "." * 19, "0 1" + " 0.5" * 23], r"\d", "1 0 1", "3 pixels, wanted the 25 pixels"),
+    "onetoone": (["0.5 -0.5", "1,1"], "[01]", "0.5", "wanted two numbers"),
+    "series": (["1,2,3", "2,3,4", "3,4,5"], r"-|(-?[\d.e-]+ ?){4}", "1,x,3", "b is 'x', wanted a number"),
 }
 
 Micrornn = Callable[..., tuple[int, str, str]]
@@ -152,7 +165,8 @@ def test_train_resume_eval(task: str, micrornn: Micrornn) -> None:
     assert "loss" in found["baselines"]
     assert all(f"{value:.4g}" in told for value in found["baselines"].values())
     answers(task, micrornn)
-    fresh = [] if task in FILES_OF else [["--task", task, "--cell", "rnn", "--samples", 3]]
+    cell = [] if "cell" in tasks.find(task).unused else ["--cell", "rnn"]
+    fresh = [] if task in FILES_OF else [["--task", task, *cell, "--samples", 3]]
     for command in (["whole"], *fresh):
         code, out, _ = micrornn("gradcheck", *command, "--granularity", "sequence", "--json")
         assert code == 0 and json.loads(out)["passed"]
@@ -168,7 +182,8 @@ def test_train_resume_eval(task: str, micrornn: Micrornn) -> None:
     same("whole", "again")
 
 
-SMALLEST = {"copy": {"symbols": 1}, "reversal": {"digits": 3, "examples": 20}, "dates": {"examples": 20}}
+SMALLEST = {"copy": {"symbols": 1}, "reversal": {"digits": 3, "examples": 20}, "dates": {"examples": 20},
+            "sine": {"high": 2.0}, "digits": {"size": 5}, "series": {"target": "b"}}  # fmt: skip
 
 
 @pytest.mark.parametrize("task", MADE)
@@ -211,7 +226,7 @@ def test_copy_waits_and_is_judged_by_what_it_recalls(micrornn: Micrornn) -> None
     heard = inputs.argmax(axis=2)
     assert np.all(inputs.sum(axis=2) == 1) and np.array_equal(heard[:3], targets[-3:]) and heard[:3].max() < 4
     assert np.all(targets[:-3] == 4) and np.all(heard[8] == 5) and np.all(heard[3:8] == 4) and np.all(heard[9:] == 4)
-    given = ["--num-steps", 6, "--set", "symbols=2", "--set", "alphabet=3", "--lr", 0.02, "--num-updates", 300]
+    given = ["--cell", "lstm", "--num-steps", 6, "--symbols", 2, "--alphabet", 3, "--lr", 0.02, "--num-updates", 300]
     code, _, err = micrornn("train", "copy", *given, "--hidden-size", 24, "--out", "run")
     assert code == 0, err
     found = json.loads(micrornn("eval", "run", "--json")[1])
@@ -243,7 +258,14 @@ def test_echo_is_learned_and_only_through_the_carried_state(micrornn: Micrornn) 
         (["copy", "--lines"], "--lines is no setting of the task copy; leave it away"),
         (["echo", "--set", "length=20"], "--set length=20 is too short for 5 lanes of 15 time steps"),
         (["adding", "--num-steps", "1"], "--num-steps is 1; the task adding marks two numbers"),
-        (["copy", "--num-steps", "20"], "--num-steps is 20; to say 10 symbols again after a sign takes 21"),
+        (["copy", "--num-steps", "10"], "--num-steps is 10; to say 5 symbols again after a sign takes 11"),
+        (["sine", "--set", "low=3", "--set", "high=2"], "--low is 3, and --high is 2; it must be higher"),
+        (["sine", "--num-steps", "5"], "--high 3 is more periods than 5 time steps can show, at most 2.5"),
+        (["digits", "--set", "size=4"], "--set size is 4; it must be 5 or more"),
+        (["digits", "--num-steps", "5"], "--num-steps is no setting of the task digits"),
+        (["onetoone", "--cell", "gru"], "--cell is no setting of the task onetoone"),
+        (["onetoone", "--backprop", "online"], "is no setting of the task onetoone"),
+        (["series"], "the task series learns from a table; name its file"),
         (["./none.py:Mine"], "No such file or directory; wanted FILE.py:CLASS"),
         (["./mine.py:Other"], "there is no task 'Other' in it"),
         (["./mine.py:Half"], "the task Half lacks network"),

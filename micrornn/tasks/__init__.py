@@ -9,6 +9,11 @@ reversal  a number read backward: encoder and decoder
 dates     a date in any form to year-month-day: encoder and decoder
 tags      a tag for each word of a sentence: in step
 sentiment   the class of a text: many to one
+sine      a wave from its frequency: one to many
+parity    whether the number of ones so far is odd: in step, or many to one
+digits    which digit a small picture shows: many to one
+onetoone  which of two classes a point belongs to: one to one, without time
+series    what the columns of a table will be: in step
 
 find(name)    the class of a task, or of one in a file of one's own: FILE.py:CLASS
 names()       of all there are
@@ -40,6 +45,11 @@ REGISTER = {  # name -> module:class, imported when it is asked for
     "dates": "micrornn.tasks.dates:Dates",
     "tags": "micrornn.tasks.tags:Tags",
     "sentiment": "micrornn.tasks.sentiment:Sentiment",
+    "sine": "micrornn.tasks.sine:Sine",
+    "parity": "micrornn.tasks.parity:Parity",
+    "digits": "micrornn.tasks.digits:Digits",
+    "onetoone": "micrornn.tasks.onetoone:OneToOne",
+    "series": "micrornn.tasks.series:Series",
 }
 DEFAULT = "text"  # what is trained where no task is named
 

@@ -32,10 +32,11 @@ HELD_OUT = 5  # batches
 class CopySettings(Config):
     """num_steps is the length of a sequence, twice the symbols and the wait between."""
 
-    num_steps: int = usual("num_steps", 40)
+    cell: str = usual("cell", "gru")
+    num_steps: int = usual("num_steps", 20)
     hidden_size: int = usual("hidden_size", 64)
-    lr: float = usual("lr", 0.003)
-    symbols: int = setting(10, "How many symbols are to be remembered.", low=1, high=10**6)
+    lr: float = usual("lr", 0.01)
+    symbols: int = setting(5, "How many symbols are to be remembered.", low=1, high=10**6)
     alphabet: int = setting(8, "How many different symbols there are.", low=2, high=1000)
 
 

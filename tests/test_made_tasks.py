@@ -1,0 +1,92 @@
+"""What the tasks hold whose data is drawn, and that their networks learn it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from micrornn import tasks
+from micrornn.data import Padded
+from micrornn.tasks.digits import GLYPHS
+from micrornn.train import Training
+
+
+def made(name: str, **settings: Any) -> Any:
+    kind = tasks.find(name)
+    return kind.prepare(kind.Settings(**settings))
+
+
+def learned(name: str, updates: int, **settings: Any) -> dict[str, float]:
+    task = made(name, schedule="constant", **settings)
+    training = Training(task.config, task)
+    for _ in range(updates):
+        training.update()
+    return task.evaluate(training.model)
+
+
+def test_a_wave_has_as_many_periods_as_its_frequency_says_and_that_is_read_once() -> None:
+    task = made("sine", num_steps=100, batch_size=3, low=1, high=5)
+    inputs, waves, _ = task.batches.next()
+    assert inputs.shape == waves.shape == (100, 3, 1) and not inputs[1:].any()
+    periods = 1 + (inputs[0, :, 0] + 1) / 2 * 4
+    assert waves[:, :, 0] == pytest.approx(np.sin(2 * np.pi * periods * np.arange(1, 101)[:, None] / 100), abs=1e-5)
+    exact = task.encode(task.parse("1")), task.encode(task.parse(" 5 "))
+    assert [e[0, 0, 0] for e in exact] == [-1, 1]
+
+
+def test_parity_in_step_and_at_the_end_of_sequences_of_any_length() -> None:
+    inputs, odd, _ = made("parity", num_steps=9, batch_size=5).batches.next()
+    assert np.array_equal(odd, np.cumsum(inputs, axis=0) % 2) and set(inputs.ravel()) == {0, 1}
+    inputs, odd, _ = made("parity", num_steps=9, batch_size=200, at="end").batches.next()
+    assert isinstance(inputs, Padded) and set(inputs.mask.sum(axis=0)) == set(range(1, 10))
+    assert np.array_equal(odd[:, 0], (inputs.values[:, :, 0] * inputs.mask).sum(axis=0) % 2)
+
+
+def test_pictures_show_their_digits_whole_wherever_they_stand() -> None:
+    for step, shape in (("row", (7, 300, 7)), ("pixel", (49, 300, 1))):
+        inputs, digits, _ = made("digits", size=7, noise=0, step=step, batch_size=300).batches.next()
+        assert inputs.shape == shape
+        pictures, corners = inputs.swapaxes(0, 1).reshape(300, 7, 7), set()
+        for picture, digit in zip(pictures, digits):
+            rows, columns = np.flatnonzero(picture.any(axis=1)), np.flatnonzero(picture.any(axis=0))
+            assert picture.sum() == GLYPHS[digit].sum()
+            glyph = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            assert np.array_equal(glyph, GLYPHS[digit][:, GLYPHS[digit].any(axis=0)])
+            corners.add((rows[0], columns[0]))
+        assert len(corners) > 12 and set(digits) == set(range(10))
+    assert len({glyph.tobytes() for glyph in GLYPHS}) == 10
+
+
+@pytest.mark.parametrize("data", ["xor", "spirals", "rings"])
+def test_points_of_two_classes(data: str) -> None:
+    points, classes, _ = made("onetoone", data=data, noise=0, batch_size=2000).batches.next()
+    radius, one = np.hypot(*points.T), classes[:, 0] == 1
+    assert 0.4 < one.mean() < 0.6 and radius.max() < 1.5
+    if data == "xor":
+        assert np.array_equal(one, points[:, 0] * points[:, 1] < 0)
+    elif data == "rings":
+        assert radius[~one].max() <= 0.5 and radius[one].min() >= 0.7
+    else:  # one is the other, turned by half a turn
+        turned = -points[one]
+        nearest = np.sqrt(((turned[:50, None] - points[~one][None]) ** 2).sum(axis=2)).min(axis=1)
+        assert nearest.max() < 0.1
+
+
+def test_a_network_without_recurrent_layers_learns_what_no_line_parts() -> None:
+    found = learned("onetoone", 300, data="xor", hidden_size=16, num_layers=1, lr=0.03)
+    assert found["accuracy"] > 0.95 and found["loss"] < 0.2
+
+
+def test_small_networks_learn_parity_and_digits() -> None:
+    assert learned("parity", 300, num_steps=4, lr=0.03, cell="gru")["accuracy"] > 0.95
+    found = learned("digits", 300, size=5, noise=0.05, lr=0.02)
+    assert found["accuracy"] > 0.9 and found["loss"] < 0.5
+
+
+def test_every_drawing_fits_a_narrow_screen() -> None:
+    for name in ("sine", "parity", "digits", "onetoone"):
+        for settings in ({}, {"at": "end"} if name == "parity" else {"hidden_size": 5}):
+            lines = made(name, **settings).drawing().splitlines()
+            assert 2 <= len(lines) < 25 and max(map(len, lines)) < 100
