@@ -61,3 +61,23 @@ def table(request: pytest.FixtureRequest) -> Iterator[str]:
     """The test runs once on each table of kernels."""
     with kernels.use(request.param):
         yield request.param
+
+
+Micrornn = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def micrornn(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Micrornn:
+    """Runs a command of the command line in an empty folder -> (exit code, stdout, stderr)."""
+    from micrornn_cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("micrornn.owncode.cache_home", lambda *_: tmp_path)  # nothing is trusted from before
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        return int(end.value.code or 0), *capsys.readouterr()
+
+    return call

@@ -36,7 +36,7 @@ from micrornn.tape import OPS
 from micrornn_cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MEND = "run `make docs` and commit what it changes"
 
 
@@ -241,8 +241,9 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 def test_every_page_is_found_from_the_index() -> None:
     index = (ROOT / "docs" / "index.md").read_text("utf-8")
-    for path in (ROOT / "docs").glob("*.md"):
-        assert path.name == "index.md" or f"({path.name})" in index, f"docs/index.md does not name {path.name}"
+    for path in (ROOT / "docs").rglob("*.md"):
+        page = path.relative_to(ROOT / "docs").as_posix()
+        assert page == "index.md" or f"({page})" in index, f"docs/index.md does not name {page}"
 
 
 def test_every_file_that_is_named_is_there() -> None:

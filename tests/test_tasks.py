@@ -22,7 +22,6 @@ from micrornn.errors import ConfigError
 from micrornn.gradcheck import gradcheck
 from micrornn.train import Training, run
 from micrornn_cli.exits import Exit
-from micrornn_cli.main import main
 
 # Below these no file imports a task. What is for texts alone, such as sampling and the measures, may import that one.
 GENERAL = ("train", "recompute", "runs", "resume", "divergence", "keeping", "snapshot", "checkpoint", "optim")
@@ -103,20 +102,6 @@ INPUT: dict[str, tuple[list[str], str, str, str]] = {
 }
 
 Micrornn = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def micrornn(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Micrornn:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("micrornn.owncode.cache_home", lambda *_: tmp_path)  # nothing is trusted from before
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        return int(end.value.code or 0), *capsys.readouterr()
-
-    return call
 
 
 def same(one: str, two: str) -> None:

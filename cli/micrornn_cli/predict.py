@@ -17,14 +17,16 @@ from micrornn_cli.arguments import PATH, TEXTS
 @click.argument("run", type=PATH)
 @click.argument("files", nargs=-1, type=TEXTS, metavar="[FILES|-]...")
 @click.option("--proba", is_flag=True, help="The probabilities, too.")
+@click.option("--horizon", type=click.IntRange(1), metavar="N",
+              help="Of a series: the N rows that follow the last one, in place of an answer for each row.")  # fmt: skip
 @click.option("--csv", "as_csv", is_flag=True, help="A table with a line for each answer, for spreadsheets.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line, for each answer.")
 @click.option("--encoding", default="utf-8", show_default=True, metavar="NAME",
               help="What the input is written in, such as cp1252 or utf-16.")  # fmt: skip
 @click.option("--best/--last", default=True, show_default=True,
               help="Of a run folder: its best checkpoint (by validation), or its last.")  # fmt: skip
-def predict(run: str, files: tuple[str, ...], proba: bool, as_csv: bool, as_json: bool, encoding: str,
-            best: bool) -> None:  # fmt: skip
+def predict(run: str, files: tuple[str, ...], proba: bool, horizon: int | None, as_csv: bool, as_json: bool,
+            encoding: str, best: bool) -> None:  # fmt: skip
     """Let a trained network answer on new input: an answer for each line, as it comes.
 
     RUN is a run folder, or a checkpoint file; the data it learned from is not needed. FILES are files, or - for
@@ -35,6 +37,7 @@ def predict(run: str, files: tuple[str, ...], proba: bool, as_csv: bool, as_json
     Examples:
       echo "0.3 0.9* 0.2 0.5*" | micrornn predict runs/2026-11-20-120000-adding-lstm
       micrornn predict runs/... new.txt --proba --json | jq .answer
+      micrornn predict runs/... sales.csv --horizon 12
     """
     from micrornn.runs import load_run, task_from
     from micrornn_cli.waiting import compiling
@@ -49,7 +52,12 @@ def predict(run: str, files: tuple[str, ...], proba: bool, as_csv: bool, as_json
             click.echo(f"An answer for each line that you type, and Ctrl-D ends. A line: {task.takes}", err=True)
         for name in files or ("-",):
             where = "standard input" if name == "-" else name
-            for place, answer in _answers(task, model, _lines(name, where, encoding), where, proba):
+            lines = _lines(name, where, encoding)
+            if horizon is not None:
+                for answer in task.go_on(model, (row for _, row in task.read_inputs(lines, where)), horizon):
+                    show({"file": where} | answer)
+                continue
+            for place, answer in _answers(task, model, lines, where, proba):
                 show({"file": where, "line": place} | answer)
 
 
@@ -128,7 +136,7 @@ def _csv(with_file: bool) -> Any:
         flat: dict[str, Any] = {}
         for name, value in answer.items():
             if isinstance(value, dict):
-                flat |= {f"{name}: {label}": share for label, share in value.items()}
+                flat |= {f"{name}: {label}": _line(v) if isinstance(v, list) else v for label, v in value.items()}
             elif name != "file" or with_file:
                 flat[name] = _line(value) if isinstance(value, list) else value
         if not columns:

@@ -65,14 +65,21 @@ def wilson(right: float, of: float, z: float = 1.96) -> tuple[float, float]:
 
 @dataclass
 class Compared:
-    """scores: metric -> value; baselines: metric -> (in words, value); verdict: in words whether the network is better
-    than what takes none; better: the same of all columns together; interval: of the accuracy, 95 %."""
+    """What forecasts are worth.
+
+    scores       metric -> value
+    baselines    metric -> (in words, the value) of the best forecast that takes no network
+    plain        the errors of each of those, by name
+    interval     of the accuracy of directions, 95 %
+    verdict      in words, whether the network is better; better: the same of all columns together
+    """
 
     scores: dict[str, float] = field(default_factory=dict)
     baselines: dict[str, tuple[str, float]] = field(default_factory=dict)
     verdict: str = ""
     better: bool = True
     interval: tuple[float, float] = (0.0, 1.0)
+    plain: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def tell(self, words: str, better: bool) -> None:
         self.verdict += ("; " if self.verdict else "") + words
@@ -93,9 +100,10 @@ def compare_values(ends: Sequence[str], forecasts: np.ndarray, truth: np.ndarray
         best = min(errors, key=lambda name: errors[name].mae)
         mine = Errors.of(ours, came, scale[n])
         for metric in ("rmse", "mae", "mase"):
-            others = "".join(f"; {name} {getattr(e, metric):.4g}" for name, e in errors.items() if name != best)
             found.scores[metric + end] = getattr(mine, metric)
-            found.baselines[metric + end] = (best + others, getattr(errors[best], metric))
+            found.baselines[metric + end] = (best, getattr(errors[best], metric))
+        for name, e in errors.items():
+            found.plain[name + end] = {"rmse": e.rmse, "mae": e.mae, "mase": e.mase}
         t = better_by(np.abs(ours - came).mean(axis=1), np.abs(plain[best][:, :, n] - came).mean(axis=1))
         what = f"the {best} forecast{' of' + end if end else ''}: MAE {mine.mae:.4g} against {errors[best].mae:.4g}"
         if mine.mae >= errors[best].mae:

@@ -33,7 +33,7 @@ from micrornn.schema import Rule
 from micrornn.tasks.following import Follower
 from micrornn.tasks.lookahead import Lookahead, Stretch
 from micrornn.tasks.parts import Features, usual
-from micrornn.tasks.task import Confusion, Forecast, Judged, Metric, Progress, State, Task
+from micrornn.tasks.task import Confusion, Forecast, Judged, Metric, Progress, Slices, State, Task
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class Series(Task):
     takes = "a row of the table, or its columns that are read, with commas between"
     RULES = {"columns": Rule(dict), "scaling": Rule(dict), "known": Rule(dict)}
     config: SeriesSettings
+    batches: Slices
 
     @classmethod
     def prepare(cls, config: Any, files: Sequence[Path] = (), progress: Progress | None = None) -> Series:
@@ -199,7 +200,9 @@ class Series(Task):
         rows = {"judged on": f"{len(at):,} forecasts, {span}", "verdict": found.verdict}
         values = {"verdict": found.verdict, "beats_baseline": found.better, "forecasts": len(at)}
         if not self.job.direction:
-            return Judged(scores, self.baselines, rows, values)
+            each = [f"{name} {e['mae']:.4g} (RMSE {e['rmse']:.4g})" for name, e in found.plain.items()]
+            rows = {"judged on": rows["judged on"], "no network": "MAE " + ", ".join(each), "verdict": found.verdict}
+            return Judged(scores, self.baselines, rows, values | {"plain": found.plain})
         low, high = found.interval
         words = {"accuracy": f"{scores['accuracy']:.4g}, of which chance makes {low:.4g} to {high:.4g} (95 %)"}
         return Judged(scores, self.baselines, rows, values | {"interval": [low, high]}, words)
@@ -238,15 +241,18 @@ class Series(Task):
         for row in examples:
             follower.read(row.values)
             found: dict[str, Any] = {"time": row.time} if row.time else {}
-            yield found | ({"answer": "-"} if follower.said is None else self._answer(follower, proba))
+            yield found | self._answer(follower, proba)
 
     def _follower(self, model: Any) -> Follower:
         return Follower(model, self.job.scaling, self.chosen.targets)
 
     def _answer(self, follower: Follower, proba: bool) -> dict[str, Any]:
         names = self.chosen.names[: self.chosen.targets]
+        if follower.said is None:
+            if self.job.direction:
+                return {"answer": "-"} | ({"probabilities": dict.fromkeys(names)} if proba else {})
+            return {"answer": "-", "forecast": {name: [] for name in names}}
         if self.job.direction:
-            assert follower.said is not None
             shares = {name: 1 / (1 + math.exp(-value)) for name, value in zip(names, follower.said)}
             words = ["up" if share > 0.5 else "down" for share in shares.values()]
             return {"answer": " ".join(words)} | ({"probabilities": shares} if proba else {})
@@ -297,3 +303,21 @@ class Series(Task):
             "for best.ckpt": f"{self.ends[1] - self.ends[0]:,} rows, {spans[1]}",
             "for eval": f"{self.ends[2] - self.ends[1]:,} rows, {spans[2]}",
         }  # fmt: skip
+
+    def drawing(self) -> str:
+        """A lane of the first window: what is read, and what is to be said."""
+        inputs, said, job = self.batches.inputs, self.batches.targets, self.job
+        lanes, d, out = self.config.batch_size, len(self.chosen.names), job.output_size
+        what = "up?" if job.direction else f"{self.config.horizon:,} step{'s' * (self.config.horizon > 1)} ahead"
+        first = {"said": said[:8, 0, 0], "read": inputs[:8, 0, 0]}
+        rows = {name: "".join(f"{value:7.2f}" for value in row) + "  ..." for name, row in first.items()}
+        arrows = "      ^" * len(first["read"])
+        cell = f"{self.config.cell_title} {self.config.hidden_size}" + ", state carried" * self.batches.carried
+        wide = max(len(cell), 28)
+        return "\n".join([
+            f"{f'to be said ({lanes}, {out}), {what}':<{wide}}{rows['said']}",
+            f"{'':<{wide}}{arrows}",
+            f"{cell:<{wide}}" + "  --> o" + "  --> o" * (len(first["read"]) - 1),
+            f"{'':<{wide}}{arrows}",
+            f"{f'read ({lanes}, {d}), scaled':<{wide}}{rows['read']}",
+        ])  # fmt: skip

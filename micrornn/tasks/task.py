@@ -280,6 +280,10 @@ class Task:
                 raise DivergedError("the network's numbers became NaN or infinite on this input")
             yield self.answer(rows[:, 0] if rows.ndim == 3 else rows[0], example, proba)
 
+    def go_on(self, model: Any, examples: Iterable[Any], steps: int) -> Iterator[dict[str, Any]]:
+        """The `steps` rows that follow the last example, as answers. ConfigError where examples are no series."""
+        raise ConfigError(f"the task {self.name} has no series to continue; leave --horizon away")
+
     def answer(self, outputs: np.ndarray, example: Any, proba: bool) -> dict[str, Any]:
         """What the outputs of one lane say: (output_size,), or (seq_len, output_size) of every time step."""
         return {"answer": outputs.tolist()}
