@@ -111,21 +111,30 @@ def own_task(meta: Mapping[str, Any], progress: Progress | None = None, **settin
     meta        as `load_run` gives it
     settings    others than those of the run
     """
-    config = dataclasses.replace(settings_of(meta), **settings)
+    config = _changed(settings_of(meta), meta, settings)
     task = task_of(meta).prepare(config, own_files(Path(meta["path"]).parent), progress)
     if task.fingerprint != meta.get("text"):
         raise DataError(why_other(task.vocab, meta))
     return task
 
 
-def task_from(meta: Mapping[str, Any]) -> Any:
+def task_from(meta: Mapping[str, Any], **settings: Any) -> Any:
     """The task of a trained model, to use it: without the data that it learned from.
 
-    meta    as `load_run` gives it
+    meta        as `load_run` gives it
+    settings    others than those of the run
     """
     where = named(meta["path"])
-    config = dataclasses.replace(settings_of(meta, where), device="cpu")
+    config = _changed(settings_of(meta, where), meta, {"device": "cpu"} | settings)
     return task_of(meta, where).from_meta(config, meta)
+
+
+def _changed(config: Config, meta: Mapping[str, Any], settings: Mapping[str, Any]) -> Config:
+    """The settings with some of them changed. ConfigError where the task has none of that name."""
+    for name in settings:
+        if not hasattr(config, name):
+            raise ConfigError(f"--{name.replace('_', '-')} is no setting of the task {meta['task']}; leave it away")
+    return dataclasses.replace(config, **settings)
 
 
 def own_text(meta: Mapping[str, Any], progress: Progress | None = None) -> tuple[Ids, Ids]:

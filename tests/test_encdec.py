@@ -14,7 +14,7 @@ from micrornn.attention import Attention
 from micrornn.config import Config, setting
 from micrornn.data.sequences import Padded, pad
 from micrornn.decoding import edit_distance, search
-from micrornn.errors import ConfigError
+from micrornn.errors import ConfigError, DivergedError
 from micrornn.gradcheck import gradcheck
 from micrornn.ops import sum as sum_op
 from micrornn.tape import Tape, Tensor, no_tape
@@ -193,6 +193,13 @@ def test_a_wide_beam_is_exhaustive_search(penalty: float) -> None:
                     break
                 tokens.append(likeliest)
         assert greedy[lane][0].tokens.tolist() == tokens
+
+
+def test_an_answer_of_nan_is_told() -> None:
+    model = network()
+    model.output.bias.data[1] = np.nan
+    with pytest.raises(DivergedError, match="became NaN or infinite on this input"):
+        model.answers(pad(SOURCES), 3)
 
 
 def test_a_beam_finds_what_greed_misses() -> None:

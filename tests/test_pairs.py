@@ -44,7 +44,11 @@ def test_what_the_batches_hold(tmp_path: Path) -> None:
             assert target[-1] == END_NAME and before == [END_NAME, *target[:-1]]
             seen.add(("".join(source), " ".join(target[:-1])))
     assert seen == {(source, target) for source, targets in made.batches.part for target in targets}
-    assert "lanes of a batch" in made.drawing() and f"embedding ({targets.values.shape[0]}" in made.drawing()
+    drawing = made.drawing()
+    assert "last state (1, 4, 8)" in drawing and "lanes of a batch, . is padding\n" in drawing
+    assert all(
+        words in drawing for words in ("source (", "before (", "dot attention", "linear", "target  T IY <the end> .\n")
+    )
 
 
 def test_a_limit_leaves_symbols_unknown(tmp_path: Path) -> None:
@@ -163,6 +167,11 @@ def test_they_are_learned(task: str, given: list[str], capsys: pytest.CaptureFix
     assert code_of(["eval", "run", "--json"]) == Exit.OK
     found = json.loads(capsys.readouterr().out)
     assert found["accuracy"] > 0.9 and found["token_error_rate"] < 0.05, found
+    source, answer = {"reversal": ("407", "704"), "dates": ("Monday, 3 May 1993", "1993-05-03")}[task]
+    Path("new.txt").write_text(source)
+    assert code_of(["predict", "run", "new.txt", "--beam", "3", "--proba", "--json"]) == Exit.OK
+    found = json.loads(capsys.readouterr().out)
+    assert found["answer"] == answer and 0.2 < found["probability"] <= 1 and len(found["others"]) == 2
 
 
 def code_of(arguments: list[str]) -> int:

@@ -125,6 +125,9 @@ def answers(task: str, micrornn: Micrornn) -> None:
     assert table[0][:2] == ["line", "answer"] and [row[1][:5] for row in table[1:]] == [
         line[:5] for line in out.splitlines()
     ]
+    code, out, err = micrornn("predict", "whole", "new.txt", "--beam", 2)
+    searches = hasattr(tasks.find(task).Settings(), "beam")
+    assert code == 0 if searches else f"--beam is no setting of the task {task}; leave it away" in err
     Path("new.txt").write_text("\n".join([*lines, wrong]))
     code, out, err = micrornn("predict", "whole", "new.txt")
     assert code == Exit.DATA and len(out.splitlines()) == len(lines)

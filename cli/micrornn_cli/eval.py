@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from micrornn_cli.arguments import PATH, TEXTS, texts
-from micrornn_cli.options import of_files
+from micrornn_cli.options import beam_option, of_files
 
 SIZE = click.IntRange(1)
 MOST_LABELS = 30  # of a table of which class is taken for which
@@ -24,12 +24,15 @@ MOST_LABELS = 30  # of a table of which class is taken for which
 @click.option("--num-steps", type=SIZE,
               help="Of text, time steps per window; the state is carried from window to window, so "
               "this changes speed and memory only.  [as in training]")  # fmt: skip
+@beam_option
 @click.option("--best/--last", default=True, show_default=True,
               help="Of a run folder: its best checkpoint (by validation), or its last.")  # fmt: skip
 @click.option("--save", type=PATH, metavar="FILE", help="A .png or .svg: a forecast beside what came, or which class "
               "is taken for which, of what is held out.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
-def eval(run: str, files: tuple[str, ...], best: bool, save: str | None, as_json: bool, **options: Any) -> None:
+def eval(
+    run: str, files: tuple[str, ...], beam: int | None, best: bool, save: str | None, as_json: bool, **options: Any
+) -> None:
     """Every metric of a trained network, beside what takes no network; of text the loss, in bits per character or as
     perplexity.
 
@@ -53,12 +56,13 @@ def eval(run: str, files: tuple[str, ...], best: bool, save: str | None, as_json
     if save and files:
         raise ConfigError("--save shows what the run held out; leave FILES away")
     model, _, meta = load_run(run, "best" if best else "last", any_task=True)
+    searched = {} if beam is None else {"beam": beam}
     if files:
-        task = task_from(meta)
+        task = task_from(meta, **searched)
     else:
         try:
             with progress("reading the data", as_json) as tell:
-                task = own_task(meta, tell, device="cpu")
+                task = own_task(meta, tell, device="cpu", **searched)
         except MicrornnError as error:
             raise type(error)(f"{error}.\nName FILES to evaluate on.") from None
     with compiling(as_json), progress("evaluating", as_json) as tell:

@@ -196,3 +196,9 @@ def of_files(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(of_text("FILES")):
         command = option(command)
     return command
+
+
+beam_option = click.option(
+    "--beam", type=click.IntRange(1, 1000), metavar="N",
+    help="Of a task whose answers are sequences: hypotheses that are kept while one is looked for.  [as in training]",
+)  # fmt: skip

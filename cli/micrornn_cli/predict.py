@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from micrornn_cli.arguments import PATH, TEXTS
+from micrornn_cli.options import beam_option
 
 
 @click.command(short_help="Answer on new input, from files or standard input.")
@@ -19,14 +20,15 @@ from micrornn_cli.arguments import PATH, TEXTS
 @click.option("--proba", is_flag=True, help="The probabilities, too.")
 @click.option("--horizon", type=click.IntRange(1), metavar="N",
               help="Of a series: the N rows that follow the last one, in place of an answer for each row.")  # fmt: skip
+@beam_option
 @click.option("--csv", "as_csv", is_flag=True, help="A table with a line for each answer, for spreadsheets.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line, for each answer.")
 @click.option("--encoding", default="utf-8", show_default=True, metavar="NAME",
               help="What the input is written in, such as cp1252 or utf-16.")  # fmt: skip
 @click.option("--best/--last", default=True, show_default=True,
               help="Of a run folder: its best checkpoint (by validation), or its last.")  # fmt: skip
-def predict(run: str, files: tuple[str, ...], proba: bool, horizon: int | None, as_csv: bool, as_json: bool,
-            encoding: str, best: bool) -> None:  # fmt: skip
+def predict(run: str, files: tuple[str, ...], proba: bool, horizon: int | None, beam: int | None, as_csv: bool,
+            as_json: bool, encoding: str, best: bool) -> None:  # fmt: skip
     """Let a trained network answer on new input: an answer for each line, as it comes.
 
     RUN is a run folder, or a checkpoint file; the data it learned from is not needed. FILES are files, or - for
@@ -46,7 +48,7 @@ def predict(run: str, files: tuple[str, ...], proba: bool, horizon: int | None, 
         raise click.UsageError("--csv and --json are two forms of the same; give one of them")
     with compiling(quiet=as_csv or as_json):
         model, _, meta = load_run(run, "best" if best else "last", any_task=True)
-        task = task_from(meta)
+        task = task_from(meta, **({} if beam is None else {"beam": beam}))
         show = _csv(len(files) > 1) if as_csv else (_json if as_json else _text)
         if not files and sys.stdin.isatty():
             click.echo(f"An answer for each line that you type, and Ctrl-D ends. A line: {task.takes}", err=True)

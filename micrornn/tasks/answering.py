@@ -78,6 +78,7 @@ class Answering(Task):
         Metric("loss", "nats per token"), Metric("accuracy", "", "higher"), Metric("token_error_rate"),
         Metric("word_error_rate"),
     )  # fmt: skip
+    takes = "a source, without its target"
     unit = "token"
     RULES: ClassVar[Mapping[str, Rule]] = {
         "source_tokens": _NAMES, "target_tokens": _NAMES, "longest": Rule(int, low=1, high=MOST),
@@ -259,22 +260,34 @@ class Answering(Task):
         )
 
     def _boxes(self, inputs: Pair, targets: Padded) -> list[str]:
+        """The network, with (time steps, batch_size, features) of this batch at each arrow."""
         config = self.config
-        (s, b), t, units, width = (
-            inputs.source.values.shape,
-            len(targets.values),
-            config.hidden_size,
-            config.embedding_size,
-        )
-        v, cell = len(self.codec.target), f"{config.num_layers} x {find_cell(config.cell).name}"
+        (s, b), t = inputs.source.values.shape, len(targets.values)
+        h, cell = config.hidden_size, f"{config.num_layers} x {find_cell(config.cell).name}"
         both = ", both ways" if config.bidirectional else ""
-        lines = [
-            f"source ({s}, {b}) -> embedding ({s}, {b}, {width}) -> encoder {cell}{both} -> ({s}, {b}, {units})",
-            f"{'':38}| last state ({config.num_layers}, {b}, {units})",
-            f"{'':38}v{'':22}",
-            f"before ({t}, {b}) -> embedding ({t}, {b}, {width}) -> decoder {cell} -> ({t}, {b}, {units})",
+        arrow = f" last state ({config.num_layers}, {b}, {h}) "
+        rows = [
+            (f"source ({s}, {b})", "", f"before ({t}, {b})"),
+            ("   |", "", "   |"),
+            ("embedding", "", "embedding"),
+            (f"   | ({s}, {b}, {config.embedding_size})", "", f"   | ({t}, {b}, {config.embedding_size})"),
+            (f"encoder {cell}{both} ", arrow, f"decoder {cell}"),
         ]
         if config.attention != "none":
-            lines.append(f"  -> {config.attention} attention over the encoder's {s} outputs -> ({t}, {b}, {units})")
-        lines.append(f"  -> linear ({t}, {b}, {v}) -> cross-entropy with target ({t}, {b})")
-        return [line.rstrip() for line in lines]
+            rows += [
+                (f"   | ({s}, {b}, {h})", "", f"   | ({t}, {b}, {h})"),
+                ("   '-", "-", f"{config.attention} attention"),
+            ]
+        rows += [
+            ("", "", f"   | ({t}, {b}, {h})"),
+            ("", "", "linear"),
+            ("", "", f"   | ({t}, {b}, {len(self.codec.target)})"),
+            ("", "", f"cross-entropy with target ({t}, {b})"),
+        ]
+        width = max(len(left) + len(middle) for left, middle, _ in rows) + 4
+        lines = []
+        for left, middle, right in rows:
+            fill = width - len(left) - len(middle)
+            between = f"{'-' * (fill - 3)}{middle}-> " if middle else " " * fill
+            lines.append((left + between + right).rstrip())
+        return lines

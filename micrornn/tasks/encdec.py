@@ -26,7 +26,7 @@ from micrornn.attention import Attention
 from micrornn.cells import find_cell
 from micrornn.data.sequences import Padded
 from micrornn.decoding import Answer, State, search
-from micrornn.errors import ConfigError, quoted
+from micrornn.errors import ConfigError, DivergedError, quoted
 from micrornn.layers import Dropout, Embedding, Linear
 from micrornn.ops import log_softmax, reshape, transpose
 from micrornn.parameters import Flat, Module
@@ -165,7 +165,8 @@ class EncoderDecoder(Module):
         return Padded(values, before.mask)
 
     def answers(self, source: Padded, longest: int, beam: int = 1, penalty: float = 1.0) -> list[list[Answer]]:
-        """For each source its best targets, the best one first (decoding.py). On the CPU."""
+        """For each source its best targets, the best one first (decoding.py). On the CPU. DivergedError where its
+        numbers are not finite."""
         self.train(False)
         with no_tape():
             _, first, memory = self.encode(source)
@@ -174,6 +175,8 @@ class EncoderDecoder(Module):
             def step(ids: np.ndarray, state: State) -> tuple[np.ndarray, State]:
                 tokens = Padded(ids[None], np.ones((1, len(ids)), bool))
                 logits, after = self.decode(tokens, tuple(Tensor(part) for part in state), memory)
+                if not np.isfinite(logits.data).all():
+                    raise DivergedError("the network's numbers became NaN or infinite on this input")
                 return log_softmax(logits).data[0], tuple(part.data for part in after)
 
             state = tuple(np.repeat(part.data, beam, axis=1) for part in first)

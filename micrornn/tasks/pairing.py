@@ -81,14 +81,15 @@ class Codec:
         """Lanes of a batch as a reader sees them, three lines each."""
         source, target = self.source, self.target
         sign = next(sign for sign in (".", "#", "~", "") if sign not in source and sign not in target)
-        rows = [f"{len(targets.values):,} time steps at most; {sign} is padding"]
+        rows = [f"{sign} is padding"]
         for lane in which:
             for name, padded, symbols in (
                 ("source", inputs.source, source), ("before", inputs.before, target), ("target", targets, target),
             ):  # fmt: skip
                 tokens = symbols.decode(padded.values[:, lane])
                 names = [
-                    token.replace(" ", "_") if there else sign for token, there in zip(tokens, padded.mask[:, lane])
+                    ("_" if token == " " else token) if there else sign
+                    for token, there in zip(tokens, padded.mask[:, lane])
                 ]
                 line = " ".join(names)
                 rows.append(f"{name}  {line if len(line) <= width else line[: width - 3] + '...'}")
