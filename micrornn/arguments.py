@@ -10,6 +10,8 @@
     several(what, given)             a list of anything
     short(x)                         a repr that fits into a line
     require_like(what, given, wanted)    an array that may be added to in the place of another
+    options_by_place(name, forward, inputs, options)    options of an op that stand behind its inputs, by their names
+    in_one_precision(name, tensors)  the arrays of an op's inputs, data in the precision of the weights
     refuse_mixture(name, arrays)     inputs of an op on two devices or in two precisions
     refuse_call(name, forward, ...)  a call of an op with inputs or options that it does not have
     refuse_loss(loss, ...)           a loss that nothing flows back from
@@ -161,6 +163,36 @@ def _array(given: Any) -> str:
     return f"an array {given.shape} {given.dtype} on {device.of(given)}"
 
 
+def options_by_place(name: str, forward: Callable[..., Any], inputs: tuple[Any, ...],
+                     options: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:  # fmt: skip
+    """What is left of the inputs, and all options. ConfigError if the op cannot be called like this."""
+    parameters = list(inspect.signature(forward).parameters.values())[1:]
+    count = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
+    # a mask is never meant by its place: where(mask, a, b) is the order that NumPy has
+    names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "mask"]
+    behind = dict(zip(names, inputs[count:]))
+    if not behind or len(inputs) > count + len(names) or behind.keys() & options.keys():
+        refuse_call(name, forward, inputs, options)
+    return inputs[:count], behind | options
+
+
+def in_one_precision(name: str, tensors: Sequence[Any]) -> list[np.ndarray]:
+    """The arrays of these tensors. Data, which needs no gradient and was not computed, takes the precision of the rest.
+    ConfigError where that cannot be: the rest differs, or a number is too large for it."""
+    arrays = [tensor.data for tensor in tensors]
+    fixed = {x.data.dtype for x in tensors if x.requires_grad or not x.leaf}
+    if len(fixed) != 1 or len({array.device for array in arrays}) > 1:
+        refuse_mixture(name, arrays)
+    (dtype,) = fixed
+    with np.errstate(over="ignore"):
+        found = [array if array.dtype == dtype else array.astype(dtype) for array in arrays]
+    if any(
+        device.of(x) == "cpu" and np.isinf(y).sum() > np.isinf(x).sum() for x, y in zip(arrays, found) if x is not y
+    ):
+        refuse_mixture(name, arrays)
+    return found
+
+
 def refuse_mixture(name: str, arrays: Sequence[np.ndarray]) -> NoReturn:
     """A kernel would misread the bytes of one."""
     kinds, places = (", ".join(str(part) for part in parts) for parts in zip(*[(a.dtype, a.device) for a in arrays]))
@@ -181,8 +213,7 @@ def refuse_call(name: str, forward: Callable[..., Any], inputs: Sequence[Any], o
     usage = f"write {name}({', '.join(shown)})"
     if len(inputs) < least or (len(inputs) > len(wanted) and not many):
         count = f"{least} or more inputs" if many else "1 input" if len(wanted) == 1 else f"{len(wanted)} inputs"
-        by_name = ", and its options by name" if known and len(inputs) > len(wanted) else ""
-        raise ConfigError(f"{name} takes {count}{by_name}, and was given {len(inputs)}; {usage}")
+        raise ConfigError(f"{name} takes {count}, and was given {len(inputs)}; {usage}")
     for option in options:
         if option not in known and not any(p.kind is p.VAR_KEYWORD for p in parameters):
             raise ConfigError(f"{name} has no option {option!r}; {usage}")

@@ -65,21 +65,22 @@ class Op:
     device; `saved` is whatever the way back needs. Inputs are what may be differentiated, options are the rest
     (axes, integer targets, masks, ...).
 
+    Where an op is called, options may also stand behind the inputs, in their order.
+
     vjp(k, saved, dy, needs) -> one cotangent per input, or None: dy is the cotangent of the output (for several
     outputs a tuple, None where there is none), needs[i] tells whether input i wants one.
     """
 
     def __init__(self, forward: Callable[..., Any]):
         self.forward = forward
-        self.name = forward.__name__
-        self.__doc__ = forward.__doc__
+        self.name = self.__name__ = forward.__name__
+        self.__doc__, self.__wrapped__ = forward.__doc__, forward
         self.back: Callable[..., Any] | None = None
         inputs = list(inspect.signature(forward).parameters.values())[1:]
         self.many = any(p.kind is p.VAR_POSITIONAL for p in inputs)  # how many inputs it takes
         inputs = [p for p in inputs if p.kind is p.POSITIONAL_OR_KEYWORD]
         self.least = 1 if self.many else sum(p.default is p.empty for p in inputs)
-        self.most = sys.maxsize if self.many else len(inputs)
-        OPS[self.name] = self
+        self.most, OPS[self.name] = sys.maxsize if self.many else len(inputs), self
 
     def vjp(self, back: Callable[..., Any]) -> Callable[..., Any]:
         """Decorator: `back` is how cotangents go back through this op."""
@@ -90,17 +91,18 @@ class Op:
         if self.many and len(inputs) == 1 and isinstance(inputs[0], (list, tuple)):
             inputs = tuple(inputs[0])  # stack([a, b]) is stack(a, b)
         if not self.least <= len(inputs) <= self.most:
-            arguments.refuse_call(self.name, self.forward, inputs, options)
+            inputs, options = arguments.options_by_place(self.name, self.forward, inputs, options)
         first = inputs[0] if isinstance(inputs[0], Tensor) else next((x for x in inputs if isinstance(x, Tensor)), None)
         if first is None:
             first = Tensor(inputs[0])
-        table, dtype = kernels.of(first.data), first.data.dtype
+        table, dtype, where = kernels.of(first.data), first.data.dtype, first.data.device
         tensors = tuple([x if isinstance(x, Tensor) else self._constant(table, x, dtype) for x in inputs])
         arrays = [x.data for x in tensors]
-        where = first.data.device
         for array in arrays:
             if array.dtype != dtype or array.device != where:
-                arguments.refuse_mixture(self.name, arrays)
+                arrays = arguments.in_one_precision(self.name, tensors)
+                tensors = tuple([x if x.data is y else _wrap(y, False) for x, y in zip(tensors, arrays)])
+                break
         try:
             result, saved = self.forward(table, *arrays, **options)
         except TypeError:
@@ -113,7 +115,7 @@ class Op:
             _active.tapes[-1]._record(self, tensors, outputs, saved, needs)
         return outputs[0] if single else outputs
 
-    def _constant(self, table: kernels.Kernels, x: Any, dtype: np.dtype) -> Tensor:
+    def _constant(self, table: Any, x: Any, dtype: np.dtype) -> Tensor:
         """A number or an array among tensors takes their precision, and their device."""
         return _wrap(table.asarray(arguments.numbers(self.name, x, dtype)), False)
 

@@ -180,10 +180,20 @@ def tape_of(t: Tensor) -> tuple[Tape, Tensor]:
     return tape, y
 
 
+@pytest.mark.parametrize("by_place, by_name", [
+    (lambda: ops.mean_squared_error(x(), X), lambda: ops.mean_squared_error(x(), targets=X)),
+    (lambda: ops.sum(x(), 0), lambda: ops.sum(x(), axis=0)),
+    (lambda: ops.reshape(x(), (3, 2)), lambda: ops.reshape(x(), shape=(3, 2))),
+    (lambda: ops.cross_entropy(x(), [0, 2]), lambda: ops.cross_entropy(x(), targets=[0, 2])),
+])  # fmt: skip
+def test_options_may_stand_behind_the_inputs(by_place: Callable[[], Any], by_name: Callable[[], Any]) -> None:
+    np.testing.assert_array_equal(by_place().data, by_name().data)
+
+
 SLIPS: dict[str, tuple[Callable[[], Any], str]] = {  # -> the call, and what the message says
-    "two losses": (lambda: ops.mean_squared_error(x(), X), r"1 input, and its options by name.*targets=\.\.\."),
-    "axis by place": (lambda: ops.sum(x(), 0), r"write sum\(x, axis=\.\.\., keepdims=\.\.\.\)"),
-    "shape by place": (lambda: ops.reshape(x(), (3, 2)), r"write reshape\(x, shape"),
+    "one too many": (lambda: ops.sum(x(), 0, True, 3), r"write sum\(x, axis=\.\.\., keepdims=\.\.\.\)"),
+    "axis by place and by name": (lambda: ops.sum(x(), 0, axis=0), r"write sum\(x, axis=\.\.\., keepdims=\.\.\.\)"),
+    "no options": (lambda: ops.matmul(x(), x(), x()), r"matmul takes 2 inputs, and was given 3"),
     "mask first": (lambda: ops.where(X > 0, x(), x()), r"where takes 2 inputs.*given 3"),
     "one of two": (lambda: ops.matmul(x()), r"matmul takes 2 inputs, and was given 1"),
     "dim": (lambda: ops.mean(x(), dim=0), r"no option 'dim'.*axis"),
