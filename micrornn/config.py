@@ -47,7 +47,11 @@ def setting(default: Any, help: str, *, low: float | None = None, high: float | 
 
 @dataclass(frozen=True)
 class Config:
-    """The settings of one run. Raises ConfigError where one is out of its range."""
+    """The settings of one run, as the flags of `micrornn train`. Raises ConfigError where one is out of its range.
+
+    >>> Config(cell="gru", num_layers=2).hidden_size
+    256
+    """
 
     cell: str = setting("lstm", "The recurrent cell, or one of your own: FILE.py:CLASS.", choices=CELL_NAMES)
     num_layers: int = setting(1, "Recurrent layers, one above the other.", low=1, high=64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -11,12 +12,74 @@ from micrornn.arguments import real, sizes, whole
 from micrornn.errors import ConfigError
 from micrornn.ops import dropout, embedding, linear
 from micrornn.parameters import Initializer, Module, Parameter, normal, uniform
-from micrornn.recurrent import key_at, mix_key
+from micrornn.recurrent import Recurrent, key_at, mix_key
 from micrornn.tape import Tensor
 
 
+class LSTM(Recurrent):
+    """Long short-term memory: c_t = f c_prev + i g,  h_t = o tanh(c_t), with the gates i, f, o and g = tanh(...)
+    (Hochreiter and Schmidhuber 1997; the forget gate f: Gers, Schmidhuber and Cummins 2000).
+
+    x (seq_len, batch_size, input_size) -> y (seq_len, batch_size, directions * hidden_size), and the last states
+    (h_n, c_n), (num_layers * directions, batch_size, hidden_size) each. Options by name: those of `Recurrent`, such as
+    bidirectional, dropout, forget_bias, granularity, seed, dtype.
+
+    >>> import numpy as np, micrornn as mr
+    >>> y, (h, c) = mr.LSTM(3, 8, num_layers=2)(np.zeros((5, 4, 3)))
+    >>> y.shape, h.shape
+    ((5, 4, 8), (2, 4, 8))
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, **options: Any):
+        super().__init__("lstm", input_size, hidden_size, num_layers, **options)
+
+
+class GRU(Recurrent):
+    """Gated recurrent unit: h_t = (1 - z) n + z h_prev, with n = tanh(W x + r U h_prev), r behind the product as in
+    PyTorch and cuDNN (Cho et al. 2014). `Recurrent("gru_before", ...)` has r before it.
+
+    x (seq_len, batch_size, input_size) -> y (seq_len, batch_size, directions * hidden_size), and the last states
+    (h_n,), (num_layers * directions, batch_size, hidden_size). Options by name: those of `Recurrent`.
+
+    >>> import numpy as np, micrornn as mr
+    >>> y, (h,) = mr.GRU(3, 8, bidirectional=True)(np.zeros((5, 4, 3)))
+    >>> y.shape, h.shape
+    ((5, 4, 16), (2, 4, 8))
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, **options: Any):
+        super().__init__("gru", input_size, hidden_size, num_layers, **options)
+
+
+class RNN(Recurrent):
+    """The plain recurrent layer: h_t = tanh(W x_t + U h_prev + b) (Elman 1990); with nonlinearity="relu", max(0, ...),
+    whose U starts as the identity (Le, Jaitly and Hinton 2015).
+
+    x (seq_len, batch_size, input_size) -> y (seq_len, batch_size, directions * hidden_size), and the last states
+    (h_n,), (num_layers * directions, batch_size, hidden_size). Options by name: those of `Recurrent`.
+
+    >>> import numpy as np, micrornn as mr
+    >>> y, (h,) = mr.RNN(3, 8)(np.zeros((5, 4, 3)))
+    >>> y.shape, h.shape
+    ((5, 4, 8), (1, 4, 8))
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, *, nonlinearity: str = "tanh",
+                 **options: Any):  # fmt: skip
+        if nonlinearity not in ("tanh", "relu"):
+            raise ConfigError(f"RNN: nonlinearity is tanh or relu, not {nonlinearity!r}")
+        super().__init__(
+            "rnn" if nonlinearity == "tanh" else "rnn_relu", input_size, hidden_size, num_layers, **options
+        )
+
+
 class Linear(Module):
-    """y = x W^T + b. x (..., input_size) -> (..., output_size). Starts uniform in +-1/sqrt(input_size)."""
+    """y = x W^T + b. x (..., input_size) -> (..., output_size). Starts uniform in +-1/sqrt(input_size).
+
+    >>> import numpy as np, micrornn as mr
+    >>> mr.Linear(3, 2)(np.zeros((5, 4, 3))).shape
+    (5, 4, 2)
+    """
 
     def __init__(self, input_size: int, output_size: int, *, seed: int = 0, dtype: type = np.float32,
                  initializer: Initializer | None = None):  # fmt: skip
@@ -33,7 +96,12 @@ class Linear(Module):
 
 
 class Embedding(Module):
-    """A learned row for each of vocab_size symbols: ids (...) -> (..., size). Starts normal with deviation 1."""
+    """A learned row for each of vocab_size symbols: ids (...) -> (..., size). Starts normal with deviation 1.
+
+    >>> import micrornn as mr
+    >>> mr.Embedding(10, 3)([[1, 2], [3, 4]]).shape
+    (2, 2, 3)
+    """
 
     def __init__(self, vocab_size: int, size: int, *, seed: int = 0, dtype: type = np.float32,
                  initializer: Initializer | None = None):  # fmt: skip
@@ -70,7 +138,11 @@ class Dropout(Module):
     """Zeroes each number with probability `rate` while training, and scales the rest by 1 / (1 - rate).
 
     Set `key` anew for every update; the same key gives the same mask, on every device. Of a window in segments,
-    `start` is how many rows x[t] came before this one: all get their part of the same mask.
+    `start` is how many rows x[t] came before this one: all get their part of the same mask (Srivastava et al. 2014).
+
+    >>> import numpy as np, micrornn as mr
+    >>> mr.Dropout(0.5)(np.ones(1000)).shape
+    (1000,)
     """
 
     def __init__(self, rate: float, *, seed: int = 0):

@@ -1,6 +1,7 @@
 """Optimizers over one flat buffer, clipping, learning-rate schedules.
 
-Optimizer(flat, "adam:beta2=0.99")      one pass over all parameters per update
+Adam(model, lr=0.001)                   and SGD, Momentum, Adagrad, RMSprop, AdamW: what one writes in Python
+Optimizer(model, "adam:beta2=0.99")     the same by name: one pass over all parameters per update
 OPTIMIZERS                              sgd, momentum, adagrad, rmsprop, adam, adamw, with their options
 global_norm(flat)                       Euclidean norm of the whole gradient
 Schedule("warmup:100+cosine")           what the learning rate is multiplied by at an update
@@ -10,13 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from micrornn import kernels
 from micrornn.arguments import real
 from micrornn.errors import ConfigError, quoted
-from micrornn.parameters import Flat
+from micrornn.parameters import Flat, flat_of
 
 # What an optimizer's option or a schedule's number may be, wherever it occurs: in words, and as a check.
 _Range = tuple[str, Callable[[float], bool]]
@@ -71,42 +73,6 @@ def _number(text: str, name: str, what: str) -> float:
     if not fits(value):
         raise ConfigError(f"{what} is {value:g}; it must be {words}")
     return value
-
-
-class Optimizer:
-    """Updates all parameters of a flat buffer in one pass. The equations are on the reference page.
-
-    text     name and options, e.g. "rmsprop:decay=0.95"
-    state    name -> array (n,) like the flat buffer: what the optimizer remembers
-    updates  how many have been made
-    """
-
-    def __init__(self, flat: Flat, text: str):
-        if not isinstance(flat, Flat):
-            raise ConfigError(f"Optimizer: wanted a Flat, not {type(flat).__name__}; write Optimizer(Flat(model), ...)")
-        self.flat = flat
-        self.name, self.options = parse_optimizer(text)
-        _, names, _ = OPTIMIZERS[self.name]
-        table = kernels.of(flat.data)
-        self.state = {name: table.zeros(flat.data.shape, flat.data.dtype) for name in names}
-        for array in self.state.values():
-            array[...] = self.options.get("start", 0.0)
-        self.updates = 0
-
-    def update(self, lr: float, scale: float = 1.0, limit: float = math.inf) -> None:
-        """One update with the gradient clip(grad * scale, +-limit): `scale` comes from clipping by norm."""
-        lr, scale, limit = real("lr", lr), real("scale", scale), real("limit", limit)
-        if not (math.isfinite(lr) and math.isfinite(scale) and limit >= 0):
-            raise ConfigError(f"lr {lr} and scale {scale} must be finite, and limit {limit} 0 or more")
-        self.flat.join()
-        self.updates += 1
-        options = {name: value for name, value in self.options.items() if name != "start"}
-        if self.name in ("adam", "adamw"):
-            options["shrink"] = 1 - lr * options.pop("weight_decay", 0.0)
-            options["step"] = self.updates
-        kernel = getattr(kernels.of(self.flat.data), OPTIMIZERS[self.name][0])
-        kernel(self.flat.data, self.flat.grad, *self.state.values(), lr, *options.values(), scale, limit)
-        self.flat.touch()
 
 
 def global_norm(flat: Flat) -> float:
@@ -194,3 +160,108 @@ class Schedule:
         """The same in words, with a warm-up of so many updates where it has one."""
         parts = (f"warmup:{updates}" if part.startswith("warmup:") else part for part in self.text.split("+"))
         return "+".join(parts)
+
+
+class Optimizer:
+    """Updates all parameters in one pass over one buffer. The equations are on the reference page of the kernels.
+
+    parameters  a Module, parameters, a list of both, or a Flat. Their Flat is made here where there is none
+    text        name and options, e.g. "rmsprop:decay=0.95"
+    lr          learning rate; None: `update` is told it each time
+    schedule    what lr is multiplied by: a Schedule, its text, or any function of the number of updates made
+    state       name -> array (n,) like the flat buffer: what the optimizer remembers
+    updates     how many have been made
+    """
+
+    def __init__(self, parameters: Any, text: str, lr: float | None = None,
+                 schedule: str | Callable[[int], float] = "constant"):  # fmt: skip
+        self.flat, self.lr = flat_of(parameters), None if lr is None else real("lr", lr)
+        self.schedule = Schedule(schedule) if isinstance(schedule, str) else schedule
+        self.name, self.options = parse_optimizer(text)
+        _, names, _ = OPTIMIZERS[self.name]
+        table = kernels.of(self.flat.data)
+        self.state = {name: table.zeros(self.flat.data.shape, self.flat.data.dtype) for name in names}
+        for array in self.state.values():
+            array[...] = self.options.get("start", 0.0)
+        self.updates = 0
+
+    def zero_grad(self) -> None:
+        """Forget all gradients: `Tape.backward` adds to them."""
+        self.flat.zero_grad()
+
+    def update(self, lr: float | None = None, scale: float = 1.0, limit: float = math.inf,
+               clip_norm: float = 0.0) -> None:  # fmt: skip
+        """One update with the gradient clip(grad * scale, +-limit).
+
+        lr           None: the optimizer's own, times its schedule
+        clip_norm    the Euclidean norm that the whole gradient may have; 0: any
+        """
+        if lr is None:
+            if self.lr is None:
+                raise ConfigError(f"this optimizer has no learning rate: write {self.name}'s lr=... where it is made")
+            lr = self.lr * self.schedule(self.updates)
+        lr, scale, limit = real("lr", lr), real("scale", scale), real("limit", limit)
+        if not (math.isfinite(lr) and math.isfinite(scale) and limit >= 0):
+            raise ConfigError(f"lr {lr} and scale {scale} must be finite, and limit {limit} 0 or more")
+        if clip_norm:
+            scale *= clip_scale(global_norm(self.flat), real("clip_norm", clip_norm))
+        self.flat.join()
+        self.updates += 1
+        options = {name: value for name, value in self.options.items() if name != "start"}
+        if self.name in ("adam", "adamw"):
+            options["shrink"] = 1 - lr * options.pop("weight_decay", 0.0)
+            options["step"] = self.updates
+        kernel = getattr(kernels.of(self.flat.data), OPTIMIZERS[self.name][0])
+        kernel(self.flat.data, self.flat.grad, *self.state.values(), lr, *options.values(), scale, limit)
+        self.flat.touch()
+
+
+class _Named(Optimizer):
+    """An optimizer as a class: name(parameters, lr, schedule="constant", and its options by name)."""
+
+    lr_usual = 0.001
+
+    def __init__(self, parameters: Any, lr: float | None = None, schedule: str | Callable[[int], float] = "constant",
+                 **options: float):  # fmt: skip
+        given = ",".join(f"{name}={value!r}" for name, value in options.items())
+        lr = self.lr_usual if lr is None else lr
+        super().__init__(parameters, f"{type(self).__name__.lower()}:{given}", lr, schedule)
+
+
+class SGD(_Named):
+    """p -= lr g. lr is 0.1 where none is given.
+
+    >>> import micrornn as mr
+    >>> optimizer = mr.optim.SGD(mr.Linear(3, 1), lr=0.1, schedule="step:1000:0.5")
+    """
+
+    lr_usual = 0.1
+
+
+class Momentum(_Named):
+    """v = mu v + g;  p -= lr v (Polyak 1964). lr is 0.1, mu 0.9 where none is given."""
+
+    lr_usual = 0.1
+
+
+class Adagrad(_Named):
+    """s += g^2;  p -= lr g / (sqrt(s) + eps) (Duchi, Hazan, Singer 2011). lr is 0.01 where none is given."""
+
+    lr_usual = 0.01
+
+
+class RMSprop(_Named):
+    """s = decay s + (1 - decay) g^2;  p -= lr g / (sqrt(s) + eps) (Tieleman and Hinton 2012). decay is 0.95."""
+
+
+class Adam(_Named):
+    """m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  p -= lr m^ / (sqrt(v^) + eps) (Kingma and Ba 2015), where m^
+    and v^ are divided by 1 - b1^updates and 1 - b2^updates. Options: beta1=0.9, beta2=0.999, eps=1e-8.
+
+    >>> import micrornn as mr
+    >>> optimizer = mr.optim.Adam(mr.GRU(2, 8), lr=0.003, beta2=0.99)
+    """
+
+
+class AdamW(_Named):
+    """Adam with weights that shrink by lr weight_decay an update (Loshchilov and Hutter 2019). weight_decay is 0.01."""

@@ -3,6 +3,7 @@
 Parameter       a tensor that wants a gradient and has a name
 Module          something that owns parameters and other modules
 Flat            one buffer for all parameters and one for all gradients, with the parameters as views
+flat_of         the Flat of what somebody wants to train: made, or the one that its parameters lie in already
 uniform, glorot, orthogonal, identity, normal, zeros      initialisers: (rng, shape) -> float64 array
 """
 
@@ -59,7 +60,11 @@ def identity(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 class Parameter(Tensor):
-    """A tensor that is learned."""
+    """A tensor that is learned: float32, unless another precision is asked for.
+
+    >>> Parameter([[1.0, 2.0]]).requires_grad
+    True
+    """
 
     __slots__ = ()
 
@@ -71,6 +76,12 @@ class Module:
     """Owns parameters and modules as plain attributes, or in lists and dicts of any depth, and lists them by name.
 
     A tensor that was made with requires_grad=True counts as a parameter, too.
+
+    >>> class Scale(Module):
+    ...     def __init__(self):
+    ...         self.weight = Parameter([1.0, 2.0])
+    >>> {name: p.shape for name, p in Scale().parameters().items()}
+    {'weight': (2,)}
     """
 
     training = True
@@ -175,6 +186,10 @@ class Flat:
 
     Where a parameter was cut off (`p.grad = None`, `p.data = array`), `join` brings what it has now back into the
     buffer; optimizers and norms call it. A copy or a pickle of a Flat is one of copied parameters.
+
+    >>> flat = Flat([Parameter([1.0, 2.0]), Parameter([[3.0]])])
+    >>> len(flat), flat.data.shape
+    (3, (3,))
     """
 
     def __init__(self, parameters: Module | Mapping[str, Parameter] | Iterable[Parameter]):
@@ -255,7 +270,28 @@ _flats: weakref.WeakSet[Flat] = weakref.WeakSet()
 _flats_lock = threading.Lock()
 
 
+def flat_of(given: Any) -> Flat:
+    """The Flat of a Module, of parameters, or of a list of both. One that has just these parameters is used again."""
+    if isinstance(given, Flat):
+        return given
+    parameters = _by_name(given)
+    with _flats_lock:
+        for flat in _flats:
+            if list(map(id, flat.parameters.values())) == list(map(id, parameters.values())):
+                return flat
+    return Flat(given)
+
+
+class _Several(Module):
+    """Modules and parameters in a list, as one module."""
+
+    def __init__(self, items: Iterable[Any]):
+        self.items = dict(enumerate(items))
+
+
 def _by_name(given: Any) -> dict[str, Parameter]:
+    if isinstance(given, (list, tuple)) and any(isinstance(item, Module) for item in given):
+        given = _Several(given)
     if isinstance(given, Module):
         return given.parameters()
     if isinstance(given, Mapping):

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from micrornn import kernels
+from micrornn import device, kernels
 from micrornn.arguments import flag, numbers, real, short, sizes, whole, wholes
 from micrornn.cells import BOTH_SIDES, Cell, State, Weights, bias_with_forget, declared, find_cell, take_step
 from micrornn.errors import ConfigError, ShapeError
 from micrornn.ops import clip_message, concatenate, dropout, mask_message, reshape, stack, where
 from micrornn.ops.masks import take_mask
 from micrornn.parameters import Initializer, Module, Parameter, zeros
-from micrornn.tape import Tensor, stamp
+from micrornn.tape import Tape, Tensor, stamp
 
 BIASES = ("bias_ih", "bias_hh")
 GRANULARITIES = ("primitive", "cell", "sequence")
@@ -46,6 +46,10 @@ class Recurrent(Module):
     clip_message       limit of each number passed back from a time step to the one before it; 0: none
 
     Parameters are named as in PyTorch: weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, ..._l0_reverse, ...
+
+    >>> y, (h, c) = Recurrent("lstm_peephole", 3, 8)(np.zeros((5, 4, 3)))
+    >>> y.shape, h.shape
+    ((5, 4, 8), (1, 4, 8))
     """
 
     def __init__(self, cell: str | Cell, input_size: int, hidden_size: int, num_layers: int = 1,
@@ -223,6 +227,29 @@ class Recurrent(Module):
             if mask.shape != x.shape[:2]:
                 raise ShapeError(f"{name}: mask {mask.shape}, wanted (seq_len, batch_size) = {x.shape[:2]}")
         return mask
+
+
+def state_gradients(tape: Tape) -> dict[str, np.ndarray]:
+    """dL/dh_t of each recurrent layer on a tape, as the last way back over it has left them: scope -> (seq_len,
+    batch_size, hidden_size). Total derivatives, through all later time steps and the layers above. A layer that walks
+    from the last step to the first ends in `_reverse`. ConfigError where no layer went over its whole sequence at once.
+
+    >>> import numpy as np, micrornn as mr
+    >>> rnn = mr.GRU(1, 4)
+    >>> with mr.Tape() as tape:
+    ...     loss = mr.mean(rnn(np.ones((6, 2, 1)))[0][-1] ** 2)
+    >>> tape.backward(loss)
+    >>> mr.state_gradients(tape)["gru_l0"].shape
+    (6, 2, 4)
+    """
+    found = {}
+    for record in tape.records:
+        if isinstance(record.saved, dict) and "dh" in record.saved:
+            reverse, rows = record.saved["reverse"], device.host(record.saved["dh"])
+            found[record.scope] = rows[:-1] if reverse else rows[1:]
+    if not found:
+        raise ConfigError("there is no gradient of a state on this tape: go backward first, with granularity sequence")
+    return found
 
 
 def take_lengths(name: str, lengths: Any, batch_size: int, least: int, seq_len: int) -> np.ndarray:

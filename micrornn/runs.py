@@ -1,6 +1,7 @@
 """Trained models, and the text they learned from, by the path of a run.
 
-load_run(path)         a trained model, from a run folder or a checkpoint
+load(path)             a trained model, from a run folder or a checkpoint
+load_run(path)         the same for models of text alone
 load_model(...)        the same from what a checkpoint holds
 own_task(meta)         the task of a run, with its data
 task_from(meta)        the task of a trained model, without the data that it learned from
@@ -16,13 +17,14 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from micrornn import tasks
 from micrornn.cells import fingerprint
-from micrornn.checkpoint import RunFolder, StrPath, load
+from micrornn.checkpoint import RunFolder, StrPath
+from micrornn.checkpoint import load as load_checkpoint
 from micrornn.config import Config
 from micrornn.data import Vocab, find, read_tokens, split
 from micrornn.data.text import Ids
@@ -64,6 +66,36 @@ def warn_of_other_cell(model: Any, meta: Mapping[str, Any], where: str) -> None:
         warnings.warn(f"{cell.file} has changed since {where} was written: the cell may be another", stacklevel=2)
 
 
+class Run(NamedTuple):
+    """A trained network, its vocabulary (None where its task has none), and what else its checkpoint says."""
+
+    model: Any
+    vocab: Vocab | None
+    meta: dict[str, Any]
+
+
+def load(path: StrPath, which: str = "best") -> Run:
+    """A trained network, of any task, from a run folder or a checkpoint file: model, vocabulary, meta.
+
+    model    called as model(inputs, state) -> (outputs, last states), arrays time-major (seq_len, batch_size, ...)
+    which    of a folder: "best", the checkpoint with the least validation loss, if there is one, or "last"
+
+    CheckpointError where there is none, or where it is damaged.
+
+    >>> import tempfile, micrornn as mr
+    >>> from micrornn.checkpoint import RunFolder
+    >>> from micrornn.train import run
+    >>> task = mr.tasks.find("adding")
+    >>> settings = task.Settings(hidden_size=4, batch_size=2, num_steps=5, num_updates=1)
+    >>> folder = RunFolder.create(tempfile.mkdtemp() + "/run", {"task": "adding", **settings.to_dict()})
+    >>> reports = list(run(mr.Training(settings, task.prepare(settings)), folder))
+    >>> model, vocab, meta = mr.load(folder.path)
+    >>> meta["updates"], model.rnn.hidden_size
+    (1, 4)
+    """
+    return Run(*load_run(path, which, any_task=True))
+
+
 def load_run(path: StrPath, which: str = "best", any_task: bool = False) -> tuple[Any, Any, dict[str, Any]]:
     """(model, vocabulary, the checkpoint's meta) of a run folder or of a checkpoint file.
 
@@ -77,7 +109,7 @@ def load_run(path: StrPath, which: str = "best", any_task: bool = False) -> tupl
         file = folder.best if which == "best" and folder.best.is_file() else folder.last
         if not file.is_file():
             raise CheckpointError(f"{path}: this run has no checkpoint yet. Train it first.")
-    arrays, meta = load(file)
+    arrays, meta = load_checkpoint(file)
     meta = check_meta(meta, named(file))
     model, vocab = load_model(arrays, meta, where=named(file))
     if vocab is None and not any_task:

@@ -5,6 +5,7 @@
     Record      one row of the tape: op, inputs, outputs, saved, time step t, scope
     Tape        the rows in the order in which they were computed; `backward` walks them in reverse
     OPS         every op by name: the gradient check goes through this table
+    stamp, no_tape    which time step the records carry, and a block without records: active.py
 
 No numerics here, no devices and nothing recurrent: what an op does is written in ops/, what a tensor does where a
 number or an array is expected in operators.py, what may be made into a tensor in arguments.py, how cotangents add up in
@@ -19,14 +20,15 @@ from __future__ import annotations
 
 import inspect
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from micrornn import arguments, kernels
+from micrornn.active import active
+from micrornn.active import no_tape as no_tape
+from micrornn.active import stamp as stamp
 from micrornn.cotangents import Pending, seed_of
 from micrornn.errors import ShapeError
 from micrornn.marks import Marks
@@ -43,6 +45,10 @@ class Tensor(Operators):
     name            for people; optional
     leaf            whether somebody made it, and not an op
     version         counted up by whoever writes to the numbers in place, as an optimizer does
+
+    >>> x = Tensor([[1.0, 2.0]], requires_grad=True)
+    >>> (x * 3 + 1).shape
+    (1, 2)
     """
 
     __slots__ = ("__weakref__", "data", "grad", "leaf", "name", "requires_grad", "version")
@@ -111,8 +117,8 @@ class Op:
         needs = tuple([x.requires_grad for x in tensors])
         single, wanted = not isinstance(result, tuple), True in needs
         outputs = tuple([_wrap(array, wanted) for array in ((result,) if single else result)])
-        if wanted and _active.tapes:
-            _active.tapes[-1]._record(self, tensors, outputs, saved, needs)
+        if wanted and active.tapes:
+            active.tapes[-1]._record(self, tensors, outputs, saved, needs)
         return outputs[0] if single else outputs
 
     def _constant(self, table: Any, x: Any, dtype: np.dtype) -> Tensor:
@@ -124,7 +130,15 @@ class Op:
 
 
 def op(forward: Callable[..., Any]) -> Op:
-    """Decorator: make an op of its forward and enter it into the table."""
+    """Decorator: make an op of its forward and enter it into the table. docs/writing-an-op.md writes one.
+
+    >>> @op
+    ... def double(k, x):
+    ...     return k.full(x.shape, 2, x.dtype) * x, None
+    >>> double(Tensor(3.0)).item()
+    6.0
+    >>> del OPS["double"]
+    """
     return Op(forward)
 
 
@@ -159,9 +173,12 @@ Watch = Callable[[Record, Tensor, np.ndarray], None]
 class Tape:
     """Records what ops compute while it is active; then goes backward over it, as often as is wanted.
 
-    with Tape() as tape:
-        loss = cross_entropy(model(x), targets=y)
-    tape.backward(loss)
+    >>> x = Tensor(3.0, requires_grad=True)
+    >>> with Tape() as tape:
+    ...     y = x * x
+    >>> tape.backward(y)
+    >>> float(x.grad), len(tape)
+    (6.0, 1)
 
     guard    whether going backward looks if an array that it needs was written to since (marks.py); False saves a
              microsecond for each tensor where nobody can write in between
@@ -175,11 +192,11 @@ class Tape:
 
     def __enter__(self) -> Tape:
         self.entered = True
-        _active.tapes.append(self)
+        active.tapes.append(self)
         return self
 
     def __exit__(self, *_: Any) -> None:
-        _active.tapes.remove(self)
+        active.tapes.remove(self)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -256,44 +273,3 @@ class Tape:
                 if any(output is tensor for tensor in record.outputs + record.inputs):
                     return
         arguments.refuse_loss(output, isinstance(output, Tensor), len(self), self.entered)
-
-
-class _Active(threading.local):
-    """The tapes whose `with` blocks this thread is in; the innermost records."""
-
-    def __init__(self) -> None:
-        self.tapes: list[Tape] = []
-
-
-_active = _Active()
-
-
-class stamp:
-    """Records made in this block carry time step t and scope; both stay as they are where not given."""
-
-    __slots__ = ("before", "scope", "t", "tape")
-
-    def __init__(self, t: int | None = None, scope: str | None = None):
-        self.t, self.scope = t, scope
-
-    def __enter__(self) -> None:
-        self.tape = _active.tapes[-1] if _active.tapes else None
-        if self.tape is not None:
-            self.before = self.tape.t, self.tape.scope
-            self.tape.t = self.before[0] if self.t is None else self.t
-            self.tape.scope = self.before[1] if self.scope is None else self.scope
-
-    def __exit__(self, *_: Any) -> None:
-        if self.tape is not None:
-            self.tape.t, self.tape.scope = self.before
-
-
-@contextmanager
-def no_tape() -> Iterator[None]:
-    """Nothing in this block is recorded."""
-    hidden = _active.tapes[:]
-    _active.tapes.clear()
-    try:
-        yield
-    finally:
-        _active.tapes[:] = hidden

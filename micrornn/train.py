@@ -76,6 +76,15 @@ class Training:
     """Everything that changes while a model learns.
 
     data    a Task with its data; or what the usual task learns from: `Tokens`
+
+    `update` makes one update, whose batch is inputs and targets of (seq_len, batch_size, ...), and tells what it did:
+
+    >>> import micrornn as mr
+    >>> task = mr.tasks.find("adding")
+    >>> settings = task.Settings(hidden_size=4, batch_size=2, num_steps=5)
+    >>> training = mr.Training(settings, task.prepare(settings))
+    >>> training.update().update
+    1
     """
 
     def __init__(self, config: Config, data: Any):

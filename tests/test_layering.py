@@ -29,6 +29,7 @@ HOUSE = (
     "arguments",
     "marks",
     "cotangents",
+    "active",
     "tape",
     "ops",
     "parameters",
@@ -111,13 +112,13 @@ def check(path: Path, place: str) -> list[str]:
     wrong = []
     for line, name in imports(path):
         top, *rest = name.split(".")
-        if top == "micrornn":
+        if top == "micrornn" and place != "__init__":  # the face of the house offers all of it
             if not rest or rest[0] not in allowed:
                 reason = "stands below" if rest and rest[0] not in above else "is none of its business"
                 wrong.append(f"{ids(path)}:{line} imports {name}, which {reason}")
         elif top == "":
             wrong.append(f"{ids(path)}:{line} imports relatively; write the whole name")
-        elif top not in sys.stdlib_module_names and place not in OUTSIDE.get(top, ()):
+        elif top not in {"micrornn", *sys.stdlib_module_names} and place not in OUTSIDE.get(top, ()):
             wrong.append(f"{ids(path)}:{line} imports {top}, which may not be imported here")
     return wrong
 

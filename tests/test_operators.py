@@ -16,7 +16,7 @@ import pytest
 from micrornn import ops
 from micrornn.errors import ConfigError, MicrornnError, ShapeError, TapeError
 from micrornn.layers import Linear
-from micrornn.optim import Optimizer
+from micrornn.optim import SGD, Optimizer
 from micrornn.parameters import Flat, Module, Parameter
 from micrornn.recurrent import Recurrent, last_valid
 from micrornn.tape import Tape, Tensor
@@ -245,7 +245,9 @@ SLIPS: dict[str, tuple[Callable[[], Any], str]] = {  # -> the call, and what the
     "seeds of one number": (lambda: Tape().cotangents([], [], 1.0), "wanted a list"),
     "a rate of NaN": (lambda: Optimizer(Flat(Linear(1, 1)), "sgd").update(math.nan), "must be finite"),
     "a rate of text": (lambda: Optimizer(Flat(Linear(1, 1)), "sgd").update("0.1"), "lr must be a number"),
-    "an optimizer of a model": (lambda: Optimizer(Linear(1, 1), "sgd"), r"write Optimizer\(Flat\(model\)"),
+    "an optimizer of nothing": (lambda: Optimizer(Net(), "sgd"), r"without parameters"),
+    "an optimizer without a rate": (lambda: Optimizer(Linear(1, 1), "sgd").update(), "no learning rate"),
+    "an option of another": (lambda: SGD(Linear(1, 1), beta1=0.9), "no option 'beta1'"),
     "a cell by number": (lambda: Recurrent(3, 1, 1), "a cell is a name"),
     "a granularity by number": (lambda: Recurrent("rnn", 1, 1, granularity=1), "no granularity"),
     "a length beyond all": (lambda: last_valid(Tensor(np.ones((2, 1, 1))), [10**30]), r"wanted 1 numbers in 1\.\.2"),

@@ -1,0 +1,73 @@
+"""What `import micrornn` offers: the names, their docstrings, and the examples in them."""
+
+from __future__ import annotations
+
+import doctest
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+import micrornn as mr
+from micrornn.tape import OPS, Op
+
+NAMES = (
+    "Config", "Dropout", "Embedding", "Flat", "GRU", "LSTM", "Linear", "Module", "Parameter", "RNN", "Recurrent",
+    "Tape", "Tensor", "Training", "gradcheck", "inspect", "load", "no_tape", "op", "ops", "optim", "stamp",
+    "state_gradients", "tasks",
+)  # fmt: skip
+SHAPES = ("(", "float32", "seq_len")  # how a docstring says what goes in and comes out
+
+
+def test_the_names_are_these_and_the_ops() -> None:
+    """A name that goes would break somebody's code; one that comes is a promise."""
+    assert set(dir(mr)) == {"__version__", *NAMES, *mr.ops.__all__}
+    assert {name for name, op in OPS.items() if op.forward.__module__.startswith("micrornn.ops")} <= set(dir(mr))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_has_a_docstring_whose_example_runs(name: str) -> None:
+    found = getattr(mr, name)
+    assert found.__doc__
+    if isinstance(found, ModuleType):
+        return
+    assert any(word in found.__doc__ for word in SHAPES)
+    namespace = dict(vars(sys.modules[found.__module__]))
+    examples = doctest.DocTestFinder(recurse=False).find(found, name, globs=namespace)
+    assert sum(len(test.examples) for test in examples) >= 1, f"mr.{name} has no example"
+    runner = doctest.DocTestRunner(verbose=False)
+    for test in examples:
+        runner.run(test)
+    assert runner.summarize(verbose=False).failed == 0
+
+
+@pytest.mark.parametrize("name", mr.ops.__all__)
+def test_each_op_has_its_formula(name: str) -> None:
+    found = getattr(mr, name)
+    assert found.__doc__
+    assert "=" in found.__doc__ or not isinstance(found, Op)
+
+
+@pytest.mark.parametrize("module", ["micrornn", "micrornn.layers", "micrornn.optim", "micrornn.runs"])
+def test_the_examples_of_files_run(module: str) -> None:
+    __import__(module)
+    assert doctest.testmod(sys.modules[module]).failed == 0
+
+
+def test_the_import_is_light() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import micrornn; from micrornn import folders"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+    assert not imported & {"numpy", "numba"}
+
+
+def test_what_is_not_there_is_said_in_pythons_way() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        mr.nothing  # noqa: B018
+    assert hasattr(mr, "gradcheck") and callable(mr.gradcheck)
+    from micrornn.gradcheck import projected  # whoever imports the file leaves the name callable
+
+    assert callable(mr.gradcheck) and projected
