@@ -73,12 +73,11 @@ def __getattr__(name: str) -> Any:
         found = getattr(module, name) if FACE[name] else module
     else:
         # `from micrornn import folders` asks here first; that is for Python to import, and no reason to import NumPy
-        module = (
-            None if name.startswith("_") or find_spec(f"micrornn.{name}") else importlib.import_module("micrornn.ops")
-        )
-        if module is None or name not in module.__all__:
+        known = not (name.startswith("_") or find_spec(f"micrornn.{name}"))
+        ops = importlib.import_module("micrornn.ops") if known else None
+        if ops is None or name not in ops.__all__:
             raise AttributeError(f"module 'micrornn' has no attribute {name!r}")
-        found = getattr(module, name)
+        found = getattr(ops, name)
     globals()[name] = found
     return found
 
