@@ -1,6 +1,6 @@
 """Writes what the documents show and nobody should have to type twice.
 
-    python docs/generate.py             docs/commands.md and the two tables of README.md, from the sources
+    python docs/generate.py             docs/commands.md, and lists in README.md and docs/design.md
     python docs/generate.py --picture   docs/train.svg as well, from a real `micrornn train` (1.5 minutes)
 
 `make docs` runs the first; tests/test_docs.py compares its output with what is committed.
@@ -116,13 +116,17 @@ EXIT_CODES
 """
 
 
-# --- README.md ----------------------------------------------------------------------------------------------
+# --- README.md and docs/design.md -----------------------------------------------------------------------------
 
 
 def readme(text: str) -> str:
-    """README.md with its generated parts written anew."""
+    """README.md with its table of commands written anew."""
     rows = [f"| `micrornn {name}` | {line} |" for name, line in COMMANDS.items()]
-    text = _between(text, "commands", "\n".join(["| command | what it does |", "|---|---|", *rows]))
+    return _between(text, "commands", "\n".join(["| command | what it does |", "|---|---|", *rows]))
+
+
+def design(text: str) -> str:
+    """docs/design.md with its list of files written anew."""
     return _between(text, "house", "```text\n" + "\n".join(house()) + "\n```")
 
 
@@ -131,7 +135,7 @@ def _between(text: str, name: str, new: str) -> str:
     start, end = rf"(?s)(<!-- {name}[^>]*-->\n).*?(\n<!-- /{name} -->)", rf"\g<1>{_quoted(new)}\g<2>"
     replaced, times = re.subn(start, end, text)
     if times != 1:
-        raise ValueError(f"README.md: expected one pair of marks for {name!r}, found {times}")
+        raise ValueError(f"expected one pair of marks for {name!r}, found {times}")
     return replaced
 
 
@@ -256,7 +260,7 @@ if __name__ == "__main__":
     if sys.argv[1:] not in ([], ["--picture"]):
         sys.exit(__doc__)
     (ROOT / "docs" / "commands.md").write_text(commands(), "utf-8")
-    front = ROOT / "README.md"
-    front.write_text(readme(front.read_text("utf-8")), "utf-8")
+    for page, written in ((ROOT / "README.md", readme), (ROOT / "docs" / "design.md", design)):
+        page.write_text(written(page.read_text("utf-8")), "utf-8")
     if sys.argv[1:]:
         (ROOT / "docs" / "train.svg").write_text(picture(), "utf-8")
