@@ -25,6 +25,7 @@ CELL_NAMES = (  # a file each in cells/
     "rnn", "rnn_relu", "lstm", "gru", "lstm_peephole", "lstm_coupled", "lstm_noaf", "gru_before", "mgu", "indrnn",
     "rnn_leaky", "mingru", "minlstm", "slstm",
 )  # fmt: skip
+WINDOW = re.compile(r"window([1-9][0-9]?)")  # a feed-forward net over the last K inputs is a cell, too: window2
 MOST = 2**31 - 1  # no size of anything can sensibly be larger
 
 
@@ -53,7 +54,11 @@ class Config:
     256
     """
 
-    cell: str = setting("lstm", "The recurrent cell, or one of your own: FILE.py:CLASS.", choices=CELL_NAMES)
+    cell: str = setting(
+        "lstm",
+        "The recurrent cell; windowK, a feed-forward net over the last K inputs; or one of your own: FILE.py:CLASS.",
+        choices=CELL_NAMES,
+    )
     num_layers: int = setting(1, "Recurrent layers, one above the other.", low=1, high=64)
     hidden_size: int = setting(256, "Units in each layer.", low=1, high=65536)
     embedding_size: int = setting(
@@ -252,13 +257,18 @@ def check(entry: dataclasses.Field[Any], value: Any, name: str = "") -> Any:
         if not (number.isascii() and number.isdigit() and len(number) < 20):
             raise ConfigError(f"{flag} is {quoted(value)}; it must be a whole number, such as 50 or {prefix}50")
         value = int(number)
-    if entry.name == "cell" and is_own_code(value):
+    if entry.name == "cell" and (is_own_code(value) or is_window(value)):
         return value
     rule: Rule = entry.metadata["rule"]
     value = rule.check(value, flag, ConfigError)
     if entry.metadata["parse"] is not None:
         entry.metadata["parse"](value, flag)
     return value
+
+
+def is_window(cell: Any) -> bool:
+    """Whether a cell's name is that of a sliding window: window1 to window99."""
+    return isinstance(cell, str) and WINDOW.fullmatch(cell) is not None
 
 
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}

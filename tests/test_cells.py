@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from kernel_rows import BASIC, Draw, cell_backward, cell_forward, cell_step, compare
 
 from micrornn import kernels
-from micrornn.cells import CELLS, Cell, State, Weights
+from micrornn.cells import CELLS, Cell, State, Weights, find_cell
 from micrornn.cells.explain import explain
-from micrornn.errors import CellError, ShapeError
+from micrornn.errors import CellError, ConfigError, ShapeError
 from micrornn.gradcheck import gradcheck
 from micrornn.kernels import cpu
 from micrornn.layers import Linear
@@ -269,3 +269,25 @@ def test_it_learns_to_add(name: str) -> None:
         losses.append(loss.item())
     few = 0.3 if len(net.cell.gates) > 1 else 0.8  # without gates it takes longer
     assert np.mean(losses[-20:]) < few / 6, np.mean(losses[-20:])
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_a_window_is_a_feed_forward_net_over_the_last_inputs(size: int) -> None:
+    """Numbers and gradients; also where the inputs come in two pieces and the state is carried over."""
+    rng = np.random.default_rng(size)
+    x = rng.normal(size=(7, B, D))
+    with kernels.use("reference"):
+        net = Recurrent(f"window{size}", D, H, dtype=np.float64)
+        y, _ = net(x)
+        first, state = net(x[:3])
+        rest, _ = net(x[3:], state)
+        inputs = Tensor(x, True, "x")
+        checks = gradcheck(lambda: net(inputs)[0], [inputs, *net.weights.values()], samples=6)
+    blocks = net.weights["weight_ih_l0"].data.reshape(size, H, D), net.weights["bias_ih_l0"].data.reshape(size, H)
+    wanted = [np.tanh(np.sum([x[t - k] @ blocks[0][k].T + blocks[1][k] for k in range(size) if k <= t], axis=0))
+              for t in range(7)]  # fmt: skip
+    np.testing.assert_allclose(y.data, wanted, atol=1e-14)
+    np.testing.assert_allclose(np.concatenate([first.data, rest.data]), wanted, atol=1e-14)
+    assert max(check.error for check in checks) < 1e-8
+    with pytest.raises(ConfigError, match="windowK for a K of 1 to 99"):
+        find_cell(f"window0{size}")

@@ -61,6 +61,7 @@ HOUSE = (
     "resume",
     "brief",
     "advise",
+    "compare",
     "checks",
     "warmup",
     "bench",
@@ -75,6 +76,7 @@ ONLY = {"data": ESSENTIALS, "checkpoint": ESSENTIALS}
 # Packages from outside, and where they may be imported. NumPy may be everywhere.
 OUTSIDE = {
     "numpy": HOUSE, "numba": ("kernels",), "llvmlite": ("kernels",), "matplotlib": ("report",), "plotly": ("report",),
+    "joblib": ("compare",), "distributed": ("compare",), "ray": ("compare",),
 }  # fmt: skip
 
 FILES = sorted((ROOT / "micrornn").rglob("*.py"))

@@ -1,4 +1,4 @@
-"""The flag --cell: a name of the table, or FILE.py:CLASS."""
+"""The flag --cell: a name of the table, windowK, or FILE.py:CLASS."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from micrornn.config import CELL_NAMES
+from micrornn.config import CELL_NAMES, is_window
 from micrornn.owncode import is_own_code
 
 
@@ -17,4 +17,4 @@ class CellName(click.Choice[str]):
         super().__init__([*more, *CELL_NAMES])
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        return value if is_own_code(value) else super().convert(value, parameter, context)
+        return value if is_own_code(value) or is_window(value) else super().convert(value, parameter, context)

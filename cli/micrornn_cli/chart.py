@@ -65,14 +65,14 @@ def _cells(panel: Lines, across: Scale, up: Scale, columns: int, height: int, co
             letters[row][column], styles[row][column] = "░", f"dim {_colour(n, colour)}".strip()
     most = np.zeros((height, columns), int)  # dots of the curve that is shown there
     union = np.zeros((height, columns), int)
-    for n, curve in enumerate(panel.curves):
+    for n, curve in sorted(enumerate(panel.curves), key=lambda pair: not pair[1].faint):  # faint ones below all others
         dots = _dots(curve, across, up, columns, height).reshape(height, 4, columns, 2)
         union |= np.einsum("hrcs,rs->hc", dots.astype(int), DOTS)
         count = dots.sum(axis=(1, 3))
         for row, column in np.argwhere(count > most):
-            letters[row][column] = LETTERS[n % len(LETTERS)]
-            styles[row][column] = _colour(n, colour)
-        most = np.maximum(most, count)
+            letters[row][column] = "·" if curve.faint else LETTERS[n % len(LETTERS)]
+            styles[row][column] = "dim" if curve.faint else _colour(n, colour)
+        most = most if curve.faint else np.maximum(most, count)
     if not union.any():
         words = fit("nothing can be drawn", columns)
         letters[height // 2][: len(words)] = words
@@ -122,7 +122,7 @@ def _legend(panel: Lines, indent: int, width: int, colour: bool) -> Text:
     """Which curve is which, in as many lines as that takes."""
     text, used = Text(" " * indent), indent
     entries = [(("━━" if colour else LETTERS[n % len(LETTERS)]) if len(panel.curves) > 1 else "━━", curve.name, n)
-               for n, curve in enumerate(panel.curves)]  # fmt: skip
+               for n, curve in enumerate(panel.curves) if not curve.faint]  # fmt: skip
     if any(curve.low is not None for curve in panel.curves):
         entries.append(("░░", "their spread" if len(panel.curves) > 1 else "its spread", -1))
     for sign, name, n in entries:

@@ -37,6 +37,7 @@ COMMANDS = {
     "inspect": "See where the gradient goes: how far back it reaches, what truncation costs, what blew up.",
     "advise": "Which batch_size, num_steps and learning rate? Measured, on your text and this machine.",
     "recipe": "Well-known trainings with all their constants, and the result to expect.",
+    "compare": "Train several settings side by side, same data and seeds; which can be told apart?",
     "gradcheck": "Are the gradients right? Analytic against numeric, to ten decimals.",
     "tape": "Print the tape of a three-step network: every op, value and gradient.",
     "cell": "A recurrent cell from its equation to its derivative; `cell list` lists them.",

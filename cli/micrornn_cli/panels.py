@@ -30,6 +30,7 @@ WIDEST, TWO, NARROWEST = (
 KINDS = {
     "healthy": "bold green", "unsure": "bold blue", "noisy": "bold yellow", "biased": "bold yellow",
     "uneven": "bold yellow", "unlearned": "bold yellow",
+    "apart": "bold green", "alike": "bold blue", "cost": "bold cyan",
 }  # fmt: skip
 BARS = "▁▂▃▄▅▆▇█"
 

@@ -3,7 +3,7 @@
 Cell            what a cell is (cell.py)
 derive          its kernels, out of its step (derive.py)
 CELLS           those of this package: a file of the cell's name, and a row in config.CELL_NAMES
-find_cell       by name, or by a file and a class in it (custom.py)
+find_cell       by name, or by a file and a class in it (custom.py); window2 and its like are made when asked for
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 
 from micrornn.cells.cell import BOTH_SIDES, Cell, State, Weights, take_step
 from micrornn.cells.custom import declared, fingerprint, of_file, require_trusted, trust
-from micrornn.config import CELL_NAMES
+from micrornn.cells.window import of_size
+from micrornn.config import CELL_NAMES, WINDOW
 from micrornn.errors import ConfigError, quoted
 from micrornn.owncode import is_own_code
 
@@ -34,8 +35,13 @@ def find_cell(name: str) -> Cell:
     """The cell of this name, or of FILE.py:CLASS; ConfigError with the names there are."""
     if is_own_code(name):
         return of_file(name)
+    if found := WINDOW.fullmatch(name):
+        return of_size(int(found[1]))
     if name not in CELLS:
-        raise ConfigError(f"there is no cell {quoted(name)}; choose one of {', '.join(CELLS)}, or FILE.py:CLASS")
+        raise ConfigError(
+            f"there is no cell {quoted(name)}; choose one of {', '.join(CELLS)}, windowK for a K of 1 to 99, or "
+            "FILE.py:CLASS"
+        )
     return CELLS[name]
 
 

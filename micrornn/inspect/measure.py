@@ -38,6 +38,13 @@ KINDS = {
     "nonfinite": "a value or a gradient is NaN or infinite",
     "unsure": "too little was measured to say",
 }
+# What else the verdict on a comparison of settings may say: it is of no run.
+COMPARED = {
+    "apart": "settings can be told apart",
+    "alike": "settings give the same numbers",
+    "cost": "what settings cost, in time and in tokens",
+    "failed": "a setting could not be trained",
+}
 
 
 @dataclass(frozen=True)
@@ -74,9 +81,9 @@ class Number:
 
 @dataclass(frozen=True)
 class Verdict:
-    """kind: one of KINDS. words: a sentence or two, with the numbers in them. numbers: the same, to be computed
-    with. advice: what to do; empty where there is nothing to do. beside: the end of the words that is the same in
-    all verdicts on one model."""
+    """kind: one of KINDS (or COMPARED). words: a sentence or two, with the numbers in them. numbers: the same, to be
+    computed with. advice: what to do; empty where there is nothing to do. beside: the end of the words that is the
+    same in all verdicts on one model."""
 
     kind: str
     words: str
@@ -85,7 +92,7 @@ class Verdict:
     beside: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if self.kind not in KINDS and self.kind not in COMPARED:
             raise ValueError(f"there is no verdict {self.kind!r}; KINDS has {', '.join(KINDS)}")
 
     @property

@@ -114,6 +114,9 @@ def _lines_in(axes: Any, panel: Lines) -> None:
     for n, curve in enumerate(panel.curves):
         colour, x, y = COLOURS[n % len(COLOURS)], _drawable(curve.x, panel.log_x), _drawable(curve.y, panel.log_y)
         shown |= bool(np.isfinite(x + y).any())
+        if curve.faint:
+            axes.plot(x, y, color="#888888", linewidth=0.6, zorder=1)
+            continue
         axes.plot(x, y, label=visible(curve.name), color=colour, linewidth=1.4, marker="o" if len(x) == 1 else "")
         if curve.low is not None and curve.high is not None:
             low, high = (_drawable(values, panel.log_y) for values in (curve.low, curve.high))

@@ -75,6 +75,8 @@ def short(value: Any, digits: int = 4) -> float | None:
 
 def _curve(curve: Curve, log: bool, points: int) -> dict[str, Any]:
     found: dict[str, Any] = {"name": curve.name, "x": _list(binned(np.asarray(curve.x, float), points, 0), 8)}
+    if curve.faint:
+        found["faint"] = True
     for name in ("y", "low", "high"):
         values = getattr(curve, name)
         if values is not None:

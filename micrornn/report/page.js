@@ -64,6 +64,11 @@ function lines(panel) {
     if (curve.low && curve.high) {
       traces.push({...band, y: curve.low}, {...band, y: curve.high, fill: "tonexty", fillcolor: see(own, 0.18)});
     }
+    if (curve.faint) {
+      traces.push({x: curve.x, y: curve.y, mode: "lines", line: {color: colour("--dim"), width: 0.7}, showlegend: false,
+        text: safe(curve.name), hoverinfo: "text"});
+      return;
+    }
     const few = curve.x.length < 15;
     traces.push({x: curve.x, y: curve.y, name: safe(curve.name), mode: few ? "lines+markers" : "lines",
       line: {color: own, width: 2, dash: n >= colours.length ? "dot" : "solid"}, legendgroup: String(n),

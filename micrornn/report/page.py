@@ -23,7 +23,7 @@ import numpy as np
 
 from micrornn.data import UNITS
 from micrornn.errors import MissingError
-from micrornn.inspect.measure import KINDS, Measure, Verdict
+from micrornn.inspect.measure import COMPARED, KINDS, Measure, Verdict
 from micrornn.printable import printable, visible
 from micrornn.report.lanes import drawing
 from micrornn.report.numbers import Budget, to_json
@@ -32,6 +32,9 @@ from micrornn.report.run import Run, learning
 
 TITLES = {
     "diagnosis": "Diagnosis: what is well, what is not, what to try first",
+    "compare": "Comparison: which settings can be told apart",
+    "search": "Search: settings drawn at random, the worse half dropped at each rung",
+    "trajectory": "Trajectory: one example, a mini-batch, all examples at a time",
     "advise": "Advice: which num_steps, which batch_size",
     "flow": "Flow: how large the gradient is at every time step",
     "flow_over_training": "Over training: how the gradient changed",
@@ -45,7 +48,7 @@ TITLES = {
 }
 GRAVE = (
     "nonfinite", "exploding", "vanishing", "chaotic", "dead", "saturated", "unlearned", "biased", "noisy", "uneven",
-    "unsure", "healthy",
+    "unsure", "healthy", "failed", "apart", "alike", "cost",
 )  # fmt: skip
 MOST_TOKENS = 4000  # of a coloured text
 LETTERS = 45  # of a text below a heat map that takes half of the page's width
@@ -88,7 +91,7 @@ def page(run: Run, found: Sequence[tuple[Measure, Sequence[Panel]]]) -> str:
             "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src 'unsafe-inline'; "
             "style-src 'unsafe-inline'; img-src data: blob:\">\n",
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n',
-            f"<title>{escape(run.name)} · micrornn inspect</title>\n",
+            f"<title>{escape(run.name)} · micrornn {escape(run.tool)}</title>\n",
             f"<style>\n{here.joinpath('page.css').read_text('utf-8')}</style>\n</head>\n<body>\n",
             _header(run, parts),
             *(_part(*part) for part in parts),
@@ -232,7 +235,7 @@ def _header(run: Run, parts: Sequence[tuple[str, str, str, Sequence[Verdict]]]) 
     short = f'<section class="brief"><h2>In short</h2><ul>{brief}</ul></section>\n' if brief else ""
     return (
         f'<header><button id="theme" type="button" aria-label="light or dark">◐</button>'
-        f"<p>micrornn inspect</p><h1>{escape(run.name)}</h1><dl>{facts}</dl></header>\n"
+        f"<p>micrornn {escape(run.tool)}</p><h1>{escape(run.name)}</h1><dl>{facts}</dl></header>\n"
         f"<nav>{links}</nav>\n<main>\n{short}<noscript><p>The pictures need JavaScript.</p></noscript>\n"
     )
 
@@ -244,7 +247,7 @@ def _mood(verdicts: Sequence[Verdict]) -> str:
 
 
 def _badge(verdict: Verdict) -> str:
-    return f'<b class="badge {verdict.kind}" title="{escape(KINDS[verdict.kind])}">{verdict.kind}</b>'
+    return f'<b class="badge {verdict.kind}" title="{escape((KINDS | COMPARED)[verdict.kind])}">{verdict.kind}</b>'
 
 
 def _said(words: str) -> str:

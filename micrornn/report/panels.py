@@ -13,7 +13,7 @@ subject   on what was measured, in a line
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -23,13 +23,14 @@ from micrornn.inspect.measure import Measure
 
 @dataclass(frozen=True)
 class Curve:
-    """y over x; low..high a band around it, such as the spread over windows."""
+    """y over x; low..high a band around it, such as the spread over windows. faint: thin, grey, not in the legend."""
 
     name: str
     x: np.ndarray
     y: np.ndarray
     low: np.ndarray | None = None
     high: np.ndarray | None = None
+    faint: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)

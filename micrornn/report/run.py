@@ -28,7 +28,7 @@ from micrornn.snapshot import REPORT
 class Run:
     """name and facts: how the run is told; metrics: the rows of metrics.jsonl; lanes: the text that it learns from
     as it is read in training, None where that is not at hand; carried: whether its windows hand on their state;
-    command: what wrote the page."""
+    command: what wrote the page, and the tool that it is of."""
 
     name: str
     facts: Sequence[tuple[str, str]] = ()
@@ -37,6 +37,7 @@ class Run:
     vocab: Vocab | None = None
     carried: bool = True
     command: str = ""
+    tool: str = "inspect"
 
 
 def run_of(subject: Subject, command: str = "") -> Run:

@@ -1,0 +1,327 @@
+"""`micrornn compare`: several settings side by side, on the same data and seeds, and what can be told of them."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import click
+
+from micrornn.printable import printable, shell_word
+from micrornn_cli.arguments import PATH, TEXTS, texts
+from micrornn_cli.exits import Exit
+from micrornn_cli.options import own_settings, read_config, refuse_unused, resolve
+from micrornn_cli.varying import SETTINGS, Several, varied_settings
+
+
+@click.command(short_help="Train several settings side by side; which can be told apart?")
+@click.argument("files", nargs=-1, type=TEXTS, metavar="[show FOLDER] | [TASK] [FILES]...")
+@click.option(
+    "--vary",
+    multiple=True,
+    metavar="NAME:VALUE,...",
+    help="A setting, and the values that it is to have; may be repeated: all combinations are compared. A "
+    "flag with commas does the same.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Train each setting with so many seeds.  [3; of a search 1]",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 2000),
+    default=0,
+    metavar="N",
+    show_default=True,
+    help="The first of the seeds.",
+)
+@click.option(
+    "--tokens",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Each run reads so many tokens (time steps).  [as --num-updates and so on say; without any, 1,000 "
+    "updates of the first setting's size]",
+)
+@click.option(
+    "--target", type=float, metavar="LOSS", help="Tell when each reaches this loss.  [the highest that all reach]"
+)
+@click.option(
+    "--search",
+    type=click.IntRange(2, 1000),
+    metavar="N",
+    help="Draw so many settings at random from what is varied (--vary lr:1e-4..1e-1:log), and drop the worse "
+    "half at each rung.",
+)
+@click.option(
+    "--first-rung",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    metavar="X",
+    help="Of a search: drop nobody before this share of the training.  [by the number of settings]",
+)
+@click.option(
+    "--trajectory",
+    is_flag=True,
+    help="Draw the way of one example, a mini-batch, all examples at a time over a loss surface instead.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    help="Train so many at once, each in a process.  [as many as there are cores for]",
+)
+@click.option(
+    "--backend",
+    default="loky",
+    metavar="NAME[:ADDRESS]",
+    show_default=True,
+    help="Where: loky (processes here), dask or ray (here, or a cluster: dask:tcp://HOST:8786).",
+)
+@click.option("--out", type=PATH, metavar="FOLDER", envvar="MICRORNN_OUT", help="Where it goes.  [runs/TIME-compare]")
+@click.option("--resume", type=PATH, metavar="FOLDER", help="Go on with this comparison where it stopped.")
+@click.option("--config", "config_file", type=PATH, metavar="FILE", help="Settings that all share, from a TOML file.")
+@click.option("--set", "own", multiple=True, metavar="NAME=VALUE", help="A setting of the task's own.")
+@click.option("--save", type=PATH, metavar="FIG.PNG|SVG", help="Write a figure (extra: plot).")
+@click.option("--html", type=PATH, metavar="FILE", help="Write one page that needs nothing else (extra: report).")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables and pictures.")
+@varied_settings
+def compare(**given: Any) -> int:
+    """Train several settings side by side, on the same data and with the same seeds, and say what can be told of them.
+
+    A setting with commas is varied: --cell rnn,lstm, --batch-size 1,4,32, or --vary hidden-size:64,128; of several, all
+    combinations are compared. Everything else is as for `micrornn train`. Each run is a run folder of its own inside of
+    the comparison's, to be resumed, inspected and sampled from. Ctrl-C stops after the updates at hand; --resume goes
+    on. A feed-forward net over the last 2 inputs is --cell window2.
+
+    \b
+    Examples:
+      micrornn compare book.txt --cell rnn,gru,lstm --seeds 5
+      micrornn compare book.txt --batch-size 1,4,32 --tokens 200000
+      micrornn compare echo --set echo=10 --cell rnn,window2
+      micrornn compare book.txt --search 40 --vary lr:1e-4..1e-1:log,hidden-size:32..256
+      micrornn compare show runs/2026-11-27-101500-compare --html page.html
+      micrornn compare --trajectory --save descent.png
+    """
+    from micrornn_cli.measuring import require_outputs
+
+    asked = SimpleNamespace(**{name: given.pop(name) for name in list(given) if name not in SETTINGS})
+    asked.format = require_outputs(asked.save, asked.html)
+    if asked.trajectory:
+        _only(("trajectory", "save", "html", "as_json", "seed"))
+        return _trajectory(asked)
+    if asked.files[:1] == ("show",) and len(asked.files) < 3:
+        if len(asked.files) < 2:
+            raise click.UsageError("compare show FOLDER: name the folder of a comparison")
+        _only(("files", "target", "save", "html", "as_json"))
+        from micrornn.compare.folder import Comparison
+
+        return _show(Comparison.open(PATH.convert(asked.files[1], None, None)), asked)
+    comparison, workers = _prepared(asked, given)
+    stopped = _trained(comparison, asked.backend, workers, asked.as_json)
+    return _stopped(comparison) if stopped else _show(comparison, asked)
+
+
+def _only(may: tuple[str, ...]) -> None:
+    """UsageError for a flag on the command line that means nothing here."""
+    context = click.get_current_context()
+    for name in context.params:
+        if name not in may and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            flag = "FILES" if name == "files" else "--" + name.replace("_", "-")
+            raise click.UsageError(f"{flag} means nothing here; leave it away")
+
+
+def _prepared(asked: Any, given: dict[str, Any]) -> tuple[Any, int]:
+    """The comparison, all of it checked, and how many processes are to train it."""
+    from micrornn import device
+    from micrornn.compare import pool
+    from micrornn.compare.folder import Comparison
+
+    if asked.backend != "loky" or (asked.jobs or 1) > 1:
+        pool.require(asked.backend)
+    if asked.resume is not None:
+        _only(("resume", "jobs", "backend", "target", "save", "html", "as_json"))
+        comparison = Comparison.open(asked.resume)
+    else:
+        comparison = _new(asked, given)
+    common = comparison.plan.common
+    device.require(common["device"])
+    if not pool.has_joblib() and not asked.as_json:
+        click.echo("one run after the other; for several at once: pip install 'micrornn[compare]'", err=True)
+    return comparison, asked.jobs or pool.usual_jobs(common["threads"], common["device"])
+
+
+def _new(asked: Any, given: dict[str, Any]) -> Any:
+    """A new comparison, or the one that lies in --out if it is the same."""
+    from micrornn import data
+    from micrornn.checkpoint import default_run_path
+    from micrornn.compare.folder import Comparison
+    from micrornn.compare.plan import plan
+    from micrornn.compare.search import draws, rungs
+    from micrornn.compare.vary import axes
+    from micrornn.data.stream import is_stream
+    from micrornn_cli.train import _named, _task
+    from micrornn_cli.waiting import progress
+
+    from_file = read_config(asked.config_file, extra=("task", "files", "out"))
+    in_file = {name: from_file.pop(name, None) for name in ("task", "files", "out")}
+    files, out = asked.files, asked.out or in_file["out"]
+    name = _named(files, in_file["task"])
+    files = files[1:] if files and name == files[0] else files
+    files = files or tuple(in_file["files"] or ())
+    kind, own = _task(name), own_settings(asked.own, name)
+    vary = (*asked.vary, *(value.vary for value in given.values() if isinstance(value, Several)))
+    given = {name: value for name, value in given.items() if value is not None and not isinstance(value, Several)}
+    found = axes(vary, kind.Settings, asked.search is not None)
+    for axis in found:
+        if axis.name in given or axis.name in own:
+            flag = "--" + axis.name.replace("_", "-")
+            raise click.UsageError(f"{flag} is varied, and given a value as well; do one of them")
+    _trust(given, found)
+    first = {axis.name: axis.values[0] for axis in found if isinstance(axis.values, tuple)}
+    refuse_unused(kind, from_file | own | given | first)
+    common = resolve(given | {"seed": asked.seed}, from_file | own, "the settings", kind.Settings)
+    if any(is_stream(file) for file in files):
+        raise click.UsageError("a comparison reads its text more than once; write standard input to a file first")
+    drawn, chosen = draws(found, asked.search, asked.seed) if asked.search else [], from_file | given
+    with progress("reading the text", asked.as_json):
+        made = plan(
+            kind, common, found, files=tuple(data.located(file) for file in texts(files)),
+            seeds=asked.seeds or (1 if asked.search else 3), tokens=asked.tokens, scheduled="schedule" in chosen,
+            own_validations="val_every" in chosen, draws=drawn,
+            rungs=rungs(len(drawn), asked.first_rung) if asked.search else (),
+        )  # fmt: skip
+    return Comparison.create(out or default_run_path("search" if asked.search else "compare"), made)
+
+
+def _trust(given: dict[str, Any], found: Any) -> None:
+    """Code of one's own that was typed may be run, here and by the processes that train."""
+    from micrornn.cells import trust
+
+    cells = [given.get("cell"), *(value for axis in found if axis.name == "cell" for value in axis.values)]
+    for cell in filter(None, cells):
+        trust(cell)
+
+
+def _trained(comparison: Any, backend: str, workers: int, quiet: bool) -> bool:
+    """Train what is left; True if it was stopped."""
+    from micrornn.compare.run import go
+    from micrornn_cli.comparing import Watching
+    from micrornn_cli.console import err
+    from micrornn_cli.signals import graceful
+
+    plan = comparison.plan
+    left = [run for run in comparison.runs() if comparison.outcome(*run).state not in ("done", "dropped")]
+    if not quiet and left:
+        how = f"{min(workers, len(left))} at a time" if workers > 1 else "one after the other"
+        runs = f"{len(plan.variants)} settings, {len(plan.seeds)} seed{'s' * (len(plan.seeds) > 1)}"
+        err.print(f"{runs}: {len(left)} runs to train, {how}, into {comparison.path}", markup=False, soft_wrap=True)
+    with graceful() as stop, Watching(comparison, quiet) as watching:
+        for ended in go(comparison, backend, workers, stop):
+            if ended is not None:
+                watching.ended(*ended)
+            watching.tick()
+        return stop()
+
+
+def _stopped(comparison: Any) -> int:
+    from micrornn_cli.console import program
+
+    again = f"{program()} compare --resume {shell_word(str(comparison.path))}"
+    click.echo(printable(f"stopped; all runs have written their checkpoints. To go on:\n  {again}"), err=True)
+    return Exit.INTERRUPTED
+
+
+def _show(comparison: Any, asked: Any) -> int:
+    """What has come of it by now."""
+    from micrornn.compare.measure import measured
+    from micrornn.report.compare import panels
+    from micrornn_cli.console import out, program, write_json
+
+    summary, measure = measured(comparison, asked.target)
+    drawn, command, plan = panels(measure), _command(comparison, summary.best), comparison.plan
+    if asked.as_json:
+        write_json(measure.to_dict() | {
+            "folder": str(comparison.path), "varied": list(plan.varied), "command": command,
+            "settings": {variant.name: variant.settings for variant in plan.variants},
+            "runs": {comparison.run(*run): vars(comparison.outcome(*run)) for run in comparison.runs()},
+        })  # fmt: skip
+    else:
+        from rich.text import Text
+
+        from micrornn_cli.panels import view
+
+        view(measure, drawn, out)
+        if command:
+            out.print(Text("\nTo train the best:", "bold"))
+            out.print(Text("  " + command.replace("micrornn", program(), 1)), soft_wrap=True)
+        out.print(Text(f"\nThe runs lie in {comparison.path}", "dim"), soft_wrap=True)
+    _write(measure, drawn, comparison.path.name, asked)
+    return _code(comparison)
+
+
+def _code(comparison: Any) -> int:
+    """0; or that of what failed, if nothing else came of it."""
+    states = [comparison.outcome(*run).state for run in comparison.runs()]
+    return Exit.FAILED if "failed" in states and "done" not in states else Exit.OK
+
+
+def _command(comparison: Any, best: Any) -> str:
+    """What to type for the best setting alone."""
+    if best is None:
+        return ""
+    plan = comparison.plan
+    usual, config = plan.kind().Settings(), plan.config(plan.variants[best.number], plan.seeds[0])
+    from micrornn.compare.vary import shown
+    from micrornn.config import Config
+
+    shared = set(Config().to_dict())
+    words = ["micrornn", "train", *([plan.task] if plan.task != "text" else []), *plan.files]
+    for name, value in config.to_dict().items():
+        if value == getattr(usual, name) or name in ("num_updates", "val_every", "threads", "epochs", "seed"):
+            continue
+        flag = "--" + name.replace("_", "-")
+        if name not in shared:
+            words += ["--set", f"{name}={shown(value)}"]
+        elif isinstance(value, bool):
+            words.append(flag if value else f"--no-{flag[2:]}")
+        else:
+            words += [flag, shown(value)]
+    return " ".join([*words[:2], *map(shell_word, words[2:])])
+
+
+def _write(measure: Any, drawn: Any, name: str, asked: Any) -> None:
+    """The figure and the page."""
+    from micrornn.checkpoint import write_atomically
+
+    if asked.save:
+        from micrornn.report.figure import figure
+
+        write_atomically(asked.save, [figure([(measure, drawn)], asked.format)])
+    if asked.html:
+        from micrornn.report.page import page
+        from micrornn.report.run import Run
+
+        command = " ".join(["micrornn", *map(shell_word, sys.argv[1:])])
+        run = Run(name, command=command, tool="compare")
+        write_atomically(asked.html, [page(run, [(measure, drawn)]).encode(errors="replace")])
+
+
+def _trajectory(asked: Any) -> int:
+    """One example, a mini-batch, all examples at a time."""
+    from micrornn.compare.trajectory import trajectory
+    from micrornn.report.trajectory import panels
+    from micrornn_cli.console import out, write_json
+    from micrornn_cli.panels import view
+
+    measure = trajectory(asked.seed)
+    drawn = panels(measure)
+    if asked.as_json:
+        write_json(measure.to_dict())
+    else:
+        view(measure, drawn, out)
+    _write(measure, drawn, "trajectory", asked)
+    return Exit.OK

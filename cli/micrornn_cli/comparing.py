@@ -1,0 +1,146 @@
+"""What `micrornn compare` shows while runs train side by side: on a terminal a table in place, elsewhere a line now and
+then."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.live import Live as InPlace
+from rich.table import Table
+from rich.text import Text
+
+from micrornn.compare.folder import Comparison
+from micrornn.printable import cut, visible
+from micrornn_cli.console import duration, err
+
+PLAIN_SECONDS, REFRESH_SECONDS = 15.0, 0.5
+TAIL = 4096  # bytes at the end of a file in which its last rows stand
+STATES = {"done": "green", "failed": "bold red", "dropped": "dim", "stopped": "yellow"}
+
+
+class Watching:
+    """The runs of a comparison as they train. Losses are read from their folders: they may be on other machines."""
+
+    def __init__(self, comparison: Comparison, quiet: bool):
+        self.comparison, self.quiet = comparison, quiet
+        self.live = err.is_terminal and not err.is_dumb_terminal and not quiet
+        self.display = InPlace(console=err, auto_refresh=False, transient=True)
+        self.started = self.shown = time.monotonic()
+        self.losses: dict[tuple[int, int], tuple[int, float | None]] = {}
+
+    def __enter__(self) -> Watching:
+        if self.live:
+            self.display.start()
+            self.refresh()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.live:
+            self.display.stop()
+
+    def ended(self, variant: int, seed: int, outcome: Any) -> None:
+        """A run is over, or over for now."""
+        if self.quiet or outcome.state == "stopped":
+            return
+        name, (update, loss) = self.comparison.plan.variants[variant].name, self._last(variant, seed)
+        words = f"{name}, seed {seed}: "
+        if outcome.state == "failed":
+            line = Text(words + "failed: " + visible(outcome.why.splitlines()[0]), "red")
+        else:
+            told = "" if loss is None else f", validation loss {loss:.4g}"
+            line = Text(f"{words}{update:,} updates{told}")
+        self.display.console.print(line, soft_wrap=True)
+
+    def tick(self) -> None:
+        """Nothing has happened for a moment."""
+        now = time.monotonic()
+        if self.live and now - self.shown >= REFRESH_SECONDS:
+            self.refresh()
+        elif not self.live and not self.quiet and now - self.shown >= PLAIN_SECONDS:
+            self.shown = now
+            err.print(Text(self._line()), soft_wrap=True)
+
+    def refresh(self) -> None:
+        self.shown = time.monotonic()
+        self.display.update(self._table(), refresh=True)
+
+    def _line(self) -> str:
+        runs = self.comparison.runs()
+        ends = sum(self.comparison.outcome(*run).state in ("done", "failed", "dropped") for run in runs)
+        return f"{ends} of {len(runs)} runs, {100 * self._part():.0f} % of all updates, {self._left()}"
+
+    def _part(self) -> float:
+        """Of all updates, how many are behind us; by runs where nobody knows where one ends."""
+        parts = []
+        for n, seed in self.comparison.runs():
+            ends, state = self.comparison.plan.variants[n].num_updates, self.comparison.outcome(n, seed).state
+            over = state in ("done", "failed", "dropped")
+            parts.append(1.0 if over else min(1.0, self._last(n, seed)[0] / ends) if ends else 0.0)
+        return sum(parts) / max(1, len(parts))
+
+    def _left(self) -> str:
+        """In words, how long it will take yet."""
+        spent, part = time.monotonic() - self.started, self._part()
+        self.begun = getattr(self, "begun", part)
+        done = part - self.begun
+        return f"{duration(spent * (1 - part) / done)} left" if done > 0.02 else "time left: ?"
+
+    def _last(self, variant: int, seed: int) -> tuple[int, float | None]:
+        """The last update of a run, and its last validation loss (else its training loss)."""
+        known = self.losses.get((variant, seed), (0, None))
+        rows = last_rows(self.comparison.folder(variant, seed) / "metrics.jsonl")
+        if rows:
+            losses = [row["val_loss"] for row in rows if row.get("val_loss") is not None]
+            known = rows[-1]["update"], losses[-1] if losses else known[1]
+            self.losses[variant, seed] = known
+        return known
+
+    def _table(self) -> Table:
+        """A row for each setting: how far its runs are, and the last loss of each."""
+        plan = self.comparison.plan
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        for name in ("setting", "done", "updates", "validation loss of each seed"):
+            table.add_column(name, no_wrap=True)
+        most = max(3, err.height - 4)
+        for n, variant in enumerate(plan.variants[:most]):
+            cells, done, updates = Text(), 0, 0
+            for seed in plan.seeds:
+                state = self.comparison.outcome(n, seed).state
+                update, loss = self._last(n, seed)
+                done, updates = done + (state in ("done", "failed", "dropped")), max(updates, update)
+                told = (
+                    "failed" if state == "failed" else "-" if loss is None or not math.isfinite(loss) else f"{loss:.4g}"
+                )
+                cells.append(f"{told}  ", STATES.get(state, ""))
+            ends = f" of {variant.num_updates:,}" if variant.num_updates else ""
+            table.add_row(
+                Text(cut(visible(variant.name), 28)), f"{done}/{len(plan.seeds)}", f"{updates:,}{ends}", cells
+            )
+        left = len(plan.variants) - most
+        table.add_row(Text(f"{f'{left} more; ' if left > 0 else ''}{self._line()}", "dim"))
+        return table
+
+
+def last_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows at the end of a file that somebody may be writing."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - TAIL))
+            lines = file.read().split(b"\n")[:-1]
+    except OSError:
+        return []
+    rows = []
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:  # the first one, cut in two
+            continue
+        if isinstance(row, dict) and isinstance(row.get("update"), int):
+            rows.append(row)
+    return rows

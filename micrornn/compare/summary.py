@@ -1,0 +1,134 @@
+"""A comparison in numbers: a row for each setting, and which of them can be told apart.
+
+Row              a setting: its loss over the seeds, what it cost, what went wrong
+Summary          all rows, the best first, and the pairs
+summarize(...)   from what the runs have measured
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from micrornn.compare.plan import Plan
+from micrornn.compare.results import Run
+from micrornn.compare.statistics import LEVEL, Pair, pair
+
+LEARNED = 0.02  # of the baseline's loss: what must be won for something to have been learned
+
+
+@dataclass(frozen=True)
+class Row:
+    """A setting.
+
+    number          of the variant
+    losses          the lowest validation loss of each seed; NaN where it is not known, infinite where the run failed
+    equal           the same at as many tokens as all runs have read
+    token_seconds   of one token, the median over runs
+    reached         seconds to the target, of each seed; NaN where it was not reached
+    changes         how far back its network looks (reach.py); None where that was not measured
+    """
+
+    number: int
+    name: str
+    losses: np.ndarray
+    equal: np.ndarray
+    token_seconds: float
+    tokens: float
+    updates: float
+    reached: np.ndarray
+    failed: tuple[str, ...] = ()
+    changes: np.ndarray | None = None
+
+    @property
+    def known(self) -> np.ndarray:
+        """The losses of the runs that ended well, or are under way."""
+        return self.losses[np.isfinite(self.losses)]
+
+    @property
+    def mean(self) -> float:
+        """Infinite where a run failed, NaN where none has a loss yet."""
+        if self.failed:
+            return math.inf
+        return float(self.known.mean()) if self.known.size else math.nan
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation over seeds; NaN of fewer than two."""
+        return float(self.known.std(ddof=1)) if self.known.size > 1 else math.nan
+
+
+@dataclass(frozen=True)
+class Summary:
+    """rows: the best first, those that failed last, those without a loss behind them. target: the loss whose time is
+    told. shared: the tokens that all runs have read; even: whether they all have read just so many."""
+
+    plan: Plan
+    rows: tuple[Row, ...]
+    target: float
+    shared: float
+    even: bool
+
+    def pair(self, one: Row, two: Row) -> Pair | None:
+        """Of the seeds that both have; None where there is none. All pairs share the error of 5 %: whichever two are
+        looked at, and the best is looked at because it is best (Bonferroni)."""
+        both = np.isfinite(one.losses) & np.isfinite(two.losses)
+        count = sum(bool(row.known.size) for row in self.rows)
+        pairs = max(1, count * (count - 1) // 2)
+        return pair(one.losses[both], two.losses[both], LEVEL / pairs) if both.any() else None
+
+    @property
+    def best(self) -> Row | None:
+        return next((row for row in self.rows if math.isfinite(row.mean)), None)
+
+    def learned(self, row: Row) -> bool | None:
+        """Whether it is better than what takes no network; None where nothing is known of that."""
+        if self.plan.baseline is None or not row.known.size:
+            return None
+        return bool(row.known.mean() < (1 - LEARNED) * self.plan.baseline[1])
+
+
+def summarize(plan: Plan, runs: Sequence[Sequence[Run]], target: float | None = None,
+              changes: Sequence[np.ndarray | None] = ()) -> Summary:  # fmt: skip
+    """runs: [variant][seed]. target: the loss to be reached; None: the highest mean loss of those that learned
+    anything, so that each of these reaches it. changes: of each variant (reach.py)."""
+    ends = [float(run.tokens[-1]) for row in runs for run in row if run.tokens.size and run.outcome.state != "failed"]
+    shared = min(ends, default=0.0)
+    means = [float(np.mean(best)) for row in runs if (best := _finite([run.best() for run in row])).size]
+    if plan.baseline is not None:
+        means = [mean for mean in means if mean < (1 - LEARNED) * plan.baseline[1]] or means
+    target = max(means, default=math.nan) if target is None else target
+    rows = [
+        _row(n, plan.variants[n].name, row, shared, target, changes[n] if changes else None)
+        for n, row in enumerate(runs)
+    ]
+    rows.sort(key=lambda row: (math.isnan(row.mean), row.mean, row.number))
+    return Summary(plan, tuple(rows), target, shared, max(ends, default=0.0) <= 1.02 * shared)
+
+
+def _finite(values: Sequence[float]) -> np.ndarray:
+    array = np.array(values, float)
+    return array[np.isfinite(array)]
+
+
+def _row(number: int, name: str, runs: Sequence[Run], shared: float, target: float, changes: np.ndarray | None) -> Row:
+    times = _finite([run.token_seconds for run in runs])
+    last = [run for run in runs if run.tokens.size]
+    return Row(
+        number, name,
+        np.array([run.best() for run in runs], float), np.array([run.best(shared) for run in runs], float),
+        float(np.median(times)) if times.size else math.nan,
+        float(np.mean([run.tokens[-1] for run in last])) if last else 0.0,
+        float(np.mean([run.updates[-1] for run in last])) if last else 0.0,
+        np.array([run.reached(target, run.seconds) for run in runs], float),
+        tuple(run.outcome.why.splitlines()[0] for run in runs if run.outcome.state == "failed" and run.outcome.why),
+        changes,
+    )  # fmt: skip
+
+
+def one(unit: str) -> str:
+    """What one of a unit is called: a task may count steps."""
+    return unit.removesuffix("s")

@@ -1,0 +1,177 @@
+"""What a comparison says in words: which setting is best, from what it can be told, what that cost, and who learned.
+
+verdicts(summary)    a sentence or two each; no more than the numbers allow
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from micrornn.compare.reach import furthest
+from micrornn.compare.statistics import Pair
+from micrornn.compare.summary import Row, Summary, one
+from micrornn.inspect.measure import Verdict
+from micrornn.inspect.words import number
+
+MOST_NAMED = 4
+
+
+def verdicts(summary: Summary) -> tuple[Verdict, ...]:
+    """In the order in which they matter."""
+    return (*_best(summary), *_learned(summary), *_cost(summary), *_failed(summary))
+
+
+def _best(summary: Summary) -> Iterator[Verdict]:
+    best = summary.best
+    if best is None:
+        yield Verdict("unsure", "No setting has been trained to its end yet.")
+        return
+    others = [row for row in summary.rows if row is not best and math.isfinite(row.mean)]
+    pairs = [(row, found) for row in others if (found := summary.pair(row, best)) is not None]
+    if not pairs:
+        return
+    seeds = min(found.seeds for _, found in pairs)
+    mean, unit = number(best.mean), f" {summary.plan.loss}" if summary.plan.loss else ""
+    numbers = {"best": best.mean, "seeds": seeds}
+    if seeds < 2:
+        yield Verdict(
+            "unsure",
+            f"{best.name} has the lowest loss, {mean}{unit}, of one seed: another seed may say otherwise, and how much "
+            "seeds differ is not known.",
+            numbers, "Train with more of them: --seeds 3, or 5 where settings are close.",
+        )  # fmt: skip
+        return
+    apart = [(row, found) for row, found in pairs if found.apart]
+    same = [row for row, found in pairs if found.same]
+    unsure = [(row, found) for row, found in pairs if not found.apart and not found.same]
+    head = f"{best.name} has the lowest loss: {mean}{unit}, the mean of {seeds} seeds."
+    if apart:
+        yield Verdict("apart", f"{head} It is better than {_named([_told(*found) for found in apart])}.", numbers)
+    if same:
+        yield Verdict(
+            "alike", f"{_named([row.name for row in same])}: the same losses as {best.name}, to the last digit."
+        )
+    if unsure:
+        closest = max(found.smallest for _, found in unsure)
+        start = "" if apart else head + " But "
+        what = f"it cannot be told from {_named([_told(*found) for found in unsure])}"
+        need = f" {seeds} seeds that differ so much tell a difference of {number(closest)} or more."
+        words = f"{start}{what}.{need}"
+        yield Verdict(
+            "unsure", words[0].upper() + words[1:], {"smallest": closest},
+            "Nothing speaks for one over the other here but what they cost; or look closer: more seeds (--seeds "
+            f"{max(5, 2 * seeds)}), or longer training.",
+        )  # fmt: skip
+
+
+def _told(row: Row, found: Pair) -> str:
+    if not math.isfinite(found.low):
+        return row.name
+    return f"{row.name} (by {number(found.mean)}; 95 %: {number(found.low)} to {number(found.high)})"
+
+
+def _named(names: Sequence[str]) -> str:
+    names = [*names[:MOST_NAMED], *([f"{len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else [])]
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " or " + names[-1]
+
+
+def _learned(summary: Summary) -> Iterator[Verdict]:
+    """Who learned nothing, and, where that was measured, how far back each looks."""
+    baseline = summary.plan.baseline
+    if baseline is None:
+        return
+    nothing = [row for row in summary.rows if summary.learned(row) is False and not row.failed]
+    learned = [row for row in summary.rows if summary.learned(row)]
+    if not nothing:
+        return
+    beside = f"{baseline[0]}, which takes no network, gives {number(baseline[1])}"
+    who = _named([f"{row.name} ({number(row.mean)})" for row in nothing]).replace(" or ", " and ")
+    words = f"{who} learned nothing: {beside}."
+    if learned:
+        words += f" {_named([f'{row.name} ({number(row.mean)})' for row in learned]).replace(' or ', ' and ')} learned."
+    words += "".join(" " + sentence for sentence in _why(nothing, learned))
+    advice = (
+        ""
+        if learned
+        else "Train longer (--tokens, --epochs), with another --lr, or check that the task can be learned."
+    )
+    yield Verdict("unlearned", words, {"baseline": baseline[1]}, advice)
+
+
+def _why(nothing: Sequence[Row], learned: Sequence[Row]) -> Iterator[str]:
+    """How far back the inputs lie that a network's outputs answer to, of both kinds."""
+    answering = [(row, row.changes) for row in learned if row.changes is not None and furthest(row.changes) is not None]
+    strongest = [(row, int(np.nanargmax(changes))) for row, changes in answering]
+    if strongest:
+        row, at = strongest[0]
+        yield f"The outputs of {row.name} answer most to the input {_back(at)}."
+    for row in nothing:
+        if row.changes is None:
+            continue
+        back = furthest(row.changes)
+        known = row.changes[np.isfinite(row.changes)]
+        exact = int(np.flatnonzero(known > 0)[-1]) if (known > 0).any() else 0
+        if strongest and exact < strongest[0][1]:
+            yield (
+                f"Those of {row.name} change with no input more than {_steps(exact)} back: what the task asks for lies "
+                "outside of what it sees, and no training mends that."
+            )
+        elif back is not None and strongest and back < strongest[0][1]:
+            yield (
+                f"Those of {row.name} hardly change with what lies more than {_steps(back)} back: it has not learned "
+                "to look there."
+            )
+
+
+def _back(steps: int) -> str:
+    return "at hand" if steps == 0 else f"{_steps(steps)} back"
+
+
+def _steps(count: int) -> str:
+    return f"{count:,} time step{'' if count == 1 else 's'}"
+
+
+def _cost(summary: Summary) -> Iterator[Verdict]:
+    """Time to the same loss, and the loss at equal tokens, where settings differ in that."""
+    rows = [row for row in summary.rows if math.isfinite(row.mean) and math.isfinite(row.token_seconds)]
+    if len(rows) < 2:
+        return
+    unit = one(summary.plan.unit)
+    quick, slow = min(rows, key=lambda row: row.token_seconds), max(rows, key=lambda row: row.token_seconds)
+    words = []
+    if slow.token_seconds > 1.1 * quick.token_seconds:
+        words.append(
+            f"A {unit} takes {quick.name} {number(1e6 * quick.token_seconds)} us and {slow.name} "
+            f"{number(1e6 * slow.token_seconds)} us."
+        )
+    times = [(row, float(np.mean(row.reached))) for row in rows if np.isfinite(row.reached).all()]
+    if len(times) > 1:
+        first, last = min(times, key=lambda pair: pair[1]), max(times, key=lambda pair: pair[1])
+        if last[1] > 1.1 * first[1] > 0:
+            words.append(
+                f"The loss {number(summary.target)} is reached first by {first[0].name}, after {number(first[1])} s of "
+                f"training; last by {last[0].name}, after {number(last[1])} s."
+            )
+    never = [row.name for row in rows if not np.isfinite(row.reached).any()]
+    if never:
+        words.append(f"{_named(never).replace(' or ', ' and ')} never reached {number(summary.target)}.")
+    if not summary.even:
+        equal = [(row, float(np.mean(row.equal))) for row in rows if np.isfinite(row.equal).all()]
+        if len(equal) > 1:
+            first = min(equal, key=lambda pair: pair[1])
+            words.append(
+                f"After {summary.shared:,.0f} {unit}s, as many as all have read, {first[0].name} has the lowest loss, "
+                f"{number(first[1])}."
+            )
+    if words:
+        yield Verdict("cost", " ".join(words), {"target": summary.target})
+
+
+def _failed(summary: Summary) -> Iterator[Verdict]:
+    for row in summary.rows:
+        if row.failed:
+            count, all_ = len(row.failed), len(row.losses)
+            yield Verdict("failed", f"{row.name} failed in {count} of {all_} runs: {row.failed[0]}")

@@ -1,0 +1,436 @@
+"""`micrornn compare`: the same data and seeds for several settings, and no more said than the numbers allow."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from micrornn import tasks
+from micrornn.checkpoint import load
+from micrornn.compare.folder import NAME, Comparison, Outcome
+from micrornn.compare.plan import Plan, Variant, plan
+from micrornn.compare.results import of_rows
+from micrornn.compare.run import go
+from micrornn.compare.search import draws, rungs, survivors
+from micrornn.compare.summary import Summary, summarize
+from micrornn.compare.vary import Range, axes, combined, told
+from micrornn.compare.verdict import verdicts
+from micrornn.config import Config
+from micrornn_cli.exits import Exit
+from micrornn_cli.main import main
+
+Micrornn = Callable[..., tuple[int, str, str]]
+SMALL = ["--hidden-size", 5, "--num-updates", 30, "--jobs", 1, "--set", "length=600", "--schedule", "constant"]
+
+
+@pytest.fixture
+def micrornn(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Micrornn:
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        return int(end.value.code or 0), *capsys.readouterr()
+
+    return call
+
+
+# --- what is varied -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text, wanted",
+    [
+        ("hidden-size:8,16", [{"hidden_size": 8}, {"hidden_size": 16}]),
+        ("hidden-size:8,16,lr:0.5", [{"hidden_size": 8, "lr": 0.5}, {"hidden_size": 16, "lr": 0.5}]),
+        ("lr=0.1,tied:true", [{"lr": 0.1, "tied": True}]),
+        ("optimizer:sgd,rmsprop:decay=0.9,eps=1e-6,adam",
+         [{"optimizer": name} for name in ("sgd", "rmsprop:decay=0.9,eps=1e-6", "adam")]),
+        ("cell:rnn, window3", [{"cell": "rnn"}, {"cell": "window3"}]),
+        ("backprop:online,5,10,grow:1-8:every=9,bias=0.5,window:10",
+         [{"backprop": way} for way in ("online", "5,10", "grow:1-8:every=9,bias=0.5", "window:10")]),
+        ("schedule:constant,step:10:0.5", [{"schedule": "constant"}, {"schedule": "step:10:0.5"}]),
+    ],
+)  # fmt: skip
+def test_what_is_typed_is_read(text: str, wanted: list[dict[str, object]]) -> None:
+    assert combined(axes([text], Config)) == wanted
+
+
+def test_ranges_are_drawn_from_evenly_and_by_logarithm() -> None:
+    found = axes(["lr:1e-4..1e-1:log,hidden-size:3..6,cell:rnn,gru"], Config, search=True)
+    assert found[0].values == Range(1e-4, 1e-1, True, False) and found[1].values == Range(3, 6, False, True)
+    rows = draws(found, 400, seed=1)
+    assert rows == draws(found, 400, seed=1) and len(rows) == len({json.dumps(row) for row in rows}) == 400
+    rates = np.array([row["lr"] for row in rows])
+    assert rates.min() >= 1e-4 and rates.max() <= 1e-1
+    assert abs(np.mean(rates < 10**-2.5) - 0.5) < 0.1  # half of the draws, below the middle of the logarithm
+    sizes = [row["hidden_size"] for row in rows]
+    assert {size: 60 < sizes.count(size) < 140 for size in set(sizes)} == dict.fromkeys((3, 4, 5, 6), True)
+    assert len(draws(axes(["cell:rnn,gru"], Config), 9, 0)) == 2, "there are no more"
+
+
+def test_settings_are_told_as_they_are_typed() -> None:
+    assert told({"cell": "rnn"}) == "rnn" and told({"lr": 0.001, "tied": False}) == "lr 0.001, tied false"
+
+
+# --- what can be told apart ---------------------------------------------------------------------------------
+
+
+def made(losses: dict[str, list[float]], baseline: float | None = None) -> Summary:
+    """A summary of runs that ended with these losses, one for each seed; inf: it failed."""
+    variants = tuple(Variant(name, {"cell": name}, 10, 0.0, 5) for name in losses)
+    compared = Plan(
+        "text", (), Config().to_dict(), ("cell",), variants, tuple(range(len(next(iter(losses.values()))))), True,
+        "token", "nats", "", None if baseline is None else ("by frequency alone", baseline),
+    )  # fmt: skip
+    runs = []
+    for ends in losses.values():
+        row = []
+        for end in ends:
+            rows = [
+                {"update": n, "tokens": 100 * n, "seconds": 0.1 * n, "loss": 9.0, "tokens_per_second": 1000.0,
+                 "val_loss": None if n % 5 else (9.0 if n < 10 or not np.isfinite(end) else end)}
+                for n in range(1, 11)
+            ]  # fmt: skip
+            row.append(of_rows(rows, Outcome("done") if np.isfinite(end) else Outcome("failed", "it blew up")))
+        runs.append(row)
+    return summarize(compared, runs)
+
+
+def said(summary: Summary) -> dict[str, str]:
+    return {verdict.kind: verdict.words for verdict in verdicts(summary)}
+
+
+def test_settings_that_do_not_differ_are_hardly_ever_told_apart() -> None:
+    """Of 300 comparisons of 4 settings that are one, 5 % may be wrong; spreads that have nothing normal about them."""
+    rng, wrong = np.random.default_rng(7), {}
+    draw = {
+        "normal": lambda n: rng.normal(2, 0.1, n),
+        "skewed": lambda n: 2 + rng.exponential(0.1, n),
+        "seeds differ": lambda n: 2 + np.arange(n) + rng.normal(0, 0.01, n),  # what a seed brings to all
+    }
+    for name, drawn in draw.items():
+        for seeds in (3, 6):
+            found = ["apart" in said(made({cell: drawn(seeds).tolist() for cell in "abcd"})) for _ in range(50)]
+            wrong[name, seeds] = sum(found)
+    assert sum(wrong.values()) <= 25 and max(wrong.values()) <= 8, wrong
+
+
+def test_settings_that_do_differ_are() -> None:
+    """Also where seeds differ by more than settings do: the same seeds are compared."""
+    rng = np.random.default_rng(3)
+    base = rng.normal(2, 0.5, 5)
+    words = said(made({"rnn": (base + 0.1).tolist(), "lstm": (base + rng.normal(0, 0.01, 5)).tolist()}))
+    assert re.match(r"lstm has the lowest loss: .* It is better than rnn \(by 0\.\d+; 95 %: ", words["apart"])
+    assert "unsure" not in words
+
+
+@pytest.mark.parametrize(
+    "losses, kinds, what",
+    [
+        ({"a": [1.0, 1.1, 1.2], "b": [1.0, 1.1, 1.2]}, {"alike"}, "the same losses as a, to the last digit"),
+        ({"a": [1.0], "b": [2.0]}, {"unsure"}, "of one seed"),
+        ({"a": [1.0, 1.2, 1.1], "b": [1.1, 1.1, 1.2]}, {"unsure"}, "cannot be told from b .*3 seeds that differ"),
+        ({"a": [1.0, 1.0, 1.0], "b": [1.0, 1.0, 1.0 + 1e-9]}, {"unsure"}, "cannot be told"),
+        ({"a": [1.0, 1.1, 1.2], "b": [1.0, float("inf"), 1.0]}, {"failed"}, "b failed in 1 of 3 runs: it blew up"),
+        ({"a": [float("inf")] * 2, "b": [float("inf")] * 2}, {"unsure", "failed"}, "No setting has been trained"),
+    ],
+)  # fmt: skip
+def test_words_say_no_more_than_is_known(losses: dict[str, list[float]], kinds: set[str], what: str) -> None:
+    words = said(made(losses))
+    assert kinds <= set(words) and "apart" not in words and re.search(what, " ".join(words.values())), words
+
+
+def test_who_learned_nothing_is_named_beside_what_takes_no_network() -> None:
+    words = said(made({"a": [0.2, 0.3, 0.2], "b": [0.69, 0.692, 0.691]}, baseline=0.693))
+    assert re.match(
+        r"b \(0\.691\) learned nothing: by frequency alone, .* gives 0\.693\. a \(0\.233\) learned\.",
+        words["unlearned"],
+    )
+
+
+def test_time_is_that_of_updates_alone() -> None:
+    """A first update that compiles, a process that was started again, validations in between: none of it counts."""
+    rows = [
+        {"update": n, "tokens": 50 * n, "loss": 1.0, "val_loss": 3.0 - n if n % 2 == 0 else None,
+         "seconds": 0.1 * (n - 1) + 0.5 * ((n - 1) // 2) - 0.1 * (n > 4),
+         "tokens_per_second": 50 / (7.0 if n in (1, 5) else 0.1)}
+        for n in range(1, 9)
+    ]  # fmt: skip
+    run = of_rows(rows, Outcome("done"))
+    assert run.token_seconds == pytest.approx(0.002) and run.updates.tolist() == [2, 4, 6, 8]
+    assert run.seconds[-1] < 1.4, "not the 7 seconds of compiling"
+    assert run.reached(0.0, run.updates) == 3 and np.isnan(run.reached(-9, run.seconds))
+
+
+# --- the command --------------------------------------------------------------------------------------------
+
+
+def test_a_comparison_from_first_to_last(micrornn: Micrornn) -> None:
+    """Trained, shown again, and each run an ordinary run; the same again goes on with it, another is refused."""
+    arguments = ("compare", "echo", *SMALL, "--cell", "rnn,window2", "--seeds", 2, "--out", "c")
+    code, out, err = micrornn(*arguments, "--save", "c.svg", "--html", "c.html")
+    assert code == 0, err
+    assert re.search(r"^setting +loss +\+- +to best", out, re.MULTILINE) and re.search(
+        r"^window2 .* 2 of 2", out, re.MULTILINE
+    )
+    assert "4 runs to train, one after the other" in err and "window2, seed 1: 30 updates, validation loss" in err
+    assert Path("c.svg").stat().st_size and "Loss over updates" in Path("c.html").read_text()
+    code, out, _ = micrornn("compare", "show", "c", "--json")
+    told = json.loads(out)
+    assert told["what"] == "compare" and {row["state"] for row in told["runs"].values()} == {"done"}
+    assert np.isfinite(told["arrays"]["loss"]["values"]).all() and told["settings"]["rnn"] == {"cell": "rnn"}
+    assert told["command"].startswith("micrornn train echo") and "--set length=600" in told["command"]
+    before = Path("c", NAME).read_bytes(), Path("c/01-rnn/seed-1/last.ckpt").stat().st_mtime_ns
+    code, _, err = micrornn(*arguments)
+    assert code == 0 and "to train" not in err
+    assert before == (Path("c", NAME).read_bytes(), Path("c/01-rnn/seed-1/last.ckpt").stat().st_mtime_ns)
+    code, _, err = micrornn("train", "--resume", "c/02-window2/seed-0", "--num-updates", 40)
+    assert code == 0 and load("c/02-window2/seed-0/last.ckpt")[1]["updates"] == 40
+    code, out, err = micrornn("compare", "echo", *SMALL, "--cell", "rnn,gru", "--out", "c")
+    assert code == Exit.CHECKPOINT and "holds another comparison (it compares rnn | window2)" in err
+
+
+def test_it_tells_what_each_setting_costs(micrornn: Micrornn) -> None:
+    code, out, err = micrornn("compare", "echo", *SMALL[:2], *SMALL[4:], "--batch-size", "1,4", "--tokens", 1200,
+                              "--seeds", 1, "--num-steps", 10, "--json")  # fmt: skip
+    assert code == 0, err
+    told = json.loads(out)
+    assert told["numbers"]["tokens"]["value"] == 1200 and told["varied"] == ["batch_size"]
+    assert np.array(told["arrays"]["token_seconds"]["values"]).min() > 0
+    assert np.isfinite(told["arrays"]["seconds_to_target"]["values"]).all() and "cost" in {
+        v["kind"] for v in told["verdicts"]
+    }
+
+
+def test_a_window_of_two_beside_a_recurrence(micrornn: Micrornn) -> None:
+    """Who learns what lies 10 time steps back, and why the other cannot, by measurement."""
+    code, out, err = micrornn("compare", "echo", "--set", "echo=10", "--set", "length=20000", "--cell", "rnn,window2",
+                              "--lr", 0.02, "--num-updates", 700, "--seeds", 2, "--jobs", 1, "--json")  # fmt: skip
+    assert code == 0, err
+    words = next(verdict["words"] for verdict in json.loads(out)["verdicts"] if verdict["kind"] == "unlearned")
+    assert re.match(r"window2 \(0\.6[89]\d*\) learned nothing: by guessing, .*rnn \(0\.[0-5]\d*\) learned", words)
+    assert "rnn answer most to the input 10 time steps back" in words
+    assert "window2 change with no input more than 1 time step back" in words
+
+
+def test_search_drops_the_worse_half_and_goes_on_from_checkpoints(micrornn: Micrornn) -> None:
+    code, _, err = micrornn("compare", "echo", *SMALL[:2], *SMALL[4:], "--search", 6, "--vary", "lr:1e-4..1e-1:log",
+                            "--tokens", 75 * 40, "--out", "s")  # fmt: skip
+    assert code == 0, err
+    comparison = Comparison.open("s")
+    assert comparison.plan.rungs == (0.25, 0.5, 1.0) and len({v.name for v in comparison.plan.variants}) == 6
+    ends = sorted(load(comparison.folder(n, 0) / "last.ckpt")[1]["updates"] for n, _ in comparison.runs())
+    assert ends == [10, 10, 10, 20, 40, 40]
+    states = [comparison.outcome(n, 0).state for n, _ in comparison.runs()]
+    assert sorted(states) == ["done", "done", *["dropped"] * 4]
+
+
+def test_rungs_and_survivors() -> None:
+    assert rungs(40) == (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1) and rungs(2) == (1,) and rungs(40, 0.3) == (0.5, 1)
+    losses = [0.3, float("inf"), 0.1, float("nan"), 0.2]
+    assert survivors(range(5), losses) == [0, 2, 4] and survivors([1, 3, 4], losses) == [4]
+
+
+def test_the_way_of_batches_over_a_loss_surface(micrornn: Micrornn) -> None:
+    from micrornn.compare import trajectory as way
+
+    code, out, err = micrornn("compare", "--trajectory", "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    losses = {batch: told["arrays"][f"loss_{batch}"]["values"] for batch in way.BATCHES}
+    assert [len(losses[batch]) for batch in way.BATCHES] == [1 + way.EPOCHS * way.EXAMPLES // b for b in way.BATCHES]
+    assert all(row[-1] < 0.8 * row[0] for row in losses.values())
+    noise = [told["numbers"][f"noise_{batch}"]["value"] for batch in way.BATCHES]
+    assert noise[0] > noise[1] > noise[2] == 0
+    x, y = way.examples(0)
+    at, e = np.array([0.3, 0.4]), 1e-6
+    numeric = [(way.loss_at(x, y, *(at + d)) - way.loss_at(x, y, *(at - d))) / (2 * e) for d in e * np.eye(2)]
+    np.testing.assert_allclose(way.gradient(x, y, at), numeric, rtol=1e-6)
+
+
+def test_contours_lie_where_the_surface_has_their_level() -> None:
+    from micrornn.compare.trajectory import contour
+
+    x, y = np.linspace(-1, 1, 41), np.linspace(-2, 2, 61)
+    (line,) = contour(x[None] ** 2 + y[:, None] ** 2, x, y, 0.5)
+    np.testing.assert_allclose((line**2).sum(axis=1), 0.5, atol=0.01)
+    assert np.allclose(line[0], line[-1]) and len(line) > 40, "it closes"
+
+
+@pytest.mark.parametrize(
+    "arguments, what",
+    [
+        ([], "one setting is nothing to compare"),
+        (["--vary", "hiden-size:3,4"], "'hiden-size' is no setting; did you mean hidden-size?"),
+        (["--vary", "hidden-size:"], "--vary hidden-size has no values"),
+        (["--vary", "hidden-size:4,4"], "names 4 twice"),
+        (["--vary", "hidden-size:4,x"], "--vary hidden-size must be a whole number, not 'x'"),
+        (["--vary", "lr:0.1,0.2", "--vary", "lr:0.3"], "names lr twice"),
+        (["--vary", "nonsense"], "wanted NAME:VALUE,VALUE"),
+        (["--hidden-size", ","], "--hidden-size is empty"),
+        (["--cell", "rnn,lstmm"], "there is no 'lstmm'"),
+        (["--vary", "cell:rnn,gru", "--cell", "lstm"], "--cell is varied, and given a value as well"),
+        (["--embedding-size", "3,4"], "--embedding-size is no setting of the task echo"),
+        (["--vary", "echo:2,3"], "2 and 3 do not learn from the same data"),
+        (["--search", 4, "--vary", "echo:2..5"], "2 and 5 do not learn from the same data"),
+        (["--vary", "length:900,800"], "900 and 800 do not learn from the same data"),
+        (["--vary", "seed:1,2"], "--seeds says with how many"),
+        (["--num-steps", "3,100000"], "num-steps 100000: --set length"),
+        (["--vary", "lr:1e-3..1e-1"], "that is for --search N"),
+        (["--search", 4], "--search draws from what --vary names"),
+        (["--search", 4, "--vary", "lr:1e-1..1e-3"], "the lower end must come first"),
+        (["--search", 4, "--vary", "clip-norm:0..1:log"], "must begin above 0"),
+        (["--search", 4, "--vary", "lr:1e-3..1e-1", "--max-minutes", 1], "--search needs to know where"),
+        (["--cell", "rnn,gru", "--tokens", 100, "--epochs", 1], "--tokens is a limit of its own"),
+        (["--cell", "rnn,gru", "--backend", "spark"], "there is no 'spark'; choose loky"),
+        (["--cell", "rnn,gru", "--backend", "loky:here"], "loky starts processes of this machine"),
+        (["--cell", "rnn,gru", "-"], "write standard input to a file first"),
+    ],
+)  # fmt: skip
+def test_bad_input(micrornn: Micrornn, arguments: list[object], what: str) -> None:
+    code, out, err = micrornn("compare", "echo", *arguments)
+    assert code == Exit.USAGE and out == "" and what in err and "Traceback" not in err
+    assert len([line for line in err.splitlines() if line and not line.startswith(("Usage", "Try"))]) <= 2
+    assert not list(Path().iterdir()), "nothing is left behind"
+
+
+def test_data_that_differs_is_found_by_looking_at_it(micrornn: Micrornn) -> None:
+    """Windows of any length cut the same text; of the task adding, num_steps is the length of its sequences."""
+    code, _, err = micrornn("compare", "adding", "--num-steps", "5,6")
+    assert code == Exit.USAGE and "--vary num-steps: 5 and 6 do not learn from the same data" in err
+    Path("t.txt").write_text("to be or not to be " * 200)
+    for name, values in {"level": "char,word", "val-fraction": "0.1,0.2", "vocab-size": "3,4"}.items():
+        code, _, err = micrornn("compare", "t.txt", f"--{name}", values, "--batch-size", 2, "--num-steps", 4)
+        assert code == Exit.USAGE and f"--vary {name}: " in err and "do not learn from the same data" in err
+
+
+def test_folders_that_are_none(micrornn: Micrornn) -> None:
+    Path("empty").mkdir()
+    Path("full").mkdir()
+    Path("full/x").touch()
+    Path("torn").mkdir()
+    Path("torn", NAME).write_text("{")
+    for arguments, what in {
+        ("show", "nowhere"): "no such folder",
+        ("show", "empty"): "no comparison.json in it",
+        ("show", "torn"): "not valid JSON",
+        ("--resume", "nowhere"): "no such folder",
+        ("echo", "--cell", "rnn,gru", "--out", "full"): "exists and is not empty",
+    }.items():
+        code, _, err = micrornn("compare", *arguments)
+        assert code == Exit.CHECKPOINT and what in err, err
+    code, _, err = micrornn("compare", "show", "empty", "--cell", "rnn")
+    assert code == Exit.USAGE and "--cell means nothing here" in err
+
+
+def test_an_extra_that_is_missing_is_named(micrornn: Micrornn, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("ray", "joblib") else find(name))
+    code, _, err = micrornn("compare", "echo", "--cell", "rnn,gru", "--jobs", 2)
+    assert code == Exit.MISSING and "pip install 'micrornn[compare]'" in err
+    code, _, err = micrornn("compare", "echo", *SMALL[:4], *SMALL[6:], "--cell", "rnn,gru", "--seeds", 1)
+    assert code == 0 and "one run after the other" in err
+
+
+def test_a_setting_that_fails_leaves_the_others_alone(micrornn: Micrornn) -> None:
+    code, out, _ = micrornn("compare", "echo", *SMALL, "--cell", "rnn_relu", "--lr", "0.01,1e8", "--optimizer", "sgd",
+                            "--clip-norm", 0, "--seeds", 1, "--out", "f", "--json")  # fmt: skip
+    told = json.loads(out)
+    assert code == 0 and [row["state"] for row in told["runs"].values()] == ["done", "failed"]
+    assert any(v["kind"] == "failed" and "lr 1e+08 failed in 1 of 1 runs" in v["words"] for v in told["verdicts"])
+
+
+# --- several processes --------------------------------------------------------------------------------------
+
+
+def comparison(folder: Path, updates: int = 40, seeds: int = 2) -> Comparison:
+    kind = tasks.find("echo")
+    common = kind.Settings.from_dict({"num_updates": updates, "hidden_size": 5, "length": 600, "schedule": "constant"})
+    return Comparison.create(folder, plan(kind, common, axes(["lr:0.01,0.02"], kind.Settings), seeds=seeds))
+
+
+def weights(folder: Path) -> dict[str, bytes]:
+    """Of each run, all that its last checkpoint holds."""
+    runs = {path.parent: load(path)[0] for path in sorted(folder.glob("*/seed-*/last.ckpt"))}
+    return {
+        str(run.relative_to(folder)): b"".join(a.tobytes() for a in arrays.values()) for run, arrays in runs.items()
+    }
+
+
+def trainer(run: Path) -> int | None:
+    """The process that trains a run."""
+    try:
+        return int((run / ".training.lock").read_text().split()[0])
+    except (OSError, IndexError):
+        return None
+
+
+def test_workers_give_the_same_bits(tmp_path: Path) -> None:
+    pytest.importorskip("joblib")
+    one, two = comparison(tmp_path / "one"), comparison(tmp_path / "two")
+    assert all(ended[2].state == "done" for found in (go(one), go(two, workers=2)) for ended in found if ended)
+    assert len(weights(one.path)) == 4 and weights(one.path) == weights(two.path)
+    assert {Outcome("done")} == set(Comparison.open(two.path).outcomes.values())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="dask's distributed is not installed")
+def test_a_local_cluster_of_dask_gives_the_same_bits(tmp_path: Path) -> None:
+    one, two = comparison(tmp_path / "one"), comparison(tmp_path / "two")
+    assert all(ended[2].state == "done" for found in (go(one), go(two, "dask", 2)) for ended in found if ended)
+    assert weights(one.path) == weights(two.path)
+
+
+def test_a_worker_that_dies_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+    """Whoever trains the second run is killed, and killed again where it is tried alone; tried later, it ends."""
+    pytest.importorskip("joblib")
+    found = comparison(tmp_path / "c", 4000, seeds=1)
+    for _ in go(found, workers=2):
+        if (process := trainer(found.folder(1, 0))) is not None:
+            with suppress(ProcessLookupError):  # it leaves its lock behind
+                os.kill(process, signal.SIGKILL)
+    ends = found.outcome(0, 0), found.outcome(1, 0)
+    assert ends[0].state == "done" and ends[1].state == "failed"
+    assert ends[1].why == "the process that trained it died, twice: exit code SIGKILL(-9) (no memory left?)"
+    again = Comparison.open(found.path)
+    assert [ended[2].state for ended in go(again) if ended] == ["done"]
+    other = comparison(tmp_path / "other", 4000, seeds=1)
+    list(go(other))
+    assert weights(found.path) == weights(other.path)
+
+
+KILLS = [(signal.SIGINT, 2), (signal.SIGKILL, 2), (signal.SIGTERM, 1)]
+
+
+@pytest.mark.parametrize("number, workers", KILLS if "MICRORNN_TEST_KILLS" in os.environ else KILLS[:1])
+def test_stopped_at_any_moment_it_goes_on_to_the_same_bits(tmp_path: Path, number: int, workers: int) -> None:
+    """A Ctrl-C reaches all processes of a terminal; after kill -9 those that are left end by themselves."""
+    pytest.importorskip("joblib")
+    whole, cut = comparison(tmp_path / "whole", 3000, seeds=1), comparison(tmp_path / "cut", 3000, seeds=1)
+    list(go(whole))
+    command = [sys.executable, "-m", "micrornn_cli", "compare", "--resume", str(cut.path), "--jobs", str(workers)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    start = time.monotonic()
+    while not list(cut.path.glob("*/seed-0/metrics.jsonl")) and time.monotonic() - start < 60:
+        time.sleep(0.02)
+    (os.kill if number == signal.SIGKILL else os.killpg)(process.pid, number)
+    err = process.communicate(timeout=60)[1]
+    if number != signal.SIGKILL:
+        assert process.returncode == Exit.INTERRUPTED and f"compare --resume {cut.path}" in err, err
+        assert not (cut.path / ".stop").exists()
+    again = Comparison.open(cut.path)
+    assert [ended[2].state for ended in go(again) if ended] and set(again.outcomes.values()) == {Outcome("done")}
+    assert weights(whole.path) == weights(cut.path)
