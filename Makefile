@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: train test fuzz lint docs clean
+.PHONY: train test fuzz recipes lint docs clean
 
 train: $(VENV)/.train
 	@$(BIN)/micrornn train $(ARGS)
@@ -18,6 +18,10 @@ test: $(VENV)/.test
 fuzz: $(VENV)/.test
 	@cd tests && ../$(BIN)/python -m fuzz 10000 $(JOBS)
 	@cd tests && ../$(BIN)/python -m fuzz.kills 1000
+
+# Every recipe against its band, into docs/recipes.md: some half an hour. ARGS="NAME ..." for some of them.
+recipes: $(VENV)/.test
+	@$(BIN)/python tests/long_recipes.py $(ARGS)
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -1,0 +1,93 @@
+"""Checks recipes and writes their results into docs/recipes.md: `make recipes`, or
+
+    python tests/long_recipes.py [NAME ...] [--seeds N]
+
+Data that recipes ask for lies in ../shared/data; a recipe without it is left out, and that is told. What other recipes
+came to stays in the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from micrornn import recipes
+from micrornn.kernels.about import about
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "recipes.md"
+SHARED = ROOT.parent / "shared" / "data"
+BEGIN, END = "<!-- results: written by `make recipes` -->\n", "<!-- end of results -->\n"
+DATA = {  # recipe -> its data, below SHARED
+    "char-rnn": ["shakespeare/shakespeare.txt"],
+    "min-char-rnn": ["shakespeare/shakespeare.txt"],
+}
+
+
+def check(name: str, seeds: int) -> list[dict[str, Any]] | None:
+    """The rows of `micrornn recipe check NAME --json`; None where its data is not here."""
+    paths = [SHARED / path for path in DATA.get(name, ())]
+    recipe = recipes.find(name)
+    if len(paths) != len(recipe.data) or not all(path.exists() for path in paths):
+        print(f"{name}: left out, its data ({', '.join(recipe.data)}) is not in {SHARED}")
+        return None
+    chosen = [word for seed in range(seeds) for word in ("--seed", str(seed))]
+    command = [sys.executable, "-m", "micrornn_cli", "recipe", "check", name, *map(str, paths), *chosen, "--json"]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    if not done.stdout:
+        raise SystemExit(f"{name}: exit code {done.returncode}")
+    rows: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])["rows"]
+    return rows
+
+
+def line(name: str, rows: list[dict[str, Any]], took: float) -> str:
+    """A row of the page for each expectation, with what each run came to."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault((row["variant"], row["what"]), []).append(row)
+    machine = f"{datetime.date.today()}, {about()['processor']}, {took:.0f} s" if took else ""
+    lines = []
+    for (variant, what), same in found.items():
+        first = same[0]
+        band = [f"{first[end]:g}" if first[end] is not None else "" for end in ("low", "high")]
+        seen = ", ".join("none" if row["seen"] is None else f"{row['seen']:.4g}" for row in same)
+        held = "yes" if all(row["holds"] for row in same) else "**no**"
+        label = f"{name} {variant}".strip()
+        lines.append(f"| {label} | {what} | {' to '.join(band)} | {first['from']} | {seen} | {held} | {machine} |\n")
+    return "".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--seeds", type=int, default=0, help="Seeds 0 to N - 1 in the place of the recipe's own.")
+    given = parser.parse_args()
+    page = PAGE.read_text("utf-8")
+    before, _, rest = page.partition(BEGIN)
+    table, _, after = rest.partition(END)
+    head, rows = "".join(table.splitlines(True)[:2]), table.splitlines(True)[2:]
+    failed = []
+    for name in given.names or recipes.names():
+        started = time.perf_counter()
+        found = check(name, given.seeds)
+        if found is None:
+            continue
+        rows = [row for row in rows if row.split("|")[1].split()[0] != name]
+        rows.append(line(name, found, time.perf_counter() - started))
+        table = head + "".join(sorted("".join(rows).splitlines(True)))
+        PAGE.write_text(before + BEGIN + table + END + after, "utf-8")
+        held = sum(row["holds"] for row in found)
+        print(f"{name}: {held} of {len(found)} as expected")
+        failed += [name] if held < len(found) else []
+    if failed:
+        raise SystemExit(f"not as expected: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
