@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import math
@@ -130,8 +131,13 @@ def test_a_task_without_its_data_answers(tmp_path: Path) -> None:
     for damage in ({"target_tokens": ["a"]}, {"source_tokens": ["a", "a"]}, {"source_tokens": ["a"]}):
         with pytest.raises(DataError, match="damaged list of symbols"):
             Pairs.check_meta(made.meta() | damage)
-    batches = made.batches_of([tmp_path / "pairs.tsv"])
-    assert set(made.evaluate(model, batches)) == {metric.name for metric in Pairs.metrics}
+    later.config = dataclasses.replace(later.config, skip_bad_rows=True)
+    (tmp_path / "new.tsv").write_text("tax\tT AE K S\noak\tOW K\nno tab\n")
+    found = later.judge(model, [tmp_path / "new.tsv"])
+    assert set(found.scores) == {metric.name for metric in Pairs.metrics} and not found.baselines
+    unseen = "3 of 6 tokens of sources and 1 of 6 tokens of targets unseen in training, read as <unk>"
+    assert found.rows["unseen"] == found.values["unseen"] == unseen
+    assert found.rows["left out"].startswith("1; ") and "new.tsv:3: 1 field" in found.rows["left out"]
 
 
 def test_made_up_pairs_are_what_they_say() -> None:

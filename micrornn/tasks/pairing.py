@@ -55,6 +55,21 @@ class Codec:
         padded = pad(targets)
         return Pair(pad(sources), shifted(padded)), padded
 
+    def unseen(self, part: Part) -> str:
+        """What of these pairs has no symbol here, in words; empty: nothing."""
+        counts = [[0, 0], [0, 0]]
+        for source, targets in part:
+            for side, text in ((0, source), *((1, target) for target in targets)):
+                tokens, symbols = self.split(text, side), (self.source, self.target)[side]
+                counts[side][0] += sum(token not in symbols for token in tokens)
+                counts[side][1] += len(tokens)
+        told = [
+            f"{missing:,} of {total:,} tokens of {side}s"
+            for side, (missing, total) in zip(("source", "target"), counts)
+            if missing
+        ]
+        return " and ".join(told) and f"{' and '.join(told)} unseen in training, read as {UNKNOWN}"
+
     @classmethod
     def of(cls, levels: tuple[str, str], part: Part, limit: int) -> Codec:
         """For what these pairs hold: of the symbols of the sources, and of the targets, so many at most; 0: all."""

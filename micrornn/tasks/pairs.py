@@ -8,6 +8,7 @@ A line whose source stood there before adds a second target to it.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from micrornn.data.rows import BadRows, lines, skip_bad_rows
 from micrornn.errors import DataError, named
 from micrornn.tasks.answering import Answering, AnsweringSettings
 from micrornn.tasks.pairing import PairBatches, by_source
-from micrornn.tasks.task import VALIDATION, Progress
+from micrornn.tasks.task import VALIDATION, Judged, Progress
 
 LEVELS = ("char", "word")
 
@@ -40,8 +41,11 @@ class PairsSettings(AnsweringSettings):
 
 
 class Pairs(Answering):
+    """bad: rows that were left out; unseen: what of the pairs evaluated last was never seen in training, in words."""
+
     name, about = "pairs", "encoder and decoder: a target for each source, from lines SOURCE <tab> TARGET"
     Settings = PairsSettings
+    unseen = ""
     uses = (*Answering.uses, "encoding", "vocab_size")
 
     def __init__(self, config: PairsSettings, pairs: Sequence[tuple[str, str]], bad: BadRows | None = None):
@@ -61,8 +65,19 @@ class Pairs(Answering):
         return cls(config, read_pairs(files, config, bad, progress), bad)
 
     def batches_of(self, files: Sequence[Path]) -> PairBatches:
-        pairs = read_pairs(files, self.config, BadRows(self.config.skip_bad_rows))
+        self.bad = BadRows(self.config.skip_bad_rows)
+        pairs = read_pairs(files, self.config, self.bad)
         return PairBatches(self.codec, by_source(pairs), self.config, VALIDATION)
+
+    def evaluate(self, model: Any, batches: Any = None) -> dict[str, float]:
+        batches = batches or self.validation()
+        self.unseen = self.codec.unseen(batches.part) if batches else ""
+        return super().evaluate(model, batches)
+
+    def judge(self, model: Any, files: Sequence[Path] = (), progress: Progress | None = None, **options: Any) -> Judged:
+        found = super().judge(model, files, progress, **options)
+        rows = self.bad.told() | ({"unseen": self.unseen} if self.unseen else {})
+        return dataclasses.replace(found, rows=rows, values={"skipped": self.bad.count, "unseen": self.unseen})
 
     def told(self, model: Any) -> dict[str, str]:
         return super().told(model) | self.bad.told()
