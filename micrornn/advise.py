@@ -115,7 +115,7 @@ class _Parts:
         return self.start + share * self.seconds - time.monotonic()
 
     def subject(self, model: LanguageModel) -> Subject:
-        return Subject(model, self.tokens.vocab, {}, self.ids, "", "the text")
+        return Subject(model, {}, self.training.task.material(lambda **_: self.training.task))
 
     def train(self) -> list[Brief]:
         """A brief training for each seed."""
@@ -145,7 +145,7 @@ class _Parts:
             model = point.model.copy(granularity="sequence")
             model.train(False)
             lanes = min(rooms // windows, self._lanes(model, seq_len, steps, share) * bias.BLOCKS)
-            text = bias.pieces(list(self.subject(model).windows(seq_len, windows, lanes)), max(1, lanes // 16))
+            text = bias.pieces(self.subject(model).windows(seq_len, windows, lanes), max(1, lanes // 16))
 
             def enough(done: int, of: int, n: int = n, share: float = share) -> bool:
                 self.tell("truncation", n * of + done, len(points) * of)
@@ -159,7 +159,7 @@ class _Parts:
 
     def _lanes(self, model: LanguageModel, seq_len: int, steps: list[int], share: float) -> int:
         """How many lanes a piece may have, so that there is time for one in each block; as one lane tells."""
-        window = next(iter(self.subject(model).windows(seq_len, 1, 1)))
+        window = self.subject(model).windows(seq_len, 1, 1)[0]
         bias.measure(model, [window], steps)  # compiles
         start = time.monotonic()
         bias.measure(model, [window], steps)
@@ -174,13 +174,13 @@ class _Parts:
         for n, point in enumerate(points):
             share, subject = CUT + (NOISE - CUT) * (n + 1) / len(points), self.subject(point.model)
             start = time.monotonic()  # as many windows as fit into the time, as the first few tell
-            noise(point.model, list(subject.windows(num_steps, 2, width)))
+            noise(point.model, subject.windows(num_steps, 2, width))
             took = (time.monotonic() - start) / 2
             least, most = NOISE_WINDOWS
             most = min(most, (len(self.ids) - 1) // (num_steps * width))
             count = max(min(least, most), min(most, int(self.left(share) / took)))
             tell = partial(self._nth, "noise", n, len(points))
-            measure = noise(point.model, list(subject.windows(num_steps, count, width)), tell)
+            measure = noise(point.model, subject.windows(num_steps, count, width), tell)
             if not measure.numbers:
                 raise DivergedError(f"{measure.verdicts[0].words} Try a lower --lr.")
             found.append([measure.numbers[name].value for name in ("scale", "scale_low", "scale_high")])

@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from micrornn.data import Encoder, Lanes, LineLanes, Vocab, is_utf8, read_bytes, read_chunks, validation_layout
+from micrornn.data import Encoded as Encoded
+from micrornn.data import Lanes, LineLanes, validation_layout
+from micrornn.data import encode_files as encode_files  # offered here too
 from micrornn.data.text import Ids
 from micrornn.errors import DataError
 from micrornn.finite import diverged_in, require_finite_parameters
@@ -115,36 +114,3 @@ def require_finite(model: Any, ids: Ids, most: int = 10_000) -> None:
     require_finite_parameters(model)
     if len(ids) > 1:
         evaluate(model, ids[0 : min(len(ids), most)], 1, min(100, len(ids) - 1))
-
-
-class Encoded(NamedTuple):
-    """ids: of all that was read, (num_tokens,); of `total` tokens of the text, `unseen` were not in the vocabulary;
-    skipped: whether these were left out."""
-
-    ids: np.ndarray
-    unseen: int
-    total: int
-    skipped: bool
-
-    def words(self) -> str:
-        """What to say of what is unseen; empty if all of the text is in the vocabulary."""
-        done = "left out" if self.skipped else "read as unknown"
-        share = 100 * self.unseen / max(1, self.total)
-        return f"{self.unseen:,} of {self.total:,} unseen in training ({share:.2g} %), {done}" if self.unseen else ""
-
-
-def encode_files(paths: Sequence[Path], vocab: Vocab, unseen: str = "", encoding: str = "",
-                 usual: str = "utf-8") -> Encoded:  # fmt: skip
-    """The text in the files, one after the other, in a vocabulary. DataError names the file, and where in it the first
-    symbol is that the vocabulary lacks; `unseen` as for `micrornn.data.Encoder`.
-
-    encoding    of the files; "": UTF-8, or `usual` where one is no UTF-8
-    """
-    pieces, count, total, skipped = [np.empty(0, vocab.dtype)], 0, 0, False
-    for path in paths:
-        encoder = Encoder(vocab, unseen, str(path))
-        written = encoding or ("utf-8" if usual == "utf-8" or is_utf8(path) else usual)
-        pieces += encoder.encode(read_bytes([path]) if vocab.kind == "byte" else read_chunks([path], encoding=written))
-        count, total = count + encoder.found.count, total + encoder.found.total
-        skipped = encoder.unseen == "skip"
-    return Encoded(np.concatenate(pieces), count, total, skipped)

@@ -115,12 +115,13 @@ def _inspect(dtype: str) -> None:
 
 def measure_all(training: Training) -> None:
     """Every measure of inspection, on a little of the text; what they find does not matter."""
-    model, vocab, ids = training.model, training.task.vocab, training.task.lanes.tokens
+    model, material = training.model, training.task.material(lambda **_: training.task)
     model.train(False)
-    windows = list(Subject(model, vocab, {}, ids, "", "").windows(8, 4, 4))
+    windows = Subject(model, {}, material).windows(8, 4, 4)
     with np.errstate(all="ignore"):
         for name in MEASURES:
             measure = getattr(import_module(f"micrornn.inspect.{name}"), name)
+            vocab, ids = material.vocab, material.tokens
             measure(model, vocab, ids, tokens=len(ids)) if name == "states" else measure(model, windows)
 
 

@@ -271,7 +271,7 @@ def test_it_measures_what_inspect_measures_and_changes_no_training(tmp_path: Pat
     assert all(0 < done <= total for _, done, total in heard)
 
     ids = training.task.lanes.tokens
-    subject = Subject(training.model, tokens.vocab, {}, ids, "", "")
+    subject = Subject(training.model, {}, training.task.material(lambda **_: training.task))
     lanes = (len(ids) - 1) // 48 // 4
     wanted = measure(training.model, pieces(list(subject.windows(48, 4, lanes)), lanes // 16), module.STEPS[:8])
     assert found.axes["K"].places == (2, 3, 4, 6, 8, 12, 16, 24)

@@ -22,7 +22,8 @@ def said(what: str, *kinds: str) -> Measure:
 
 
 def about(loss: float) -> dict[str, Any]:
-    return {"updates": 50, "learned": {"loss": loss, "frequencies": 3.0, "ln_V": 4.0, "token": "character"}}
+    beside = [("frequencies", "by character frequencies alone", 3.0), ("ln_V", "by chance (ln V)", 4.0)]
+    return {"updates": 50, "learned": {"loss": loss, "unit": "nats per character", "beside": beside}}
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,8 @@ def about(loss: float) -> dict[str, Any]:
         ([said("flow", "dead", "exploding"), said("credit", "exploding")], 2.0, 0.01, "exploding",
          "exploding (flow, credit): flow: exploding.", "Mend exploding"),
         ([said("flow", "healthy")], 3.1, 1e-7, "unlearned", "After 50 updates", "A higher --lr: it was 1e-7"),
-        ([said("flow", "healthy")], 3.0, 0.01, "unlearned", "no more than how often", "Train longer than 50"),
+        ([said("flow", "healthy")], 3.0, 0.01, "unlearned", "no better than 3 by character frequencies",
+         "Train longer than 50"),
         ([said("flow", "vanishing", "saturated")], 3.5, 0.01, "unlearned", "saturated (flow)", "Train longer"),
         ([said("flow", "exploding")], 3.5, 0.01, "exploding", "Not well: exploding", "Mend exploding"),
         ([said("noise", "noisy"), said("flow", "unsure")], 2.0, 0.01, "healthy", "Not told (flow)", "Mend noisy"),

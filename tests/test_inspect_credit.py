@@ -16,8 +16,9 @@ from micrornn.config import Config
 from micrornn.errors import ConfigError, DataError
 from micrornn.inspect.carried import Carried
 from micrornn.inspect.credit import _judge, credit, decay, fitted, half_life, lag_profile, matrices, reach, share
-from micrornn.inspect.subject import Window
-from micrornn.inspect.sweep import Layer, layers_of, sweep
+from micrornn.inspect.recorded import Layer
+from micrornn.inspect.sweep import layers_of, sweep
+from micrornn.inspect.window import Window
 from micrornn.parameters import Initializer, identity, orthogonal
 from micrornn.recurrent import Recurrent
 from micrornn.report.credit import panels

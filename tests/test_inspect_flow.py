@@ -24,10 +24,11 @@ from micrornn.inspect.noise import noise
 from micrornn.inspect.nonfinite import nonfinite
 from micrornn.inspect.recorded import by_gate, gate_names, record, states
 from micrornn.inspect.states import states as states_over_text
-from micrornn.inspect.subject import Window, open_subject
+from micrornn.inspect.subject import open_subject
 from micrornn.inspect.truncation import truncation
 from micrornn.inspect.watched import flow_over_training
 from micrornn.inspect.weights import contribution, weights
+from micrornn.inspect.window import Window
 from micrornn.layers import Embedding, Linear
 from micrornn.ops import cross_entropy
 from micrornn.parameters import Module
@@ -57,6 +58,10 @@ class Tagger(Module):
     def __call__(self, ids: np.ndarray, state: Any = None) -> tuple[Tensor, Any]:
         y, last = self.rnn(self.embedding(ids), state)
         return self.decoder(y), last
+
+    def loss(self, ids: np.ndarray, targets: np.ndarray, state: Any = None) -> tuple[Tensor, Any]:
+        logits, last = self(ids, state)
+        return cross_entropy(logits, targets=targets), last
 
 
 def windows(model: Tagger, n: int = 1, seq_len: int = T) -> list[Window]:
@@ -109,7 +114,7 @@ def test_norms_are_those_of_numeric_gradients(cell, layers, both):
     model, eps = Tagger(cell, layers, both), 1e-5
     (window,) = windows(model)
     found, recording = flow(model, [window]), record(model, window)
-    recording.tape.cotangents([], [recording.loss], [recording.tokens])
+    recording.tape.cotangents([], [recording.loss], [recording.losses])
     for n, (name, layer) in enumerate(zip(found.axes["layer"].places, recording.layers)):
         level, direction = divmod(n, 1 + both)
         for t in (0, 7):

@@ -14,11 +14,11 @@ from micrornn.config import Config
 from micrornn.errors import ConfigError
 from micrornn.inspect.jacobian import jacobian
 from micrornn.inspect.measure import Measure
-from micrornn.inspect.recorded import layers_on, record, states
+from micrornn.inspect.recorded import Layer, layers_on, record, states
 from micrornn.inspect.spectrum import Jacobians, dimension, lyapunov, product_norms, singular, stretches, top_singular
-from micrornn.inspect.subject import Window
-from micrornn.inspect.sweep import Layer
+from micrornn.inspect.window import Window
 from micrornn.layers import Embedding, Linear
+from micrornn.ops import cross_entropy
 from micrornn.parameters import Module
 from micrornn.recurrent import Recurrent
 from micrornn.report.jacobian import panels
@@ -247,6 +247,10 @@ class Both(Module):
     def __call__(self, ids: np.ndarray, state: Any = None) -> tuple[Tensor, Any]:
         y, last = self.rnn(self.embedding(ids), state)
         return self.decoder(y), last
+
+    def loss(self, ids: np.ndarray, targets: np.ndarray, state: Any = None) -> tuple[Tensor, Any]:
+        logits, last = self(ids, state)
+        return cross_entropy(logits, targets=targets), last
 
     def window(self) -> Window:
         ids = np.sort(np.random.default_rng(3).integers(0, V, (20, B)), axis=0).astype(np.int32)

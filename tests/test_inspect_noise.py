@@ -13,7 +13,8 @@ import pytest
 from micrornn.config import Config
 from micrornn.errors import ConfigError
 from micrornn.inspect.noise import Estimate, _verdict, estimate, noise, share_at, tokens_at, two_batches, updates_at
-from micrornn.inspect.subject import Window, lr_left
+from micrornn.inspect.subject import lr_left
+from micrornn.inspect.window import Window
 from micrornn.ops import cross_entropy
 from micrornn.report.noise import panels
 from micrornn.report.panels import Lines, Rows

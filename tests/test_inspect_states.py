@@ -17,7 +17,7 @@ from micrornn.inspect.properties import properties
 from micrornn.inspect.recorded import by_gate, record
 from micrornn.inspect.recorded import states as states_of
 from micrornn.inspect.states import correlation, luck, read, standard, states
-from micrornn.inspect.subject import Window
+from micrornn.inspect.window import Window
 from micrornn.report.panels import Coloured, Heat, Rows, Slides
 from micrornn.report.states import panels
 from micrornn.tasks.text import LanguageModel

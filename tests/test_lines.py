@@ -18,10 +18,10 @@ from micrornn.data import LineLanes, Tokens, split, tokenize
 from micrornn.data.text import line_starts
 from micrornn.errors import ConfigError, DataError
 from micrornn.evaluate import evaluate
-from micrornn.inspect.learned import learned
 from micrornn.recompute import Segments
 from micrornn.sampling import sample
 from micrornn.tape import no_tape
+from micrornn.tasks.reading import TextMaterial
 from micrornn.tasks.text import LanguageModel, memory_needed
 from micrornn.train import Training, run
 from micrornn_cli.main import cli
@@ -133,8 +133,10 @@ def test_a_line_does_not_know_the_one_before(tmp_path: Path) -> None:
         score = evaluate(model, ids, lanes, steps, newline=newline)
         assert score.loss == pytest.approx(alone / len(ids), rel=1e-12)
         assert score.predicted == len(ids)
-    found = learned(model, ids, tokens.vocab)  # its nine windows of 16 lanes are all of this text
-    assert found is not None and found.loss == pytest.approx(alone / len(ids), rel=1e-12)
+    found = TextMaterial(model.config, tokens.vocab, ids).loss(
+        model
+    )  # its nine windows of 16 lanes are all of this text
+    assert found == pytest.approx(alone / len(ids), rel=1e-12)
 
 
 def test_a_resumed_run_is_the_same_to_the_bit(tmp_path: Path) -> None:

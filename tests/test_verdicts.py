@@ -18,7 +18,6 @@ from micrornn.inspect.credit import credit, growing
 from micrornn.inspect.flow import flow
 from micrornn.inspect.flow_verdicts import never_forgets, stuck
 from micrornn.inspect.jacobian import jacobian
-from micrornn.inspect.learned import frequencies
 from micrornn.inspect.measure import Learned, Measure, Verdict
 from micrornn.inspect.nonfinite import nonfinite
 from micrornn.inspect.recorded import record
@@ -27,6 +26,7 @@ from micrornn.inspect.subject import Subject, open_subject
 from micrornn.inspect.truncation import truncation
 from micrornn.inspect.watched import flow_over_training
 from micrornn.inspect.weights import weights
+from micrornn.tasks.reading import entropy
 from micrornn.train import Training
 
 
@@ -34,12 +34,13 @@ from micrornn.train import Training
 def test_frequencies_are_the_unigram_entropy(counts):
     ids = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
     shares = [n / sum(counts) for n in counts if n]
-    assert frequencies(ids, len(counts)) == pytest.approx(-sum(p * math.log(p) for p in shares))
+    assert entropy(ids, len(counts)) == pytest.approx(-sum(p * math.log(p) for p in shares))
 
 
 @pytest.mark.parametrize("loss, kind", [(0.5, "healthy"), (1.9, "healthy"), (1.99, "unlearned"), (9.0, "unlearned")])
 def test_a_loss_near_the_frequencies_is_never_healthy(loss, kind):
-    about = {"learned": {"loss": loss, "frequencies": 2.0, "ln_V": 3.0, "token": "word"}}
+    beside = [("frequencies", "by word frequencies alone", 2.0), ("ln_V", "by chance (ln V)", 3.0)]
+    about = {"learned": {"loss": loss, "unit": "nats per word", "beside": beside}}
     found = Measure("flow", about, {}, {}, {}, (Verdict("healthy", "Fine."), Verdict("dead", "A tenth.")))
     assert [verdict.kind for verdict in found.verdicts] == [kind, "dead"]
     for verdict in found.verdicts:
@@ -47,7 +48,8 @@ def test_a_loss_near_the_frequencies_is_never_healthy(loss, kind):
             f"Loss {loss:.3g} nats per word; 2 by word frequencies alone, 3 by chance (ln V)."
         )
         assert "Loss" not in verdict.short and verdict.numbers["ln_V"] == 3
-    assert Learned(0.0, 0.0, 0.0).anything  # one symbol: nothing is there to be learned
+    assert Learned(0.0, "", [("baseline", "by guessing", 0.0)]).anything  # nothing is there to be learned
+    assert Learned(5.0).anything and Learned(5.0, "squared error").words == "Loss 5 squared error."  # who knows
 
 
 # --- what is wrong with these is known -------------------------------------------------------------------------------
@@ -160,7 +162,7 @@ def measures_of(subject: Subject) -> dict[str, Measure]:
         found = {name: f(subject.model, short, **about) for name, f in (("flow", flow), ("weights", weights))}
         found |= {name: f(subject.model, long, **about) for name, f in (("credit", credit), ("jacobian", jacobian))}
         found["nonfinite"] = nonfinite(subject.model, short, **about)
-        found["states"] = states(subject.model, subject.vocab, subject.ids, tokens=1500, **about)
+        found["states"] = states(subject.model, subject.material.vocab, subject.material.tokens, tokens=1500, **about)
     return found
 
 
@@ -219,7 +221,7 @@ def test_watched_while_it_trained_a_plain_rnn_vanishes_and_an_lstm_does_not(trai
      (0.5, 2.5, True, False), (0.95, None, False, True)],
 )  # fmt: skip
 def test_saturation_is_a_fault_only_where_learning_suffers(share, loss, suffers, fault):
-    learned = None if loss is None else Learned(loss, 2.0, 3.0)
+    learned = None if loss is None else Learned(loss, "nats", [("baseline", "by guessing", 2.0)])
     found = stuck(
         ("lstm_l0",), ("i", "f"), np.array([[share / 2, 0.1]]), np.array([[share / 2, 0.9]]), learned, suffers
     )

@@ -14,6 +14,7 @@ from micrornn.data import tokenize
 from micrornn.inspect.measure import Measure
 from micrornn.inspect.subject import Subject
 from micrornn.inspect.truncation import truncation
+from micrornn.tasks.reading import TextMaterial
 from micrornn.train import Training
 from micrornn_cli.exits import Exit
 from micrornn_cli.main import main
@@ -62,7 +63,7 @@ def measured(training: Training, tokens: Any, ids: np.ndarray, lanes: int, num_s
              seq_len: int = 96) -> Measure:  # fmt: skip
     """As `micrornn inspect truncation` does it, of the model as if it had been trained in windows of num_steps."""
     model = training.model.copy(num_steps=num_steps or training.config.num_steps)
-    subject = Subject(model, tokens.vocab, {}, ids, "", "a text")
+    subject = Subject(model, {}, TextMaterial(model.config, tokens.vocab, ids, "a text"))
     windows = max(1, min(4, (len(ids) - 1) // seq_len // lanes))
     return truncation(model, list(subject.windows(seq_len, windows, lanes)))
 

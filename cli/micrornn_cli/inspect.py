@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -197,8 +196,9 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
     from micrornn.errors import ConfigError, MicrornnError
     from micrornn.inspect.measure import kinds
     from micrornn.inspect.subject import open_subject
+    from micrornn.tasks.material import Sizes
     from micrornn_cli.console import write_json
-    from micrornn_cli.measuring import measured, require_outputs
+    from micrornn_cli.measuring import measured, require_outputs, why_not
     from micrornn_cli.waiting import compiling, progress
 
     if as_json and as_csv:
@@ -212,16 +212,18 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
         names = texts(text)
         subject = open_subject(run, names, which, tell, unseen=unseen or "", encoding=encoding or "")
         if names != list(text):  # a copy's own name tells nobody anything
-            subject = dataclasses.replace(subject, text=", ".join(text))
+            subject.material.words = ", ".join(text)
     found: list[Any] = []
     several = name in SEVERAL
     names = [other for other in MEASURES if other != "all"] if several else [name]
     if name == "diagnosis" and not everything:
         names = list(QUICK)
+    apply = [other for other in MEASURES if other != "all" and not why_not(other, subject)]
+    names = [other for other in names if other in apply] if several else names
     with compiling(quiet):
         for each in names:
             # the sizes of windows say nothing of the one text that states reads
-            sizes = (windows, seq_len, batch_size) if each in (name, *WINDOWED) else (None, None, None)
+            sizes = Sizes(windows, seq_len, batch_size) if each in (name, *WINDOWED) else Sizes()
             try:
                 for pair in measured(each, MEASURES[each], subject, sizes, quiet):
                     found.append(pair)
@@ -235,7 +237,7 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
     if name == "diagnosis":
         from micrornn_cli.diagnosing import diagnosed, show
 
-        diagnosis, panels = diagnosed(found, subject, run, list(MEASURES))
+        diagnosis, panels = diagnosed(found, subject, run, apply)
         found = [(diagnosis, panels)]
         if not quiet:
             show(diagnosis, panels)
@@ -260,7 +262,7 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
 
         # a name that is no UTF-8 reaches Python as surrogates, which no file can hold
         write_atomically(html, [page(run_of(subject, _again()), found).encode(errors="replace")])
-    return _judge(seen, failing) or _finite(seen, subject, (windows, seq_len, batch_size))
+    return _judge(seen, failing) or _finite(seen, subject, Sizes(windows, seq_len, batch_size))
 
 
 def _object(name: str, found: Sequence[Any]) -> dict[str, Any]:
@@ -292,7 +294,7 @@ def _judge(found: Sequence[Any], failing: set[str]) -> int:
     return Exit.FAILED if bad else Exit.OK
 
 
-def _finite(found: Sequence[Any], subject: Any, sizes: tuple[int | None, int | None, int | None]) -> int:
+def _finite(found: Sequence[Any], subject: Any, sizes: Any) -> int:
     """Exit code 6 where a measure met NaN or infinity, and on stderr what blew up first."""
     from micrornn.errors import MicrornnError
     from micrornn.evaluate import require_finite
@@ -304,7 +306,8 @@ def _finite(found: Sequence[Any], subject: Any, sizes: tuple[int | None, int | N
         require_finite_parameters(subject.model)
         if not broken:
             return Exit.OK
-        require_finite(subject.model, subject.ids)
+        if subject.material.tokens is not None:
+            require_finite(subject.model, subject.material.tokens)
         first, _ = next(measured("nonfinite", MEASURES["nonfinite"], subject, sizes, quiet=True))
         words = first.verdicts[0].words
     except MicrornnError as error:

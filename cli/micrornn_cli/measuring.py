@@ -12,8 +12,10 @@ from micrornn.checkpoint import RunFolder, require_writable
 from micrornn.errors import CheckpointError, ConfigError, DataError
 from micrornn.inspect.measure import Measure
 from micrornn.inspect.subject import Subject
+from micrornn.inspect.window import recurrents_of
 from micrornn.report import figure, page
 from micrornn.report.panels import Panel
+from micrornn.tasks.material import Sizes
 from micrornn_cli.waiting import progress
 
 
@@ -29,22 +31,54 @@ def require_outputs(save: str | None, html: str | None) -> str:
     return format
 
 
-def measured(name: str, what: Any, subject: Subject, sizes: tuple[int | None, int | None, int | None],
+OF_PARTS = ("flow", "weights", "credit", "jacobian")  # look at the layers of one recurrent part
+
+
+def why_not(name: str, subject: Subject) -> str:
+    """Why a measure means nothing to the task of a run; empty where it does."""
+    if name == "states" and subject.material.vocab is None:
+        return "states reads a text token by token, and this run's task has none; `inspect flow` reads any"
+    if name == "truncation" and not subject.material.cut:
+        return (
+            "truncation asks what is cut off at the borders of windows, and this run's task has none: each of its "
+            "sequences is gone over as a whole"
+        )
+    return ""
+
+
+def measured(name: str, what: Any, subject: Subject, sizes: Sizes,
              quiet: bool) -> Iterator[tuple[Measure, list[Panel]]]:  # fmt: skip
-    """The measure with its panels; of flow, also what was watched while the run trained."""
-    windows, seq_len, batch_size = fitted(subject, what, sizes)
-    config = dataclasses.replace(subject.model.config, batch_size=batch_size, num_steps=seq_len, backprop="window")
-    subject.model.require_memory(config)
+    """The measure with its panels: of each recurrent part, where a network has several and the measure looks at them;
+    of flow, also what was watched while the run trained. ConfigError for one that means nothing to the run's task."""
+    material, reason = subject.material, why_not(name, subject)
+    if reason:
+        raise ConfigError(reason)
+    fitted = material.fitted(Sizes(what.windows, what.seq_len, what.batch_size), sizes)
+    material.require_memory(subject.model, fitted)
+    windows, seq_len, batch_size = (size or 1 for size in fitted)
     function = getattr(importlib.import_module(f"micrornn.inspect.{name}"), name)
-    with progress(f"measuring {name}", quiet) as tell:
-        if name == "states":
-            if sizes[1] and sizes[1] > len(subject.ids):
-                raise DataError(f"{subject.text} has {len(subject.ids):,} tokens, fewer than --seq-len {sizes[1]:,}")
-            measure = function(subject.model, subject.vocab, subject.ids, tell, tokens=seq_len, **subject.about())
-        else:
-            pieces = list(subject.windows(seq_len, windows, batch_size))
-            measure = function(subject.model, pieces, tell, **subject.about())
-    yield measure, drawn(name, measure)
+    rnns = list(recurrents_of(subject.model)) if name in OF_PARTS else [""]
+    parts = reversed(rnns) if len(rnns) > 1 else [""]
+    for part in parts:
+        with progress(f"measuring {name}", quiet) as tell:
+            if name == "states":
+                there = len(material.tokens)
+                if sizes.seq_len and sizes.seq_len > there:
+                    raise DataError(f"{subject.text} has {there:,} tokens, fewer than --seq-len {sizes.seq_len:,}")
+                measure = function(
+                    subject.model, material.vocab, material.tokens, tell, tokens=seq_len, **subject.about()
+                )
+            elif name == "noise" and not material.cut:  # small batches, instead of pieces of large ones
+                lanes = max(1, batch_size // 4)
+                pieces = subject.windows(seq_len, windows * batch_size // lanes, lanes)
+                measure = function(subject.model, pieces, tell, lanes=lanes, **subject.about())
+            else:
+                pieces = subject.windows(seq_len, windows, batch_size)
+                of_part = {"part": part} if part else {}
+                measure = function(subject.model, pieces, tell, **of_part, **subject.about(part))
+        if part and part != rnns[-1]:
+            measure = dataclasses.replace(measure, what=f"{measure.what}_of_{part}")
+        yield measure, drawn(name, measure)
     if name == "flow" and _watched(subject):
         from micrornn.inspect.watched import flow_over_training
 
@@ -65,19 +99,3 @@ def _watched(subject: Subject) -> bool:
     except CheckpointError:  # a checkpoint that lies alone
         return False
     return bool(folder.gradients.read())
-
-
-def fitted(subject: Subject, what: Any, given: tuple[int | None, int | None, int | None]) -> tuple[int, int, int]:
-    """(windows, seq_len, batch_size): what was asked for is kept, the others shrink until the text is long enough:
-    lanes first, then windows, then time steps."""
-    config = subject.model.config
-    usual = what.windows, what.seq_len or config.num_steps, what.batch_size or config.batch_size
-    windows, seq_len, batch_size = (own or other for own, other in zip(given, usual))
-    room = len(subject.ids) - 1
-    if given[2] is None:
-        batch_size = max(1, min(batch_size, room // (windows * seq_len)))
-    if given[0] is None:
-        windows = max(1, min(windows, room // (batch_size * seq_len)))
-    if given[1] is None:
-        seq_len = max(2, min(seq_len, room // (batch_size * windows)))
-    return windows, seq_len, batch_size

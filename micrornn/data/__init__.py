@@ -3,6 +3,7 @@
 files    find, located, stdlib_sources            which files
 reading  read_chunks, read_bytes, is_utf8         their text, or their bytes, as a stream
 vocab    Vocab, Encoder, Decoder                  characters, words or bytes to ids and back
+encoded  encode_files, Encoded                    files in a vocabulary that is there already
 tokens   tokenize, read_tokens, Tokens, ...       the corpus as one mapped array of ids
 text     split, Lanes                             lanes side by side, windows of time steps
 lines    LineLanes, layout, validation_layout     the same, each line a sequence of its own
@@ -21,6 +22,7 @@ madeup   tagged_sentences, said_of_films          sentences to learn from where 
     inputs, targets = lanes.window(0)  # each (num_steps, batch_size)
 """
 
+from micrornn.data.encoded import Encoded, encode_files
 from micrornn.data.files import find, located, stdlib_sources
 from micrornn.data.lines import LineLanes, layout, validation_layout
 from micrornn.data.reading import is_utf8, read_bytes, read_chunks
@@ -33,6 +35,7 @@ __all__ = [
     "UNITS",
     "ByLength",
     "Decoder",
+    "Encoded",
     "Encoder",
     "Kind",
     "Lanes",
@@ -41,6 +44,7 @@ __all__ = [
     "Tokens",
     "Vocab",
     "default_cache_dir",
+    "encode_files",
     "find",
     "is_utf8",
     "layout",

@@ -1,11 +1,11 @@
 """Measures on a recorded tape: where the gradient goes, and what that means.
 
 measure       what every measure gives: arrays with named axes and units, verdicts
-subject       a trained model and a text in lanes and windows
+subject       a trained model and the data of its task
+window        a piece of that data, in time and lanes
 recorded      a window on the tape, layer by layer, in the order of time
 sweep         all losses of a window on their way back at once
 
-learned       the loss beside that of frequencies alone and that of chance
 carried       how much of a gradient gets through half a window at most: what is vanishing
 saturated     gates at their ends
 

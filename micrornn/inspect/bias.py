@@ -19,13 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from micrornn.inspect.cuts import Cuts
-from micrornn.inspect.subject import Window, piece_of
 from micrornn.inspect.sweep import Scratch
-from micrornn.tasks.text import LanguageModel
+from micrornn.inspect.window import Window, piece_of
 
 BLOCKS = 16  # of pieces, at most
 MEMORY = 256 << 20  # bytes for the sums of differences; where they take more, some K at a time
@@ -93,14 +93,14 @@ class Sums:
 
     def add(self, block: int, cut: Cuts) -> None:
         """The whole gradient of a piece."""
-        tokens = cut.ids.size
+        tokens = cut.losses
         self.full[block] += tokens * cut.full
         self.rest[block] += tokens * cut.rest
         self.weights[block] += tokens
 
     def add_off(self, at: int, block: int, cut: Cuts) -> None:
         """What truncation takes away, as the piece is cut now."""
-        self.off[at, block] += cut.ids.size * (cut.row - cut.full)
+        self.off[at, block] += cut.losses * (cut.row - cut.full)
 
     def grams(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Inner products of blocks: of g (M, M), of g_K - g (K, M, M), and of the latter with g (K, M, M)."""
@@ -158,7 +158,7 @@ def cut_windows(cut: Cuts, ks: Sequence[int]) -> Iterator[int]:
         yield at
 
 
-def measure(model: LanguageModel, text: Sequence[Window], ks: Sequence[int],
+def measure(model: Any, text: Sequence[Window], ks: Sequence[int],
             progress: Callable[[int, int], bool | None] | None = None, *, cutter: Cutter = cut_windows,
             blocks: int = BLOCKS) -> Bias:  # fmt: skip
     """The bias of the mean gradient for each K of `ks`, which rise.
@@ -171,7 +171,7 @@ def measure(model: LanguageModel, text: Sequence[Window], ks: Sequence[int],
 
     Where the sums for all K would take more than MEMORY, the text is gone through several times, for some K each.
     """
-    blocks, size = min(blocks, len(text)), model.num_parameters * model.flat.data.itemsize
+    blocks, size = min(blocks, len(text)), len(model.flat) * model.flat.data.itemsize
     at_once = max(1, min(len(ks), MEMORY // (blocks * size)))
     chunks, scratch = [ks[at : at + at_once] for at in range(0, len(ks), at_once)], Scratch(model.flat.data.dtype)
     grams: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []

@@ -1,7 +1,7 @@
 """How much of a gradient a network can carry over half a window: what all measures call vanishing.
 
 carried(recorded, num_steps)   -> Carried, of layers that have read some windows
-carried_by(model, ids)         the same of a model and a text
+carried_by(model, windows)     the same of a model and some windows
 told(about, recorded, model)   what the subject says, else of what was recorded
 Carried.verdicts(...)          vanishing, or nothing
 
@@ -23,17 +23,12 @@ from typing import Any
 import numpy as np
 
 from micrornn.cells import CELLS
-from micrornn.data import Lanes
-from micrornn.data.text import Ids
 from micrornn.inspect.measure import Verdict
-from micrornn.inspect.recorded import from_last, record
+from micrornn.inspect.recorded import Layer, from_last, record
 from micrornn.inspect.saturated import stuck_of
-from micrornn.inspect.spectrum import VECTORS, Jacobians, product_norms
-from micrornn.inspect.subject import Window
-from micrornn.inspect.sweep import Layer
+from micrornn.inspect.spectrum import VECTORS, Jacobians, longest, product_norms
+from micrornn.inspect.window import Window
 from micrornn.inspect.words import number, percent, steps
-from micrornn.tape import Tensor, no_tape
-from micrornn.tasks.text import LanguageModel
 
 # Vanishing: of no direction 1 % is left over half of num_steps. A loss stands anywhere in its window, so half of
 # num_steps is what it has behind it on average; where nothing gets that far, the other half of the window is paid for
@@ -48,7 +43,7 @@ ALL = 0.99
 # times its size. A few lanes may explode while the others fade, and their gradient is what an update then consists of.
 GROWN = 10.0
 
-READ, LANES, WINDOWS = 32, 8, 4  # lanes that are read; of which products are looked at; windows of them
+LANES, WINDOWS = 8, 4  # lanes of which products are looked at; windows of them
 LIMIT = "Limit it with --clip-norm, or at each time step with --clip-message; lower --lr; or take --cell lstm."
 STARTS = 4  # places in a window from which products go
 WORK = 1e9  # multiplications that a pass through the Jacobians may cost: fewer lanes and places where it would be more
@@ -60,7 +55,8 @@ class Carried:
     a gradient: the largest singular value of the product of so many Jacobians, median over lanes and places; growth:
     how many times larger a gradient becomes on its way at most: the mean of those norms over some of 1, 2, 4, ... and
     `lag` time steps against one, or the gradient of the last loss. cell: of the layers. stuck: the largest share of a
-    gate's values that are saturated where that is no good."""
+    gate's values that are saturated where that is no good. cut: whether windows are cut out of longer sequences; where
+    they are not, num_steps is how long the sequences are."""
 
     lag: int
     num_steps: int
@@ -68,6 +64,7 @@ class Carried:
     growth: Mapping[str, float]
     cell: str = ""
     stuck: float = 0.0
+    cut: bool = True
 
     def most(self, reverse: bool = False) -> tuple[str, float] | None:
         """(layer, share) of the layer of that direction that carries most; None without one."""
@@ -83,13 +80,26 @@ class Carried:
         """Whether it covers half of what the run asks for."""
         return self.lag >= self.num_steps // 2
 
+    @property
+    def all_of_it(self) -> str:
+        """What the lag is half of."""
+        return f"num_steps {self.num_steps:,}" if self.cut else f"a sequence of {self.num_steps:,}"
+
+    @property
+    def windows(self) -> str:
+        return f"windows of num_steps {self.num_steps:,}" if self.cut else f"sequences of {self.num_steps:,} time steps"
+
+    @property
+    def asked(self) -> str:
+        return f"num_steps is {self.num_steps:,}" if self.cut else f"sequences have {self.num_steps:,}"
+
     def exploding(self, found: str = "") -> tuple[Verdict, ...]:
         """Exploding, where the mean over lanes grows. `found`: a sentence that a measure adds."""
         worst = max(self.growth, key=lambda name: self.growth[name], default="")
         if not worst or not self.growth[worst] > GROWN:
             return ()
         words = (
-            f"In windows of num_steps {self.num_steps:,} a gradient in {worst} grows to {number(self.growth[worst])} "
+            f"In {self.windows} a gradient in {worst} grows to {number(self.growth[worst])} "
             f"times its size on its way back, in the mean over lanes. {found}"
         )
         advice = LIMIT.replace("; or take --cell lstm", "") if self.cell == "lstm" else LIMIT
@@ -107,17 +117,18 @@ class Carried:
             if best is None or not best[1] < LEFT:
                 continue
             layer, share = best
-            asks = f"half of num_steps {self.num_steps:,}" if self.enough else f"num_steps is {self.num_steps:,}"
+            asks = f"half of {self.all_of_it}" if self.enough else self.asked
+            behind = "half of num_steps behind it on average" if self.cut else "as much behind it, and more"
             words = (
                 f"Over {steps(self.lag)} ({asks}) {layer} keeps {_little(share)} of a gradient, whatever "
-                "its direction. A loss has half of num_steps behind it on average; less than 1 % left over that is "
+                f"its direction. A loss has {behind}; less than 1 % left over that is "
                 "vanishing: what lies further back is not learned, however much it would help."
             )
             numbers = {"carried": share, "lag": float(self.lag), "num_steps": float(self.num_steps)}
             verdicts.append(Verdict("vanishing", f"{words} {found}".rstrip(), numbers, self._advice()))
         if not verdicts and short and self.stuck >= ALL:
             words = (
-                f"{found} That is short of half of num_steps {self.num_steps:,}, and {percent(self.stuck)} of a gate's "
+                f"{found} That is short of half of {self.all_of_it}, and {percent(self.stuck)} of a gate's "
                 "values are saturated, so hardly anything has a slope to get through: vanishing."
             )
             verdicts.append(
@@ -131,6 +142,8 @@ class Carried:
         else:
             other = "" if self.cell == "gru" else ", or gru; or start from an orthogonal weight_hh"
             change = f"Take --cell lstm with --forget-bias 1 or more{other}"
+        if not self.cut:
+            return f"{change}."
         return f"{change}. If the text needs no more, fewer time steps cost less: `micrornn advise` measures that."
 
     @property
@@ -146,7 +159,7 @@ class Carried:
         """For JSON."""
         return {
             "lag": self.lag, "num_steps": self.num_steps, "share": dict(self.share), "growth": dict(self.growth),
-            "cell": self.cell, "stuck": self.stuck,
+            "cell": self.cell, "stuck": self.stuck, "cut": self.cut,
         }  # fmt: skip
 
 
@@ -155,14 +168,17 @@ def _little(share: float) -> str:
 
 
 def carried(recorded: Sequence[Sequence[Layer]], num_steps: int | None = None,
-            most: int = 2 * LANES * WINDOWS) -> Carried:  # fmt: skip
+            most: int = 2 * LANES * WINDOWS, cut: bool = True) -> Carried:  # fmt: skip
     """Of layers (one list of them for each window) that have read windows of one size.
 
     num_steps    what the run asks for; by default the length of the windows. The lag is half of it, or what the
                  windows have room for
     most         so many products are looked at, fewer where layers are large
+    cut          whether the windows are cut out of longer sequences
+
+    Of sequences with padding, the longest of each window are looked at, over as many time steps as all of them have.
     """
-    seq_len = len(recorded[0][0].saved["x"])
+    seq_len = min(len(longest(layers[0])[1]) for layers in recorded)
     num_steps = num_steps or seq_len
     lag = max(1, min(num_steps // 2, seq_len - 1))
     share, growth = {}, {}
@@ -175,7 +191,7 @@ def carried(recorded: Sequence[Sequence[Layer]], num_steps: int | None = None,
         for layers in windows:
             lanes = max(1, min(LANES, rows // len(windows)))
             starts = max(1, min(STARTS, rows // (len(windows) * lanes)))
-            parts.append(_norms(Jacobians.of(layers[n], slice(lanes)), seq_len, lag, starts))
+            parts.append(_norms(Jacobians.unpadded(layers[n], lanes, seq_len), seq_len, lag, starts))
         norms = np.concatenate(parts, axis=1)
         known = np.isfinite(norms).all(axis=0) | np.isneginf(norms).any(axis=0)
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
@@ -185,7 +201,7 @@ def carried(recorded: Sequence[Sequence[Layer]], num_steps: int | None = None,
             growth[first.name] = float(mean.max() / mean[0]) if mean[0] > 0 else 0.0
     cell = recorded[0][0].cell.name
     stuck = max(stuck_of(layer) for layers in recorded for layer in layers)
-    return Carried(lag, num_steps, share, growth, cell, stuck)
+    return Carried(lag, num_steps, share, growth, cell, stuck, cut)
 
 
 def told(about: Mapping[str, Any], recorded: Sequence[Sequence[Layer]], model: Any) -> Carried:
@@ -193,7 +209,9 @@ def told(about: Mapping[str, Any], recorded: Sequence[Sequence[Layer]], model: A
     if about.get("carried"):
         return Carried(**about["carried"])
     trained = about.get("trained", {}).get("num_steps")
-    return carried(recorded, trained or getattr(getattr(model, "config", None), "num_steps", None))
+    steps = trained or getattr(getattr(model, "config", None), "num_steps", None)
+    cut = bool(about.get("cut", True))
+    return carried(recorded, steps if cut else None, cut=cut)
 
 
 def _norms(jacobians: Jacobians, seq_len: int, lag: int, starts: int) -> np.ndarray:
@@ -206,23 +224,15 @@ def _norms(jacobians: Jacobians, seq_len: int, lag: int, starts: int) -> np.ndar
     return product_norms(each, lags, np.random.default_rng(0))
 
 
-def carried_by(model: LanguageModel, ids: Ids) -> Carried | None:
-    """Of a model in evaluation mode, in windows of its num_steps spread over the lanes of a text, each with the state
-    that the window before it leaves. None if the text has fewer than three tokens."""
-    if len(ids) < 3:
-        return None
-    lanes = Lanes.validation(ids, READ, model.config.num_steps)
-    state, recorded, last_losses = None, [], list[list[dict[str, np.ndarray]]]()
-    for n in range(min(WINDOWS, lanes.num_windows)):
-        inputs, targets = lanes.window(n)
-        if n or lanes.num_windows == 1:
-            recording = record(model, Window(inputs, targets, state))
-            recorded.append(recording.layers)
-            last_losses.append(from_last(recording))
-        with no_tape():
-            _, last = model(inputs, state)
-        state = tuple(Tensor(tensor.data.copy()) for tensor in last)
-    able, growth = carried(recorded, model.config.num_steps), {}
+def carried_by(model: Any, windows: Sequence[Window], cut: bool = True, part: str = "") -> Carried:
+    """Of a model in evaluation mode that reads these windows, of its num_steps if they are `cut` out of longer
+    sequences; of the layers of one part."""
+    recorded, last_losses = [], list[list[dict[str, np.ndarray]]]()
+    for window in windows:
+        recording = record(model, window, part)
+        recorded.append(recording.layers)
+        last_losses.append(from_last(recording))
+    able, growth = carried(recorded, model.config.num_steps if cut else None, cut=cut), {}
     for n, name in enumerate(able.growth):
         memory = "dc" if "dc" in last_losses[0][n] else "dh"
         profile = np.mean([found[n][memory] for found in last_losses], axis=0)

@@ -16,7 +16,7 @@ product of Jacobians does; here it is measured, all losses in one sweep (inspect
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,10 +26,11 @@ from micrornn.errors import DataError
 from micrornn.inspect import carried as carrying
 from micrornn.inspect.carried import Carried
 from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict
-from micrornn.inspect.subject import Window
-from micrornn.inspect.sweep import Layer, forward, sweep
-from micrornn.inspect.words import number, percent, steps
-from micrornn.tasks.text import LanguageModel
+from micrornn.inspect.recorded import Layer, Recording, back_in_time, norms, over_lanes, record, states
+from micrornn.inspect.sweep import apart, levels_of, sweep
+from micrornn.inspect.window import Window
+from micrornn.inspect.words import number, of_gradient, percent, steps
+from micrornn.runs import Progress
 
 LEFT = 0.01  # the gradient has faded when so much of it is left
 FEW = 5  # lags at least that a half-life is fitted over
@@ -42,83 +43,127 @@ GROWN, DOUBLED = 10.0, 2.0
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a gradient that is not finite gets a verdict, not a warning
-def credit(model: LanguageModel, windows: Sequence[Window], progress: Callable[[int, int], None] | None = None,
+def credit(model: Any, windows: Sequence[Window], progress: Progress | None = None, part: str = "",
            **about: Any) -> Measure:  # fmt: skip
-    """C over windows of a text, averaged over them.
+    """C over windows of data, averaged over them.
 
     windows     as Subject.windows gives them, all of one size; progress(done, total) hears of each
+    part        whose layers, where a network has several recurrent parts, such as encoder and decoder
     about       what the Measure tells of its subject
 
     Arrays: credit (part, loss, time) is C; profile (part, lag); spread (window, lag), the profile of `all` in each
-    window. The parts are `all`, the norm over all layers and states together, and then each state of each layer.
+    window. The parts are `all`, the norm over all layers and states together, and then each state of each layer. Where
+    the layers have no loss for each time step, C has one row: that of the whole sequence, or the decoder's last one.
 
     The model is looked at without dropout. Messages that are clipped (config.clip_message) are refused: ConfigError.
     """
     windows = list(windows)
     if not windows:
-        raise DataError("credit needs at least one window of text")
-    seq_len, batch_size = windows[0].inputs.shape
+        raise DataError("credit needs at least one window to look at")
     model = model.copy(granularity="sequence")
     model.train(False)
-    found: list[dict[str, np.ndarray]] = []
-    recorded: list[list[Layer]] = []
+    found: list[Found] = []
+    recorded, padded = list[list[Layer]](), False
     for done, window in enumerate(windows, 1):
-        levels, dy, _ = forward(model, window, seq_len * batch_size)
-        found.append(matrices(levels, dy))
+        recording = record(model, window, part)
+        padded = padded or recording.padded
+        found.append(of_one(recording) if recording.whole else of_each(recording))
         if not about.get("carried"):
-            recorded.append([layer for level in levels for layer in level])
+            recorded.append(recording.layers)
         if progress is not None:
             progress(done, len(windows))
-    parts = list(found[0])
-    c = np.array([np.mean([one[part] for one in found], axis=0) for part in parts])
-    profile = np.array([lag_profile(matrix) for matrix in c])
-    spread = np.array([lag_profile(one["all"]) for one in found])
-    time = "time steps"
+    parts = list(found[0][0])
+    seq_len, batch_size = recording.shape
+    over = np.nanmean if padded else np.mean
+    c = np.array([over([matrices[part] for matrices, _ in found], axis=0) for part in parts])
+    profile = np.array([lag_profile(matrix, padded) for matrix in c])
+    if recording.whole:
+        profile = np.array([over([profiles[part] for _, profiles in found], axis=0) for part in parts])
+    spread = np.array([profiles["all"] for _, profiles in found])
+    time, unit = "time steps", of_gradient(about)
     able = carrying.told(about, recorded, model)
-    numbers, verdicts = _judge(profile[0], model.config.num_steps, able)
+    losses = [recording.last_loss] if recording.whole else range(seq_len)
+    told = {**about, "seq_len": seq_len, "windows": len(windows), "lanes": batch_size}
+    told |= {"part": part} if part else {}
+    numbers, verdicts = _judge(profile[0], model.config.num_steps if about.get("cut", True) else 0, able)
     return Measure(
         "credit",
-        {**about, "seq_len": seq_len, "windows": len(windows), "lanes": batch_size},
+        told,
         {
             "part": Axis.of(parts),
-            "loss": Axis.of(range(seq_len), time),
+            "loss": Axis.of(losses, "" if recording.whole else time),
             "time": Axis.of(range(seq_len), time),
             "lag": Axis.of(range(seq_len), time),
             "window": Axis.of(range(len(windows))),
         },
         {
-            "credit": Array(c, ("part", "loss", "time"), "nats", "norm of dL_s/dh_t: loss at s, state at t"),
-            "profile": Array(profile, ("part", "lag"), "nats", "its mean over losses, by how far back the state is"),
-            "spread": Array(spread, ("window", "lag"), "nats", "the same for all parts together, window by window"),
+            "credit": Array(c, ("part", "loss", "time"), unit, "norm of dL_s/dh_t: loss at s, state at t"),
+            "profile": Array(profile, ("part", "lag"), unit, "its mean over losses, by how far back the state is"),
+            "spread": Array(spread, ("window", "lag"), unit, "the same for all parts together, window by window"),
         },
         numbers,
         verdicts,
     )
 
 
-def matrices(levels: Sequence[Sequence[Layer]], dy: np.ndarray) -> dict[str, np.ndarray]:
+Found = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]  # of each part: C (losses, T), and its profile (T,)
+
+
+def of_each(recording: Recording) -> Found:
+    """Each loss against each state."""
+    levels, dy, _ = apart(recording, recording.losses)
+    found = matrices(levels, dy, recording.layers[0].mask)
+    return found, {"all": lag_profile(found["all"], recording.padded)}
+
+
+def of_one(recording: Recording) -> Found:
+    """One loss, that of a sequence or the last of a decoder, against each state; lags count from its end."""
+    levels_of(recording.layers)  # refuses messages that are clipped
+    recording.back_from_last(recording.dread())
+    mask, found, profiles, together = recording.layers[0].mask, dict[str, Any](all=None), dict[str, Any](all=None), 0.0
+    for layer in reversed(recording.layers):
+        for state in layer.states:
+            rows = states(layer, f"d{state}")
+            together = together + np.square(rows, dtype=np.float64).sum(axis=2, keepdims=True)
+            found[f"{layer.name} {state}"] = norms(rows, mask)[None]
+            profiles[f"{layer.name} {state}"] = norms(*back_in_time(rows, mask, layer.reverse))
+    rows = np.sqrt(np.asarray(together))
+    found["all"] = over_lanes(rows[:, :, 0], mask)[None]
+    both = len({layer.reverse for layer in recording.layers}) > 1  # from either end a sequence is as long
+    back = [norms(*back_in_time(rows, mask, reverse)) for reverse in ((False, True) if both else (False,))]
+    profiles["all"] = np.mean(back, axis=0)
+    return found, profiles
+
+
+def matrices(levels: Sequence[Sequence[Layer]], dy: np.ndarray,
+             mask: np.ndarray | None = None) -> dict[str, np.ndarray]:  # fmt: skip
     """C (T, T) of every part: {"all": ..., "lstm_l1 h": ..., "lstm_l1 c": ..., ...}, the top layer first.
 
     levels, dy    as `sweep` takes them
+    mask          (T, B) False where a lane is padding: there it has neither losses nor states. NaN where all are
     """
     seq_len, batch_size = dy.shape[:2]
     together = np.zeros((seq_len, seq_len, batch_size))
     found = {"all": np.zeros((seq_len, seq_len))}
     for diagonal in sweep(levels, dy):
         s, t = np.r_[diagonal.losses], np.r_[diagonal.steps]
+        both = None if mask is None else mask[s] & mask[t]
         for state, gradient in zip(diagonal.layer.states, diagonal.dstates):
             squares = np.square(gradient, dtype=np.float64).sum(axis=2)  # in float32 they might underflow
             together[s, t] += squares
             part = found.setdefault(f"{diagonal.layer.name} {state}", np.zeros((seq_len, seq_len)))
-            part[s, t] = np.sqrt(squares).mean(axis=1)
-    found["all"][...] = np.sqrt(together).mean(axis=2)
+            part[s, t] = over_lanes(np.sqrt(squares), both)
+    roots = np.sqrt(together).reshape(-1, batch_size)
+    pairs = None if mask is None else (mask[:, None] & mask[None]).reshape(-1, batch_size)
+    found["all"][...] = over_lanes(roots, pairs).reshape(seq_len, seq_len)
     return found
 
 
-def lag_profile(matrix: np.ndarray) -> np.ndarray:
+def lag_profile(matrix: np.ndarray, padded: bool = False) -> np.ndarray:
     """The mean of C[s, s - k] over all losses that have a state k time steps before them, for each lag k: (T,).
-    The mean at lag k is over T - k losses, so long lags are less certain."""
-    return np.array([np.diagonal(matrix, -lag).mean() for lag in range(len(matrix))])
+    The mean at lag k is over T - k losses, so long lags are less certain. padded: NaN are pairs that no lane has."""
+    over = np.nanmean if padded else np.mean
+    return np.array([over(np.diagonal(matrix, -lag)) for lag in range(len(matrix))])
 
 
 def decay(profile: np.ndarray, last: int) -> float:
@@ -196,7 +241,7 @@ def share(profile: np.ndarray, num_steps: int) -> float:
 def _judge(profile: np.ndarray, num_steps: int, carried: Carried | None = None) -> tuple[
     dict[str, Number], tuple[Verdict, ...]
 ]:  # fmt: skip
-    """Numbers and verdicts from the profile of all parts together."""
+    """Numbers and verdicts from the profile of all parts together; num_steps 0: nothing cuts a sequence."""
     if not np.isfinite(profile).all():
         lag = int(np.argmin(np.isfinite(profile)))
         words = f"The gradient is NaN or infinite {steps(lag)} back."
@@ -208,7 +253,7 @@ def _judge(profile: np.ndarray, num_steps: int, carried: Carried | None = None) 
     seq_len, far = len(profile), reach(profile)
     factor, last = fitted(profile)
     near = int(np.searchsorted(np.cumsum(profile) / profile.sum(), 0.99)) + 1
-    kept, unit = share(profile, num_steps), "time steps"
+    kept, unit = share(profile, num_steps) if num_steps else 1.0, "time steps"
     numbers = {
         "half_life": Number(
             float(half_life(factor)), unit, f"the gradient halves so often (fit over lags 0 to {last})"
@@ -216,23 +261,27 @@ def _judge(profile: np.ndarray, num_steps: int, carried: Carried | None = None) 
         "decay": Number(factor, "per time step", "what is left of the gradient one time step further back"),
         "faded": Number(math.nan if far is None else far, unit, "so far back 1 % of the gradient is left"),
         "near": Number(near, unit, "99 % of the sum over all lags that were seen lies within so many"),
-        "kept": Number(kept, "", f"share of that sum that windows of num_steps = {num_steps} keep"),
     }
+    if num_steps:
+        numbers["kept"] = Number(kept, "", f"share of that sum that windows of num_steps = {num_steps} keep")
     plain = {name: number.value for name, number in numbers.items()}
     fades = f"The gradient {fading(profile)} (of {seq_len:,} seen)."
     if (grown := growing(profile)) is not None:
         words = f"The gradient grows on its way back: {steps(grown[0])} back it is {number(grown[1])} times as large."
         words += f" More than {number(GROWN)} times, or doubling over {steps(last)} and going on, counts as exploding."
-        advice = "Limit it with --clip-norm, or lower --lr; `micrornn advise` says which num_steps to train with."
+        advice = "Limit it with --clip-norm, or lower --lr"
+        advice += "; `micrornn advise` says which num_steps to train with." if num_steps else "."
         return numbers, (Verdict("exploding", words, plain, advice),)
     if carried is not None and (grown_there := carried.exploding(fades)):
         return numbers, tuple(replace(verdict, numbers=plain | dict(verdict.numbers)) for verdict in grown_there)
-    if carried is not None and (gone := carried.verdicts(fades, far is not None and far < num_steps / 2)):
+    if carried is not None and (gone := carried.verdicts(fades, far is not None and far < (num_steps or seq_len) / 2)):
         return numbers, tuple(replace(verdict, numbers=plain | dict(verdict.numbers)) for verdict in gone)
     if seq_len < 2 * FEW:
         what = f"{steps(seq_len)} are too few to see a gradient fade."
         return numbers, (Verdict("unsure", what, {"seq_len": seq_len}, "Measure with a longer --seq-len."),)
     able = "" if carried is None else f" {carried.words}"
+    if not num_steps:
+        return numbers, (Verdict("healthy", f"{fades}{able} Nothing cuts a sequence.", plain),)
     words = (
         f"{fades}{able} Pairs of a loss and a state in one window of num_steps {num_steps:,} have {percent(kept)} of "
         "all credit; the rest lies across a border, where training cuts it."

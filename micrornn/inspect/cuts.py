@@ -5,34 +5,40 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
 from micrornn import kernels
-from micrornn.inspect.subject import Window
-from micrornn.inspect.sweep import Layer, Scratch, forward, needed, sweep, vjp
+from micrornn.inspect.recorded import Layer, record
+from micrornn.inspect.sweep import Scratch, apart, needed, sweep, vjp
+from micrornn.inspect.window import Window
 from micrornn.kernels import Kernels
 from micrornn.ops.recurrent import NO_MASK
-from micrornn.tasks.text import LanguageModel
 
 
 class Cuts:
     """The gradient of the mean loss over one window, whole and truncated.
 
-    row       g_K as it is now: the recurrent parameters and the embedding, in an order of their own
+    row       g_K as it is now: the recurrent parameters and the embedding, if there is one, in an order of their own
     full      g in the same order
     rest      the gradient of all other parameters, one after the other. They act at the loss's own time step alone, and
               no truncation changes them
     """
 
-    def __init__(self, model: LanguageModel, window: Window, scratch: Scratch | None = None):
+    def __init__(self, model: Any, window: Window, scratch: Scratch | None = None):
         """scratch: arrays to work in, which several windows may share one after the other."""
-        self.model, self.ids = model, np.array(window.inputs, np.int32)
+        self.model, self.inputs = model, np.array(window.inputs)
+        self.embedding = getattr(model, "embedding", None)
+        if self.embedding is not None and not self.embedding.weight.requires_grad:  # a token is a 1 among zeros
+            self.embedding = None
         inside = {f"rnn.{name}" for name in model.rnn.weights} | {"embedding.weight"}
         above = [p for name, p in model.flat.parameters.items() if name not in inside]
         # A tied embedding is read by the output layer, too: that part of its gradient, no truncation changes.
-        tied = [model.decoder.weight] if model.config.tied else []  # which is the embedding's, too
-        levels, self.dy, gradients = forward(model, window, 1.0, [*above, *tied])
+        tied = (
+            [model.decoder.weight] if self.embedding is not None and model.config.tied else []
+        )  # the embedding's, too
+        levels, self.dy, gradients = apart(record(model, window), 1.0, [*above, *tied])
         whole = gradients.pop().reshape(-1) if tied else None
         self.above = {p.name: gradient for p, gradient in zip(above, gradients)}
         self.rest = np.concatenate([gradient.reshape(-1) for gradient in gradients])
@@ -40,8 +46,8 @@ class Cuts:
         self.k, self.scratch = kernels.of(self.dy), scratch or Scratch(self.dy.dtype)
         self.products = [_Products(layer) for layer in self.layers]
         sizes = [product.size for product in self.products]
-        learned = model.embedding.weight.requires_grad  # not so where a token is a 1 among zeros
-        self.row = np.zeros(sum(sizes) + learned * model.embedding.weight.data.size, self.dy.dtype)
+        read = 0 if self.embedding is None else self.embedding.weight.data.size
+        self.row = np.zeros(sum(sizes) + read, self.dy.dtype)
         self.places = [slice(end - size, end) for size, end in zip(sizes, accumulate(sizes))]
         self.table, self.above_table = slice(sum(sizes), None), np.zeros((), self.dy.dtype)
         self.windows(len(self.dy))
@@ -49,6 +55,11 @@ class Cuts:
             self.above_table = whole - self.row[self.table]
             self.row[self.table] += self.above_table
         self.full = self.row.copy()
+
+    @property
+    def losses(self) -> int:
+        """Of how many the loss is the mean."""
+        return int(np.prod(self.dy.shape[:2]))
 
     def _clear(self) -> None:
         self.row[...] = 0
@@ -128,9 +139,10 @@ class Cuts:
         """Add to `row` what these cotangents at these time steps give to the weights of a layer, and of the embedding
         below the last."""
         self.products[at].add(self.k, self.row[self.places[at]], steps, dgates, dhidden, dvectors)
-        if at == len(self.layers) - 1 and self.row[self.table].size:
-            table = self.row[self.table].reshape(self.model.embedding.weight.shape)
-            self.k.scatter_add(table, self.ids[steps].reshape(-1), dx.reshape(-1, dx.shape[2]))
+        if at == len(self.layers) - 1 and self.embedding is not None:
+            table = self.row[self.table].reshape(self.embedding.weight.shape)
+            ids = self.inputs[steps].astype(np.int32).reshape(-1)
+            self.k.scatter_add(table, ids, dx.reshape(-1, dx.shape[2]))
 
     def flat(self) -> np.ndarray:
         """g_K as it is now, in the order of model.flat: (num_parameters,)."""
@@ -138,7 +150,7 @@ class Cuts:
         found = dict(self.above)
         for product, place in zip(self.products, self.places):
             found |= product.split(self.row[place])
-        if self.row[self.table].size:
+        if self.embedding is not None:
             found["embedding.weight"] = self.row[self.table]
         for name, gradient in found.items():
             out[self.model.flat.places[name]] = gradient.reshape(-1)

@@ -78,20 +78,21 @@ def diagnosis(found: Sequence[Measure], about: Mapping[str, Any], lr: float = 0.
     learned = Learned(**about["learned"]) if about.get("learned") else None
     wrong, right, updates = findings(found), well(found), int(about.get("updates") or 0)
     nothing = learned is not None and not learned.anything
+    by = f"{number(learned.baseline)} {learned.by}" if learned else ""
     told, advice = [], [finding.advice for finding in wrong if finding.advice]
     serious = [finding for finding in wrong if finding.kind not in REMARKS]
     kinds = [finding.kind for finding in serious]
     if nothing:
         kinds = sorted([*kinds, "unlearned"], key=ORDER.index)
-        told.append(
-            f"After {updates:,} update{'s' if updates != 1 else ''} the model has learned no more than how often each "
-            f"{learned.token if learned else 'token'} occurs."
-        )
+        told.append(f"After {updates:,} update{'s' if updates != 1 else ''} the model does no better than {by}.")
         if kinds[0] == "unlearned":
             advice.insert(0, _learn(updates, lr))
     elif learned is not None:
-        gain = 1 - learned.loss / learned.frequencies if learned.frequencies else 0.0
-        told.append(f"The model has learned: its loss is {100 * gain:.0f} % below that of frequencies alone.")
+        gain = 1 - learned.loss / learned.baseline if learned.baseline else 0.0
+        told.append(
+            f"The model has learned: its loss is {100 * gain:.0f} % below {by}."
+            if learned.beside else f"The model's loss is {number(learned.loss)} {learned.unit}."
+        )  # fmt: skip
     if right:
         told.append("Well: " + "; ".join(f"{words} ({', '.join(names)})" for words, names in right) + ".")
     if serious:
@@ -101,9 +102,8 @@ def diagnosis(found: Sequence[Measure], about: Mapping[str, Any], lr: float = 0.
     for finding in wrong:
         if finding.kind in REMARKS:
             told.append(f"{REMARKS[finding.kind]} ({', '.join(finding.measures)}): {finding.words}")
-    first = (
-        advice[0] if advice else "Nothing needs mending; `micrornn advise` says whether other sizes would be quicker."
-    )
+    others = "; `micrornn advise` says whether other sizes would be quicker" if about.get("cut", True) else ""
+    first = advice[0] if advice else f"Nothing needs mending{others}."
     numbers = {"findings": float(len(serious)), "well": float(len(right))}
     verdict = Verdict(kinds[0] if kinds else "healthy", " ".join(told), numbers, first)
     return Measure("diagnosis", about, {}, {}, {}, (verdict,))
@@ -115,5 +115,5 @@ def _learn(updates: int, lr: float) -> str:
         return f"A higher --lr: it was {number(lr)}; the default is 0.006."
     return (
         f"Train longer than {updates:,} updates. If the loss does not fall, try another --lr, three times as much and "
-        "a third; if that does not help, the text may hold nothing more to be learned."
+        "a third; if that does not help, the data may hold nothing more to be learned."
     )

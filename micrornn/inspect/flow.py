@@ -8,8 +8,11 @@ its way back, however little of it comes from far. So everything is measured for
 back in time once more for the loss of the last time step alone (`..._last`): that one says how far back a time step
 can be blamed for what comes later. In a layer that reads backward, the last time step is the first of the text.
 
-L is what one lane loses, in nats, summed over the time steps of the window (for `..._last`: at the last one); norms
-are over the units of a layer and then averaged over lanes and windows. dL/dh_t and dL/dc_t are total derivatives,
+L is what one lane loses, in nats or what else the loss is in, summed over the time steps of the window (for `..._last`:
+at the last one). Where a whole sequence has one loss, or the layers are an encoder's, `..._last` is of that loss, or of
+the decoder's last one, and lags count from the end of the sequence. What is padding takes no part in any mean.
+
+Norms are over the units of a layer and then averaged over lanes and windows. dL/dh_t and dL/dc_t are total derivatives,
 through all later time steps and all layers above; dL/dc_t also through h_t = o tanh(c_t).
 """
 
@@ -26,11 +29,20 @@ from micrornn.inspect import carried as carrying
 from micrornn.inspect import flow_verdicts
 from micrornn.inspect.credit import LEFT, fitted, half_life, reach
 from micrornn.inspect.measure import Array, Axis, Learned, Measure
-from micrornn.inspect.recorded import Recording, by_gate, from_last, gate_names, norms, record, states
+from micrornn.inspect.recorded import (
+    Layer,
+    Recording,
+    by_gate,
+    from_last,
+    gate_names,
+    norms,
+    over_lanes,
+    record,
+    states,
+)
 from micrornn.inspect.saturated import forgets, shares_of
-from micrornn.inspect.subject import Window
-from micrornn.inspect.sweep import Layer
-from micrornn.inspect.words import percent
+from micrornn.inspect.window import Window
+from micrornn.inspect.words import of_gradient, percent
 from micrornn.runs import Progress
 
 # A unit is dead if its value changes by less than this part of itself over all that was read.
@@ -39,18 +51,21 @@ STILL = 1e-3
 MOST_UNITS = 128  # units of a layer in the heat map: the first, which are as good as any others
 
 
-def flow(model: Any, windows: Sequence[Window], progress: Progress | None = None, **about: Any) -> Measure:
+def flow(model: Any, windows: Sequence[Window], progress: Progress | None = None, part: str = "",
+         **about: Any) -> Measure:  # fmt: skip
     """The gradient at every time step of the windows, all of one shape, averaged over them.
 
-    model     called as model(inputs, state) -> (logits, last); its parameters and gradients are left alone
+    model     called as model.loss(inputs, targets, state) -> (loss, last); its parameters and gradients are left alone
     progress  called with (windows looked at, all of them)
+    part      whose layers, where a network has several recurrent parts, such as encoder and decoder
     about     what the measure says of its subject, such as `Subject.about()`
 
     ConfigError if nothing in the model is recurrent, or if there is no window.
     """
-    found, recording, recorded = [], None, list[list[Layer]]()
+    found, recording, recorded, padded = [], None, list[list[Layer]](), False
     for window in windows:
-        recording = record(model, window)
+        recording = record(model, window, part)
+        padded = padded or recording.padded
         found.append(_look(recording))
         if not about.get("carried") and len(recorded) < carrying.WINDOWS:
             recorded.append(recording.layers)
@@ -59,7 +74,9 @@ def flow(model: Any, windows: Sequence[Window], progress: Progress | None = None
     if recording is None:
         raise ConfigError("flow: there is no window to look at")
     layers, gates = [layer.name for layer in recording.layers], gate_names(recording.layers[0])
-    mean = {name: np.mean([one[name] for one in found], axis=0) for name in found[0]}
+    over = np.nanmean if padded else np.mean
+    mean = {name: over([one[name] for one in found], axis=0) for name in found[0] if name != "forgets"}
+    mean["forgets"] = np.mean([one["forgets"] for one in found], axis=0)
     seq_len, units = mean["dh"].shape[1], mean["units"].shape[2]
     for kind in ("h", "gates"):  # the extremes over all windows, not their mean
         low, high = np.min([one[kind + "_low"] for one in found], 0), np.max([one[kind + "_high"] for one in found], 0)
@@ -69,7 +86,8 @@ def flow(model: Any, windows: Sequence[Window], progress: Progress | None = None
     factors = np.array([fitted(profile)[0] for profile in left])
     able = carrying.told(about, recorded, model)
     far = np.array([_reach(profile) for profile in left], float)
-    memory = "c" if "dc_last" in mean else "h"
+    memory, unit = "c" if "dc_last" in mean else "h", of_gradient(about)
+    alone = f"L is {recording.last_loss}"
 
     axes = {
         "layer": Axis.of(layers), "t": Axis.of(range(seq_len), "time step"), "gate": Axis.of(gates),
@@ -77,12 +95,12 @@ def flow(model: Any, windows: Sequence[Window], progress: Progress | None = None
     }  # fmt: skip
     time, lag, gate = ("layer", "t"), ("layer", "lag"), ("layer", "gate")
     arrays = {
-        "dh": Array(mean["dh"], time, "nats", "norm of dL/dh_t, L of all time steps"),
-        "dgates": Array(mean["dgates"], (*gate, "t"), "nats", "norm of dL/da_t, a_t what goes into the gate"),
-        "dx": Array(mean["dx"], time, "nats", "norm of dL/dx_t, x_t what the layer reads"),
-        "units": Array(mean["units"], ("layer", "t", "unit"), "nats", "|dL/dh_t| of a unit, mean over lanes"),
-        "dh_last": Array(mean["dh_last"], lag, "nats", "norm of dL/dh_t, L of the last time step alone"),
-        "left": Array(left, lag, "", f"share that is left of dL/d{memory}_t, L of the last time step alone"),
+        "dh": Array(mean["dh"], time, unit, "norm of dL/dh_t, L of all time steps"),
+        "dgates": Array(mean["dgates"], (*gate, "t"), unit, "norm of dL/da_t, a_t what goes into the gate"),
+        "dx": Array(mean["dx"], time, unit, "norm of dL/dx_t, x_t what the layer reads"),
+        "units": Array(mean["units"], ("layer", "t", "unit"), unit, "|dL/dh_t| of a unit, mean over lanes"),
+        "dh_last": Array(mean["dh_last"], lag, unit, f"norm of dL/dh_t, {alone}"),
+        "left": Array(left, lag, "", f"share that is left of dL/d{memory}_t, {alone}"),
         "low": Array(mean["low"], (*gate, "t"), "", "share of values saturated at the lower end"),
         "high": Array(mean["high"], (*gate, "t"), "", "share of values saturated at the upper end"),
         "forgets": Array(mean["forgets"], ("layer",), "per time step", "1 - f (1 - z), mean; NaN: no such gate"),
@@ -95,28 +113,27 @@ def flow(model: Any, windows: Sequence[Window], progress: Progress | None = None
         "reach": Array(far, ("layer",), "time steps", f"after which less than {percent(LEFT)} of it is left"),
     }
     if memory == "c":
-        arrays["dc"] = Array(mean["dc"], time, "nats", "norm of dL/dc_t, L of all time steps")
-        arrays["dc_last"] = Array(mean["dc_last"], lag, "nats", "norm of dL/dc_t, L of the last time step alone")
+        arrays["dc"] = Array(mean["dc"], time, unit, "norm of dL/dc_t, L of all time steps")
+        arrays["dc_last"] = Array(mean["dc_last"], lag, unit, f"norm of dL/dc_t, {alone}")
     hidden_size = states(recording.layers[0], "h").shape[2]
     told = about | {
-        "windows": len(found), "seq_len": seq_len, "batch_size": recording.logits.shape[1],
-        "hidden_size": hidden_size,
-    }  # fmt: skip
+        "windows": len(found), "seq_len": seq_len, "batch_size": recording.shape[1],
+        "hidden_size": hidden_size, "whole": recording.whole, "last_loss": recording.last_loss,
+    } | ({"part": part} if part else {})  # fmt: skip
     learned = Learned(**about["learned"]) if about.get("learned") else None
-    return Measure("flow", told, axes, arrays, {}, flow_verdicts.of_flow(axes, arrays, able, learned))
+    return Measure("flow", told, axes, arrays, {}, flow_verdicts.of_flow(axes, arrays, able, learned, told))
 
 
 def _look(recording: Recording) -> dict[str, np.ndarray]:
     """What one window shows; the first axis of each array is the layer."""
-    tape, logits, layers = recording.tape, recording.logits, recording.layers
-    (dlogits,) = tape.cotangents([logits], [recording.loss], [recording.tokens])
+    layers, dread = recording.layers, recording.dread()
     rows = [
         norms_of(layer) | shares_of(layer) | {"forgets": np.array(forgets(layer))}
-        | {"units": np.abs(states(layer, "dh")[:, :, :MOST_UNITS]).mean(axis=1, dtype=np.float64)}
+        | {"units": over_lanes(np.abs(states(layer, "dh")[:, :, :MOST_UNITS]), layer.mask)}
         | _extremes(layer)
         for layer in layers
     ]  # fmt: skip
-    for row, profiles in zip(rows, from_last(recording, dlogits)):
+    for row, profiles in zip(rows, from_last(recording, dread)):
         row |= {f"{name}_last": profile for name, profile in profiles.items()}
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
@@ -127,16 +144,19 @@ def norms_of(layer: Layer) -> dict[str, np.ndarray]:
     k, width = kernels.of(weight_ih), saved["dgates"].shape[2]
     dx = k.empty(saved["x"].shape, weight_ih.dtype)
     k.matmul(dx.reshape(-1, dx.shape[2]), saved["dgates"].reshape(-1, width), weight_ih)
-    found = {"dh": norms(states(layer, "dh")), "dgates": norms(by_gate(layer, "dgates")).T, "dx": norms(dx)}
-    return found | ({"dc": norms(states(layer, "dc"))} if "dc" in saved else {})
+    mask = layer.mask
+    found = {"dh": norms(states(layer, "dh"), mask), "dgates": norms(by_gate(layer, "dgates"), mask).T,
+             "dx": norms(dx, mask)}  # fmt: skip
+    return found | ({"dc": norms(states(layer, "dc"), mask)} if "dc" in saved else {})
 
 
 def _extremes(layer: Layer) -> dict[str, np.ndarray]:
     """The smallest and the largest value of each unit of h, and of each gate, over time steps and lanes."""
-    h, gates = states(layer, "h"), by_gate(layer)
+    h, gates, mask = states(layer, "h"), by_gate(layer), layer.mask
+    h, gates = (x.reshape(-1, *x.shape[2:]) if mask is None else x[mask] for x in (h, gates))
     return {
-        "h_low": h.min(axis=(0, 1)), "h_high": h.max(axis=(0, 1)),
-        "gates_low": gates.min(axis=(0, 1)), "gates_high": gates.max(axis=(0, 1)),
+        "h_low": h.min(axis=0), "h_high": h.max(axis=0),
+        "gates_low": gates.min(axis=0), "gates_high": gates.max(axis=0),
     }  # fmt: skip
 
 

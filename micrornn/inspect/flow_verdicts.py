@@ -8,6 +8,7 @@ stuck          gates that are saturated, where learning suffers from it; and tho
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -38,28 +39,31 @@ CALM = "Lower --lr, or start from smaller weights: a saturated gate has almost n
 
 
 def of_flow(axes: Mapping[str, Axis], arrays: Mapping[str, Array], carried: Carried,
-            learned: Learned | None = None) -> tuple[Verdict, ...]:  # fmt: skip
+            learned: Learned | None = None, about: Mapping[str, Any] | None = None) -> tuple[Verdict, ...]:  # fmt: skip
     """Verdicts on the arrays of the measure `flow`, the gravest first.
 
     carried    how much of a gradient the layers can carry over half of num_steps
     learned    what the model has learned, if that is known
+    about      the subject of the measure
     """
+    last = str((about or {}).get("last_loss", "the last time step's loss"))
     layers, gates, seq_len = axes["layer"].places, axes["gate"].places, len(axes["t"].places)
     dh, left = arrays["dh"].values, arrays["left"].values
     broken = _nonfinite(layers, dh)
     if broken:
         return (broken,)
     low, high = (arrays[name].values.mean(axis=2) for name in ("low", "high"))
-    found = _exploding(layers, left) or list(carried.exploding())
+    found = _exploding(layers, left, last) or list(carried.exploding())
     saturated = stuck(layers, gates, low, high, learned, bool(found))
     if seq_len >= LEAST_STEPS and not found:
-        found += _vanishing(layers, arrays, carried)
+        found += _vanishing(layers, arrays, carried, last)
     found += saturated or never_forgets(layers, arrays["forgets"].values, carried.num_steps)
     found += _dead(layers, arrays["dead"].values)
     if not found and seq_len < LEAST_STEPS:
         words = f"{steps(seq_len)} are too few to say how far back the gradient goes; {LEAST_STEPS} would do."
-        found = [Verdict("unsure", words, {"seq_len": seq_len}, "Look at longer windows with --seq-len.")]
-    return tuple(found) or (_healthy(layers, arrays, carried, float(no_good(gates, low, high).max())),)
+        longer = "Look at longer windows with --seq-len." if (about or {}).get("cut", True) else ""
+        found = [Verdict("unsure", words, {"seq_len": seq_len}, longer)]
+    return tuple(found) or (_healthy(layers, arrays, carried, float(no_good(gates, low, high).max()), last),)
 
 
 def of_training(axes: Mapping[str, Axis], arrays: Mapping[str, Array]) -> tuple[Verdict, ...]:
@@ -128,30 +132,30 @@ def _nonfinite(layers: tuple[str, ...], dh: np.ndarray) -> Verdict | None:
     return Verdict("nonfinite", words, {"t": int(t)}, "`micrornn inspect nonfinite` says what blew up first.")
 
 
-def _exploding(layers: tuple[str, ...], left: np.ndarray) -> list[Verdict]:
+def _exploding(layers: tuple[str, ...], left: np.ndarray, last: str) -> list[Verdict]:
     """left (layer, lag)"""
     grown = [(found[1], found[0], n) for n, profile in enumerate(left) if (found := growing(profile)) is not None]
     if not grown:
         return []
     growth, lag, worst = max(grown)
     words = (
-        f"The gradient of the last time step's loss grows on its way back: in {layers[worst]} to {number(growth)} "
+        f"The gradient of {last} grows on its way back: in {layers[worst]} to {number(growth)} "
         f"times its size after {steps(lag)}, by a factor of {number(growth ** (1 / max(lag, 1)))} at each."
     )
     return [Verdict("exploding", words, {"growth": growth, "lag": lag}, LIMIT)]
 
 
-def _vanishing(layers: tuple[str, ...], arrays: Mapping[str, Array], carried: Carried) -> list[Verdict]:
+def _vanishing(layers: tuple[str, ...], arrays: Mapping[str, Array], carried: Carried, last: str) -> list[Verdict]:
     """Where nothing arrives in one direction, or too little could arrive."""
     left, reach = (arrays[name].values for name in ("left", "reach"))
     for reverse in (False, True):
         mine = [n for n, name in enumerate(layers) if name.endswith("_reverse") == reverse]
         if mine and np.isnan(left[mine, 0]).all():
-            words = f"Nothing of the last time step's loss arrives at {', '.join(layers[n] for n in mine)}."
+            words = f"Nothing of {last} arrives at {', '.join(layers[n] for n in mine)}."
             advice = "Look for units that are dead, or for a decoder whose weights are zero."
             return [Verdict("vanishing", words, {"reach": 0}, advice)]
     best = int(np.argmax(reach))
-    tells = f"The gradient of the last time step's loss {fading(left[best])} (in {layers[best]})."
+    tells = f"The gradient of {last} {fading(left[best])} (in {layers[best]})."
     return list(carried.verdicts(tells, reach[best] < carried.num_steps / 2))
 
 
@@ -208,11 +212,13 @@ def _dead(layers: tuple[str, ...], dead: np.ndarray) -> list[Verdict]:
     return [Verdict("dead", words, {"share": share}, advice)]
 
 
-def _healthy(layers: tuple[str, ...], arrays: Mapping[str, Array], carried: Carried, share: float) -> Verdict:
+def _healthy(
+    layers: tuple[str, ...], arrays: Mapping[str, Array], carried: Carried, share: float, last: str
+) -> Verdict:
     reach, half, left = (arrays[name].values for name in ("reach", "half_life", "left"))
     best = int(np.argmax(reach))
     words = (
-        f"The gradient of the last time step's loss {fading(left[best])} (in {layers[best]}, where it reaches "
+        f"The gradient of {last} {fading(left[best])} (in {layers[best]}, where it reaches "
         f"farthest). {carried.words} At most {percent(share)} of a gate's values are saturated"
     )
     words += ", and it learns all the same." if share >= MOSTLY else "."

@@ -33,14 +33,14 @@ from micrornn.inspect.spectrum import (
     VECTORS,
     Jacobians,
     dimension,
+    longest,
     lyapunov,
     product_norms,
     singular,
     stretches,
     top_singular,
 )
-from micrornn.inspect.subject import Window
-from micrornn.inspect.sweep import Layer
+from micrornn.inspect.window import Window
 from micrornn.inspect.words import number, steps
 from micrornn.runs import Progress
 
@@ -62,11 +62,12 @@ GROWN = 10.0
 NATS = 3.0
 
 
-def jacobian(model: Any, windows: Iterable[Window], progress: Progress | None = None, *,
+def jacobian(model: Any, windows: Iterable[Window], progress: Progress | None = None, part: str = "", *,
              exponents: int = EXPONENTS, exact: bool | None = None, **about: Any) -> Measure:  # fmt: skip
     """Singular values, products and Lyapunov exponents of each recurrent layer.
 
-    model        called as model(inputs, state) -> (outputs, last); left alone
+    model        called as model.loss(inputs, targets, state) -> (loss, last); left alone
+    part         whose layers, where a network has several recurrent parts, such as encoder and decoder
     windows      all of seq_len T time steps. Up to 8 lanes of them are looked at
     exponents    how many Lyapunov exponents, from the largest down; at most the size of the state
     exact        all singular values of all time steps; by default where hidden_size is 64 or less. Otherwise the
@@ -82,19 +83,18 @@ def jacobian(model: Any, windows: Iterable[Window], progress: Progress | None = 
     windows = list(windows)
     if not windows:
         raise ConfigError("jacobian: there is no window to look at")
-    seq_len, lanes = len(windows[0].inputs), slice(-(-LANES // len(windows)))
+    lanes = -(-LANES // len(windows))
     found: dict[str, list[Jacobians]] = {}
-    recorded: list[list[Layer]] = []
-    bounded = True
-    for done, window in enumerate(windows, 1):
-        recorded.append(record(model, window).layers)
-        for layer in recorded[-1]:
+    recorded, bounded = [record(model, window, part).layers for window in windows], True
+    seq_len = min(len(longest(layers[0])[1]) for layers in recorded)
+    for done, layers in enumerate(recorded, 1):
+        for layer in layers:
             bad = np.argwhere(~np.isfinite(states(layer, "h")))
             if len(bad):
                 words = f"A state of {layer.name} is NaN or infinite at time step {bad[0, 0]}."
                 advice = "`micrornn inspect nonfinite` says what blew up first."
                 return Measure("jacobian", about, {}, {}, {}, (Verdict("nonfinite", words, {}, advice),))
-            each = Jacobians.of(layer, lanes)
+            each = Jacobians.unpadded(layer, lanes, seq_len)
             if not each.finite.all():
                 words = f"A Jacobian of {layer.name} is NaN or infinite."
                 advice = "`micrornn inspect nonfinite` says what blew up first."
@@ -108,9 +108,10 @@ def jacobian(model: Any, windows: Iterable[Window], progress: Progress | None = 
         rows.append(_look(_side_by_side(parts, seq_len), seq_len, exponents, exact))
         if progress is not None:
             progress(len(windows) + n, len(windows) + len(found))
-    all_lanes = len(next(iter(found.values()))[0]) * len(windows) // seq_len
+    all_lanes = sum(map(len, next(iter(found.values())))) // seq_len
     whole = bool(np.isfinite(rows[0]["smallest"]).all())
-    about = about | {"windows": len(windows), "seq_len": seq_len, "lanes": all_lanes, "all_singular_values": whole}
+    told = {"windows": len(windows), "seq_len": seq_len, "lanes": all_lanes, "all_singular_values": whole}
+    about = about | told | ({"part": part} if part else {})
     return _measure(tuple(found), rows, bounded, able, about)
 
 

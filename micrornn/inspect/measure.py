@@ -26,7 +26,7 @@ from micrornn.inspect.words import number
 # What a verdict may say; `--fail-on` takes these names.
 KINDS = {
     "healthy": "nothing stands out",
-    "unlearned": "the model predicts no better than the frequencies of the tokens do",
+    "unlearned": "the model does no better than what takes no learning, such as token frequencies or the mean",
     "vanishing": "the gradient dies before it has gone far back",
     "exploding": "the gradient grows on its way back",
     "chaotic": "states that start close drift apart",
@@ -101,50 +101,60 @@ class Verdict:
         return self.words.removesuffix(self.beside).rstrip()
 
 
-# A loss within 2 % of what the frequencies alone give shows no learning: so far apart are losses of one and the same
-# model on other parts of its text.
+# A loss within 2 % of what takes no learning, such as the frequencies of tokens, shows none: so far apart are losses of
+# one and the same model on other parts of its data.
 AT_LEAST = 0.02
 
 
 @dataclass(frozen=True)
 class Learned:
-    """How much a model has learned: its loss, beside two that take no learning. In nats per token.
+    """How much a model has learned: its loss, beside those that take no learning.
 
-    loss          on the text that is looked at
-    frequencies   of a model that knows how often each token occurs and nothing else: the unigram entropy
-    ln_V          of one that takes all tokens for equally likely
-    token         what a token is: "character", "word"
+    loss      on the data that is looked at
+    unit      of all of them: nats per character, squared error
+    beside    (name among numbers, how it comes about, its value): the best of them first, such as the unigram entropy
+              of a text, ("frequencies", "by token frequencies alone", 2.9); empty where nothing of that kind is known
     """
 
     loss: float
-    frequencies: float
-    ln_V: float
-    token: str = "token"
+    unit: str = "nats per token"
+    beside: Sequence[tuple[str, str, float]] = ()
+
+    @property
+    def baseline(self) -> float:
+        """The best that takes no learning; NaN where that is not known."""
+        return float(self.beside[0][2]) if self.beside else math.nan
+
+    @property
+    def by(self) -> str:
+        """How that comes about."""
+        return self.beside[0][1] if self.beside else ""
 
     @property
     def anything(self) -> bool:
-        """Whether the model has learned anything that the frequencies do not say."""
-        return self.loss < (1 - AT_LEAST) * self.frequencies or self.frequencies < 1e-6
+        """Whether the model has learned anything that takes learning; True where that cannot be told."""
+        return not self.beside or self.loss < (1 - AT_LEAST) * self.baseline or self.baseline < 1e-6
 
     @property
     def words(self) -> str:
         """One sentence."""
-        return (
-            f"Loss {number(self.loss)} nats per {self.token}; {number(self.frequencies)} by {self.token} frequencies "
-            f"alone, {number(self.ln_V)} by chance (ln V)."
-        )
+        others = ", ".join(f"{number(value)} {words}" for _, words, value in self.beside)
+        return f"Loss {number(self.loss)} {self.unit}" + (f"; {others}." if others else ".")
 
-    def beside(self, verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    def told(self, verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
         """The same verdicts with the loss in them. Nothing that has learned nothing is healthy."""
-        numbers = {"loss": self.loss, "frequencies": self.frequencies, "ln_V": self.ln_V}
+        numbers = {"loss": self.loss} | {name: value for name, _, value in self.beside}
         found = []
         for verdict in verdicts:
+            if verdict.beside:  # it was told before
+                found.append(verdict)
+                continue
             kind, words, advice = verdict.kind, verdict.words, verdict.advice
             if kind == "healthy" and not self.anything:
                 kind = "unlearned"
-                words = f"The model has learned no more than {self.token} frequencies, so this says little: {words}"
+                words = f"The model does no better than {number(self.baseline)} {self.by}, so this says little: {words}"
                 advice = (
-                    "Train it first: longer, with another --lr, or with more units. If that does not help, the text "
+                    "Train it first: longer, with another --lr, or with more units. If that does not help, the data "
                     "may hold nothing more to be learned."
                 )
             words = f"{words.rstrip()} {self.words}"
@@ -175,7 +185,7 @@ class Measure:
                 raise ValueError(f"{self.what}.{name} has shape {array.values.shape}, its axes have {shape}")
         if self.subject.get("learned"):
             learned = Learned(**self.subject["learned"])
-            object.__setattr__(self, "verdicts", learned.beside(self.verdicts))
+            object.__setattr__(self, "verdicts", learned.told(self.verdicts))
 
     def __getitem__(self, name: str) -> np.ndarray:
         """The values of an array by its name."""

@@ -35,7 +35,7 @@ import numpy as np
 from micrornn.errors import ConfigError
 from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict
 from micrornn.inspect.recorded import record
-from micrornn.inspect.subject import Window, piece_of
+from micrornn.inspect.window import Window, piece_of
 from micrornn.inspect.words import number, percent
 from micrornn.runs import Progress
 from micrornn.tape import Tensor
@@ -124,8 +124,8 @@ def noise(model: Any, windows: Iterable[Window], progress: Progress | None = Non
           lanes: int | None = None, **about: Any) -> Measure:  # fmt: skip
     """The gradient noise scale of a model on a text, and what its batch_size costs.
 
-    model         called as model(inputs, state) -> (logits, last); its parameters and gradients are left alone. With
-                  dropout at work its noise counts too
+    model         called as model.loss(inputs, targets, state) -> (loss, last); its parameters and gradients are left
+                  alone. With dropout at work its noise counts too
     windows       of num_steps time steps each. To tell the signal from the noise takes more lanes in all than the
                   noise scale: some hundreds in early training, some thousands later. 32 windows of 64 are good
     batch_size    lanes of a batch in training; by default that of the model
@@ -141,7 +141,7 @@ def noise(model: Any, windows: Iterable[Window], progress: Progress | None = Non
     parameters, windows = list(model.parameters().values()), list(windows)
     if not windows:
         raise ConfigError("noise: there is no window to look at")
-    seq_len, width = windows[0].inputs.shape
+    seq_len, width = record(model, windows[0]).shape
     if lanes is None:
         lanes = next(n for n in range(max(1, width // 4), 0, -1) if width % n == 0)
     if lanes < 1 or width % lanes:
@@ -152,7 +152,8 @@ def noise(model: Any, windows: Iterable[Window], progress: Progress | None = Non
     for m, window in enumerate(windows):
         block = m * blocks // len(windows)
         for start in range(0, width, lanes):
-            gradient = _gradient(model, parameters, piece_of(window, slice(start, start + lanes)))
+            piece = window if lanes == width else piece_of(window, slice(start, start + lanes))
+            gradient = _gradient(model, parameters, piece)
             sums[block] += gradient
             squares[block] += np.square(gradient, dtype=np.float64).sum()
             counts[block] += 1

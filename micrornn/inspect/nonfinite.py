@@ -12,6 +12,7 @@ has saved of each time step.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +21,9 @@ import numpy as np
 
 from micrornn.errors import ConfigError
 from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict, plain
-from micrornn.inspect.recorded import Recording, gate_names, record, states
-from micrornn.inspect.subject import Window
-from micrornn.inspect.sweep import Layer, is_sequence
-from micrornn.inspect.words import number
+from micrornn.inspect.recorded import Layer, Recording, gate_names, is_sequence, record, states
+from micrornn.inspect.window import Window
+from micrornn.inspect.words import number, of_gradient
 from micrornn.runs import Progress
 from micrornn.tape import Record, Tape, Tensor
 
@@ -217,32 +217,34 @@ def nonfinite(model: Any, windows: Sequence[Window], progress: Progress | None =
     ConfigError if nothing in the model is recurrent, or if there is no window.
     """
     seen, recording, found = 0, None, None
+    lost = LOST if of_gradient(about) == "nats" else math.inf  # a squared error may be as large as it is
     for window in windows:
         recording, seen = record(model, window), seen + 1
         found = blown(recording.tape, recording.loss)
         if progress is not None:
             progress(seen, len(windows))
-        if found is not None or recording.loss.item() > LOST:
+        if found is not None or recording.loss.item() > lost:
             break
     if recording is None:
         raise ConfigError("nonfinite: there is no window to look at")
     loss = recording.loss.item()
-    if found is None and loss > LOST:
+    if found is None and loss > lost:
         found = blown(recording.tape, recording.loss, limit=LOST)
     values, gradients, *whole = _sizes(recording)
     rows = [f"{n} {r.op.name} {_layer(r)}".strip() for n, r in enumerate(recording.tape.records, 1)]
+    unit = of_gradient(about)
     axes = {"record": Axis.of(rows), "t": Axis.of(range(values.shape[1]), "time step")}
     arrays = {
         "value": Array(values, ("record", "t"), "", "largest seen, regardless of sign"),
-        "gradient": Array(gradients, ("record", "t"), "nats", "largest seen of its gradient, regardless of sign"),
+        "gradient": Array(gradients, ("record", "t"), unit, "largest seen of its gradient, regardless of sign"),
         "largest_value": Array(whole[0], ("record",), "", "the same over all time steps"),
-        "largest_gradient": Array(whole[1], ("record",), "nats", "the same over all time steps"),
+        "largest_gradient": Array(whole[1], ("record",), unit, "the same over all time steps"),
     }
     told = about | {
-        "windows": seen, "seq_len": values.shape[1], "batch_size": recording.logits.shape[1],
+        "windows": seen, "seq_len": values.shape[1], "batch_size": recording.shape[1],
         "inputs": [] if found is None else [_told(operand) for operand in found.inputs],
     }  # fmt: skip
-    numbers = {"loss": Number(loss, "nats per token", "loss of the window that is shown")}
+    numbers = {"loss": Number(loss, str(about.get("unit") or "nats per token"), "loss of the window that is shown")}
     return Measure("nonfinite", told, axes, arrays, numbers, (_verdict(found, seen, loss, arrays),))
 
 
@@ -254,7 +256,7 @@ def _told(operand: Operand) -> dict[str, Any]:
 def _sizes(recording: Recording) -> Iterator[np.ndarray]:
     """The largest value and the largest gradient of each record: at each time step (records, T), over all (records,).
     Where nothing flows back the gradient is NaN."""
-    tape, (seq_len, batch_size, _) = recording.tape, recording.logits.shape
+    tape, (seq_len, batch_size) = recording.tape, recording.shape
     outputs = [r.outputs[0] for r in tape.records]
     found = tape.cotangents(outputs, [recording.loss])
     # a recurrent op is shown its outputs' gradient from above; what time adds to that, it has saved
@@ -275,7 +277,11 @@ def _sizes(recording: Recording) -> Iterator[np.ndarray]:
 
 def _verdict(found: Blown | None, seen: int, loss: float, arrays: Mapping[str, Array]) -> Verdict:
     if found is None:
-        largest = {name: float(np.nanmax(arrays[name].values)) for name in ("value", "gradient")}
+        largest = {}
+        for name in ("value", "gradient"):  # where nothing has a time axis, of all there is
+            sizes = arrays[name].values
+            sizes = arrays[f"largest_{name}"].values if np.isnan(sizes).all() else sizes
+            largest[name] = float(np.nanmax(sizes))
         words = (
             f"All is finite in {seen} window{'s' if seen > 1 else ''}: over time no value is larger than "
             f"{number(largest['value'])}, and no gradient larger than {number(largest['gradient'])}."

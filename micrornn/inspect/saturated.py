@@ -11,8 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from micrornn.inspect.recorded import by_gate, gate_names
-from micrornn.inspect.sweep import Layer
+from micrornn.inspect.recorded import Layer, by_gate, gate_names, over_lanes
 
 # Where a gate counts as saturated. A sigmoid below 0.1 or above 0.9, as in Karpathy, Johnson, Fei-Fei (2015,
 # arXiv:1506.02078, section 4.2). tanh beyond 0.95, where its slope is less than a tenth of the largest.
@@ -26,16 +25,21 @@ def ends(activation: str) -> tuple[float, float]:
     return ENDS.get(activation, (-np.inf, np.inf))
 
 
-def saturation(values: np.ndarray, activation: str) -> tuple[np.ndarray, np.ndarray]:
-    """Which shares of a gate's values (T, B, H) lie at its lower and at its upper end, each (T,)."""
+def saturation(values: np.ndarray, activation: str,
+               mask: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Which shares of a gate's values (T, B, H) lie at its lower and at its upper end, each (T,); of those that are no
+    padding, NaN where all are."""
     bottom, top = ends(activation)
-    return (values < bottom).mean(axis=(1, 2)), (values > top).mean(axis=(1, 2))
+    low, high = ((values < bottom), (values > top))
+    if mask is None:
+        return low.mean(axis=(1, 2)), high.mean(axis=(1, 2))
+    return over_lanes(low.mean(axis=2), mask), over_lanes(high.mean(axis=2), mask)
 
 
 def shares_of(layer: Layer) -> dict[str, np.ndarray]:
     """low, high (gates, T): `saturation` of each gate, averaged over lanes and units. A relu has no such ends."""
     values = by_gate(layer)
-    pairs = [saturation(values[:, :, n], kind) for n, kind in enumerate(layer.program.activations)]
+    pairs = [saturation(values[:, :, n], kind, layer.mask) for n, kind in enumerate(layer.program.activations)]
     return {"low": np.stack([low for low, _ in pairs]), "high": np.stack([high for _, high in pairs])}
 
 
@@ -48,7 +52,8 @@ def no_good(gates: Sequence[str], low: np.ndarray, high: np.ndarray) -> np.ndarr
 
 def stuck_of(layer: Layer) -> float:
     """The largest share of values, of any gate, that are saturated where that is no good."""
-    low, high = (shares_of(layer)[end].mean(axis=1) for end in ("low", "high"))
+    mean = np.mean if layer.mask is None else np.nanmean
+    low, high = (mean(shares_of(layer)[end], axis=1) for end in ("low", "high"))
     return float(no_good(gate_names(layer), low, high).max())
 
 
@@ -56,4 +61,6 @@ def forgets(layer: Layer) -> float:
     """Which part of its state a time step forgets: the mean of 1 - f, of a GRU 1 - z; NaN of a cell without such."""
     kinds = layer.program.activations
     names = [n for n, gate in enumerate(gate_names(layer)) if gate in KEEPS and kinds[n] == "sigmoid"]
-    return float(1 - by_gate(layer)[:, :, names].mean(dtype=np.float64)) if names else np.nan
+    values = by_gate(layer)[:, :, names]
+    values = values if layer.mask is None else values[layer.mask]
+    return float(1 - values.mean(dtype=np.float64)) if names else np.nan

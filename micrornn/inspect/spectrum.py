@@ -1,6 +1,7 @@
 """The recurrent Jacobians of a layer, and how much they stretch what goes through them.
 
 Jacobians        d state_t / d state_{t-1} of many time steps and lanes, as products with vectors
+longest          lanes with least padding
 singular         all their singular values, exactly
 top_singular     the largest few by block power iteration
 product_norms    the norms of products over more and more time steps
@@ -23,8 +24,7 @@ from typing import Any
 import numpy as np
 
 from micrornn import kernels
-from micrornn.inspect.recorded import states
-from micrornn.inspect.sweep import Layer
+from micrornn.inspect.recorded import Layer, states
 from micrornn.kernels.symbols.numbers import computed, kept, leaves_of
 
 VECTORS = 4  # of block power iteration
@@ -58,7 +58,7 @@ class Jacobians:
     reverse: bool = False
 
     @classmethod
-    def of(cls, layer: Layer, lanes: slice = slice(None)) -> Jacobians:
+    def of(cls, layer: Layer, lanes: slice | np.ndarray = slice(None)) -> Jacobians:
         """Those of all time steps and of some lanes, in float64, N = T * lanes, in the order in which the layer
         walks: with reverse, the first is that of the last time step."""
         saved, p = layer.saved, layer.program
@@ -89,6 +89,16 @@ class Jacobians:
         if weight is None:  # h_prev goes through none
             weight = np.zeros((len(p.gates) * like.shape[2], like.shape[2]))
         return cls(weight.astype(np.float64), np.concatenate(carry), np.concatenate(gain), layer.reverse)
+
+    @classmethod
+    def unpadded(cls, layer: Layer, lanes: int, seq_len: int) -> Jacobians:
+        """Those of `lanes` lanes at most, and of `seq_len` time steps: of the `longest` where there is padding."""
+        chosen, inside = longest(layer)
+        found = cls.of(layer, slice(lanes) if layer.mask is None else chosen[:lanes])
+        length = len(layer.saved["x"])
+        width = len(found) // length
+        first = inside.start if not layer.reverse else length - inside.stop
+        return found[first * width : (first + seq_len) * width]
 
     def __len__(self) -> int:
         return len(self.carry)
@@ -140,6 +150,17 @@ class Jacobians:
         """The matrices themselves, (N, S, S)."""
         identity = np.broadcast_to(np.eye(self.size), (len(self), self.size, self.size))
         return self.jvp(identity).swapaxes(1, 2)
+
+
+def longest(layer: Layer) -> tuple[np.ndarray, range]:
+    """(the lanes with least padding, the time steps that none of them has padded)."""
+    mask, seq_len = layer.mask, len(layer.saved["x"])
+    if mask is None:
+        return np.arange(layer.saved["x"].shape[1]), range(seq_len)
+    lengths = mask.sum(axis=0)
+    lanes = np.flatnonzero(lengths == lengths.max())
+    inside = np.flatnonzero(mask[:, lanes].all(axis=1))
+    return lanes, range(int(inside[0]), int(inside[-1]) + 1) if len(inside) else range(seq_len)
 
 
 def singular(jacobians: Jacobians, at_once: int = 64) -> np.ndarray:

@@ -30,7 +30,7 @@ from micrornn.inspect.properties import properties
 from micrornn.inspect.recorded import by_gate, gate_names, record
 from micrornn.inspect.recorded import states as states_of
 from micrornn.inspect.saturated import ends, forgets
-from micrornn.inspect.subject import Window, recurrent_of
+from micrornn.inspect.window import Window, recurrents_of
 from micrornn.inspect.words import percent
 from micrornn.runs import Progress
 from micrornn.tape import Tensor
@@ -68,7 +68,7 @@ class Reading:
 
 def read(model: Any, ids: np.ndarray, fresh: int = 0, tell: Callable[[int], None] = lambda done: None) -> Reading:
     """Read the ids in one lane from the initial state. `tell` is called with the tokens that are done."""
-    recurrent_of(model)
+    recurrents_of(model)
     state, rows, low, high, values = None, dict[str, list[np.ndarray]](), 0.0, 0.0, list[np.ndarray]()
     forgotten: Any = 0.0
     for start in range(0, len(ids), AT_ONCE):

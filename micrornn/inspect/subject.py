@@ -1,119 +1,117 @@
-"""What is looked at: a trained model and a text, read in lanes and windows.
+"""What is looked at: a trained model, and data in windows.
 
-open_subject(run, text)     the model of a run, and a text for it
-Subject.windows(...)        windows of that text, each with the state that the text before it leaves
-recurrent_of(model)         the recurrent layers of a model; ConfigError if it has none
+open_subject(run, text)     the model of a run, and the data that it learns from or a text for it
+Subject.windows(...)        windows of that data, each with the state that what comes before it leaves
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from micrornn import device
-from micrornn.data import Lanes, Vocab, find
-from micrornn.data.text import Ids
 from micrornn.errors import CheckpointError, ConfigError, DataError
-from micrornn.evaluate import encode_files
-from micrornn.inspect.learned import learned
+from micrornn.inspect.carried import WINDOWS, Carried, carried_by
 from micrornn.inspect.measure import Learned
+from micrornn.inspect.window import Window, of_one_length
 from micrornn.optim import Schedule
-from micrornn.parameters import Module
-from micrornn.recurrent import Recurrent
-from micrornn.runs import Progress, load_run, own_text
+from micrornn.runs import Progress, load_run, own_task
+from micrornn.snapshot import settings_of, task_of
 from micrornn.tape import Tensor, no_tape
-from micrornn.tasks.text import LanguageModel
-
-if TYPE_CHECKING:
-    from micrornn.inspect.carried import Carried
-
-
-@dataclass(frozen=True)
-class Window:
-    """inputs, targets: int32 (seq_len, batch_size). state: what the text before it left, None for the initial one."""
-
-    inputs: np.ndarray
-    targets: np.ndarray
-    state: tuple[Tensor, ...] | None
-
-
-def piece_of(window: Window, lanes: slice, steps: slice = slice(None)) -> Window:
-    """Some lanes of a window, and of its time steps from the first on."""
-    state = None
-    if window.state is not None:
-        state = tuple(Tensor(part.data[:, lanes].copy()) for part in window.state)
-    inputs, targets = (np.ascontiguousarray(ids[steps, lanes]) for ids in (window.inputs, window.targets))
-    return Window(inputs, targets, state)
+from micrornn.tasks import Batches
+from micrornn.tasks.material import Material, Sizes
 
 
 @dataclass(frozen=True)
 class Subject:
-    """model, in evaluation mode (no dropout), vocab, meta of the checkpoint, ids of the text, `run` and `text` as
-    they are told to people."""
+    """model, in evaluation mode (no dropout), meta of the checkpoint, what it is looked at with, and `run` as it is
+    told to people."""
 
-    model: LanguageModel
-    vocab: Vocab
+    model: Any
     meta: Mapping[str, Any]
-    ids: Ids
-    run: str
-    text: str
+    material: Material
+    run: str = ""
 
-    def windows(self, seq_len: int, num_windows: int, batch_size: int) -> Iterator[Window]:
-        """`num_windows` windows of `seq_len` time steps in `batch_size` lanes, spread evenly over the text.
+    @property
+    def text(self) -> str:
+        """What is read, as it is told to people."""
+        return self.material.words
 
-        Each comes with the state that reading as many time steps before it leaves, as in training; a window at
-        the very beginning has none. DataError if the text is too short for them.
+    def windows(self, seq_len: int, num_windows: int, batch_size: int) -> list[Window]:
+        """`num_windows` windows of `seq_len` time steps in `batch_size` lanes, spread evenly over the data.
+
+        Where the data is longer sequences cut into windows, each comes with the state that reading as many time steps
+        before it leaves, as in training; a window at the very beginning has none. DataError if there is too little
+        for them.
         """
-        lanes = self.lanes(seq_len, num_windows, batch_size)
-        places = np.unique(np.linspace(min(1, lanes.num_windows - 1), lanes.num_windows - 1, num_windows).astype(int))
-        for place in places:
-            state = None
-            if place:
-                inputs, _ = lanes.window(int(place) - 1)
-                with no_tape():
-                    _, last = self.model(inputs)
-                state = tuple(Tensor(tensor.data.copy()) for tensor in last)
-            yield Window(*lanes.window(int(place)), state)
-
-    def lanes(self, seq_len: int, num_windows: int, batch_size: int) -> Lanes:
-        """The text in lanes. DataError if it is too short for so many windows."""
-        needed, there = batch_size * seq_len * num_windows + 1, len(self.ids)
-        if there < needed:
-            raise DataError(
-                f"{self.text} has {there:,} tokens, but {num_windows:,} windows of {seq_len:,} time steps in "
-                f"{batch_size:,} lanes need {needed:,}\n"
-                "  give more text, or lower --windows, --seq-len or --batch-size"
-            )
-        return Lanes(self.ids, batch_size, seq_len, self.text)
+        batches = self.material.batches(Sizes(num_windows, seq_len, batch_size))
+        first = 1 if batches.carried else 0
+        last, found = batches.num_windows - 1, []
+        for place in np.unique(np.linspace(min(first, last), last, num_windows).astype(int)).tolist():
+            batches.window, batches.state = max(0, place - first), None
+            if place and first:
+                _carry(self.model, batches, _next(batches))
+            found.append(_next(batches))
+        return of_one_length(found)
 
     @cached_property
     def learned(self) -> Learned | None:
-        """Its loss on this text beside those that take no learning; None where it is not finite."""
-        return learned(self.model, self.ids, self.vocab)
+        """Its loss on this data beside those that take no learning; None where it is not finite."""
+        loss = self.material.loss(self.model)
+        return Learned(loss, self.material.unit, self.material.beside()) if math.isfinite(loss) else None
+
+    def carried(self, part: str = "") -> Carried | None:
+        """How much of a gradient its layers (of one part, where there are several) can carry over half a window; None
+        where there is too little data to see."""
+        return carried_by(self.model, self.read, self.material.cut, part) if self.read else None
 
     @cached_property
-    def carried(self) -> Carried | None:
-        """How much of a gradient it can carry over half a window; None where the text is too short to see."""
-        from micrornn.inspect.carried import carried_by  # it reads Windows
+    def read(self) -> list[Window]:
+        """The windows on which that is judged, from the first on; that one is left out if it starts from a state that
+        the others do not."""
+        try:
+            batches = self.material.carrying()
+        except DataError:
+            return []
+        found = []
+        for _ in range(min(WINDOWS, batches.num_windows)):
+            found.append(_next(batches))
+            _carry(self.model, batches, found[-1])
+        return of_one_length(found[1:] if batches.carried and len(found) > 1 else found)
 
-        return carried_by(self.model, self.ids)
-
-    def about(self, **more: Any) -> dict[str, Any]:
-        """What a Measure says of its subject."""
+    def about(self, part: str = "", **more: Any) -> dict[str, Any]:
+        """What a Measure says of its subject; of one part, where it is looked at part by part."""
         config = self.model.config
         names = ("cell", "num_layers", "hidden_size", "batch_size", "num_steps")
+        able = self.carried(part)
         return {
             "run": self.run, "checkpoint": self.meta["path"], "updates": self.meta["updates"], "text": self.text,
+            "task": self.meta["task"], "unit": self.material.unit, "item": self.material.item,
+            "cut": self.material.cut,
             "trained": {name: getattr(config, name) for name in names}, "lr_left": lr_left(self.meta),
             "learned": None if self.learned is None else dataclasses.asdict(self.learned),
-            "carried": None if self.carried is None else self.carried.to_dict(),
+            "carried": None if able is None else able.to_dict(),
         } | more  # fmt: skip
+
+
+def _next(batches: Batches) -> Window:
+    """The batch that comes next, in arrays of its own."""
+    inputs, targets, state = batches.next()
+    return Window(copy.deepcopy(inputs), copy.deepcopy(targets), state)
+
+
+def _carry(model: Any, batches: Batches, window: Window) -> None:
+    """Hand the last state of a window on."""
+    with no_tape():
+        _, last = model.loss(window.inputs, window.targets, window.state)
+    batches.carry(tuple(Tensor(tensor.data.copy()) for tensor in last))
 
 
 def lr_left(meta: Mapping[str, Any]) -> float:
@@ -130,36 +128,24 @@ def lr_left(meta: Mapping[str, Any]) -> float:
 
 def open_subject(run: str, text: Sequence[str] = (), which: str = "best", progress: Progress | None = None, *,
                  unseen: str = "", encoding: str = "") -> Subject:  # fmt: skip
-    """The model of a run folder or checkpoint, and a text: the files named, else what the run learns from.
+    """The model of a run folder or checkpoint, and what it is looked at with: the files named, else what the run learns
+    from.
 
-    unseen, encoding    of the files named, see `evaluate.encode_files`
+    unseen, encoding    of the files named, see `data.encode_files`
 
-    CheckpointError, DataError: what cannot be read, or a text with symbols that the vocabulary lacks.
+    CheckpointError, DataError: what cannot be read, or a text with symbols that the vocabulary lacks. ConfigError:
+    files for a task that looks at none but its own.
     """
-    model, vocab, meta = load_run(run, which)
+    model, vocab, meta = load_run(run, which, any_task=True)
     if text:
-        encoded = encode_files(find(text), vocab, unseen, encoding, model.config.encoding)
-        ids: Ids = encoded.ids
-        told = ", ".join(text[:3]) + (f" and {len(text) - 3} more" if len(text) > 3 else "")
-        told += f" ({encoded.words()})" if encoded.unseen else ""
+        material = task_of(meta).material_of(text, settings_of(meta), meta, unseen, encoding)
     else:
         try:
-            ids = own_text(meta, progress)[0]
+            task = own_task(meta, progress, device="cpu")
         except (DataError, ConfigError, CheckpointError) as error:
+            if vocab is None:
+                raise
             raise type(error)(f"{error}.\nName a text with --text FILE.") from None
-        told = "the text it learns from"
-    if model.config.lines:
-        told += ", its lines read on from one to the next"
+        material = task.material(lambda **settings: own_task(meta, device="cpu", **settings))
     model.train(False)
-    return Subject(model, vocab, meta, ids, Path(run).name or run, told)
-
-
-def recurrent_of(model: Module) -> Recurrent:
-    """The recurrent layers of a model. ConfigError if there are none: nothing flows through time then."""
-    found = [model] if isinstance(model, Recurrent) else []
-    found += [part for part in vars(model).values() if isinstance(part, Recurrent)]
-    if not found:
-        raise ConfigError(f"{type(model).__name__} has no recurrent layer: no gradient flows through time in it")
-    if any(device.of(weight.data) != "cpu" for weight in found[0].weights.values()):
-        raise ConfigError("a model on a graphics card is inspected as a copy: model.copy(device='cpu')")
-    return found[0]
+    return Subject(model, meta, material, Path(run).name or run)

@@ -1,9 +1,8 @@
 """All losses of a sequence go back in one sweep, each by itself.
 
-    Layer        one recurrent layer in one direction, as a tape holds it
-    layers_of    those on a tape, from bottom to top
-    is_sequence  whether a record is one
-    forward      a language model over a window: its layers, and what each loss gives the top one
+    levels_of    layers from bottom to top, each with its directions
+    layers_of    those on a tape
+    apart        of a recording: its levels, and what each loss gives the top one
     Diagonal     the gradients of all losses by the states that lie `lag` time steps before them
     sweep        all diagonals
 
@@ -28,84 +27,51 @@ from typing import Any
 import numpy as np
 
 from micrornn import kernels
-from micrornn.cells import Cell
 from micrornn.errors import ConfigError
-from micrornn.inspect.subject import Window
+from micrornn.inspect.recorded import Layer, Recording, layers_on
 from micrornn.kernels import Kernels
-from micrornn.kernels.symbols.program import Program
-from micrornn.ops import cross_entropy
-from micrornn.ops.recurrent import NO_MASK, SequenceOp
+from micrornn.ops.recurrent import NO_MASK
 from micrornn.parameters import Parameter
-from micrornn.tape import Record, Tape
-from micrornn.tasks.text import LanguageModel
+from micrornn.tape import Tape
 
 
-@dataclass(frozen=True)
-class Layer:
-    """One recurrent layer in one direction: its record, and its name, such as lstm_l0 or lstm_l1_reverse."""
+def levels_of(layers: Sequence[Layer]) -> list[list[Layer]]:
+    """Recurrent layers from bottom to top, each with its one or two directions.
 
-    name: str
-    record: Record
-
-    saved = property(lambda self: self.record.saved)
-    reverse = property(lambda self: bool(self.record.saved["reverse"]))
-
-    @property
-    def cell(self) -> Cell:
-        return self.record.op.cell  # type: ignore[attr-defined]
-
-    @property
-    def program(self) -> Program:
-        """What one of its units computes."""
-        return self.cell.program
-
-    @property
-    def states(self) -> tuple[str, ...]:
-        """What it carries: h, or h and c, ..."""
-        return self.cell.states
-
-
-def is_sequence(record: Record) -> bool:
-    """Whether it is a recurrent layer over a whole sequence."""
-    return isinstance(record.op, SequenceOp) and record.t is None
+    ConfigError where messages are clipped: the gradient of a sum of losses is not the sum of their gradients then, and
+    what each loss gave is no question.
+    """
+    levels: list[list[Layer]] = []
+    for layer in layers:
+        if layer.saved["clip"]:
+            raise ConfigError(
+                f"{layer.name}: messages between time steps are clipped to {layer.saved['clip']:g}, so the "
+                "gradients of single losses do not add up; look at a copy with clip_message=0"
+            )
+        if layer.reverse:
+            levels[-1].append(layer)
+        else:
+            levels.append([layer])
+    return levels
 
 
 def layers_of(tape: Tape) -> list[list[Layer]]:
-    """The recurrent layers on a tape from bottom to top, each with its one or two directions.
-
-    ConfigError where there are none of granularity `sequence`, and where messages are clipped: the gradient of a sum
-    of losses is not the sum of their gradients then, and what each loss gave is no question.
-    """
-    levels: list[list[Layer]] = []
-    for record in tape.records:
-        if is_sequence(record):
-            if record.saved["clip"]:
-                raise ConfigError(
-                    f"{record.scope}: messages between time steps are clipped to {record.saved['clip']:g}, so the "
-                    "gradients of single losses do not add up; look at a copy with clip_message=0"
-                )
-            layer = Layer(record.scope, record)
-            if layer.reverse:
-                levels[-1].append(layer)
-            else:
-                levels.append([layer])
+    """The levels on a tape. ConfigError if there is no recurrent layer of granularity `sequence`."""
+    levels = levels_of(layers_on(tape))
     if not levels:
         raise ConfigError("there is no recurrent layer of granularity sequence on this tape")
     return levels
 
 
-def forward(model: LanguageModel, window: Window, seed: float,
-            above: Sequence[Parameter] = ()) -> tuple[list[list[Layer]], np.ndarray, list[Any]]:  # fmt: skip
-    """Run a model over a window. (its layers, dL_s / dy_s (T, B, H), the gradients of the parameters `above`).
-
-    The loss is the mean over lanes and time steps, times `seed`.
-    """
-    with Tape() as tape:
-        logits, _ = model(window.inputs, window.state)
-        loss = cross_entropy(logits, targets=window.targets)
-    levels = layers_of(tape)
+def apart(recording: Recording, seed: float,
+          above: Sequence[Parameter] = ()) -> tuple[list[list[Layer]], np.ndarray, list[Any]]:  # fmt: skip
+    """(the levels of a recording, dL_s / dy_s (T, B, H), the gradients of the parameters `above`), of the loss times
+    `seed`."""
+    levels = levels_of(recording.layers)
     y = levels[-1][0].record.outputs[0]
-    dy, *gradients = tape.cotangents([y, *above], [loss], [seed])
+    if len(levels[-1]) > 1:  # both directions side by side
+        y = next(row.outputs[0] for row in recording.tape.records if any(x is y for x in row.inputs))
+    dy, *gradients = recording.tape.cotangents([y, *above], [recording.loss], [seed])
     return levels, np.asarray(dy), gradients
 
 

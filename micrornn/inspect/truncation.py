@@ -32,9 +32,8 @@ from micrornn.inspect.bias import BLOCKS, Bias, measure, pieces
 from micrornn.inspect.cuts import Cuts
 from micrornn.inspect.measure import Array, Axis, Measure
 from micrornn.inspect.noise import noise
-from micrornn.inspect.subject import Window, piece_of
 from micrornn.inspect.truncation_verdict import Found, judge, numbers_of
-from micrornn.tasks.text import LanguageModel
+from micrornn.inspect.window import Window, piece_of
 
 WAYS = ("windows", "back")
 PIECE = 16  # lanes of a piece of text, at most
@@ -49,7 +48,7 @@ def grid(seq_len: int, *more: int) -> list[int]:
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a gradient that is not finite gets a verdict, not a warning
-def truncation(model: LanguageModel, windows: Sequence[Window], progress: Callable[[int, int], None] | None = None,
+def truncation(model: Any, windows: Sequence[Window], progress: Callable[[int, int], None] | None = None,
                **about: Any) -> Measure:  # fmt: skip
     """Bias and cosine of the mean g_K for some K up to T / 2 (`grid`), in both ways.
 
@@ -65,7 +64,7 @@ def truncation(model: LanguageModel, windows: Sequence[Window], progress: Callab
     windows = list(windows)
     if not windows:
         raise DataError("truncation needs at least one window of text")
-    seq_len, lanes = windows[0].inputs.shape
+    seq_len, lanes = windows[0].inputs.shape[:2]
     model, config = model.copy(granularity="sequence"), model.config
     model.train(False)
     ks, width = grid(seq_len, config.num_steps), min(PIECE, max(1, lanes * len(windows) // BLOCKS))
@@ -118,13 +117,13 @@ class _Back:
         first, places = ks[0] == 1, {k: at for at, k in enumerate(ks)}
         for lag, (norm, state) in enumerate(cut.by_lag()):
             if first:  # later passes over the text, for larger K, see the same lags again
-                self.norms[lag] += norm * cut.ids.size
-                self.states[lag] = self.states[lag] + state * cut.ids.size if self.tokens else state * cut.ids.size
+                self.norms[lag] += norm * cut.losses
+                self.states[lag] = self.states[lag] + state * cut.losses if self.tokens else state * cut.losses
             if lag + 1 in places:
                 yield places[lag + 1]
             if not first and lag + 1 == ks[-1]:
                 break
-        self.tokens += cut.ids.size if first else 0
+        self.tokens += cut.losses if first else 0
 
     def bound(self) -> np.ndarray:
         """For K = 1 .. T."""
@@ -170,7 +169,7 @@ def bound(norms: np.ndarray, sums: np.ndarray) -> np.ndarray:
     return best[1:] / least if least > 0 else np.full(seq_len, math.inf)
 
 
-def _noise(model: LanguageModel, windows: Sequence[Window], num_steps: int) -> tuple[float, float]:
+def _noise(model: Any, windows: Sequence[Window], num_steps: int) -> tuple[float, float]:
     """(noise of an update of the run by the norm of the mean gradient, two standard errors down): of an update's
     gradient g, sqrt(E || g - E g ||^2) / || E g ||; infinite where no signal was found, NaN if there is one lane."""
     first = [piece_of(window, slice(None), slice(0, num_steps)) for window in windows]
@@ -183,7 +182,7 @@ def _noise(model: LanguageModel, windows: Sequence[Window], num_steps: int) -> t
     return math.sqrt(found["scale"].value / lanes), math.sqrt(max(0.0, found["scale_low"].value) / lanes)
 
 
-def _share(model: LanguageModel, text: Sequence[Window], num_steps: int) -> float:
+def _share(model: Any, text: Sequence[Window], num_steps: int) -> float:
     """What windows of num_steps cut off the gradient of one lane: root mean square of || g_K - g || by that of || g ||.
 
     Noise is part of both. Unlike the bias of the mean gradient it does not grow towards 1 when training comes to rest.

@@ -25,10 +25,9 @@ import numpy as np
 from micrornn import kernels
 from micrornn.errors import ConfigError
 from micrornn.inspect.measure import Array, Axis, Measure, Verdict
-from micrornn.inspect.recorded import Recording, record, states
-from micrornn.inspect.subject import Window
-from micrornn.inspect.sweep import Layer
-from micrornn.inspect.words import percent
+from micrornn.inspect.recorded import Layer, Recording, record, states
+from micrornn.inspect.window import Window
+from micrornn.inspect.words import of_gradient, percent
 from micrornn.runs import Progress
 
 KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -83,19 +82,21 @@ def _norms_and_cosines(layer: Layer, kind: str) -> tuple[np.ndarray, np.ndarray,
         return norms, np.where(norms * whole == 0, 0, products / (norms * whole)), whole
 
 
-def weights(model: Any, windows: Sequence[Window], progress: Progress | None = None, **about: Any) -> Measure:
+def weights(model: Any, windows: Sequence[Window], progress: Progress | None = None, part: str = "",
+            **about: Any) -> Measure:  # fmt: skip
     """What each time step of the windows, all of one shape, contributes to each weight gradient; norms and cosines
     are those of a window, averaged over windows.
 
-    model     called as model(inputs, state) -> (logits, last); its parameters and gradients are left alone
+    model     called as model.loss(inputs, targets, state) -> (loss, last); its parameters and gradients are left alone
     progress  called with (windows looked at, all of them)
+    part      whose layers, where a network has several recurrent parts, such as encoder and decoder
     about     what the measure says of its subject, such as `Subject.about()`
 
     ConfigError if nothing in the model is recurrent, or if there is no window.
     """
     found, recording, names = [], None, list[str]()
     for window in windows:
-        recording = record(model, window)
+        recording = record(model, window, part)
         recording.tape.cotangents([], [recording.loss])
         names, *arrays = _look(recording)
         found.append(arrays)
@@ -107,16 +108,18 @@ def weights(model: Any, windows: Sequence[Window], progress: Progress | None = N
     given = norms.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         coherence = np.where(given == 0, 0, totals / given)
-    seq_len, lanes, _ = recording.logits.shape
+    seq_len, lanes = recording.shape
+    unit = of_gradient(about)
     axes = {"weight": Axis.of(names), "t": Axis.of(range(seq_len), "time step")}
     grid = ("weight", "t")
     measured = {
-        "norm": Array(norms, grid, "nats", "norm of what a time step contributes"),
+        "norm": Array(norms, grid, unit, "norm of what a time step contributes"),
         "cosine": Array(cosines, grid, "", "its cosine with the gradient of the window"),
-        "total": Array(totals, ("weight",), "nats", "norm of the gradient"),
+        "total": Array(totals, ("weight",), unit, "norm of the gradient"),
         "coherence": Array(coherence, ("weight",), "", "that, as a share of the sum of the time steps' norms"),
     }
     told = about | {"windows": len(found), "seq_len": seq_len, "batch_size": lanes}
+    told |= {"part": part} if part else {}
     return Measure("weights", told, axes, measured, {}, (_verdict(names, norms, coherence),))
 
 

@@ -2,12 +2,15 @@
 
 number     three digits: 0.0123, 1.5e-7, 12,345
 percent    a share: 0.45 %, 5.6 %, 71 %, 99.2 %
+of_gradient     the unit of a gradient, as a measure's subject has that of the loss
 steps      1.3 time steps, 1 time step, 1,100 time steps
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 
 def number(value: float) -> str:
@@ -32,3 +35,8 @@ def steps(count: float) -> str:
     """So many time steps: with two digits below ten, whole ones above."""
     told = f"{count:.2g}" if count < 9.95 else f"{count:,.0f}"
     return f"{told} time step" + ("" if told == "1" else "s")
+
+
+def of_gradient(about: Mapping[str, Any]) -> str:
+    """`nats per token` is a mean: what lanes lose in sum, and its gradient, is in nats."""
+    return str(about.get("unit") or "nats").partition(" per ")[0]

@@ -24,11 +24,18 @@ def panels(measure: Measure) -> list[Panel]:
     if far is not None:
         marks.append(Mark(far, "1 % left"))
     places = list(measure.axes["time"].places)
+    whole = measure["credit"].shape[1] == 1  # one loss
     return [
         Lines(
             "How fast credit fades", "lag (time steps back)", "gradient, relative to lag 0", curves, log_y=True,
             marks=marks, note="Mean norm of dL_s/dh_t (and c_t) over all losses; band: lowest and highest window.",
         ),
+        Lines(
+            "Credit of each state", "state at time step t", "norm of dL/dh_t",
+            [Curve(part, np.array(places), row[0]) for part, row in zip(parts, measure["credit"])],
+            note=f"Of {measure.axes['loss'].places[0]}.",
+        )
+        if whole else
         Heat(
             "Credit of each state for each loss", "state at time step t", "loss at time step s", "norm of dL_s/dh_t",
             places, places, measure["credit"][0], log=True, window=trained or None,
@@ -46,7 +53,8 @@ def panels(measure: Measure) -> list[Panel]:
 
 def _trained(measure: Measure) -> int:
     """The num_steps trained with; 0 if the measure does not tell."""
-    return int(measure.subject.get("trained", {}).get("num_steps", 0))
+    about = measure.subject
+    return int(about.get("trained", {}).get("num_steps", 0)) if about.get("cut", True) else 0
 
 
 def _row(part: str, profile: np.ndarray, trained: int) -> tuple[str, ...]:

@@ -23,13 +23,16 @@ def _flow(measure: Measure) -> Iterator[Panel]:
     layers, gates = measure.axes["layer"].places, measure.axes["gate"].places
     lags, memory = np.arange(measure["left"].shape[1]), "c" if "dc" in measure.arrays else "h"
     far = measure["reach"].max()
+    last = measure.subject.get("last_loss", "the last time step's loss")
     yield Lines(
         "How far back the last loss reaches", "time steps back", f"share left of dL/d{memory}_t",
         [Curve(layer, lags, _drawable(row)) for layer, row in zip(layers, measure["left"])], log_y=True,
         marks=[Mark(float(far), "1 % left")] if np.isfinite(far) else [],
-        note="Gradient of the last time step's loss alone: what a time step is told of what comes later.",
+        note=f"Gradient of {last} alone: what a time step is told of what comes later.",
     )  # fmt: skip
     note = "All losses together. Each time step has a loss of its own, so this does not vanish."
+    if measure.subject.get("whole"):
+        note = "All losses together; none of them is at a time step of its own here."
     yield _by_layer("Gradient at every time step", f"norm of dL/d{memory}_t", layers, measure[f"d{memory}"], note)
     for layer, rows in zip(layers, measure["dgates"]):
         yield _by_layer(f"Gradient into the gates of {layer}", "norm of dL/da_t", gates, rows)

@@ -17,7 +17,7 @@ def panels(measure: Measure) -> list[Panel]:
         return []
     layers, lags = measure.axes["layer"].places, np.array(measure.axes["lag"].places)
     t, places = np.array(measure.axes["t"].places), range(len(measure.axes["layer"].places))
-    trained = measure.subject.get("trained", {}).get("num_steps")
+    trained = measure.subject.get("trained", {}).get("num_steps") if measure.subject.get("cut", True) else None
     marks = [Mark(trained, f"num_steps {trained}")] if trained and trained <= lags[-1] else []
     largest = [Curve(layers[n], t, measure["largest"][n]) for n in places]
     if "largest_h" in measure.arrays:

@@ -71,7 +71,7 @@ def page(run: Run, found: Sequence[tuple[Measure, Sequence[Panel]]]) -> str:
     require()
     from plotly.offline import get_plotlyjs
 
-    curve = learning(run.metrics)
+    curve = learning(run.metrics, run.unit)
     drawn = [panel for _, panels in found for panel in panels]
     writer = _Writer(Budget.of([curve, *drawn]))
     parts: list[tuple[str, str, str, Sequence[Verdict]]] = []

@@ -28,7 +28,7 @@ from micrornn.snapshot import REPORT
 class Run:
     """name and facts: how the run is told; metrics: the rows of metrics.jsonl; lanes: the text that it learns from
     as it is read in training, None where that is not at hand; carried: whether its windows hand on their state;
-    command: what wrote the page, and the tool that it is of."""
+    command: what wrote the page, and the tool that it is of; unit: of the loss."""
 
     name: str
     facts: Sequence[tuple[str, str]] = ()
@@ -38,21 +38,23 @@ class Run:
     carried: bool = True
     command: str = ""
     tool: str = "inspect"
+    unit: str = "nats per token"
 
 
 def run_of(subject: Subject, command: str = "") -> Run:
     """The run that a subject is of. What lies no longer beside the checkpoint is left out. CheckpointError for metrics
     that are damaged."""
     config, meta, model = subject.model.config, subject.meta, subject.model
+    unit = subject.material.unit
     clip = f", gradient norm at most {config.clip_norm:g}" if config.clip_norm else ""
     facts = [
         ("model", f"{config.num_layers} x {config.hidden_size} {config.cell_title}, "
-                  f"{model.num_parameters:,} parameters"),
+                  f"{len(model.flat):,} parameters"),
         ("learning", f"{config.optimizer}, learning rate {config.lr:g} ({config.schedule}){clip}"),
         ("checkpoint", f"{Path(meta['path']).name}, after {meta['updates']:,} updates"),
     ]  # fmt: skip
     if meta.get("best_val_loss") is not None:
-        facts.append(("best validation loss", f"{meta['best_val_loss']:.3f} nats per token"))
+        facts.append(("best validation loss", f"{meta['best_val_loss']:.3f} {unit}"))
     try:
         folder = RunFolder.open(Path(meta["path"]).parent)
     except CheckpointError:  # a checkpoint that lies alone
@@ -60,12 +62,13 @@ def run_of(subject: Subject, command: str = "") -> Run:
     metrics: Sequence[Mapping[str, Any]] = [] if folder is None else _checked(folder)
     lanes = None
     try:
-        if not config.lines:  # whose windows are no columns of the text
+        if subject.material.vocab and not config.lines:  # whose windows are no columns of the text
             lanes = Lanes(own_text(meta)[0], config.batch_size, config.num_steps)
     except MicrornnError:
         pass
     metrics = metrics or meta.get("history", ())
-    return Run(subject.run, facts, metrics, lanes, subject.vocab, config.state == "carried", command)
+    return Run(subject.run, facts, metrics, lanes, subject.material.vocab, config.state == "carried", command,
+               unit=unit)  # fmt: skip
 
 
 def _checked(folder: RunFolder) -> list[dict[str, Any]]:
@@ -74,7 +77,7 @@ def _checked(folder: RunFolder) -> list[dict[str, Any]]:
     return [check_table(row, REPORT, f"{where}:{number}", CheckpointError) for number, row in rows]
 
 
-def learning(metrics: Sequence[Mapping[str, Any]]) -> Lines | None:
+def learning(metrics: Sequence[Mapping[str, Any]], unit: str = "nats per token") -> Lines | None:
     """The learning curve: training and validation loss over updates. None if there are not two points of it."""
     rows = [row for row in metrics if isinstance(row.get("update"), int)]
     curves = []
@@ -85,7 +88,7 @@ def learning(metrics: Sequence[Mapping[str, Any]]) -> Lines | None:
             curves.append(Curve(name, x, _smooth(y) if key == "loss" else y))
     if not curves or len(curves[0].x) < 2:
         return None
-    return Lines("Loss over training", "update", "loss, nats per token", curves)
+    return Lines("Loss over training", "update", f"loss, {unit}", curves)
 
 
 def _smooth(y: np.ndarray) -> np.ndarray:

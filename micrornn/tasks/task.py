@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from micrornn.tasks.batches import Batches as Batches
 from micrornn.tasks.batches import Drawn as Drawn
 from micrornn.tasks.batches import Slices as Slices
 from micrornn.tasks.batches import State as State
+
+if TYPE_CHECKING:
+    from micrornn.tasks.material import Material
 
 Progress = Callable[[int, int], None]
 SPECIAL = tuple(row.name for row in fields(Config) if row.metadata["special"])  # settings that not all tasks have
@@ -182,6 +185,18 @@ class Task:
     def network_from(cls, config: Any, meta: Mapping[str, Any], num_parameters: int) -> Any:
         """The network of a checkpoint, which has so many parameters."""
         return cls.from_meta(config, meta).network()
+
+    def material(self, remade: Callable[..., Task]) -> Material:
+        """What a trained network is looked at with. remade(**settings): this task with other settings."""
+        from micrornn.tasks.material import Material
+
+        return Material(self, remade)
+
+    @classmethod
+    def material_of(cls, names: Sequence[str], config: Any, meta: Mapping[str, Any], unseen: str = "",
+                    encoding: str = "") -> Material:  # fmt: skip
+        """The same out of other files than it learns from."""
+        raise ConfigError(f"--text: a network of the task {cls.name} is looked at on its own data; leave it away")
 
     @property
     def segment_steps(self) -> int:

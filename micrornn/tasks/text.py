@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from micrornn.tasks.language import LARGE_VOCABULARY as LARGE_VOCABULARY
 from micrornn.tasks.language import LanguageModel, num_parameters, require_memory, segment_steps
 from micrornn.tasks.language import Stepper as Stepper
 from micrornn.tasks.language import memory_needed as memory_needed
+from micrornn.tasks.material import Material
 from micrornn.tasks.task import SPECIAL, Judged, Metric, Progress, Task
 from micrornn.windows import Windows
 
@@ -112,6 +113,18 @@ class Text(Task):
             raise CheckpointError(f"it holds {there:,} parameters, and its settings ask for {needed:,}")
         require_memory(dataclasses.replace(config, batch_size=1, num_steps=1, backprop="window"), vocab_size)
         return LanguageModel(config, vocab_size)
+
+    def material(self, remade: Callable[..., Task]) -> Material:
+        from micrornn.tasks.reading import TextMaterial
+
+        return TextMaterial(self.config, self.vocab, self.lanes.tokens)
+
+    @classmethod
+    def material_of(cls, names: Sequence[str], config: Config, meta: Mapping[str, Any], unseen: str = "",
+                    encoding: str = "") -> Material:  # fmt: skip
+        from micrornn.tasks.reading import of_files
+
+        return of_files(names, config, Vocab.from_dict(meta["vocab"]), unseen, encoding)
 
     @property
     def segment_steps(self) -> int:

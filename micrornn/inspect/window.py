@@ -1,0 +1,110 @@
+"""A window of data that a model is run over, whatever its task: what goes in, what is wanted, and the state before it.
+
+Window           all of that
+piece_of         some lanes of a window, and of its time steps
+of_one_length    windows with padding, made as long as the longest
+mask_of          which time steps of a window are no padding
+recurrents_of    the recurrent parts of a model by name; ConfigError if it has none
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from micrornn import device
+from micrornn.data import Padded
+from micrornn.errors import ConfigError
+from micrornn.parameters import Module
+from micrornn.recurrent import Recurrent
+from micrornn.tape import Tensor
+
+
+@dataclass(frozen=True)
+class Window:
+    """inputs, targets: as the task has them, such as int32 (seq_len, batch_size). state: what was read before has left,
+    None for the initial one."""
+
+    inputs: Any
+    targets: Any
+    state: tuple[Tensor, ...] | None
+
+
+def piece_of(window: Window, lanes: slice, steps: slice = slice(None)) -> Window:
+    """Some lanes of a window that was cut out of a longer sequence, and of its time steps from the first on."""
+    state = None
+    if window.state is not None:
+        state = tuple(Tensor(part.data[:, lanes].copy()) for part in window.state)
+    inputs, targets = (np.ascontiguousarray(part[steps, lanes]) for part in (window.inputs, window.targets))
+    return Window(inputs, targets, state)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """The arrays in what a task gives, those with padding as they are."""
+    if isinstance(value, tuple | list) and not isinstance(value, Padded):
+        for part in value:
+            yield from _leaves(part)
+    else:
+        yield value
+
+
+def mask_of(window: Window, shape: tuple[int, int]) -> np.ndarray | None:
+    """Which time steps (T, B) of that shape are no padding: as the targets have it, else the inputs. None: all are."""
+    for leaf in (*_leaves(window.targets), *_leaves(window.inputs)):
+        if isinstance(leaf, Padded) and leaf.mask.shape == shape:
+            return None if leaf.mask.all() else np.asarray(leaf.mask, bool)
+    return None
+
+
+def of_one_length(windows: Sequence[Window]) -> list[Window]:
+    """The same windows, where they hold padding: with as much more of it behind them as makes them all alike."""
+    pairs = [(window.inputs, window.targets) for window in windows]
+    if not any(isinstance(leaf, Padded) for pair in pairs for leaf in _leaves(pair)):
+        return list(windows)
+    longest = [max(map(_length, leaves)) for leaves in zip(*(list(_leaves(pair)) for pair in pairs))]
+    found = []
+    for window, pair in zip(windows, pairs):
+        # an array that has a number for each time step is as long as what is padded beside it
+        own = {leaf.mask.shape: size for leaf, size in zip(_leaves(pair), longest) if isinstance(leaf, Padded)}
+        sizes = [size if isinstance(leaf, Padded) else own.get(np.shape(leaf)[:2], _length(leaf))
+                 for leaf, size in zip(_leaves(pair), longest)]  # fmt: skip
+        inputs, targets = _rebuilt(pair, iter(sizes))
+        found.append(Window(inputs, targets, window.state))
+    return found
+
+
+def _length(leaf: Any) -> int:
+    values = leaf.values if isinstance(leaf, Padded) else leaf
+    return len(values) if np.ndim(values) else 0
+
+
+def _rebuilt(value: Any, sizes: Iterator[int]) -> Any:
+    """The same with each array lengthened to its size."""
+    if isinstance(value, tuple | list) and not isinstance(value, Padded):
+        parts = [_rebuilt(part, sizes) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    size = next(sizes)
+    if isinstance(value, Padded):
+        return Padded(*(_longer(np.asarray(part), size) for part in value))
+    return _longer(value, size) if isinstance(value, np.ndarray) and np.ndim(value) > 1 else value
+
+
+def _longer(array: np.ndarray, size: int) -> np.ndarray:
+    more = np.zeros((size - len(array), *array.shape[1:]), array.dtype)
+    return np.concatenate([array, more]) if len(more) else array
+
+
+def recurrents_of(model: Module) -> dict[str, Recurrent]:
+    """The recurrent parts of a model by name, that which the outputs are read from last: those that it names itself as
+    `rnns`, else its attributes. ConfigError if there are none: nothing flows through time then."""
+    parts = getattr(model, "rnns", None) or vars(model)
+    found = {"": model} if isinstance(model, Recurrent) else {}
+    found |= {name: part for name, part in parts.items() if isinstance(part, Recurrent)}
+    if not found:
+        raise ConfigError(f"{type(model).__name__} has no recurrent layer: no gradient flows through time in it")
+    if any(device.of(weight.data) != "cpu" for rnn in found.values() for weight in rnn.weights.values()):
+        raise ConfigError("a model on a graphics card is inspected as a copy: model.copy(device='cpu')")
+    return found
