@@ -22,6 +22,7 @@ from micrornn.inspect.measure import KINDS
 from micrornn.inspect.subject import open_subject
 from micrornn.inspect.words import number, percent
 from micrornn.report.panels import Heat, Slides
+from micrornn.tasks.material import Sizes
 from micrornn_cli.exits import Exit
 from micrornn_cli.inspect import KINDS as command_kinds
 from micrornn_cli.inspect import MEASURES
@@ -234,7 +235,7 @@ def test_fail_on(micrornn, tmp_path):
 
 def test_windows_begin_with_the_state_that_the_text_before_them_leaves(run):
     subject = open_subject(str(run))
-    lanes, found = subject.lanes(60, 4, 3), list(subject.windows(60, 4, 3))
+    lanes, found = subject.material.batches(Sizes(4, 60, 3)).lanes, subject.windows(60, 4, 3)
     assert len(found) == 4
     for window in found:
         (place,) = [w for w in range(lanes.num_windows) if np.array_equal(lanes.window(w)[0], window.inputs)]

@@ -134,6 +134,31 @@ def answers(task: str, micrornn: Micrornn) -> None:
     assert f"new.txt:{len(lines) + 1}: " in err and words in err and len(err.splitlines()) < 3
 
 
+def inspected(task: str, micrornn: Micrornn) -> None:
+    """Every measure that means anything to the task looks at the run `whole`, in the task's own words."""
+    code, out, err = micrornn("inspect", "all", "whole", "--windows", 2, "--json")
+    if "cell" in tasks.find(task).unused:
+        assert code == Exit.USAGE and "has no recurrent layer: no gradient flows through time in it" in err
+        return
+    assert code == 0 and "Traceback" not in err, err
+    found = json.loads(out)
+    unit = tasks.find(task).metrics[0].unit
+    assert {"flow", "weights", "credit", "jacobian", "noise", "nonfinite"} <= found.keys() and "states" not in found
+    assert ("truncation" in found) == found["flow"]["subject"]["cut"]
+    for name, measure in found.items():
+        assert all(f"{unit}; " in verdict["words"] for verdict in measure["verdicts"]), name  # beside the baseline
+        assert "nonfinite" not in {verdict["kind"] for verdict in measure["verdicts"]}, name
+        assert measure["subject"]["unit"] == unit
+        assert "token" in unit or not any("token" in verdict["words"] for verdict in measure["verdicts"]), name
+    for name, arrays in (("flow", ("dh", "dh_last", "dgates")), ("credit", ("profile",))):
+        for array in arrays:
+            values = np.array(found[name]["arrays"][array]["values"], float)
+            assert np.isfinite(values).all() and values.max() > 0, array
+    for name in ("states", *([] if "truncation" in found else ["truncation"])):
+        code, _, err = micrornn("inspect", name, "whole")
+        assert code == Exit.USAGE and len(err.splitlines()) == 1 and "this run's task has none" in err, err
+
+
 @pytest.mark.parametrize("task", MADE)
 def test_train_resume_eval(task: str, micrornn: Micrornn) -> None:
     given = [*(WHOLE if "num_steps" in tasks.find(task).unused else SMALL), *MADE[task]]
@@ -160,7 +185,8 @@ def test_train_resume_eval(task: str, micrornn: Micrornn) -> None:
         assert code == 0 and json.loads(out)["passed"]
 
     Path("text.txt").write_text("some text")
-    for command in (["sample", "whole"], ["inspect", "flow", "whole"], ["advise", "whole"]):
+    inspected(task, micrornn)
+    for command in (["sample", "whole"], ["inspect", "flow", "whole", "--text", "text.txt"], ["advise", "whole"]):
         code, _, err = micrornn(*command)
         assert code and "Traceback" not in err and len(err.splitlines()) < 4, err
     config = Path("whole/config.toml").read_text()

@@ -129,9 +129,9 @@ class Measures(click.Group):
 def inspect() -> None:
     """See where the gradient goes: how far back it reaches, what truncation costs, what blew up.
 
-    RUN is a run folder or a checkpoint. What is read is the text that the run learns from, or --text. Each
-    measure ends with a verdict in words, the numbers behind it, and what to do. `micrornn inspect RUN`, without
-    a measure, gives one diagnosis: what is well, what is not, what to try first.
+    RUN is a run folder or a checkpoint. What is read is the data that the run learns from, or the --text of a
+    language model. Each measure ends with a verdict in words, the numbers behind it, and what to do. `micrornn
+    inspect RUN`, without a measure, gives one diagnosis: what is well, what is not, what to try first.
 
     \b
     Examples:

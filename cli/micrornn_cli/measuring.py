@@ -12,7 +12,7 @@ from micrornn.checkpoint import RunFolder, require_writable
 from micrornn.errors import CheckpointError, ConfigError, DataError
 from micrornn.inspect.measure import Measure
 from micrornn.inspect.subject import Subject
-from micrornn.inspect.window import recurrents_of
+from micrornn.inspect.window import lanes_of, recurrents_of
 from micrornn.report import figure, page
 from micrornn.report.panels import Panel
 from micrornn.tasks.material import Sizes
@@ -31,6 +31,7 @@ def require_outputs(save: str | None, html: str | None) -> str:
     return format
 
 
+PIECES = 8  # of the sequences of a task
 OF_PARTS = ("flow", "weights", "credit", "jacobian")  # look at the layers of one recurrent part
 
 
@@ -69,8 +70,9 @@ def measured(name: str, what: Any, subject: Subject, sizes: Sizes,
                     subject.model, material.vocab, material.tokens, tell, tokens=seq_len, **subject.about()
                 )
             elif name == "noise" and not material.cut:  # small batches, instead of pieces of large ones
-                lanes = max(1, batch_size // 4)
-                pieces = subject.windows(seq_len, windows * batch_size // lanes, lanes)
+                lanes = max(1, min(batch_size, material.sequences // PIECES) // 4)
+                pieces = subject.windows(seq_len, max(1, windows * batch_size // lanes), lanes)
+                pieces = [piece for piece in pieces if lanes_of(piece) in (None, lanes)]  # the last may be smaller
                 measure = function(subject.model, pieces, tell, lanes=lanes, **subject.about())
             else:
                 pieces = subject.windows(seq_len, windows, batch_size)

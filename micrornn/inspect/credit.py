@@ -26,7 +26,7 @@ from micrornn.errors import DataError
 from micrornn.inspect import carried as carrying
 from micrornn.inspect.carried import Carried
 from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict
-from micrornn.inspect.recorded import Layer, Recording, back_in_time, norms, over_lanes, record, states
+from micrornn.inspect.recorded import Layer, Recording, back_in_time, mean_of, norms, over_lanes, record, states
 from micrornn.inspect.sweep import apart, levels_of, sweep
 from micrornn.inspect.window import Window
 from micrornn.inspect.words import number, of_gradient, percent, steps
@@ -74,11 +74,10 @@ def credit(model: Any, windows: Sequence[Window], progress: Progress | None = No
             progress(done, len(windows))
     parts = list(found[0][0])
     seq_len, batch_size = recording.shape
-    over = np.nanmean if padded else np.mean
-    c = np.array([over([matrices[part] for matrices, _ in found], axis=0) for part in parts])
+    c = np.array([mean_of([matrices[name] for matrices, _ in found], padded) for name in parts])
     profile = np.array([lag_profile(matrix, padded) for matrix in c])
     if recording.whole:
-        profile = np.array([over([profiles[part] for _, profiles in found], axis=0) for part in parts])
+        profile = np.array([mean_of([profiles[name] for _, profiles in found], padded) for name in parts])
     spread = np.array([profiles["all"] for _, profiles in found])
     time, unit = "time steps", of_gradient(about)
     able = carrying.told(about, recorded, model)
@@ -162,8 +161,7 @@ def matrices(levels: Sequence[Sequence[Layer]], dy: np.ndarray,
 def lag_profile(matrix: np.ndarray, padded: bool = False) -> np.ndarray:
     """The mean of C[s, s - k] over all losses that have a state k time steps before them, for each lag k: (T,).
     The mean at lag k is over T - k losses, so long lags are less certain. padded: NaN are pairs that no lane has."""
-    over = np.nanmean if padded else np.mean
-    return np.array([over(np.diagonal(matrix, -lag)) for lag in range(len(matrix))])
+    return np.array([mean_of(np.diagonal(matrix, -lag), padded) for lag in range(len(matrix))])
 
 
 def decay(profile: np.ndarray, last: int) -> float:

@@ -35,6 +35,7 @@ from micrornn.inspect.recorded import (
     by_gate,
     from_last,
     gate_names,
+    mean_of,
     norms,
     over_lanes,
     record,
@@ -74,9 +75,7 @@ def flow(model: Any, windows: Sequence[Window], progress: Progress | None = None
     if recording is None:
         raise ConfigError("flow: there is no window to look at")
     layers, gates = [layer.name for layer in recording.layers], gate_names(recording.layers[0])
-    over = np.nanmean if padded else np.mean
-    mean = {name: over([one[name] for one in found], axis=0) for name in found[0] if name != "forgets"}
-    mean["forgets"] = np.mean([one["forgets"] for one in found], axis=0)
+    mean = {name: mean_of([one[name] for one in found], padded and name != "forgets") for name in found[0]}
     seq_len, units = mean["dh"].shape[1], mean["units"].shape[2]
     for kind in ("h", "gates"):  # the extremes over all windows, not their mean
         low, high = np.min([one[kind + "_low"] for one in found], 0), np.max([one[kind + "_high"] for one in found], 0)

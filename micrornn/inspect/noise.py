@@ -36,7 +36,7 @@ from micrornn.errors import ConfigError
 from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict
 from micrornn.inspect.recorded import record
 from micrornn.inspect.window import Window, piece_of
-from micrornn.inspect.words import number, percent
+from micrornn.inspect.words import number, of_gradient, percent
 from micrornn.runs import Progress
 from micrornn.tape import Tensor
 
@@ -168,7 +168,7 @@ def noise(model: Any, windows: Iterable[Window], progress: Progress | None = Non
 
 
 def _gradient(model: Any, parameters: Sequence[Tensor], window: Window) -> np.ndarray:
-    """Of the mean loss over time and lanes in nats per token, by all parameters in one row (P,)."""
+    """Of the mean loss over time and lanes, by all parameters in one row (P,)."""
     recording = record(model, window)
     parts = recording.tape.cotangents(parameters, [recording.loss])
     return np.concatenate(
@@ -178,14 +178,14 @@ def _gradient(model: Any, parameters: Sequence[Tensor], window: Window) -> np.nd
 
 def _measure(found: Estimate, batch_size: int, lanes: int, seq_len: int, about: Mapping[str, Any]) -> Measure:
     sizes = np.unique([max(1, batch_size * 2**n // 16) for n in range(9)])  # from a sixteenth to sixteen times it
-    share = float(share_at(found.scale, batch_size))
+    share, item = float(share_at(found.scale, batch_size)), about.get("item", "token")
     axes = {"batch_size": Axis.of(sizes, "lanes"), "block": Axis.of(range(len(found.left_out)))}
     arrays = {
         "updates": Array(
             updates_at(found.scale, sizes), ("batch_size",), "", "updates to reach a loss, times the fewest there are"
         ),
         "tokens": Array(
-            tokens_at(found.scale, sizes), ("batch_size",), "", "tokens to reach a loss, times the fewest there are"
+            tokens_at(found.scale, sizes), ("batch_size",), "", f"{item}s to reach a loss, times the fewest there are"
         ),
         "share": Array(share_at(found.scale, sizes), ("batch_size",), "", "of a gradient's squared norm that is noise"),
         "left_out": Array(found.left_out, ("block",), "lanes", "noise scale without this block of windows"),
@@ -194,15 +194,17 @@ def _measure(found: Estimate, batch_size: int, lanes: int, seq_len: int, about: 
         "scale": Number(found.scale, "lanes", "gradient noise scale B_simple; infinite where no signal was found"),
         "scale_low": Number(found.low, "lanes", "two standard errors down"),
         "scale_high": Number(found.high, "lanes", "two standard errors up; infinite where nothing bounds it"),
-        "scale_tokens": Number(found.scale * seq_len, "tokens", "the same in tokens"),
-        "signal": Number(found.signal, "nats^2", "|G|^2, squared norm of the gradient without noise"),
-        "signal_error": Number(found.signal_error, "nats^2", "its standard error"),
-        "noise": Number(found.noise, "nats^2", "tr(Sigma) of the gradient of one lane of one window"),
-        "noise_error": Number(found.noise_error, "nats^2", "its standard error"),
+        "scale_tokens": Number(found.scale * seq_len, f"{item}s", f"the same in {item}s"),
+        "signal": Number(found.signal, f"{of_gradient(about)}^2", "|G|^2, squared norm of the gradient without noise"),
+        "signal_error": Number(found.signal_error, f"{of_gradient(about)}^2", "its standard error"),
+        "noise": Number(found.noise, f"{of_gradient(about)}^2", "tr(Sigma) of the gradient of one lane of one window"),
+        "noise_error": Number(found.noise_error, f"{of_gradient(about)}^2", "its standard error"),
         "batch_size": Number(batch_size, "lanes", "of a batch in training"),
         "share": Number(share, "", "of its gradient's squared norm that is noise"),
     }
-    verdict = _verdict(found, batch_size, lanes, seq_len, float(about.get("lr_left", 1.0)))
+    verdict = _verdict(
+        found, batch_size, lanes, seq_len, **{n: about[n] for n in ("lr_left", "item", "cut") if n in about}
+    )
     return Measure("noise", about, axes, arrays, numbers, (verdict,))
 
 
@@ -222,18 +224,19 @@ def share_at(scale: float, batch_size: Any) -> np.ndarray:
     return 1 - 1 / updates_at(scale, batch_size)
 
 
-def _verdict(found: Estimate, batch_size: int, lanes: int, seq_len: int, lr_left: float = 1.0) -> Verdict:
+def _verdict(found: Estimate, batch_size: int, lanes: int, seq_len: int, lr_left: float = 1.0, item: str = "token",
+             cut: bool = True) -> Verdict:  # fmt: skip
     share, scale = float(share_at(found.scale, batch_size)), found.scale
     least = float(share_at(found.low, batch_size))
     numbers = {"scale": scale, "low": found.low, "high": found.high, "batch_size": batch_size, "share": share}
     few = lanes < LEAST_LANES or len(found.left_out) < LEAST_BLOCKS
     if few or found.noise <= 0 or not math.isfinite(found.low):
         words = f"{lanes:,} lanes in {len(found.left_out)} blocks of windows are too few to tell signal from noise."
-        advice = "Look at more text with --windows and --batch-size."
+        advice = "Look at more with --windows and --batch-size."
         return Verdict("unsure", words, numbers, advice)
     low = number(found.low)
     up_to = f"({low} to {number(found.high)})" if math.isfinite(found.high) else f"({low} or more)"
-    tokens = f" of {seq_len:,} time steps, {number(scale * seq_len)} tokens"
+    tokens = f" of {seq_len:,} time steps, {number(scale * seq_len)} {item}s"
     if not math.isfinite(scale):
         up_to, scale, tokens = "or more", found.low, ""
     words = (
@@ -247,32 +250,36 @@ def _verdict(found: Estimate, batch_size: int, lanes: int, seq_len: int, lr_left
             "nearer it comes to where its gradient is 0, and the more of a gradient is noise: this is the noise "
             "scale of its end, many times that of most of its way, and no reason for more lanes."
         )
-        advice = "Measure a checkpoint from before the rate fell; for sizes to train with, ask `micrornn advise FILES`."
+        advice = "Measure a checkpoint from before the rate fell"
+        advice += "; for sizes to train with, ask `micrornn advise FILES`." if item == "token" else "."
         return Verdict("unsure", words, numbers | {"lr_left": lr_left}, advice)
     half, double = max(1, batch_size // 2), 2 * batch_size
     costs = (
-        f"To reach the same loss batch_size {double:,} would take {_change(scale, batch_size, double)}; "
-        f"{half:,} would take {_change(scale, batch_size, half)}."
+        f"To reach the same loss batch_size {double:,} would take {_change(scale, batch_size, double, item)}; "
+        f"{half:,} would take {_change(scale, batch_size, half, item)}."
     )
     if least > MOSTLY or (share > MOSTLY and math.isfinite(found.high)):
         advice = (
-            f"{costs} A larger batch_size with a higher --lr pays in time wherever it brings more tokens per second; "
-            "where it does not, leave it: noise alone does no harm. `micrornn advise` weighs that."
+            f"{costs} A larger batch_size with a higher --lr pays in time wherever it brings more {item}s per second; "
+            "where it does not, leave it: noise alone does no harm."
+            + (" `micrornn advise` weighs that." if cut else "")
         )
         return Verdict("noisy", words, numbers, advice)
     if not math.isfinite(found.high):
         words += f" The {lanes:,} lanes that were looked at do not bound it from above."
-        return Verdict("unsure", words, numbers, "Look at more text with --windows and --batch-size.")
+        return Verdict("unsure", words, numbers, "Look at more with --windows and --batch-size.")
     if share < 1 - MOSTLY:
         near = max(1, round(scale))
-        costs = f"Most lanes say what the others have said: {near:,} would take {_change(scale, batch_size, near)}."
+        costs = (
+            f"Most lanes say what the others have said: {near:,} would take {_change(scale, batch_size, near, item)}."
+        )
     return Verdict("healthy", words, numbers, costs)
 
 
-def _change(scale: float, before: int, after: int) -> str:
+def _change(scale: float, before: int, after: int, item: str) -> str:
     """`8 % fewer updates and 40 % more tokens`."""
     told = []
-    for name, at in (("updates", updates_at), ("tokens", tokens_at)):
+    for name, at in (("updates", updates_at), (f"{item}s", tokens_at)):
         ratio = float(at(scale, after) / at(scale, before))
         told.append(f"{percent(abs(ratio - 1))} {'more' if ratio > 1 else 'fewer'} {name}")
     return " and ".join(told)

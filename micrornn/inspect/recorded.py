@@ -9,6 +9,7 @@ gate_names     what the gates of a layer are called
 states         h, c, dh or dc of every time step; `before`: the states that each time step started from
 by_gate        an array of all gates, with an axis for the gate
 over_lanes     the mean over lanes, without what is padding
+mean_of        a mean over windows
 norms          mean over lanes of the L2 norm over units
 back_in_time   an array over time as one over lags, each lane from where it ends
 from_last      the gradient of the last time step's loss alone, over lags
@@ -16,7 +17,7 @@ from_last      the gradient of the last time step's loss alone, over lags
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -248,6 +249,16 @@ def over_lanes(x: np.ndarray, mask: np.ndarray | None, dtype: Any = np.float64) 
         total = np.where(keep, np.where(np.isnan(x), np.inf, x), 0).sum(axis=1, dtype=dtype)
         out: np.ndarray = total / keep.sum(axis=1)
     return out
+
+
+def mean_of(rows: Sequence[Any] | np.ndarray, padded: bool) -> np.ndarray:
+    """The mean along the first axis; with padding, over what is no NaN, for that stands where nothing was."""
+    x = np.asarray(rows)
+    if not padded:
+        return np.asarray(x.mean(axis=0))
+    there = ~np.isnan(x)
+    count = there.sum(axis=0)
+    return np.where(count, np.where(there, x, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
 
 
 def norms(x: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:

@@ -4,6 +4,7 @@ Window           all of that
 piece_of         some lanes of a window, and of its time steps
 of_one_length    windows with padding, made as long as the longest
 mask_of          which time steps of a window are no padding
+lanes_of         how many sequences a window with padding holds
 recurrents_of    the recurrent parts of a model by name; ConfigError if it has none
 """
 
@@ -74,6 +75,12 @@ def of_one_length(windows: Sequence[Window]) -> list[Window]:
         inputs, targets = _rebuilt(pair, iter(sizes))
         found.append(Window(inputs, targets, window.state))
     return found
+
+
+def lanes_of(window: Window) -> int | None:
+    """How many sequences a window with padding holds; None where that is not known: as many as was asked for."""
+    masks = [leaf.mask for leaf in _leaves((window.inputs, window.targets)) if isinstance(leaf, Padded)]
+    return int(masks[0].shape[1]) if masks else None
 
 
 def _length(leaf: Any) -> int:

@@ -18,6 +18,7 @@ def panels(measure: Measure) -> list[Panel]:
         return []
     sizes = np.array(measure.axes["batch_size"].places)
     updates, tokens, share = (measure[name] for name in ("updates", "tokens", "share"))
+    items = f"{measure.subject.get('item', 'token')}s"
     scale, trained = measure.numbers["scale"].value, int(measure.numbers["batch_size"].value)
     if not math.isfinite(scale):
         return []
@@ -27,12 +28,12 @@ def panels(measure: Measure) -> list[Panel]:
         marks.append(Mark(scale, f"noise scale {number(scale)}"))
     return [
         Lines(
-            "Updates and tokens to reach a loss", "batch_size in lanes", "times the fewest",
-            [Curve("updates", sizes, updates), Curve("tokens", sizes, tokens)], log_x=True, log_y=True, marks=marks,
+            f"Updates and {items} to reach a loss", "batch_size in lanes", "times the fewest",
+            [Curve("updates", sizes, updates), Curve(items, sizes, tokens)], log_x=True, log_y=True, marks=marks,
             note="Each against the fewest that any batch_size needs. They cross at the noise scale, where both are 2.",
         ),
         Rows(
-            "What a batch_size costs", ["batch_size", "updates", "tokens", "noise in a gradient"],
+            "What a batch_size costs", ["batch_size", "updates", items, "noise in a gradient"],
             [
                 [f"{size:,}", f"x {number(u / updates[here])}", f"x {number(t / tokens[here])}", percent(noise)]
                 for size, u, t, noise in zip(sizes.tolist(), updates, tokens, share)

@@ -58,6 +58,11 @@ class Material:
         self.unit = task.metrics[0].unit or "loss"
         self.cut = bool(getattr(task.batches, "cut", task.batches.carried))
 
+    @property
+    def sequences(self) -> int:
+        """How many there are, about, where batches are made of whole ones."""
+        return self.task.batches.num_windows * int(self.task.config.batch_size)
+
     def fitted(self, usual: Sizes, given: Sizes) -> Sizes:
         """What is asked for as it is, else what is usual for a measure, else as in training. Where windows are cut out
         of longer sequences, what was not asked for shrinks until these are long enough: lanes first, then windows, then
