@@ -40,7 +40,7 @@ from micrornn.tasks.task import Confusion, Forecast, Judged, Metric, Progress, S
 class SeriesSettings(TableSettings):
     """Of Config: windows of num_steps in batch_size lanes."""
 
-    batch_size: int = usual("batch_size", 8)
+    batch_size: int = usual("batch_size", 4)
     num_steps: int = usual("num_steps", 24)
     hidden_size: int = usual("hidden_size", 32)
     lr: float = usual("lr", 0.003)
