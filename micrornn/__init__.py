@@ -10,7 +10,7 @@
 (24, 8)
 
     Tensor, Tape, stamp, no_tape, op     the engine; `ops` has what a tape can record, and each op stands here too
-    RNN, LSTM, GRU, Recurrent            layers over time
+    RNN, LSTM, GRU, Recurrent, unroll    layers over time, and a list of time steps
     Linear, Embedding, Dropout           layers without
     Module, Parameter, Flat              what is learned; `optim` has what learns it: SGD, Adam, ...
     gradcheck, state_gradients           are the gradients right, and where do they go
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from micrornn.recurrent import Recurrent as Recurrent
     from micrornn.recurrent import state_gradients as state_gradients
     from micrornn.runs import load as load
+    from micrornn.stepwise import unroll as unroll
     from micrornn.tape import Tape as Tape
     from micrornn.tape import Tensor as Tensor
     from micrornn.tape import no_tape as no_tape
@@ -62,7 +63,7 @@ FACE = {
     "Config": "config", "gradcheck": "gradcheck", "load": "runs", "Training": "train",
     "GRU": "layers", "LSTM": "layers", "RNN": "layers", "Dropout": "layers", "Embedding": "layers", "Linear": "layers",
     "Flat": "parameters", "Module": "parameters", "Parameter": "parameters",
-    "Recurrent": "recurrent", "state_gradients": "recurrent",
+    "Recurrent": "recurrent", "state_gradients": "recurrent", "unroll": "stepwise",
     "Tape": "tape", "Tensor": "tape", "no_tape": "tape", "op": "tape", "stamp": "tape",
 }  # fmt: skip
 

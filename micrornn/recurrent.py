@@ -106,6 +106,13 @@ class Recurrent(Module):
             self.weights[state + "_0"] + blank if state + "_0" in self.weights else blank for state in self.cell.states
         )
 
+    def zero_state(self, batch_size: int) -> State:
+        """The state that is zero throughout, one tensor (layers * directions, batch_size, hidden_size) for each of h,
+        c, ...; that of `initial` is another where it is learned."""
+        sizes("zero_state", batch_size=batch_size)
+        blank = self._blank((self.num_layers * len(self.directions), batch_size, self.hidden_size))
+        return (blank,) * len(self.cell.states)
+
     def _blank(self, shape: tuple[int, ...]) -> Tensor:
         """Zeros on the device of the weights, in their precision."""
         weight = self.weights["weight_ih_l0"].data
@@ -128,7 +135,7 @@ class Recurrent(Module):
                   what comes back to it goes to that state, unless it is NaN or infinite
         lengths   how many first steps of each lane count: the usual mask, made here
         """
-        x, *given = (self._tensor(part) for part in (x, *([] if state is None else self._states(state))))
+        x, *given = (self.tensor(part) for part in (x, *([] if state is None else self._states(state))))
         state = None if state is None else given
         self._check(x, state)
         mask = self._mask(x, mask, lengths)
@@ -189,7 +196,7 @@ class Recurrent(Module):
         new = take_step(self.cell, x, tuple(before), weights)
         return tuple(where(n, s, mask=keep) for n, s in zip(new, state))
 
-    def _tensor(self, x: Any) -> Tensor:
+    def tensor(self, x: Any) -> Tensor:
         """An array is as good as a tensor, in the precision of the weights."""
         if isinstance(x, Tensor):
             return x

@@ -35,6 +35,7 @@ HOUSE = (
     "parameters",
     "cells",
     "recurrent",
+    "stepwise",
     "layers",
     "attention",
     "decoding",
