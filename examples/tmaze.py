@@ -20,13 +20,7 @@ import argparse
 
 import numpy as np
 
-from micrornn.layers import Linear
-from micrornn.ops import exp, log_softmax
-from micrornn.optim import Optimizer, clip_scale, global_norm
-from micrornn.parameters import Flat, Module
-from micrornn.recurrent import Recurrent
-from micrornn.stepwise import unroll
-from micrornn.tape import Tape, Tensor, no_tape
+import micrornn as mr
 
 FORWARD, UP, DOWN = range(3)
 RIGHT, WRONG, BUMP = 4.0, -0.1, -0.1  # rewards: a turn at the junction, and a step against a wall
@@ -59,25 +53,27 @@ class Mazes:
         return reward
 
 
-class Policy(Module):
+class Policy(mr.Module):
     """What is seen (batch_size, 4) and a state -> logits of the actions (batch_size, 3) and the next state."""
 
     def __init__(self, hidden_size: int, seed: int):
-        self.cell = Recurrent("lstm", 4, hidden_size, seed=seed)
-        self.actions = Linear(hidden_size, 3, seed=seed + 1)
+        self.cell = mr.LSTM(4, hidden_size, seed=seed)
+        self.actions = mr.Linear(hidden_size, 3, seed=seed + 1)
 
-    def __call__(self, seen: np.ndarray, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        (y,), state = unroll(self.cell, [seen], state)
+    def __call__(self, seen: np.ndarray, state: tuple[mr.Tensor, ...]) -> tuple[mr.Tensor, tuple[mr.Tensor, ...]]:
+        (y,), state = mr.unroll(self.cell, [seen], state)
         return self.actions(y), state
 
 
-def episode(policy: Policy, mazes: Mazes, rng: np.random.Generator) -> tuple[list[Tensor], list[Tensor], np.ndarray]:
+def episode(
+    policy: Policy, mazes: Mazes, rng: np.random.Generator
+) -> tuple[list[mr.Tensor], list[mr.Tensor], np.ndarray]:
     """(ln p of each action taken (batch_size,); of all actions (batch_size, 3); each a tensor a time step; the
     rewards (T, batch_size))."""
     state, chosen, spread, rewards = policy.cell.zero_state(len(mazes.sign)), [], [], []
     while not mazes.done.all() and len(rewards) < 3 * mazes.length + 6:
         logits, state = policy(mazes.seen(), state)
-        logs = log_softmax(logits)
+        logs = mr.log_softmax(logits)
         spread.append(logs)
         share = np.exp(logs.data).cumsum(axis=1)
         action = np.minimum((rng.random((len(share), 1)) > share).sum(axis=1), DOWN)
@@ -89,23 +85,22 @@ def episode(policy: Policy, mazes: Mazes, rng: np.random.Generator) -> tuple[lis
 def train(length: int, updates: int, batch_size: int, lr: float, seed: int) -> float:
     """How many of 500 new mazes the trained policy wins."""
     rng, policy = np.random.default_rng(seed), Policy(16, seed)
-    flat = Flat(policy)
-    optimizer = Optimizer(flat, "adam")
+    optimizer = mr.optim.Adam(policy, lr=lr)
     for update in range(1, updates + 1):
         mazes = Mazes(batch_size, length, rng)
-        with Tape() as tape:
+        with mr.Tape() as tape:
             chosen, spread, rewards = episode(policy, mazes, rng)
             to_come = rewards[::-1].cumsum(axis=0)[::-1]
             advantage = (to_come - to_come.mean(axis=1, keepdims=True)).astype(np.float32)
             loss = -sum((logs * weight).mean() for logs, weight in zip(chosen, advantage))
-            loss = loss + CURIOSITY * sum((exp(logs) * logs).sum() for logs in spread) / batch_size
-        flat.zero_grad()
+            loss = loss + CURIOSITY * sum((mr.exp(logs) * logs).sum() for logs in spread) / batch_size
+        optimizer.zero_grad()
         tape.backward(loss)
-        optimizer.update(lr, clip_scale(global_norm(flat), 1.0))
+        optimizer.update(clip_norm=1.0)
         if update % 50 == 0 or update == updates:
             print(f"update {update:4}  {len(rewards):2} time steps  won {100 * mazes.won.mean():3.0f} %", flush=True)
     mazes = Mazes(500, length, rng)
-    with no_tape():
+    with mr.no_tape():
         episode(policy, mazes, rng)
     return float(mazes.won.mean())
 
