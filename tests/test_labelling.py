@@ -144,17 +144,17 @@ def test_tags_from_files(micrornn: Micrornn, tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text(TAGGED)
     (tmp_path / "dev.txt").write_text("the DET\ncat NOUN\n\nthe DET\ndog PROPN\n\na DET\ncat NOUN\nsat VERB\n")
     sizes = ["--hidden-size", 6, "--embedding-size", 5, "--batch-size", 4, "--num-updates", 4, "--val-every", 2]
-    given = ["train", "tags", "train.txt", *sizes, "--set", "validation=dev.txt", "--set", "min_count=1"]
+    given = ["train", "tags", "train.txt", *sizes, "--validation", "dev.txt", "--min-count", 1]
     code, _, err = micrornn(*given, "--out", "run")
     assert code == Exit.DATA and "dev.txt:5: the tag 'PROPN' of 'dog' is none of those that were learned" in err
     assert "--skip-bad-rows" in err and not (tmp_path / "run").exists()
-    code, _, err = micrornn(*given, "--set", "skip_bad_rows=true", "--out", "run")
+    code, _, err = micrornn(*given, "--skip-bad-rows", "--out", "run")
     assert code == 0 and "left out" in err and "not judged" in err, err
     (tmp_path / "train.txt").unlink()  # a trained network does without
-    code, out, err = micrornn("eval", "run", "dev.txt", "--json")
+    (tmp_path / "new.txt").write_text("the DET\ncat NOUN\n\na DET\n??? SYM\n\na DET\ncat NOUN\nsat VERB\n")
+    code, out, err = micrornn("eval", "run", "new.txt", "--skip-bad-rows", "--json")
     assert code == 0 and json.loads(out)["left_out"] == 1, err
     assert json.loads(out)["baselines"] == {"accuracy": 1.0} and json.loads(out)["sequences"] == 2
-    (tmp_path / "x").mkdir()
     code, out, err = micrornn("predict", "run", "dev.txt")
     assert code == Exit.DATA and "dev.txt:3: there is no word; wanted a sentence a line" in err
 
@@ -164,10 +164,10 @@ def test_tags_from_files(micrornn: Micrornn, tmp_path: Path) -> None:
     [
         ("tags", {"a.txt": "a X\nb X\n\na X\n"}, [], "there is no tag but 'X', and so nothing to learn; choose"),
         ("tags", {"a.txt": TAGGED}, ["--num-steps", 9], "--num-steps is no setting of the task tags; leave it away"),
-        ("tags", {"a.txt": TAGGED}, ["--set", "validation=b.txt"], "--validation: there is no file "),
-        ("tags", {}, ["--set", "validation=b.txt"], "--validation is for FILES to learn from; name them too"),
+        ("tags", {"a.txt": TAGGED}, ["--validation", "b.txt"], "--validation: there is no file "),
+        ("tags", {}, ["--validation", "b.txt"], "--validation is for FILES to learn from; name them too"),
         ("tags", {"a.txt": "a X\nb Y\n"}, [], "there is 1 sequence, and nothing can be held out of it"),
-        ("tags", {"a.txt": "a X\nb Y\n\nc X\nd Y\n"}, ["--set", "min_count=5"], "comes once; change min_count (5)"),
+        ("tags", {"a.txt": "a X\nb Y\n\nc X\nd Y\n"}, ["--min-count", 5], "comes once; change min_count (5)"),
         ("tags", {"a.txt": TAGGED + "fat\n"}, [], "a.txt:49: 1 column, and line 1 has 2"),
         ("sentiment", {"a.txt": "good\n", "b.txt": "\n"}, [], "b.txt:1: a text without a word"),
         ("sentiment", {"a.tsv": "text\tlabel\nx y\t1\nz\t1\n"}, [], "there is no class but '1', and so nothing to"),

@@ -25,14 +25,15 @@ MOST_LABELS = 30  # of a table of which class is taken for which
               help="Of text, time steps per window; the state is carried from window to window, so "
               "this changes speed and memory only.  [as in training]")  # fmt: skip
 @beam_option
+@click.option("--skip-bad-rows", is_flag=True,
+              help="Leave out rows of FILES that cannot be used, and count them.  [as in training]")  # fmt: skip
 @click.option("--best/--last", default=True, show_default=True,
               help="Of a run folder: its best checkpoint (by validation), or its last.")  # fmt: skip
 @click.option("--save", type=PATH, metavar="FILE", help="A .png or .svg: a forecast beside what came, or which class "
               "is taken for which, of what is held out.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
-def eval(
-    run: str, files: tuple[str, ...], beam: int | None, best: bool, save: str | None, as_json: bool, **options: Any
-) -> None:
+def eval(run: str, files: tuple[str, ...], beam: int | None, skip_bad_rows: bool, best: bool, save: str | None,
+         as_json: bool, **options: Any) -> None:  # fmt: skip
     """Every metric of a trained network, beside what takes no network; of text the loss, in bits per character or as
     perplexity.
 
@@ -56,7 +57,8 @@ def eval(
     if save and files:
         raise ConfigError("--save shows what the run held out; leave FILES away")
     model, _, meta = load_run(run, "best" if best else "last", any_task=True)
-    searched = {} if beam is None else {"beam": beam}
+    searched: dict[str, Any] = {} if beam is None else {"beam": beam}
+    searched |= {"skip_bad_rows": True} if skip_bad_rows else {}
     if files:
         task = task_from(meta, **searched)
     else:

@@ -88,7 +88,7 @@ class Labelling(Task):
     remedy: ClassVar[str] = ""
     unit = "words"
     Settings: ClassVar[type[Config]] = LabelSettings
-    unused = ("lines", "tied", "level", "num_steps", "state", "memory_budget", "loss", "init_from")
+    uses = ("embedding_size", "bidirectional", "encoding", "vocab_size", "val_fraction")
     metrics: Sequence[Metric] = (  # type: ignore[misc]  # those of the data at hand
         Metric("loss", "nats per label"),
         Metric("accuracy", "", "higher"),
@@ -240,13 +240,12 @@ class Labelling(Task):
 
     def judge(self, model: Features, files: Sequence[Path] = (), progress: Progress | None = None,
               **options: Any) -> Judged:  # fmt: skip
-        encoding, skip = options.pop("encoding", None), options.pop("skip_bad_rows", None)
-        if not files:
-            asked = {"encoding": encoding, "skip_bad_rows": skip or None}
-            return super().judge(model, (), progress, **options, **asked)
+        encoding = options.pop("encoding", None) if files else None
         self.refuse(options)
+        if not files:
+            return super().judge(model)
         config = dataclasses.replace(self.config, encoding=encoding or self.config.encoding)
-        bad = BadRows(config.skip_bad_rows if skip is None else skip)
+        bad = BadRows(config.skip_bad_rows)
         read, how = self.examples(config, files, bad, progress)
         data = self._ids(known(read, set(self.labels.tokens), self.noun, bad))
         if not data[0]:
