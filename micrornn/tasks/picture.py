@@ -7,7 +7,7 @@ network_picture    that of `Features`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,7 @@ PADDING = "░"
 
 
 def padded_picture(words: np.ndarray, mask: np.ndarray, labels: np.ndarray | None = None, lane: str = "lane") -> str:
-    """The first lanes of a batch, and the longest and the shortest in any case; of long ones the beginning, or the end
-    where the padding is on the left.
+    """The first lanes of a batch, and the longest and the shortest in any case; of long ones the beginning and the end.
 
     words     (seq_len, batch_size), with the mask of what is no padding
     labels    (seq_len, batch_size), below each word; or (batch_size,), behind the last one
@@ -33,30 +32,44 @@ def padded_picture(words: np.ndarray, mask: np.ndarray, labels: np.ndarray | Non
         if extreme not in shown:
             shown[-1 - n] = extreme
     shown.sort()
-    left = bool(len(mask) and not mask[0].all() and mask[-1].all())
     rows = [words] if labels is None or labels.ndim == 1 else [words, labels]
-    columns: list[list[str]] = []
-    head = len(f"{lane} {max(shown) + 1:,}") + 2
-    ends = ["", *(f"  -> {labels[b]}" for b in shown)] if labels is not None and labels.ndim == 1 else []
-    used = head + max(map(cells, ends), default=0)
-    steps = range(len(mask) - 1, -1, -1) if left else range(len(mask))
-    for t in steps:
-        column = [_short(str(row[t, b])) if mask[t, b] else "" for b in shown for row in rows]
-        width = max(len(f"t={t}"), *map(cells, column))
-        if used + width + 2 > WIDTH and columns:
+    names = [f"{lane} {b + 1:,}" if not n else "" for b in shown for n in range(len(rows))]
+    ends = [f"-> {labels[b]}" for b in shown] if labels is not None and labels.ndim == 1 else [""] * len(names)
+
+    def column(t: int) -> list[str]:
+        texts = [_short(str(row[t, b])) if mask[t, b] else "" for b in shown for row in rows]
+        width = max(len(f"t={t}"), *map(cells, texts))
+        return [pad(text, width) for text in (f"t={t}", *(text or PADDING * width for text in texts))]
+
+    head = max(map(len, names)) + 2
+    room = WIDTH - head - max(map(cells, ends)) - len("  ...")
+    columns: dict[int, list[str]] = {}
+    for t in _from_both_ends(len(mask)):
+        columns[t] = column(t)
+        room -= cells(columns[t][0]) + 2
+        if room < 0 and len(columns) > 1:
+            del columns[t]
             break
-        used += width + 2
-        filled = [text or PADDING * width for text in column]
-        columns.append([pad(text, width) for text in (f"t={t}", *filled)])
-    more = "" if len(columns) == len(mask) else "..."
-    columns = columns[::-1] if left else columns
-    heads = ["", *(f"{lane} {b + 1:,}" if not n else "" for b in shown for n in range(len(rows)))]
     lines = []
-    for n, name in enumerate(heads):
-        parts = [more] * bool(left and more) + [column[n] for column in columns] + [more] * bool(more and not left)
-        lines.append((f"{name:<{head}}" + "  ".join(parts) + (ends[n] if ends else "")).rstrip())
-    padding = f"{100 * (1 - mask.mean()):.0f} % of this batch"
-    return "\n".join(lines) + f"\n{PADDING} padding, {padding}: stepped over, without any loss or gradient"
+    for n, (name, end) in enumerate(zip(["", *names], ["", *ends])):
+        line = f"{name:<{head}}"
+        for t in sorted(columns):
+            line += columns[t][n] + ("  " if t + 1 in columns or t + 1 == len(mask) else "  ...  ")
+        lines.append((line + end).rstrip())
+    share = f"{100 * (1 - mask.mean()):.0f} % of this batch"
+    return "\n".join(lines) + f"\n{PADDING} padding, {share}: stepped over, without any loss or gradient"
+
+
+def _from_both_ends(count: int) -> Iterator[int]:
+    """0 .. count - 1: two from the beginning, one from the end, and so on."""
+    first, last = 0, count - 1
+    while first <= last:
+        yield first
+        if first + 1 <= last:
+            yield first + 1
+        if first + 1 < last:
+            yield last
+        first, last = first + 2, last - 1
 
 
 def _short(text: str) -> str:
