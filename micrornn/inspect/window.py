@@ -2,7 +2,7 @@
 
 Window           all of that
 piece_of         some lanes of a window, and of its time steps
-of_one_length    windows with padding, made as long as the longest
+of_one_length    windows with padding, made as long as the longest sequence
 mask_of          which time steps of a window are no padding
 lanes_of         how many sequences a window with padding holds
 recurrents_of    the recurrent parts of a model by name; ConfigError if it has none
@@ -61,18 +61,29 @@ def mask_of(window: Window, shape: tuple[int, int]) -> np.ndarray | None:
 
 
 def of_one_length(windows: Sequence[Window]) -> list[Window]:
-    """The same windows, where they hold padding: with as much more of it behind them as makes them all alike."""
-    pairs = [(window.inputs, window.targets) for window in windows]
-    if not any(isinstance(leaf, Padded) for pair in pairs for leaf in _leaves(pair)):
+    """The same windows, where they hold padding: all as long as the longest of their sequences."""
+    rows = [list(_leaves((window.inputs, window.targets))) for window in windows]
+    padded = [n for n, leaf in enumerate(rows[0]) if isinstance(leaf, Padded)] if rows else []
+    if not padded:
         return list(windows)
-    longest = [max(map(_length, leaves)) for leaves in zip(*(list(_leaves(pair)) for pair in pairs))]
+    kept = {}  # of each array with padding: the time steps at which any sequence is no padding
+    for n in padded:
+        size = max(len(row[n].mask) for row in rows)
+        there = np.any([_longer(row[n].mask, size).any(axis=1) for row in rows], axis=0)
+        kept[n] = size, np.flatnonzero(there) if there.any() else np.arange(size)
+
+    def fitted(row: list[Any], leaf: Any) -> Any:
+        """Like the array that it lies beside, if it has a number for each of its time steps."""
+        for n in padded:
+            if leaf is row[n]:
+                return Padded(*(_longer(np.asarray(part), kept[n][0])[kept[n][1]] for part in leaf))
+            if np.shape(leaf)[:2] == row[n].mask.shape:
+                return _longer(np.asarray(leaf), kept[n][0])[kept[n][1]]
+        return leaf
+
     found = []
-    for window, pair in zip(windows, pairs):
-        # an array that has a number for each time step is as long as what is padded beside it
-        own = {leaf.mask.shape: size for leaf, size in zip(_leaves(pair), longest) if isinstance(leaf, Padded)}
-        sizes = [size if isinstance(leaf, Padded) else own.get(np.shape(leaf)[:2], _length(leaf))
-                 for leaf, size in zip(_leaves(pair), longest)]  # fmt: skip
-        inputs, targets = _rebuilt(pair, iter(sizes))
+    for window, row in zip(windows, rows):
+        inputs, targets = _rebuilt((window.inputs, window.targets), iter([fitted(row, leaf) for leaf in row]))
         found.append(Window(inputs, targets, window.state))
     return found
 
@@ -83,25 +94,17 @@ def lanes_of(window: Window) -> int | None:
     return int(masks[0].shape[1]) if masks else None
 
 
-def _length(leaf: Any) -> int:
-    values = leaf.values if isinstance(leaf, Padded) else leaf
-    return len(values) if np.ndim(values) else 0
-
-
-def _rebuilt(value: Any, sizes: Iterator[int]) -> Any:
-    """The same with each array lengthened to its size."""
+def _rebuilt(value: Any, leaves: Iterator[Any]) -> Any:
+    """The same out of other arrays."""
     if isinstance(value, tuple | list) and not isinstance(value, Padded):
-        parts = [_rebuilt(part, sizes) for part in value]
+        parts = [_rebuilt(part, leaves) for part in value]
         return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-    size = next(sizes)
-    if isinstance(value, Padded):
-        return Padded(*(_longer(np.asarray(part), size) for part in value))
-    return _longer(value, size) if isinstance(value, np.ndarray) and np.ndim(value) > 1 else value
+    return next(leaves)
 
 
 def _longer(array: np.ndarray, size: int) -> np.ndarray:
     more = np.zeros((size - len(array), *array.shape[1:]), array.dtype)
-    return np.concatenate([array, more]) if len(more) else array
+    return np.concatenate([array, more])
 
 
 def recurrents_of(model: Module) -> dict[str, Recurrent]:
