@@ -17,11 +17,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from micrornn import device
 from micrornn.cells import find_cell
+from micrornn.data import Padded
 from micrornn.errors import MicrornnError
 from micrornn.gradcheck import STEP, Check, gradcheck, projected
 from micrornn.ops import concatenate, reshape
@@ -29,6 +31,7 @@ from micrornn.parameters import Initializer
 from micrornn.recurrent import Recurrent
 from micrornn.runs import own_validation
 from micrornn.tape import Tape, Tensor
+from micrornn.tasks.parts import split
 
 DECIMALS = 10  # how many are wanted equal
 # Through several time steps the fifth derivative is larger than that of one op; with half the step (a 16th of
@@ -151,11 +154,63 @@ def check_model(model: Any, granularity: str, inputs: Any, targets: Any, *,
         return _closer(lambda step: gradcheck(function, [parameter], samples=samples, step=step, seed=seed)[0])
 
     checks = [_closer(lambda step: _along(function, parameters, step, seed)), *map(sampled, parameters)]
+    checks += check_padding(network, inputs, targets, seed)
     kink = math.inf
     if model.rnn is not None and model.rnn.cell.kinks:
         plain = network.copy(granularity="primitive")
         kink = _nearest_kink(lambda: plain.loss(inputs, targets, None)[0])
     return NetworkCheck(model.config.cell, granularity, tuple(checks), kink)
+
+
+def check_padding(network: Any, inputs: Any, targets: Any, seed: int = 0) -> list[Check]:
+    """Two checks of what padding does to a network that takes padded batches, as tasks.parts.Features: the gradient of
+    the padded steps, which must be 0, and by how much the gradient of the parameters differs where there is more
+    padding, on either side. Of a batch without padding, lanes are cut to lengths drawn at random. None for others."""
+    if not hasattr(network, "read_out"):
+        return []
+    values, mask = split(inputs)
+    mask = np.ones(np.shape(values)[:2], bool) if mask is None else mask
+    seq_len, lanes = mask.shape
+    if mask.all() and seq_len > 1:
+        lengths = np.random.default_rng(seed).integers(1, seq_len, lanes)
+        mask = np.arange(seq_len)[:, None] < lengths
+    network.train(False)
+    x = Tensor(device.host(network.features(values, mask).data), requires_grad=True, name="x")
+    parameters = [p for name, p in network.flat.parameters.items() if not name.startswith("embedding")]
+
+    def gradients(before: int, after: int) -> tuple[np.ndarray, list[np.ndarray]]:
+        longer = np.full((before + seq_len + after, *x.shape[1:]), 0.5)
+        longer[before : before + seq_len] = x.data
+        rows = Tensor(longer, requires_grad=True)
+        with Tape() as tape:
+            padded: Any = Padded(cast(Any, rows), _longer(mask, before, after))
+            loss, _ = network.loss(padded, wanted(before, after))
+        found = tape.cotangents([rows, *parameters], [loss], [None])
+        dx, *rest = (np.zeros(t.shape) if g is None else g for t, g in zip([rows, *parameters], found))
+        return dx[~_longer(mask, before, after)], [part.ravel() for part in rest]
+
+    def wanted(before: int, after: int) -> Any:
+        if network.read_out != "every":
+            return targets
+        if isinstance(targets, Padded):
+            return Padded(*(_longer(np.asarray(part), before, after) for part in targets))
+        return _longer(np.asarray(targets), before, after)
+
+    padded, plain = gradients(0, 0)
+    others = [gradients(before, after) for before, after in ((0, 3), (2, 0))]
+    padded = np.concatenate([padded.ravel(), *(rows.ravel() for rows, _ in others)])
+    worst = float(np.abs(padded).max()) if padded.size else 0.0
+    apart = max(float(np.abs(a - b).max()) for _, found in others for a, b in zip(plain, found))
+    count = sum(part.size for part in plain)
+    return [
+        Check("padded steps", padded.size, worst, (), worst, 0.0),
+        Check("with more padding", count, apart, (), apart, 0.0),
+    ]
+
+
+def _longer(rows: np.ndarray, before: int, after: int) -> np.ndarray:
+    """More rows of zeros before and after."""
+    return np.pad(rows, [(before, after)] + [(0, 0)] * (rows.ndim - 1))
 
 
 def _along(function: Callable[[], Tensor], tensors: Sequence[Tensor], step: float, seed: int) -> Check:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from micrornn.checks import check_padding
 from micrornn.config import Config
 from micrornn.data import Padded
 from micrornn.errors import ConfigError
@@ -155,3 +156,23 @@ def test_smoothed_and_weighted_classes(weights: list[float] | None, padded: bool
     wanted = -0.9 * logs[np.arange(len(rows)), found] - 0.1 * logs.mean(axis=1)
     counts = np.ones(len(rows)) if weights is None else np.array(weights)[found]
     assert loss(logits, targets=targets, mask=mask).item() == pytest.approx((wanted * counts).sum() / counts.sum())
+
+
+class Forgetful(Features):
+    """Reads padding as if it counted."""
+
+    def __call__(self, inputs: Any, state: Any = None) -> Any:
+        return super().__call__(inputs.values, state)
+
+
+@pytest.mark.parametrize("read", READS)
+def test_gradcheck_sees_padding_that_has_a_part(read: str) -> None:
+    """What `gradcheck --task` says of padding is 0 for a network that masks, and is not for one that forgets to."""
+    model = network(read, cell="rnn").copy(dtype="float64")
+    padded, targets = batch(read, 0, 0, 0.0)
+    for inputs in (padded, padded.values):
+        steps, more = check_padding(model, inputs, np.abs(targets) % CLASSES)
+        assert steps.error == 0 and steps.count > 0 and more.decimals >= 10
+    model.__class__ = Forgetful
+    steps, more = check_padding(model, padded, np.abs(targets) % CLASSES)
+    assert more.error > 1e-6 and (steps.error > 1e-6 or read == "every")  # there the loss forgets nothing

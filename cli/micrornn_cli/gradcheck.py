@@ -128,14 +128,11 @@ def _trained(run: str, granularities: tuple[str, ...], sizes: dict[str, Any]) ->
 
 def _of_task(name: str, cell: str, granularities: tuple[str, ...], sizes: dict[str, Any]) -> Iterator[NetworkCheck]:
     from micrornn import tasks
-    from micrornn.errors import ConfigError
 
     tasks.trust(name)
     kind = tasks.find(name)
-    if kind.usual_files():
-        raise ConfigError(f"--task {name} has no network without a text; give a RUN")
     names = ("num_layers", "hidden_size", "batch_size", "seed")
-    task = kind.prepare(kind.Settings(cell=cell, **{name: sizes[name] for name in names}))
+    task = kind.example(kind.Settings(cell=cell, **{name: sizes[name] for name in names}))
     yield from _on_a_batch(task, task.network(), granularities, sizes)
 
 
@@ -144,6 +141,7 @@ def _on_a_batch(task: Any, model: Any, granularities: tuple[str, ...], sizes: di
     from micrornn.checks import check_model
 
     inputs, targets, _ = task.batches.next()
-    sizes["seq_len"] = len(inputs)
+    rows = getattr(inputs, "values", inputs)  # of what is padded
+    sizes["seq_len"] = len(rows[0]) if isinstance(rows, tuple) else len(rows)
     for granularity in granularities:
         yield check_model(model, granularity, inputs, targets, samples=sizes["samples"] or 8, seed=sizes["seed"])

@@ -64,6 +64,11 @@ class Pairs(Answering):
         bad = BadRows(config.skip_bad_rows)
         return cls(config, read_pairs(files, config, bad, progress), bad)
 
+    @classmethod
+    def example(cls, config: Any) -> Pairs:
+        words = ("an", "ant", "ate", "neat", "tan", "ten", "eaten", "tea")
+        return cls(config, [(word, " ".join(word.upper())) for word in words])
+
     def batches_of(self, files: Sequence[Path]) -> PairBatches:
         self.bad = BadRows(self.config.skip_bad_rows)
         pairs = read_pairs(files, self.config, self.bad)

@@ -151,6 +151,12 @@ class Task:
         return cls(config)
 
     @classmethod
+    def example(cls, config: Any) -> Task:
+        """The task with a little data that is made up, to try its network on. By default the one that `prepare` makes
+        of no files."""
+        return cls.prepare(config)
+
+    @classmethod
     def require_used(cls, config: Config) -> None:
         """ConfigError where a setting that means nothing to it is not as usual."""
         usual = cls.Settings()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +11,18 @@ from typing import Any, cast
 import numpy as np
 
 from micrornn.config import Config
-from micrornn.data import UNITS, LineLanes, Tokens, Vocab, layout, read_tokens, split, stdlib_sources, validation_layout
+from micrornn.data import (
+    UNITS,
+    LineLanes,
+    Tokens,
+    Vocab,
+    layout,
+    read_tokens,
+    split,
+    stdlib_sources,
+    tokenize,
+    validation_layout,
+)
 from micrornn.data.text import Ids
 from micrornn.data.tokens import entropy_of
 from micrornn.errors import CheckpointError, ConfigError, DataError
@@ -82,6 +94,15 @@ class Text(Task):
     @classmethod
     def prepare(cls, config: Config, files: Sequence[Path] = (), progress: Progress | None = None) -> Text:
         return cls(config, read_tokens(files, config, progress))
+
+    @classmethod
+    def example(cls, config: Config) -> Text:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # a mapped file may still be open
+            text = Path(folder, "text.txt")
+            text.write_text(
+                "to be, or not to be: that is the question.\n" * (1 + config.batch_size * config.num_steps // 20)
+            )
+            return cls(config, tokenize([text], config.level, Path(folder)))
 
     def network(self) -> LanguageModel:
         return LanguageModel(self.config, self.vocab.size)
