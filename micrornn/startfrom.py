@@ -18,7 +18,6 @@ from micrornn.data import Vocab
 from micrornn.errors import ConfigError, named
 from micrornn.finite import require_finite_parameters
 from micrornn.runs import load_run
-from micrornn.tasks.text import LanguageModel
 
 SHAPE = ("cell", "num_layers", "hidden_size", "embedding_size", "tied", "level")
 BY_SYMBOL = ("embedding.weight", "decoder.weight", "decoder.bias")  # (vocab_size, ...)
@@ -54,7 +53,7 @@ def require_shape(path: StrPath, shape: dict[str, Any], config: Config) -> None:
             )
 
 
-def start_from(model: LanguageModel, vocab: Vocab, path: StrPath) -> Started:
+def start_from(model: Any, vocab: Vocab, path: StrPath) -> Started:
     """Copy the weights of the run or checkpoint at `path` into the model; what its vocabulary lacks stays as it is.
 
     ConfigError where cell, layers or sizes differ, or no symbol is common to both; DivergedError where a weight is not

@@ -275,11 +275,12 @@ def _command(comparison: Any, best: Any) -> str:
         return ""
     plan = comparison.plan
     usual, config = plan.kind().Settings(), plan.config(plan.variants[best.number], plan.seeds[0])
+    from micrornn import tasks
     from micrornn.compare.vary import shown
     from micrornn.config import Config
 
     shared = set(Config().to_dict())
-    words = ["micrornn", "train", *([plan.task] if plan.task != "text" else []), *plan.files]
+    words = ["micrornn", "train", *([plan.task] if plan.task != tasks.DEFAULT else []), *plan.files]
     for name, value in config.to_dict().items():
         if value == getattr(usual, name) or name in ("num_updates", "val_every", "threads", "epochs", "seed"):
             continue

@@ -97,6 +97,6 @@ def measure(summary: Summary, runs: Sequence[Sequence[Run]], name: str) -> Measu
     for n, row in enumerate(rows):
         if row.changes is not None and (back := furthest(row.changes)) is not None:
             numbers[f"back_{n}"] = Number(back, "time steps", f"how far back {row.name} looks")
-    text = plan.task if plan.task != "text" else "the text of all runs"
+    text = plan.task if plan.task != tasks.DEFAULT else "the text of all runs"
     subject = {"run": name, "text": text, "settings": len(rows), "seeds": len(plan.seeds)}
     return Measure("compare", subject, axes, arrays, numbers, verdicts(summary))
