@@ -19,7 +19,7 @@ from micrornn.config import Config, setting
 from micrornn.data.dates import falls_at, is_date
 from micrornn.data.files import shown
 from micrornn.data.rows import BadRows, skip_bad_rows
-from micrornn.data.table import Table, delimiter_of, number, read_table, records
+from micrornn.data.table import Table, cells_of, delimiter_of, number, read_table, records
 from micrornn.errors import DataError, named, quoted
 from micrornn.schema import Rule, check_table
 
@@ -149,16 +149,21 @@ def _time(table: Table, wanted: str) -> int:
 
 
 def _only(table: Table, when: int) -> int:
-    """The only column of numbers, of which the first row tells."""
-    found = [n for n, cell in enumerate(table.cells[0]) if n != when and _is_number(cell, table)]
-    if len(found) == 1:
+    """The only column of numbers, of which the first row tells; DataError where another may be meant."""
+    rest = [n for n in range(table.width) if n != when]
+    found = [n for n in rest if _is_number(table.cells[0][n], table)]
+    doubtful = [n for n in rest if n not in found and any(map(str.isdigit, table.cells[0][n]))]
+    if len(found) == 1 and not doubtful:
         return found[0]
     if table.header and not table.names:
         table.find("", "--target")  # says why a position is wanted
-    there = ", ".join(f"{n + 1} {table.names[n]}" if table.names else f"{n + 1}" for n in found)
+    where = named(shown(table.where[0][0]))
+    if not found and not doubtful:
+        raise DataError(f"{where} holds no column of numbers; its first row is {', '.join(table.cells[0])[:200]}")
+    there = ", ".join(f"{n + 1} {table.names[n]}" if table.names else f"{n + 1}" for n in sorted(found + doubtful))
     raise DataError(
-        f"{named(shown(table.where[0][0]))} holds {len(found)} columns of numbers; which is to be forecast?"
-        + (f"\n  choose with --target, by name or position: {there[:300]}" if found else "")
+        f"{where} holds {len(found) + len(doubtful)} columns that may be numbers; which is to be forecast?\n"
+        f"  choose with --target, by name or position: {there[:300]}"
     )
 
 
@@ -204,7 +209,7 @@ def row_reader(chosen: Chosen, config: TableSettings, require: Callable[[np.ndar
                 if named_here:
                     continue
             if max(places) >= len(cells):
-                raise DataError(f"{where}:{line}: {len(cells)} cells, wanted {max(places) + 1} or more")
+                raise DataError(f"{where}:{line}: {cells_of(len(cells))}, wanted {max(places) + 1} or more")
             values = np.empty(len(places))
             for n, place in enumerate(places):
                 try:
@@ -249,7 +254,7 @@ def _places(cells: list[str], chosen: Chosen, config: TableSettings, where: str)
     if len(cells) == len(chosen.names) + 1 and chosen.time >= 0 and (named_here or is_date(cells[0])):
         return list(range(1, len(cells))), named_here
     raise DataError(
-        f"{where}: {len(cells)} cells; wanted {len(chosen.names)} ({', '.join(chosen.names)}), or the "
+        f"{where}: {cells_of(len(cells))}; wanted {len(chosen.names)} ({', '.join(chosen.names)}), or the "
         f"{chosen.width} columns of the table that was learned from"
     )
 

@@ -31,6 +31,10 @@ MISSING = ("", "na", "n/a", "nan", "null", "none", "-", "?", ".")  # cells that 
 LOOKED_AT = 50  # rows that tell what separates the cells
 
 
+def cells_of(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count:,} cells"
+
+
 def delimiter_of(text: str) -> str:
     """The character that a setting means: its name, or itself; "auto" stays. ConfigError where it is neither."""
     if text == "auto" or text in DELIMITERS or len(text) == 1:
@@ -231,4 +235,4 @@ def _add(table: Table, path: Path, rows: list[tuple[int, list[str]]], names: tup
             table.cells.append(cells)
         else:
             which = "the header names" if table.names else "most rows hold"
-            table.bad.add(path, line, f"{len(cells):,} cells, where {which} {width:,}")
+            table.bad.add(path, line, f"{cells_of(len(cells))}, where {which} {width:,}")

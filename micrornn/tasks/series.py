@@ -36,6 +36,10 @@ from micrornn.tasks.parts import Features, usual
 from micrornn.tasks.task import Confusion, Forecast, Judged, Metric, Progress, Slices, State, Task
 
 
+def _steps(count: int) -> str:
+    return "1 time step" if count == 1 else f"{count:,} time steps"
+
+
 @dataclass(frozen=True)
 class SeriesSettings(TableSettings):
     """Of Config: windows of num_steps in batch_size lanes."""
@@ -227,7 +231,7 @@ class Series(Task):
         came = ahead(stretch.values, stretch.at, self.config.horizon)
         ours = self.job.values(self.outputs(model, stretch)[1], stretch)
         name, plain = list(self.job.plain(stretch).items())[-2]
-        title = f"{self.chosen.names[0]}, {self.config.horizon:,} time steps ahead (baseline: {name})"
+        title = f"{self.chosen.names[0]}, {_steps(self.config.horizon)} ahead (baseline: {name})"
         return Forecast(title, *(rows[:, -1, 0] for rows in (came, ours, plain)))
 
     # How it is used
@@ -268,7 +272,7 @@ class Series(Task):
             raise ConfigError("this network forecasts directions, and cannot continue a series")
         if steps > horizon and len(names) > self.chosen.targets:
             raise ConfigError(
-                f"this network forecasts {horizon:,} time steps; for more it would have to know what "
+                f"this network forecasts {_steps(horizon)}; for more it would have to know what "
                 f"{', '.join(names[self.chosen.targets :])} will be"
             )
         follower, read, done = self._follower(model), 0, 0
@@ -294,10 +298,10 @@ class Series(Task):
         ends = [0, *self.ends]
         spans = [self.data.span(a, b) if b > a else "nothing" for a, b in itertools.pairwise(ends)]
         scaled = ("logarithms, " if config.log else "") + (
-            f"differences to {config.difference:,} time steps before, " if config.difference else ""
+            f"differences to {_steps(config.difference)} before, " if config.difference else ""
         )
         return super().told(model) | self.data.told | {
-            what: f"{', '.join(names[: self.chosen.targets])}, {config.horizon:,} time steps ahead",
+            what: f"{', '.join(names[: self.chosen.targets])}, {_steps(config.horizon)} ahead",
             "read": f"{', '.join(names)}; {scaled}scaled by mean and deviation of what is learned from",
             "learned from": f"{self.ends[0]:,} rows, {spans[0]}",
             "for best.ckpt": f"{self.ends[1] - self.ends[0]:,} rows, {spans[1]}",
