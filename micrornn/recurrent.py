@@ -75,6 +75,7 @@ class Recurrent(Module):
         self.directions = ("", "_reverse") if bidirectional else ("",)
         self.dropout, self.clip_message, self.seed = dropout, clip_message, seed
         self.dropout_key, self.dropout_start = 0, 0
+        self.part = ""  # of a network that has several, such as "encoder": its records are named after it
         rng = np.random.default_rng(seed)
         chosen = dict(self.cell.initializers(hidden_size))
         for name, initializer in (initializers or {}).items():
@@ -150,7 +151,7 @@ class Recurrent(Module):
                 at = f"_l{layer}{direction}"
                 weights = Weights(self.cell.parameters, [self.weights[name + at] for name in self.cell.parameters])
                 first = tuple(rows[layer * len(self.directions) + n] for rows in states)
-                with stamp(scope=self.cell.name + at):
+                with stamp(scope=f"{self.part}.{self.cell.name}{at}" if self.part else self.cell.name + at):
                     y, end = self._run(x, first, weights, mask, bool(n))
                 outputs.append(y)
                 for rows, row in zip(last, end):

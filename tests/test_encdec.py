@@ -17,6 +17,7 @@ from micrornn.decoding import edit_distance, search
 from micrornn.errors import ConfigError, DivergedError
 from micrornn.gradcheck import gradcheck
 from micrornn.ops import sum as sum_op
+from micrornn.recurrent import state_gradients
 from micrornn.tape import Tape, Tensor, no_tape
 from micrornn.tasks.encdec import END, EncoderDecoder, Pair, TeacherForcing, shifted
 
@@ -113,6 +114,13 @@ def test_the_network_s_gradient_and_its_padding(settings: dict[str, Any]) -> Non
     pairs = [network_of_one(model, n) for n in range(3)]  # a batch is no more than its lanes
     assert found[0] == pytest.approx(np.average(pairs, weights=[len(row) for row in TARGETS]))
     assert set(model.rnns) == {"encoder", "decoder"} and model.rnns["encoder"] is model.rnn
+    with Tape() as tape:
+        loss, _ = model.loss(inputs, targets)
+    tape.backward(loss)
+    cell, ways = model.config.cell, ["", "_reverse"] if model.config.bidirectional else [""]
+    layers = range(model.config.num_layers)
+    names = {f"encoder.{cell}_l{n}{way}" for n in layers for way in ways} | {f"decoder.{cell}_l{n}" for n in layers}
+    assert state_gradients(tape).keys() == names
 
 
 def network_of_one(model: EncoderDecoder, n: int) -> float:

@@ -113,7 +113,7 @@ def _carried_over_training(layers: Sequence[str], gates: Sequence[str], arrays: 
     if "carried" not in arrays:
         return []
     shares, num_steps = arrays["carried"].values, arrays["dh"].values.shape[2]  # a window that trains has num_steps
-    cell = layers[0].partition("_l")[0]
+    cell = layers[0].rpartition(".")[2].partition("_l")[0]
     last = Carried(max(1, num_steps // 2), num_steps, dict(zip(layers, shares[-1].tolist())), {}, cell)
     best = np.where(np.isfinite(shares), shares, np.inf).max(axis=1)
     healthy = np.flatnonzero(best >= LEFT)

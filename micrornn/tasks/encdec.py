@@ -78,6 +78,7 @@ class EncoderDecoder(Module):
         each = units // 2 if config.bidirectional else units
         self.rnn = Recurrent(config.cell, width, each, bidirectional=config.bidirectional, seed=seeds[2], **common)
         self.decoder = Recurrent(config.cell, width, units, seed=seeds[3], **common)
+        self.rnn.part, self.decoder.part = "encoder", "decoder"
         self.attention = None
         if config.attention != "none":
             self.attention = Attention(config.attention, units, seed=seeds[4], dtype=dtype)
