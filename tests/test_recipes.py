@@ -141,7 +141,11 @@ def test_run_is_the_plain_command_and_check_the_same_to_the_bit(micrornn: Micror
         ("num_updates = 12", 'init = "{text}"\nnum_updates = 12', "must be one of the data's roles"),
         ('at = "best"', 'at = "later"', "expectation 2: at is 'later'; write end, best"),
         ('at = "best"', 'at = "update 6"', "expectation 2: a checkpoint is measured"),
-        ('"accuracy"', '"acuracy"', "expectation 2: there is no 'acuracy'; choose one of accuracy"),
+        (
+            '"accuracy"',
+            '"acuracy"',
+            "expectation 2: there is no 'acuracy'; choose one of loss, smoothed_loss, val_loss, accuracy",
+        ),
         ('["large"]', '["huge"]', "expectation 2: there is no variant 'huge'"),
         ("high = 0.0\n", "", "neither low nor high"),
         ("low = 0.1", "low = 9.0", "low 9 is above high 3"),
@@ -162,7 +166,7 @@ def test_a_recipe_of_ones_own_with_a_mistake(old: str, new: str, words: str, mic
 
 @pytest.mark.parametrize(
     "arguments, code, words",
-    [(["show", "ecko"], Exit.USAGE, "no recipe 'ecko'; did you mean echo?"),
+    [(["show", "ecko"], Exit.USAGE, "no recipe 'ecko'; did you mean echo"),
      (["run", "zzz"], Exit.USAGE, "there is no recipe 'zzz'; there are adding-100"),
      (["show", "./none.toml"], Exit.DATA, "none.toml"), (["show", "."], Exit.USAGE, "no recipe '.'"),
      (["run", "echo", "--variant", "gru"], Exit.USAGE, "has no variant 'gru'; it has: none"),

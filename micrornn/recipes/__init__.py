@@ -52,8 +52,11 @@ EXPECTED = {
     "unit": Rule(str, choices=("", "bits", "perplexity"), optional=True),
     "over": Rule(int, low=1, optional=True),
     "data": Rule(str, optional=True),
+    "batch_size": Rule(int, low=1, optional=True),
+    "num_steps": Rule(int, low=1, optional=True),
 }
 PLACE = re.compile(r"(end|best|update [0-9]{1,9}|epoch [0-9]{1,9})")
+WHILE_TRAINING = ("loss", "smoothed_loss", "val_loss")  # are in metrics.jsonl; all else is measured by the task
 KEPT_OUT = ("seed", "threads", "device", "init_from")  # are chosen where a recipe is run
 
 
@@ -71,6 +74,7 @@ class Expectation:
     times       the number is multiplied by this, such as the time steps that a loss is summed over
     unit        bits: of a loss in nats; perplexity: e to the loss
     data        a role of the recipe's data that a metric is measured on; "": what the run holds out
+    batch_size, num_steps   how a text is read for that; 0: as in training
     """
 
     what: str
@@ -84,6 +88,8 @@ class Expectation:
     unit: str = ""
     over: int = 100
     data: str = ""
+    batch_size: int = 0
+    num_steps: int = 0
 
     def holds(self, seen: float | None) -> bool:
         """Whether a number lies in the band; NaN does not."""
@@ -93,6 +99,11 @@ class Expectation:
             and (self.low is None or seen >= self.low)
             and (self.high is None or seen <= self.high)
         )
+
+    @property
+    def measured(self) -> bool:
+        """Whether a checkpoint is measured; all else stands in metrics.jsonl."""
+        return self.what not in WHILE_TRAINING or bool(self.data or self.batch_size or self.num_steps)
 
     @property
     def band(self) -> str:
@@ -252,6 +263,17 @@ def read(values: Mapping[str, Any], name: str, where: str) -> Recipe:
     return recipe
 
 
+def require_metrics(recipe: Recipe, task: Task) -> None:
+    """ConfigError where something is expected that the task, with its data, does not measure."""
+    known = [*WHILE_TRAINING, *(metric.name for metric in task.metrics if metric.name not in WHILE_TRAINING)]
+    for n, expected in enumerate(recipe.expect, 1):
+        if expected.what not in known:
+            there = ", ".join(known)
+            raise ConfigError(
+                f"{recipe.where}: expectation {n}: there is no {quoted(expected.what)}; choose one of {there}"
+            )
+
+
 def _check(recipe: Recipe) -> None:
     where = recipe.where
     roles = {role: role for role in recipe.data}
@@ -273,13 +295,10 @@ def _check(recipe: Recipe) -> None:
         raise ConfigError(f"{where}: it expects nothing; say at least one [[expect]]")
     if not recipe.seeds:
         raise ConfigError(f"{where}: seeds is empty; leave it away")
-    known = {"loss", "smoothed_loss", "val_loss", *(metric.name for metric in recipe.kind.metrics)}
     for n, expected in enumerate(recipe.expect, 1):
         at = f"{where}: expectation {n}"
         if not PLACE.fullmatch(expected.at):
             raise ConfigError(f"{at}: at is {quoted(expected.at)}; write end, best, update N or epoch N")
-        if expected.what not in known:
-            raise ConfigError(f"{at}: there is no {quoted(expected.what)}; choose one of {', '.join(sorted(known))}")
         if expected.low is None and expected.high is None:
             raise ConfigError(f"{at}: it has neither low nor high")
         if expected.low is not None and expected.high is not None and expected.low > expected.high:
@@ -289,6 +308,6 @@ def _check(recipe: Recipe) -> None:
                 raise ConfigError(f"{at}: there is no variant {quoted(variant)}")
         if expected.data and expected.data not in recipe.data:
             raise ConfigError(f"{at}: there is no data {quoted(expected.data)}")
-        measured = expected.what not in ("loss", "smoothed_loss", "val_loss") or expected.data
+        measured = expected.measured
         if measured and expected.at not in ("end", "best"):
             raise ConfigError(f"{at}: a checkpoint is measured, so at must be end or best, not {quoted(expected.at)}")

@@ -6,7 +6,7 @@ look(job, folder, paths)    a Row for each expectation of a run that was trained
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ class Row:
         e = self.expected
         return {
             "run": self.job.name, "variant": self.job.variant, "seed": self.job.seed, "what": e.title, "low": e.low,
-            "high": e.high, "from": e.origin, "why": e.why, "seen": self.seen, "holds": self.holds,
+            "high": e.high, "band": e.band, "from": e.origin, "why": e.why, "seen": self.seen, "holds": self.holds,
         }  # fmt: skip
 
 
@@ -42,12 +42,13 @@ def look(job: Job, path: Path, paths: Sequence[str]) -> list[Row]:
     """What a run in a folder came to, beside each thing that the recipe expects of it."""
     rows = RunFolder.open(path).metrics()
     meta = load(path / "last.ckpt")[1]
-    scores: dict[tuple[str, str], dict[str, float]] = {}
+    scores: dict[tuple[str, str, int, int], Mapping[str, float]] = {}
 
-    def measured(which: str, role: str) -> dict[str, float]:
-        if (which, role) not in scores:
-            scores[which, role] = measure(path, which, job.recipe.roles(paths).get(role, ""))
-        return scores[which, role]
+    def measured(e: Expectation) -> float | None:
+        key = "best" if e.at == "best" else "last", job.recipe.roles(paths).get(e.data, ""), e.batch_size, e.num_steps
+        if key not in scores:
+            scores[key] = measure(path, *key)
+        return scores[key].get(e.what)
 
     return [
         Row(job, expected, _seen(expected, rows, meta, measured))
@@ -55,21 +56,21 @@ def look(job: Job, path: Path, paths: Sequence[str]) -> list[Row]:
     ]  # fmt: skip
 
 
-def measure(path: Path, which: str, file: str = "") -> dict[str, float]:
-    """All metrics of the "best" or the "last" checkpoint of a run, over what it holds out, or over another file."""
+def measure(path: Path, which: str, file: str = "", batch_size: int = 0, num_steps: int = 0) -> Mapping[str, float]:
+    """All metrics of the "best" or the "last" checkpoint of a run, over what it holds out, or over another file.
+
+    batch_size, num_steps    of a text: how it is read, if not as in training
+    """
     model, _, meta = load_run(path, which, any_task=True)
-    task = own_task(meta)
-    scores: dict[str, float] = task.evaluate(model)
+    sizes = {"batch_size": batch_size or None, "num_steps": num_steps or None}
+    scores: Mapping[str, float] = own_task(meta).judge(model, [Path(file)] if file else [], **sizes).scores
     return scores
 
 
 def _seen(expected: Expectation, rows: list[dict[str, Any]], meta: dict[str, Any],
-          measured: Callable[[str, str], dict[str, float]]) -> float | None:  # fmt: skip
+          measured: Callable[[Expectation], float | None]) -> float | None:  # fmt: skip
     """The number, in the unit that is wanted."""
-    if expected.data or expected.what not in ("loss", "smoothed_loss", "val_loss"):
-        value = measured("best" if expected.at == "best" else "last", expected.data).get(expected.what)
-    else:
-        value = _in_rows(expected, rows, _epoch(meta))
+    value = measured(expected) if expected.measured else _in_rows(expected, rows, _epoch(meta))
     if value is None:
         return None
     value *= expected.times

@@ -14,7 +14,7 @@ from typing import Any
 from micrornn import data, device, kernels
 from micrornn.checkpoint import RunFolder
 from micrornn.errors import CheckpointError, named
-from micrornn.recipes import Job
+from micrornn.recipes import Job, require_metrics
 from micrornn.resume import fit_warmup, resume
 from micrornn.train import PLACE, Training, run
 
@@ -38,6 +38,7 @@ def play(job: Job, paths: Sequence[str], path: Path, stopped: Callable[[], bool]
     kernels.set_threads(config.threads)
     files = job.recipe.learned(located)
     task = job.recipe.kind.prepare(config, data.find(files) if files else job.recipe.kind.usual_files(), progress)
+    require_metrics(job.recipe, task)
     about = {"task": task.name, "files": files}
     there = os.path.lexists(path / "config.toml")
     folder = RunFolder.open(path) if there else RunFolder.create(path, config.to_dict() | about)
