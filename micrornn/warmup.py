@@ -15,7 +15,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,18 +25,19 @@ from micrornn.cells import CELLS
 from micrornn.checks import check_cell
 from micrornn.config import Config
 from micrornn.data import tokenize
+from micrornn.inspect import register
 from micrornn.inspect.subject import Subject
 from micrornn.optim import OPTIMIZERS, Optimizer
 from micrornn.parameters import Flat, Parameter
 from micrornn.recurrent import GRANULARITIES
 from micrornn.sampling import sample
 from micrornn.tape import Tape, Tensor
+from micrornn.tasks.material import Sizes
 from micrornn.train import Training
 
 USUAL = (Config().cell, "gru", "rnn")  # cells; of the others only with `everything`
 # name -> (threads, weights split instead of lanes): the forms that a recurrent kernel has
 WAYS = {"one thread": (1, False), "lanes over threads": (2, False), "weights over threads": (2, True)}
-MEASURES = ("flow", "weights", "credit", "truncation", "jacobian", "noise", "nonfinite", "states")
 TEXT = "to be, or not to be: that is the question.\n" * 20
 
 
@@ -115,14 +115,11 @@ def _inspect(dtype: str) -> None:
 
 def measure_all(training: Training) -> None:
     """Every measure of inspection, on a little of the text; what they find does not matter."""
-    model, material = training.model, training.task.material(lambda **_: training.task)
-    model.train(False)
-    windows = Subject(model, {}, material).windows(8, 4, 4)
+    subject = Subject(training.model, {}, training.task.material(lambda **_: training.task))
+    training.model.train(False)
     with np.errstate(all="ignore"):
-        for name in MEASURES:
-            measure = getattr(import_module(f"micrornn.inspect.{name}"), name)
-            vocab, ids = material.vocab, material.tokens
-            measure(model, vocab, ids, tokens=len(ids)) if name == "states" else measure(model, windows)
+        for name in register.names():
+            register.find(name).take(subject, Sizes(4, 8 if name != "states" else None, 4))
 
 
 def _ops(dtype: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from micrornn.inspect.measure import Measure, Verdict
-from micrornn.report.panels import Coloured, Curve, Heat, Lines, Mark, Panel, Rows, Slides
+from micrornn.inspect.panels import Coloured, Curve, Heat, Lines, Mark, Panel, Rows, Slides
 
 T, K = 60, 20
 NASTY = "<script>alert(1)</script>&amp;<b>\x1b[31m"  # a name that must show as it is

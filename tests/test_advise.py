@@ -25,9 +25,9 @@ from micrornn.inspect.advice import Brief, Chosen, Measured, Point, choose_steps
 from micrornn.inspect.advised import advice
 from micrornn.inspect.bias import Bias, measure, pieces
 from micrornn.inspect.lags import Gains, gains, reach
+from micrornn.inspect.panels import Lines, Rows
 from micrornn.inspect.subject import Subject
 from micrornn.report.advise import panels
-from micrornn.report.panels import Lines, Rows
 from micrornn.train import Training
 from micrornn_cli.exits import Exit
 from micrornn_cli.main import main

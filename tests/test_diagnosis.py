@@ -11,7 +11,7 @@ from made_up_runs import made_up
 
 from micrornn.inspect.diagnosis import diagnosis
 from micrornn.inspect.measure import Measure, Verdict
-from micrornn_cli.inspect import MEASURES
+from micrornn.inspect.register import REGISTER
 from micrornn_cli.main import main
 
 
@@ -76,9 +76,8 @@ def test_a_run_without_a_measure_is_diagnosed(micrornn, runs):
     assert (
         code == 1 and text.startswith("diagnosis  vanishing") and "Not well: vanishing (flow)" in " ".join(text.split())
     )
-    for name in MEASURES:
-        if name != "all":
-            assert any(line.endswith(f"inspect {name} {runs['vanishing']}") for line in text.splitlines())
+    for name in REGISTER:
+        assert any(line.endswith(f"inspect {name} {runs['vanishing']}") for line in text.splitlines())
     code, text, _ = micrornn("--json", runs["healthy"])
     found = json.loads(text)
     assert code == 0 and found["verdicts"][0]["kind"] == "healthy", found["verdicts"]

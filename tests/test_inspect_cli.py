@@ -18,14 +18,14 @@ from made_up_runs import made_up
 from rich.cells import cell_len
 from rich.console import Console
 
-from micrornn.inspect.measure import KINDS
+from micrornn.inspect.kinds import KINDS
+from micrornn.inspect.panels import Heat, Slides
+from micrornn.inspect.register import REGISTER, about, find
 from micrornn.inspect.subject import open_subject
 from micrornn.inspect.words import number, percent
-from micrornn.report.panels import Heat, Slides
+from micrornn.report.page import title_of
 from micrornn.tasks.material import Sizes
 from micrornn_cli.exits import Exit
-from micrornn_cli.inspect import KINDS as command_kinds
-from micrornn_cli.inspect import MEASURES
 from micrornn_cli.main import main
 from micrornn_cli.panels import view
 
@@ -166,7 +166,7 @@ def micrornn(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 
 
 SMALL = ["--windows", 2, "--seq-len", 12, "--batch-size", 2]
-ONE = [name for name in MEASURES if name != "all"]
+ONE = list(REGISTER)
 
 
 @pytest.mark.parametrize("name", ONE)
@@ -244,8 +244,16 @@ def test_windows_begin_with_the_state_that_the_text_before_them_leaves(run):
         assert all(np.array_equal(ours.data, theirs.data) for ours, theirs in zip(window.state, left, strict=True))
 
 
-def test_the_help_names_every_kind_of_verdict():
-    assert set(command_kinds) == set(KINDS)
+def test_help_and_pages_read_the_register(micrornn) -> None:
+    listed = micrornn("--help")[1]
+    for name in (*REGISTER, "diagnosis", "all"):
+        shown = micrornn(name, "--help")[1]
+        assert re.search(rf"^  {name} +\S", listed, re.MULTILINE) and all(kind in shown for kind in KINDS)
+    for name in REGISTER:
+        kind, told = find(name), about(name)
+        assert kind.name == name and kind.title == told.title == title_of(name) and told.line in (kind.__doc__ or "")
+        assert (kind.windows, kind.seq_len, kind.batch_size) == (told.windows, told.seq_len, told.batch_size)
+    assert title_of("flow_of_encoder") == "Flow of the encoder" and title_of("flow_over_training").startswith("Over")
 
 
 # --- mistakes -----------------------------------------------------------------------------------------------

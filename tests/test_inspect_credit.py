@@ -15,14 +15,14 @@ from micrornn.cells import find_cell
 from micrornn.config import Config
 from micrornn.errors import ConfigError, DataError
 from micrornn.inspect.carried import Carried
-from micrornn.inspect.credit import _judge, credit, decay, fitted, half_life, lag_profile, matrices, reach, share
+from micrornn.inspect.credit import _judge, credit, matrices, panels
+from micrornn.inspect.fading import decay, fitted, half_life, lag_profile, reach, share
+from micrornn.inspect.panels import Heat, Lines, Rows
 from micrornn.inspect.recorded import Layer
 from micrornn.inspect.sweep import layers_of, sweep
 from micrornn.inspect.window import Window
 from micrornn.parameters import Initializer, identity, orthogonal
 from micrornn.recurrent import Recurrent
-from micrornn.report.credit import panels
-from micrornn.report.panels import Heat, Lines, Rows
 from micrornn.tape import Tape, Tensor
 from micrornn.tasks.text import LanguageModel
 

@@ -18,6 +18,7 @@ from micrornn.errors import CheckpointError, ConfigError
 from micrornn.inspect import weights as weights_module
 from micrornn.inspect.credit import credit
 from micrornn.inspect.flow import flow
+from micrornn.inspect.flow import panels as flow_panels
 from micrornn.inspect.jacobian import jacobian
 from micrornn.inspect.measure import Measure
 from micrornn.inspect.noise import noise
@@ -28,13 +29,12 @@ from micrornn.inspect.subject import open_subject
 from micrornn.inspect.truncation import truncation
 from micrornn.inspect.watched import flow_over_training
 from micrornn.inspect.weights import contribution, weights
+from micrornn.inspect.weights import panels as weights_panels
 from micrornn.inspect.window import Window
 from micrornn.layers import Embedding, Linear
 from micrornn.ops import cross_entropy
 from micrornn.parameters import Module
 from micrornn.recurrent import Recurrent
-from micrornn.report.flow import panels as flow_panels
-from micrornn.report.weights import panels as weights_panels
 from micrornn.tape import Tape, Tensor, no_tape
 from micrornn.train import Training, run
 from micrornn_cli.exits import Exit

@@ -12,8 +12,9 @@ from kernel_rows import VARIED
 
 from micrornn.config import Config
 from micrornn.errors import ConfigError
-from micrornn.inspect.jacobian import jacobian
+from micrornn.inspect.jacobian import jacobian, panels
 from micrornn.inspect.measure import Measure
+from micrornn.inspect.panels import Lines, Rows
 from micrornn.inspect.recorded import Layer, layers_on, record, states
 from micrornn.inspect.spectrum import Jacobians, dimension, lyapunov, product_norms, singular, stretches, top_singular
 from micrornn.inspect.window import Window
@@ -21,8 +22,6 @@ from micrornn.layers import Embedding, Linear
 from micrornn.ops import cross_entropy
 from micrornn.parameters import Module
 from micrornn.recurrent import Recurrent
-from micrornn.report.jacobian import panels
-from micrornn.report.panels import Lines, Rows
 from micrornn.tape import Tape, Tensor
 from micrornn.tasks.text import LanguageModel
 

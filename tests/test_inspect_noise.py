@@ -12,12 +12,12 @@ import pytest
 
 from micrornn.config import Config
 from micrornn.errors import ConfigError
-from micrornn.inspect.noise import Estimate, _verdict, estimate, noise, share_at, tokens_at, two_batches, updates_at
+from micrornn.inspect.noise import _verdict, noise, panels, share_at, tokens_at, updates_at
+from micrornn.inspect.noise_scale import Estimate, estimate, two_batches
+from micrornn.inspect.panels import Lines, Rows
 from micrornn.inspect.subject import lr_left
 from micrornn.inspect.window import Window
 from micrornn.ops import cross_entropy
-from micrornn.report.noise import panels
-from micrornn.report.panels import Lines, Rows
 from micrornn.tape import Tape, Tensor
 from micrornn.tasks.text import LanguageModel
 

@@ -13,13 +13,13 @@ from micrornn.config import Config
 from micrornn.data import Vocab
 from micrornn.errors import DataError
 from micrornn.inspect import states as module
+from micrornn.inspect.panels import Coloured, Heat, Rows, Slides
 from micrornn.inspect.properties import properties
 from micrornn.inspect.recorded import by_gate, record
 from micrornn.inspect.recorded import states as states_of
-from micrornn.inspect.states import correlation, luck, read, standard, states
+from micrornn.inspect.states import panels, states
+from micrornn.inspect.units import correlation, luck, read, standard
 from micrornn.inspect.window import Window
-from micrornn.report.panels import Coloured, Heat, Rows, Slides
-from micrornn.report.states import panels
 from micrornn.tasks.text import LanguageModel
 
 T, H = 60, 6

@@ -16,12 +16,11 @@ from micrornn.inspect import bias
 from micrornn.inspect.bias import Bias, bias_of, pieces
 from micrornn.inspect.cuts import Cuts
 from micrornn.inspect.noise import noise
-from micrornn.inspect.truncation import bound, grid, truncation
+from micrornn.inspect.panels import Lines, Rows
+from micrornn.inspect.truncation import bound, grid, panels, truncation
 from micrornn.inspect.truncation_verdict import Found, judge, numbers_of
 from micrornn.inspect.window import Window, piece_of
 from micrornn.ops import cross_entropy
-from micrornn.report.panels import Lines, Rows
-from micrornn.report.truncation import panels
 from micrornn.tape import Tape, Tensor, no_tape
 from micrornn.tasks.text import LanguageModel
 from micrornn.windows import Windows

@@ -18,12 +18,11 @@ from micrornn.config import Config
 from micrornn.data import tokenize
 from micrornn.divergence import LOST_UPDATES
 from micrornn.errors import ConfigError, DivergedError
-from micrornn.inspect.nonfinite import LOST, blown, nonfinite
+from micrornn.inspect.nonfinite import LOST, blown, nonfinite, panels
 from micrornn.inspect.subject import open_subject
 from micrornn.inspect.window import Window
 from micrornn.layers import Linear
 from micrornn.ops import cross_entropy
-from micrornn.report.nonfinite import panels
 from micrornn.tape import Tape
 from micrornn.tasks.text import LanguageModel
 from micrornn.train import Training, run

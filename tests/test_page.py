@@ -19,10 +19,10 @@ from made_up_panels import AWKWARD, NASTY, USUAL, K, T, credit_matrix, kept, mea
 
 from micrornn.data import Lanes, Vocab
 from micrornn.errors import MissingError
+from micrornn.inspect.panels import Curve, Heat, Lines, Slides
 from micrornn.printable import printable
 from micrornn.report import page as page_module
 from micrornn.report.page import page
-from micrornn.report.panels import Curve, Heat, Lines, Slides
 from micrornn.report.run import Run, learning
 
 pytest.importorskip("plotly", reason="plotly is not installed (extra: report)")

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from micrornn.data import Lanes, Vocab
+from micrornn.inspect.panels import Coloured, Heat
 from micrornn.printable import cells, cut, pad, printable, shell_word, tail, visible
 from micrornn.report.lanes import drawing, piece
-from micrornn.report.panels import Coloured, Heat
 from micrornn_cli.console import out
 from micrornn_cli.drawing import draw
 from micrornn_cli.main import main

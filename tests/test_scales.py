@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from made_up_panels import PANELS, measure
 from rich.console import Console
 
-from micrornn.report.panels import Curve, Lines
+from micrornn.inspect.panels import Curve, Lines
 from micrornn_cli.axes import Scale, round_numbers
 from micrornn_cli.chart import chart
 from micrornn_cli.panels import view

@@ -14,7 +14,8 @@ from micrornn.checkpoint import RunFolder
 from micrornn.config import Config
 from micrornn.data import tokenize
 from micrornn.inspect.carried import carried
-from micrornn.inspect.credit import credit, growing
+from micrornn.inspect.credit import credit
+from micrornn.inspect.fading import growing
 from micrornn.inspect.flow import flow
 from micrornn.inspect.flow_verdicts import never_forgets, stuck
 from micrornn.inspect.jacobian import jacobian

@@ -194,8 +194,8 @@ def _show(measure: Any, command: str) -> None:
     """The tables, the advice in words, and the command: one screen."""
     from rich.text import Text
 
+    from micrornn.inspect.panels import Rows
     from micrornn.report.advise import panels
-    from micrornn.report.panels import Rows
     from micrornn_cli.console import out, program
     from micrornn_cli.panels import view
 

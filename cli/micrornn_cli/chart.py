@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from rich.text import Text
 
+from micrornn.inspect.panels import Curve, Lines
 from micrornn.inspect.words import number
 from micrornn.printable import cells
-from micrornn.report.panels import Curve, Lines
 from micrornn_cli.axes import Scale, fit, flags, heading, labels
 
 COLOURS = ("cyan", "magenta", "green", "red", "blue", "yellow")

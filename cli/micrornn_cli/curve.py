@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich.text import Text
 
-from micrornn.report.panels import Curve, Lines
+from micrornn.inspect.panels import Curve, Lines
 from micrornn.train import Report
 from micrornn_cli.chart import chart
 

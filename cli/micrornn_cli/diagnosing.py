@@ -9,9 +9,9 @@ from rich.text import Text
 
 from micrornn.inspect.diagnosis import diagnosis, findings, well
 from micrornn.inspect.measure import Measure
+from micrornn.inspect.panels import Panel, Rows
 from micrornn.inspect.subject import Subject
 from micrornn.printable import shell_word
-from micrornn.report.panels import Panel, Rows
 from micrornn_cli.console import out, program
 
 
@@ -25,14 +25,12 @@ def diagnosed(found: Sequence[tuple[Measure, Sequence[Panel]]], subject: Subject
     measure = diagnosis(measures, subject.about(), subject.model.config.lr)
     said: dict[str, list[str]] = {}
     for one in measures:
-        name = "flow" if one.what == "flow_over_training" else one.what
+        name = next(name for name in (one.what, one.what.partition("_")[0]) if name in names)
         said.setdefault(name, []).extend(verdict.kind for verdict in one.verdicts)
     rows = [
-        (name, ", ".join(dict.fromkeys(said[name])) if name in said else "not taken", _see(name, run))
-        for name in names
-        if name != "all"
+        (name, ", ".join(dict.fromkeys(said[name])) if name in said else "not taken", _see(name, run)) for name in names
     ]
-    left = [name for name in names if name != "all" and name not in said]
+    left = [name for name in names if name not in said]
     note = f"Not taken, for they take longer (--all takes them): {', '.join(left)}." if left else ""
     return measure, [Rows("Measures", ("measure", "says", "to see it"), rows, note)]
 

@@ -10,9 +10,9 @@ from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
+from micrornn.inspect.panels import Heat, binned, even
 from micrornn.inspect.words import number
 from micrornn.printable import cells, pad, standing, visible
-from micrornn.report.panels import Heat, binned, even
 from micrornn_cli.axes import Scale, fit, flags, heading, labels, round_numbers
 
 SEQUENTIAL = ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725")  # viridis

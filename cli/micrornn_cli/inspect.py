@@ -2,122 +2,57 @@
 
 from __future__ import annotations
 
+import inspect as inspection
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any
 
 import click
 
+from micrornn.inspect import register
+from micrornn.inspect.kinds import KINDS
+from micrornn.owncode import is_own_code
 from micrornn.printable import printable, shell_word
 from micrornn_cli.arguments import PATH, TEXTS, texts
 from micrornn_cli.exits import Exit
 from micrornn_cli.options import of_text
 
 SIZE = click.IntRange(1)
-KINDS = (  # of verdicts; micrornn/inspect/measure.py says what they mean, and needs NumPy to be imported
-    "vanishing", "exploding", "chaotic", "saturated", "dead", "uneven", "biased", "noisy", "nonfinite", "unlearned",
-    "unsure", "healthy",
+ALL = SimpleNamespace(
+    line="All of these, one after the other: what belongs on a page.", words="All measures, one after the other.",
+    example="micrornn inspect all runs/... --html report.html", windows=None, seq_len=None, batch_size=None, needs="",
 )  # fmt: skip
-
-
-class What(NamedTuple):
-    """A measure: its line in the list, its words, an example, and how much text it reads unless told otherwise.
-    None: as in training."""
-
-    line: str
-    words: str
-    example: str
-    windows: int
-    seq_len: int | None
-    batch_size: int | None
-
-
-MEASURES = {
-    "flow": What(
-        "How large the gradient is at every time step, layer and gate; which gates are stuck.",
-        """Norms of dL/dh_t, dL/dc_t, dL/dx_t and of each gate's gradient; how far back the gradient of the last time
-        step goes; the share of saturated gates and dead units. A run that was trained with --watch-gradients shows
-        how that changed while it trained.""",
-        "micrornn inspect flow runs/... --seq-len 200", 4, None, None,
-    ),
-    "weights": What(
-        "Which time step contributed what to each weight gradient.",
-        """The norm of each time step's contribution to a weight gradient, and its cosine with the sum of all: do the
-        time steps agree?""",
-        "micrornn inspect weights runs/... --csv > weights.csv", 4, None, None,
-    ),
-    "credit": What(
-        "How far back a loss reaches: each loss against each state.",
-        """The matrix C[s, t], the norm of dL_s/dh_t, loss at s against state at t; its profile over lags, and after
-        how many time steps half of the gradient is left.""",
-        "micrornn inspect credit runs/... --html credit.html", 4, 200, 8,
-    ),
-    "truncation": What(
-        "What windows of K time steps cut off the gradient, for many K.",
-        """For many K, how far the mean gradient of windows of K time steps is from the one over all --seq-len time
-        steps: its bias, without the noise that averages out, with two standard errors; and its cosine.""",
-        "micrornn inspect truncation runs/... --save truncation.png", 8, 192, 64,
-    ),
-    "jacobian": What(
-        "Does a time step stretch or shrink? Singular values and Lyapunov exponents.",
-        """Singular values of dh_{t+1}/dh_t along the sequence, norms of their products over lags, and Lyapunov
-        exponents: vanishing, exploding and chaotic regimes told apart.""",
-        "micrornn inspect jacobian runs/... --seq-len 400", 1, 200, 8,
-    ),
-    "noise": What(
-        "How much of a batch's gradient is chance, and which batch_size that speaks for.",
-        """The gradient noise scale: from how many lanes on a larger batch is hardly better than the one before.""",
-        "micrornn inspect noise runs/... --windows 64", 32, None, 64,
-    ),
-    "nonfinite": What(
-        "The first value or gradient that is NaN or infinite: op, layer, time step.",
-        """Reads window after window and stops at the first NaN or infinity, in a value or in a gradient, and names the
-        op, the layer, the time step and what went in.""",
-        "micrornn inspect nonfinite runs/... --last", 8, None, None,
-    ),
-    "states": What(
-        "What the units do over a text, and which of them follow quotes, brackets, lines.",
-        """The state over the characters of a text, the units that best follow a property of it (position in the line,
-        inside of quotes, of brackets), and the text in the colours of one of them.""",
-        "micrornn inspect states runs/... --text chapter.txt", 1, 10_000, 1,
-    ),
-    "all": What(
-        "All of these, one after the other: what belongs on a page.",
-        "All measures, one after the other.",
-        "micrornn inspect all runs/... --html report.html", 0, 0, 0,
-    ),
-}  # fmt: skip
-
-WINDOWED = tuple(name for name in MEASURES if name not in ("states", "all"))
 
 # What `micrornn inspect RUN` gives, and the measures that it looks at: all that take a second or two.
-DIAGNOSIS = What(
-    "One diagnosis: what is well, what is not, what to try first. `micrornn inspect RUN` is short for it.",
-    """Takes the measures that are quick, and says in a paragraph what they find, which of them say so, and how to see
-    each. The others (credit, jacobian, truncation) take longer; --all takes them too.""",
-    "micrornn inspect runs/...", 0, 0, 0,
+DIAGNOSIS = SimpleNamespace(
+    line="One diagnosis: what is well, what is not, what to try first. `micrornn inspect RUN` is short for it.",
+    words="Takes the measures that are quick, and says in a paragraph what they find, which of them say so, and how to "
+    "see each. The others take longer; --all takes them too.",
+    example="micrornn inspect runs/...", windows=None, seq_len=None, batch_size=None, needs="",
 )  # fmt: skip
-SEVERAL = ("diagnosis", "all")  # which are made of other measures
-QUICK = ("nonfinite", "flow", "weights", "noise", "states")
+SEVERAL = {"diagnosis": DIAGNOSIS, "all": ALL}  # which are made of other measures
 
 
 class Measures(click.Group):
-    """One command for each measure, made when it is asked for, in the order of the table; and the diagnosis, where
-    no measure is named."""
+    """One command for each measure of the register, made when it is asked for; the diagnosis, where no measure is
+    named; and one for a measure in a file of one's own."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return ["diagnosis", *MEASURES]
+        return ["diagnosis", *register.names(), "all"]
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name == "diagnosis":
-            return _command(name, DIAGNOSIS)
-        return _command(name, MEASURES[name]) if name in MEASURES else None
+        if name in SEVERAL:
+            return _command(name, SEVERAL[name])
+        if name in register.names():
+            return _command(name, register.about(name))
+        return _command(name, _own(name)) if is_own_code(name) else None
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         """`inspect RUN` and `inspect --json RUN` ask for the diagnosis. What is no run is taken for a slip in the name
         of a measure where more words follow it."""
-        if args and args[0] not in (*self.list_commands(context), "-h", "--help"):
+        if args and args[0] not in (*self.list_commands(context), "-h", "--help") and not is_own_code(args[0]):
             words = [word for word in args if not word.startswith("-")]
             slip = len(words) > 1 and words[0] == args[0] and not os.path.exists(words[0]) and "=" not in words[0]
             if not slip or args[1].startswith("-"):
@@ -142,7 +77,15 @@ def inspect() -> None:
     """
 
 
-def _command(name: str, what: What) -> click.Command:
+def _own(name: str) -> Any:
+    """What a measure in a file of one's own says of itself; somebody has typed its name, so it may be run."""
+    kind = register.find(name)
+    line, _, words = inspection.cleandoc(kind.__doc__ or f"The measure {kind.name}.").partition("\n")
+    facts = {key: getattr(kind, key) for key in ("windows", "seq_len", "batch_size", "needs")}
+    return SimpleNamespace(line=line, words=words, example=f"micrornn inspect {shell_word(name)} runs/...", **facts)
+
+
+def _command(name: str, what: Any) -> click.Command:
     """The command of one measure; all have the same flags."""
 
     def run(**given: Any) -> int:
@@ -160,7 +103,7 @@ def _command(name: str, what: What) -> click.Command:
         *([
             click.option("--seq-len", type=SIZE, metavar="T",
                          help="Time steps to read, in one lane from the beginning." + size(what.seq_len)),
-        ] if name == "states" else [
+        ] if what.needs == "text" else [
             click.option("--windows", type=SIZE, metavar="N",
                          help="Windows to look at, spread evenly over the text." + size(what.windows)),
             click.option("--seq-len", type=SIZE, metavar="T", help="Time steps of a window." + size(what.seq_len)),
@@ -198,7 +141,7 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
     from micrornn.inspect.subject import open_subject
     from micrornn.tasks.material import Sizes
     from micrornn_cli.console import write_json
-    from micrornn_cli.measuring import measured, require_outputs, why_not
+    from micrornn_cli.measuring import measured, require_outputs
     from micrornn_cli.waiting import compiling, progress
 
     if as_json and as_csv:
@@ -215,24 +158,23 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
             subject.material.words = ", ".join(text)
     found: list[Any] = []
     several = name in SEVERAL
-    names = [other for other in MEASURES if other != "all"] if several else [name]
+    chosen = [register.find(one) for one in (register.names() if several else [name])]
+    apply = [one.name for one in chosen if not several or not one.why_not(subject)]
     if name == "diagnosis" and not everything:
-        names = list(QUICK)
-    apply = [other for other in MEASURES if other != "all" and not why_not(other, subject)]
-    names = [other for other in names if other in apply] if several else names
+        chosen = [one for one in chosen if one.quick]
     with compiling(quiet):
-        for each in names:
-            # the sizes of windows say nothing of the one text that states reads
-            sizes = Sizes(windows, seq_len, batch_size) if each in (name, *WINDOWED) else Sizes()
+        for each in [one for one in chosen if one.name in apply]:
+            # the sizes of windows say nothing of the one text that some read
+            sizes = Sizes() if several and each.needs == "text" else Sizes(windows, seq_len, batch_size)
             try:
-                for pair in measured(each, MEASURES[each], subject, sizes, quiet):
+                for pair in measured(each, subject, sizes, quiet):
                     found.append(pair)
                     if not quiet and name != "diagnosis":
                         _show(*pair)
             except MicrornnError as error:
-                if not several or (each == names[-1] and not found):  # of all, the others are worth having
+                if not several or (each is chosen[-1] and not found):  # of all, the others are worth having
                     raise
-                click.echo(printable(f"{each} is left out: {error}"), err=True)
+                click.echo(printable(f"{each.name} is left out: {error}"), err=True)
     seen = found
     if name == "diagnosis":
         from micrornn_cli.diagnosing import diagnosed, show
@@ -308,7 +250,7 @@ def _finite(found: Sequence[Any], subject: Any, sizes: Any) -> int:
             return Exit.OK
         if subject.material.tokens is not None:
             require_finite(subject.model, subject.material.tokens)
-        first, _ = next(measured("nonfinite", MEASURES["nonfinite"], subject, sizes, quiet=True))
+        first, _ = next(measured(register.find("nonfinite"), subject, sizes, quiet=True))
         words = first.verdicts[0].words
     except MicrornnError as error:
         words = str(error)

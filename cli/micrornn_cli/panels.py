@@ -15,9 +15,10 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from micrornn.inspect.kinds import ALL
 from micrornn.inspect.measure import Measure, Verdict
+from micrornn.inspect.panels import Coloured, Heat, Lines, Panel, Rows, Slides, subject
 from micrornn.printable import cells, standing, visible
-from micrornn.report.panels import Coloured, Heat, Lines, Panel, Rows, Slides, subject
 from micrornn_cli import heat
 from micrornn_cli.axes import heading
 from micrornn_cli.chart import chart
@@ -27,11 +28,7 @@ WIDEST, TWO, NARROWEST = (
     150,
     24,
 )  # columns that are used at most; from so many on, two pictures share them; with fewer, lines wrap
-KINDS = {
-    "healthy": "bold green", "unsure": "bold blue", "noisy": "bold yellow", "biased": "bold yellow",
-    "uneven": "bold yellow", "unlearned": "bold yellow",
-    "apart": "bold green", "alike": "bold blue", "cost": "bold cyan",
-}  # fmt: skip
+LEVELS = {"bad": "bold red", "mild": "bold yellow", "open": "bold blue", "good": "bold green", "plain": "bold cyan"}
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -178,4 +175,4 @@ def verdicts(found: Sequence[Verdict]) -> RenderableType:
 
 
 def _kind(verdict: Verdict) -> Text:
-    return Text(verdict.kind, KINDS.get(verdict.kind, "bold red"))
+    return Text(verdict.kind, LEVELS[ALL[verdict.kind].level])

@@ -1,6 +1,9 @@
 """Measures on a recorded tape: where the gradient goes, and what that means.
 
+register      all measures there are, and what each says of itself
 measure       what every measure gives: arrays with named axes and units, verdicts
+kinds         what a verdict may say
+panels        the pictures that a measure is shown as
 subject       a trained model and the data of its task
 window        a piece of that data, in time and lanes
 recorded      a window on the tape, layer by layer, in the order of time

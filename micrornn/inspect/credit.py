@@ -1,9 +1,7 @@
 """Credit: how strongly the loss at one time step depends on the state at another, and how fast that fades.
 
-    credit      the matrix C[s, t], its lag profile, half-life, and what that means for num_steps
+    credit      the matrix C[s, t], its lag profile (inspect/fading.py), and what that means for num_steps
     matrices    C of layers on a tape: any cell, number of layers and directions
-    lag_profile, decay, fitted, half_life, reach, share     what is read off a matrix
-    fading, growing                                         what that means, in words and as a number
 
     C[s, t] = mean over lanes of || dL_s / dh_t ||,      profile(k) = mean over s >= k of C[s, s - k]
 
@@ -25,21 +23,15 @@ import numpy as np
 from micrornn.errors import DataError
 from micrornn.inspect import carried as carrying
 from micrornn.inspect.carried import Carried
+from micrornn.inspect.fading import FEW, GROWN, fading, fitted, growing, half_life, lag_profile, reach, share
 from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict
+from micrornn.inspect.panels import Curve, Heat, Lines, Mark, Panel, Rows
 from micrornn.inspect.recorded import Layer, Recording, back_in_time, mean_of, norms, over_lanes, record, states
+from micrornn.inspect.register import Measuring
 from micrornn.inspect.sweep import apart, levels_of, sweep
 from micrornn.inspect.window import Window
 from micrornn.inspect.words import number, of_gradient, percent, steps
 from micrornn.runs import Progress
-
-LEFT = 0.01  # the gradient has faded when so much of it is left
-FEW = 5  # lags at least that a half-life is fitted over
-
-# Exploding: somewhere on its way back the gradient is 10 times what it was where it began, or its fit doubles and it
-# goes on growing to the last quarter of what was seen. In a network that learns well it falls from the first time step
-# on, or grows by less than three times and then falls: an LSTM whose forget gates are always open adds up to 1.6 times,
-# one that has found out that what stands 20 time steps back tells the next token 2.6 times.
-GROWN, DOUBLED = 10.0, 2.0
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a gradient that is not finite gets a verdict, not a warning
@@ -158,84 +150,6 @@ def matrices(levels: Sequence[Sequence[Layer]], dy: np.ndarray,
     return found
 
 
-def lag_profile(matrix: np.ndarray, padded: bool = False) -> np.ndarray:
-    """The mean of C[s, s - k] over all losses that have a state k time steps before them, for each lag k: (T,).
-    The mean at lag k is over T - k losses, so long lags are less certain. padded: NaN are pairs that no lane has."""
-    return np.array([mean_of(np.diagonal(matrix, -lag), padded) for lag in range(len(matrix))])
-
-
-def decay(profile: np.ndarray, last: int) -> float:
-    """The factor from one lag to the next, of a line through the logarithm of the profile over lags 0 .. last.
-
-    The slope is the median of the slopes between any two lags (Theil 1950, Sen 1968): no single lag bends it.
-    NaN where fewer than two lags hold anything.
-    """
-    lags = np.flatnonzero(profile[: last + 1] > 0)
-    first, second = np.triu_indices(len(lags), 1)
-    if not len(first):
-        return math.nan
-    logs = np.log(profile[lags])
-    return float(np.exp(np.median((logs[second] - logs[first]) / (lags[second] - lags[first]))))
-
-
-def reach(profile: np.ndarray) -> int | None:
-    """The first lag at which 1 % of the gradient of lag 0 is left; None if none is that far back."""
-    faded = np.flatnonzero(profile < LEFT * profile[0])
-    return int(faded[0]) if len(faded) else None
-
-
-def fitted(profile: np.ndarray) -> tuple[float, int]:
-    """(factor per time step, last lag of the fit): `decay` over the lags at which more than 1 % is left, five at
-    least, and up to half of them all, for that far back half of all losses at least have a state.
-
-    0 where nothing is left one time step back, NaN where there is nothing at all.
-    """
-    finite = np.flatnonzero(~np.isfinite(profile))  # one that explodes may overflow
-    known = profile[: int(finite[0])] if len(finite) else profile
-    if not len(known) or not known[0] > 0:
-        return math.nan, 0
-    last = max(1, min(len(known) // 2, max(reach(known) or len(known), FEW)))
-    factor = decay(known, last)
-    return (0.0 if math.isnan(factor) else factor), last
-
-
-def half_life(factor: np.ndarray | float) -> np.ndarray:
-    """Time steps after which half is left, for a factor per time step; infinite where it does not shrink."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(factor < 1, np.log(2) / -np.log(factor), np.where(np.isnan(factor), np.nan, np.inf))
-
-
-def fading(profile: np.ndarray) -> str:
-    """How a gradient fades over lags, in words that go on from "The gradient": with its half-life where there is
-    one, and what is left at the end of what was seen."""
-    factor, _ = fitted(profile)
-    half, far, last = float(half_life(factor)), reach(profile), len(profile) - 1
-    ending = f"and 1 % of it is left {steps(far)} back" if far is not None else (
-        f"and {percent(profile[-1] / profile[0])} of it is left {steps(last)} back"
-    )  # fmt: skip
-    if not half <= 2 * len(profile):  # so long a half-life cannot be told from none
-        return f"hardly fades, {ending}"
-    return f"halves every {steps(half)}, {ending}" if half >= 0.1 else f"is gone at once, {ending}"
-
-
-def growing(profile: np.ndarray) -> tuple[int, float] | None:
-    """(lag, how many times as large as at lag 0) where a gradient explodes; None where it does not."""
-    known = np.where(np.isnan(profile), 0, profile)
-    factor, last = fitted(profile)
-    lag = int(known.argmax())
-    on = factor**last > DOUBLED and 4 * lag >= 3 * (len(known) - 1)
-    if not known[0] > 0 or not (on or known[lag] > GROWN * known[0]):
-        return None
-    return lag, float(known[lag] / known[0])
-
-
-def share(profile: np.ndarray, num_steps: int) -> float:
-    """How much of the profile's sum windows of num_steps keep. A loss stands anywhere in its window, so of the pairs
-    at lag k a share of 1 - k / num_steps lies inside one."""
-    lags = np.arange(min(num_steps, len(profile)))
-    return float(((1 - lags / num_steps) * profile[: len(lags)]).sum() / profile.sum())
-
-
 def _judge(profile: np.ndarray, num_steps: int, carried: Carried | None = None) -> tuple[
     dict[str, Number], tuple[Verdict, ...]
 ]:  # fmt: skip
@@ -291,3 +205,80 @@ def _judge(profile: np.ndarray, num_steps: int, carried: Carried | None = None) 
     if far is None:
         advice = f"Measure with a --seq-len of more than {seq_len} to see how far it goes. {advice}"
     return numbers, (Verdict("healthy", words, plain, advice),)
+
+
+def panels(measure: Measure) -> list[Panel]:
+    """The profile over lags, the matrix, and a table of the layers."""
+    parts, profile, spread = measure.axes["part"].places, measure["profile"], measure["spread"]
+    lags, trained = np.arange(profile.shape[1]), _trained(measure)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative, band = profile / profile[:, :1], spread / spread[:, :1]
+    relative[relative <= 0] = np.nan  # nothing of it can be drawn on a logarithmic axis
+    curves = [Curve("all", lags, relative[0], band.min(axis=0), band.max(axis=0))]
+    curves += [Curve(part, lags, row) for part, row in zip(parts[1:], relative[1:])]
+    marks = [Mark(trained, f"num_steps {trained}")] if 0 < trained < len(lags) else []
+    far = reach(profile[0])
+    if far is not None:
+        marks.append(Mark(far, "1 % left"))
+    places = list(measure.axes["time"].places)
+    whole = measure["credit"].shape[1] == 1  # one loss
+    return [
+        Lines(
+            "How fast credit fades", "lag (time steps back)", "gradient, relative to lag 0", curves, log_y=True,
+            marks=marks, note="Mean norm of dL_s/dh_t (and c_t) over all losses; band: lowest and highest window.",
+        ),
+        Lines(
+            "Credit of each state", "state at time step t", "norm of dL/dh_t",
+            [Curve(part, np.array(places), row[0]) for part, row in zip(parts, measure["credit"])],
+            note=f"Of {measure.axes['loss'].places[0]}.",
+        )
+        if whole else
+        Heat(
+            "Credit of each state for each loss", "state at time step t", "loss at time step s", "norm of dL_s/dh_t",
+            places, places, measure["credit"][0], log=True, window=trained or None,
+            note="A row is a loss, a column a state; the diagonal is lag 0. All layers and states together.",
+        ),
+        Rows(
+            "Layers",
+            ("part", "half-life", "1 % left after", f"kept by num_steps {trained}" if trained else "kept"),
+            [_row(part, row, trained) for part, row in zip(parts, profile)],
+            note="Time steps. Half-life: of a line through the logarithm over the lags at which more than 1 % is "
+            "left, 5 at least. Kept: credit of pairs in one window.",
+        ),
+    ]  # fmt: skip
+
+
+def _trained(measure: Measure) -> int:
+    """The num_steps trained with; 0 if the measure does not tell."""
+    about = measure.subject
+    return int(about.get("trained", {}).get("num_steps", 0)) if about.get("cut", True) else 0
+
+
+def _row(part: str, profile: np.ndarray, trained: int) -> tuple[str, ...]:
+    if not np.isfinite(profile).all() or not profile.any():
+        return part, "-", "-", "-"
+    far, half = reach(profile), float(half_life(fitted(profile)[0]))
+    told = f"{half:,.1f}" if half <= 2 * len(profile) else "hardly fades"
+    kept = percent(share(profile, trained)) if trained else "-"
+    return part, told, f"more than {len(profile) - 1}" if far is None else f"{far}", kept
+
+
+class Credit(Measuring):
+    """How far back a loss reaches: each loss against each state.
+
+    The matrix C[s, t], the norm of dL_s/dh_t, loss at s against state at t; its profile over lags, and after
+    how many time steps half of the gradient is left.
+    """
+
+    name = "credit"
+    title = "Credit: how far back a loss reaches"
+    example = "micrornn inspect credit runs/... --html credit.html"
+    seq_len = 200
+    batch_size = 8
+    by_part = True
+    well = (
+        (("exploding", "chaotic"), "the gradient does not explode"),
+        (("vanishing",), "a gradient gets through half a window"),
+    )
+    measure = staticmethod(credit)
+    panels = staticmethod(panels)

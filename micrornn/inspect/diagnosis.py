@@ -10,27 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from micrornn.inspect.kinds import KINDS, grave
 from micrornn.inspect.measure import Learned, Measure, Verdict
+from micrornn.inspect.register import REGISTER, about
 from micrornn.inspect.words import number
-
-# The gravest first: what is broken, then what keeps a model from learning, then what makes learning slow.
-ORDER = (
-    "nonfinite", "exploding", "chaotic", "unlearned", "saturated", "dead", "vanishing", "biased", "uneven", "noisy",
-    "unsure",
-)  # fmt: skip
 
 # What is worth knowing and no fault: most gradients are noisy once the loss has fallen, and train well.
 REMARKS = {"noisy": "Worth knowing", "unsure": "Not told"}
-
-# What can be said where none of these kinds was found by any of these measures.
-WELL = (
-    (("nonfinite",), ("nonfinite",), "all values and gradients are finite"),
-    (("exploding", "chaotic"), ("flow", "credit", "jacobian"), "the gradient does not explode"),
-    (("vanishing",), ("flow", "credit", "jacobian"), "a gradient gets through half a window"),
-    (("saturated", "dead"), ("flow", "states"), "no gate is stuck and no unit is dead"),
-    (("uneven",), ("weights",), "the time steps give about alike"),
-    (("biased",), ("truncation",), "windows bend the gradient little"),
-)
 
 SLOW_LR = 1e-4  # below it, a model that has learned nothing is first of all given a higher one
 
@@ -47,9 +33,9 @@ class Finding(NamedTuple):
 def findings(found: Sequence[Measure]) -> list[Finding]:
     """What is wrong, the gravest kind first. That a model has learned nothing is left to the loss."""
     rows = []
-    for kind in ORDER:
+    for kind in KINDS:
         said = [(measure, v) for measure in found for v in measure.verdicts if v.kind == kind]
-        if said and kind != "unlearned":
+        if said and kind not in ("unlearned", "healthy"):
             first = said[0][1]
             rows.append(Finding(kind, _names([measure for measure, _ in said]), first.short, first.advice))
     return rows
@@ -57,8 +43,11 @@ def findings(found: Sequence[Measure]) -> list[Finding]:
 
 def well(found: Sequence[Measure]) -> list[tuple[str, tuple[str, ...]]]:
     """(what is well, which measures say so). Of what a measure could not tell, nothing is said."""
-    rows = []
-    for kinds, names, words in WELL:
+    rows, rules = [], dict[tuple[tuple[str, ...], str], list[str]]()
+    for name in REGISTER:
+        for rule in about(name).well:
+            rules.setdefault(rule, []).append(name)
+    for (kinds, words), names in sorted(rules.items(), key=lambda rule: grave(rule[0][0][0])):
         asked = [m for m in found if m.what in names and all(v.kind not in ("unsure", "nonfinite") for v in m.verdicts)]
         if asked and not any(v.kind in kinds for m in found for v in m.verdicts):
             rows.append((words, _names(asked)))
@@ -69,21 +58,21 @@ def _names(measures: Sequence[Measure]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(measure.what for measure in measures))
 
 
-def diagnosis(found: Sequence[Measure], about: Mapping[str, Any], lr: float = 0.0) -> Measure:
+def diagnosis(found: Sequence[Measure], subject: Mapping[str, Any], lr: float = 0.0) -> Measure:
     """The measures of one run in a paragraph.
 
-    about    as `Subject.about()` gives it: the run, and what it has learned
+    subject  as `Subject.about()` gives it: the run, and what it has learned
     lr       that it was trained with
     """
-    learned = Learned(**about["learned"]) if about.get("learned") else None
-    wrong, right, updates = findings(found), well(found), int(about.get("updates") or 0)
+    learned = Learned(**subject["learned"]) if subject.get("learned") else None
+    wrong, right, updates = findings(found), well(found), int(subject.get("updates") or 0)
     nothing = learned is not None and not learned.anything
     by = f"{number(learned.baseline)} {learned.by}" if learned else ""
     told, advice = [], [finding.advice for finding in wrong if finding.advice]
     serious = [finding for finding in wrong if finding.kind not in REMARKS]
     kinds = [finding.kind for finding in serious]
     if nothing:
-        kinds = sorted([*kinds, "unlearned"], key=ORDER.index)
+        kinds = sorted([*kinds, "unlearned"], key=grave)
         told.append(f"After {updates:,} update{'s' if updates != 1 else ''} the model does no better than {by}.")
         if kinds[0] == "unlearned":
             advice.insert(0, _learn(updates, lr))
@@ -102,11 +91,11 @@ def diagnosis(found: Sequence[Measure], about: Mapping[str, Any], lr: float = 0.
     for finding in wrong:
         if finding.kind in REMARKS:
             told.append(f"{REMARKS[finding.kind]} ({', '.join(finding.measures)}): {finding.words}")
-    others = "; `micrornn advise` says whether other sizes would be quicker" if about.get("cut", True) else ""
+    others = "; `micrornn advise` says whether other sizes would be quicker" if subject.get("cut", True) else ""
     first = advice[0] if advice else f"Nothing needs mending{others}."
     numbers = {"findings": float(len(serious)), "well": float(len(right))}
     verdict = Verdict(kinds[0] if kinds else "healthy", " ".join(told), numbers, first)
-    return Measure("diagnosis", about, {}, {}, {}, (verdict,))
+    return Measure("diagnosis", subject, {}, {}, {}, (verdict,))
 
 
 def _learn(updates: int, lr: float) -> str:

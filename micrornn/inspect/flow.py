@@ -18,8 +18,9 @@ through all later time steps and all layers above; dL/dc_t also through h_t = o 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,8 +28,9 @@ from micrornn import kernels
 from micrornn.errors import ConfigError
 from micrornn.inspect import carried as carrying
 from micrornn.inspect import flow_verdicts
-from micrornn.inspect.credit import LEFT, fitted, half_life, reach
+from micrornn.inspect.fading import LEFT, fitted, half_life, reach
 from micrornn.inspect.measure import Array, Axis, Learned, Measure
+from micrornn.inspect.panels import Curve, Heat, Lines, Mark, Panel, Rows, Slides
 from micrornn.inspect.recorded import (
     Layer,
     Recording,
@@ -41,10 +43,14 @@ from micrornn.inspect.recorded import (
     record,
     states,
 )
+from micrornn.inspect.register import Measuring
 from micrornn.inspect.saturated import forgets, shares_of
 from micrornn.inspect.window import Window
 from micrornn.inspect.words import of_gradient, percent
 from micrornn.runs import Progress
+
+if TYPE_CHECKING:
+    from micrornn.inspect.subject import Subject
 
 # A unit is dead if its value changes by less than this part of itself over all that was read.
 STILL = 1e-3
@@ -175,3 +181,124 @@ def _left(profile: np.ndarray) -> np.ndarray:
     """A profile over lags as shares of its first number; NaN where that is 0 or not finite."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return np.where(profile[0] > 0, profile / profile[0], np.nan)
+
+
+WIDE = 30.0  # numbers that differ by more than this factor are drawn on a logarithmic axis
+
+
+def panels(measure: Measure) -> list[Panel]:
+    """Of `flow`: how far back, then every time step, gate and unit. Of `flow_over_training`: the same, update by
+    update."""
+    return list(_over_training(measure) if measure.what == "flow_over_training" else _flow(measure))
+
+
+def _flow(measure: Measure) -> Iterator[Panel]:
+    layers, gates = measure.axes["layer"].places, measure.axes["gate"].places
+    lags, memory = np.arange(measure["left"].shape[1]), "c" if "dc" in measure.arrays else "h"
+    far = measure["reach"].max()
+    last = measure.subject.get("last_loss", "the last time step's loss")
+    yield Lines(
+        "How far back the last loss reaches", "time steps back", f"share left of dL/d{memory}_t",
+        [Curve(layer, lags, _drawable(row)) for layer, row in zip(layers, measure["left"])], log_y=True,
+        marks=[Mark(float(far), "1 % left")] if np.isfinite(far) else [],
+        note=f"Gradient of {last} alone: what a time step is told of what comes later.",
+    )  # fmt: skip
+    note = "All losses together. Each time step has a loss of its own, so this does not vanish."
+    if measure.subject.get("whole"):
+        note = "All losses together; none of them is at a time step of its own here."
+    yield _by_layer("Gradient at every time step", f"norm of dL/d{memory}_t", layers, measure[f"d{memory}"], note)
+    for layer, rows in zip(layers, measure["dgates"]):
+        yield _by_layer(f"Gradient into the gates of {layer}", "norm of dL/da_t", gates, rows)
+    yield _by_layer("Gradient passed down", "norm of dL/dx_t", layers, measure["dx"])
+    shown, there = measure["units"].shape[2], measure.subject.get("hidden_size", measure["units"].shape[2])
+    which = "every unit" if shown == there else f"the first {shown} of {there} units"
+    for layer, values in zip(layers, measure["units"]):
+        yield Heat(
+            f"Gradient of {which} of {layer}", "time step", "unit", "|dL/dh_t|", measure.axes["t"].places,
+            measure.axes["unit"].places, _drawable(values.T), log=True, note="Mean over lanes and windows.",
+        )  # fmt: skip
+    low, high = measure["low"].mean(axis=2), measure["high"].mean(axis=2)
+    yield Rows(
+        "Saturated and dead",
+        ("layer", "gate", "low end", "high end", "never moves"),
+        [
+            (layer, gate, *(percent(share[n, m]) for share in (low, high, measure["dead_gates"])))
+            for n, layer in enumerate(layers)
+            for m, gate in enumerate(gates)
+        ]
+        + [(layer, "h", "", "", percent(share)) for layer, share in zip(layers, measure["dead"])],
+        note="Ends: a sigmoid below 0.1 and above 0.9, tanh below -0.95 and above 0.95; share of all values. "
+        "A forget gate at its high end keeps what it has, which is no fault.",
+    )
+
+
+def _over_training(measure: Measure) -> Iterator[Panel]:
+    layers, gates, updates = (measure.axes[name].places for name in ("layer", "gate", "update"))
+    memory = "c" if "dc" in measure.arrays else "h"
+    values = measure[f"d{memory}"]
+    yield Slides(
+        "Gradient at every time step", "update", updates,
+        [_by_layer("", f"norm of dL/d{memory}_t", layers, rows, wide=_wide(values)) for rows in values],
+        note="All losses of the window together.",
+    )  # fmt: skip
+    for n, layer in enumerate(layers):
+        yield Heat(
+            f"Gradient in {layer} over training", "update", "time step", f"norm of dL/d{memory}_t", updates,
+            measure.axes["t"].places, _drawable(values[:, n].T), log=True,
+        )  # fmt: skip
+    for n, layer in enumerate(layers):
+        yield Lines(
+            f"Saturated values in {layer}", "update", "share of values",
+            [Curve(gate, np.array(updates), (measure["low"] + measure["high"])[:, n, m])
+             for m, gate in enumerate(gates)],
+            limits=(0.0, 1.0),
+        )  # fmt: skip
+
+
+def _by_layer(title: str, y_label: str, names: tuple[str, ...], rows: np.ndarray, note: str = "",
+              wide: bool | None = None) -> Lines:  # fmt: skip
+    """rows (names, T): a curve each over time."""
+    wide = _wide(rows) if wide is None else wide
+    times = np.arange(rows.shape[1])
+    curves = [Curve(name, times, _drawable(row) if wide else row) for name, row in zip(names, rows)]
+    return Lines(title, "time step", y_label, curves, log_y=wide, note=note)
+
+
+def _wide(values: np.ndarray) -> bool:
+    known = values[np.isfinite(values) & (values > 0)]
+    return bool(known.size and known.max() > WIDE * known.min())
+
+
+def _drawable(values: np.ndarray) -> np.ndarray:
+    """NaN for what has no logarithm."""
+    return np.where(values > 0, values, np.nan)
+
+
+class Flow(Measuring):
+    """How large the gradient is at every time step, layer and gate; which gates are stuck.
+
+    Norms of dL/dh_t, dL/dc_t, dL/dx_t and of each gate's gradient; how far back the gradient of the last time
+    step goes; the share of saturated gates and dead units. A run that was trained with --watch-gradients shows
+    how that changed while it trained.
+    """
+
+    name = "flow"
+    title = "Flow: how large the gradient is at every time step"
+    example = "micrornn inspect flow runs/... --seq-len 200"
+    quick = True
+    by_part = True
+    well = (
+        (("exploding", "chaotic"), "the gradient does not explode"),
+        (("vanishing",), "a gradient gets through half a window"),
+        (("saturated", "dead"), "no gate is stuck and no unit is dead"),
+    )
+    measure = staticmethod(flow)
+    panels = staticmethod(panels)
+
+    def besides(self, subject: Subject) -> Iterator[Measure]:
+        """What was watched while the run trained."""
+        from micrornn.inspect.watched import flow_over_training, was_watched
+
+        folder = Path(subject.meta["path"]).parent
+        if was_watched(folder):
+            yield flow_over_training(folder, learned=subject.about()["learned"])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from micrornn.inspect.carried import ALL, LEFT, LIMIT, Carried
-from micrornn.inspect.credit import GROWN, fading, growing
+from micrornn.inspect.fading import GROWN, fading, growing
 from micrornn.inspect.measure import Array, Axis, Learned, Verdict
 from micrornn.inspect.saturated import no_good
 from micrornn.inspect.words import number, percent, steps

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,8 +26,11 @@ import numpy as np
 from micrornn.errors import ConfigError
 from micrornn.inspect import carried as carrying
 from micrornn.inspect.carried import Carried
+from micrornn.inspect.jacobian_verdicts import NATS, verdicts
 from micrornn.inspect.measure import Array, Axis, Measure, Verdict
+from micrornn.inspect.panels import Curve, Lines, Mark, Panel, Rows
 from micrornn.inspect.recorded import record, states
+from micrornn.inspect.register import Measuring
 from micrornn.inspect.spectrum import (
     VECTORS,
     Jacobians,
@@ -41,7 +43,7 @@ from micrornn.inspect.spectrum import (
     top_singular,
 )
 from micrornn.inspect.window import Window
-from micrornn.inspect.words import number, steps
+from micrornn.inspect.words import number
 from micrornn.runs import Progress
 
 LANES = 8  # so many lanes in all are looked at, from all windows
@@ -49,17 +51,6 @@ EXACT_SIZE = 64  # up to this hidden_size, all singular values of every time ste
 SVD_SIZE, SVD_STEPS = 1024, 12  # beyond it, those of so many time steps, of states no larger than this
 STARTS, LAGS = 4, 12  # products from so many starting places, over so many lags
 EXPONENTS = 16
-
-# Exponents averaged over fewer time steps depend on which text was read.
-LEAST_STEPS = 20
-
-# Exploding: products over half a window stretch by more than this, and would do so if they had always grown as they
-# do at the end. An LSTM whose forget gates stand open adds up what comes in: its products grow, but ever more slowly.
-GROWN = 10.0
-
-# Nothing is said beyond what was seen: an exponent that makes less than e^3 of a change over all time steps that count
-# cannot be told from none. Such sums leave an e or two however many the time steps are.
-NATS = 3.0
 
 
 def jacobian(model: Any, windows: Iterable[Window], progress: Progress | None = None, part: str = "", *,
@@ -202,69 +193,102 @@ def _measure(layers: tuple[str, ...], rows: list[dict[str, np.ndarray]], bounded
     if "largest_h" in all_of:
         about_h = "largest singular value of the block dh_t/dh_{t-1} alone"
         arrays["largest_h"] = Array(all_of["largest_h"], time, "", about_h)
-    return Measure("jacobian", about, axes, arrays, {}, _verdicts(layers, axes, arrays, bounded, able))
+    return Measure("jacobian", about, axes, arrays, {}, verdicts(layers, axes, arrays, bounded, able))
 
 
-def _verdicts(layers: tuple[str, ...], axes: Mapping[str, Axis], arrays: Mapping[str, Array], bounded: bool,
-              able: Carried) -> tuple[Verdict, ...]:  # fmt: skip
-    seq_len, lags, products = len(axes["t"].places), axes["lag"].places, arrays["product"].values
-    slowest, fastest = int(arrays["exponents"].values[:, 0].argmax()), int(products[:, -1].argmax())
-    rate, error = (float(arrays[name].values[slowest, 0]) for name in ("exponents", "error"))
-    half_life, growth = float(arrays["half_life"].values[slowest]), float(products[fastest, -1])
-    layer, sure = layers[slowest], "" if math.isnan(error) else f" +- {error:.2g}"
-    told = f"the largest Lyapunov exponent of {layer} is {rate:.3g}{sure} nats per time step"
-    if rate == -math.inf:
-        told = f"in {layer} a change of the state is cut off altogether"
-    numbers = {"exponent": rate, "error": error, "half_life": half_life, "growth": growth, "lag": float(lags[-1])}
-    counted, far = seq_len - seq_len // 4, int(np.searchsorted(lags, lags[-1] / 2))
-    drifts = rate * counted > NATS and not rate < 2 * error
-    with np.errstate(divide="ignore", invalid="ignore"):
-        at_the_end = np.log(products[fastest, -1] / products[fastest, far]) / max(1, lags[-1] - lags[far])
-    explodes, found = growth > GROWN and at_the_end * lags[-1] > math.log(GROWN), []
+def panels(measure: Measure) -> list[Panel]:
+    """Products over lags, singular values along the sequence, their spectrum, Lyapunov exponents; none of them if
+    a state was not finite."""
+    if not measure.arrays:
+        return []
+    layers, lags = measure.axes["layer"].places, np.array(measure.axes["lag"].places)
+    t, places = np.array(measure.axes["t"].places), range(len(measure.axes["layer"].places))
+    trained = measure.subject.get("trained", {}).get("num_steps") if measure.subject.get("cut", True) else None
+    marks = [Mark(trained, f"num_steps {trained}")] if trained and trained <= lags[-1] else []
+    largest = [Curve(layers[n], t, measure["largest"][n]) for n in places]
+    if "largest_h" in measure.arrays:
+        largest += [Curve(f"{layers[n]}, dh/dh alone", t, measure["largest_h"][n]) for n in places]
+    computed = np.isfinite(measure["smallest"]).all(axis=0)
+    smallest = [Curve(layers[n], t[computed], measure["smallest"][n][computed]) for n in places]
+    order, exponents = np.array(measure.axes["exponent"].places), measure["exponents"]
+    values = np.array(measure.axes["value"].places)
+    whole = measure.subject.get("all_singular_values", True)
+    part = "" if whole else f"Of one lane, at {computed.sum()} time steps: layers of more than {EXACT_SIZE} units."
+    if not whole and not computed.any():
+        part = f"The largest {len(values)} alone: a state of more than {SVD_SIZE:,} numbers."
+    return [
+        Lines(
+            "How much a product of Jacobians stretches", "lag in time steps", "norm",
+            [Curve(layers[n], lags, measure["product"][n], measure["product_low"][n], measure["product_high"][n])
+             for n in places],
+            log_y=True, marks=marks,
+            note="Median over starting places, and a band from 10 % to 90 %. Above 1 a change of the state grows.",
+        ),
+        Lines(
+            "Largest singular value along the sequence", "time step", "singular value", largest,
+            note="How much one time step stretches at most. Of an LSTM the state is (h, c).",
+        ),
+        *([Lines("Smallest singular value along the sequence", "time step", "singular value", smallest, log_y=True,
+                 note=part)]
+          if computed.any() else []),
+        Lines(
+            "Singular values of one Jacobian", "number", "singular value",
+            [Curve(layers[n], values, measure["spectrum"][n]) for n in places], log_y=True,
+            note=f"From the largest down; medians over time steps. {part}".rstrip(),
+        ),
+        Lines(
+            "Lyapunov exponents", "number", "nats per time step",
+            [Curve(layers[n], order, exponents[n], *_band(exponents[n], measure["error"][n])) for n in places],
+            note="Below 0 a change fades at this rate, above 0 it grows. The band is two standard errors.",
+        ),
+        Rows(
+            "Layers", ["layer", "largest exponent", "half-life", "Lyapunov dimension", "largest singular value"],
+            [
+                [
+                    layers[n], f"{number(exponents[n, 0])} +- {measure['error'][n, 0]:.2g}",
+                    _time(measure["half_life"][n]), _dimension(measure["dimension"][n], len(order)),
+                    number(np.median(measure["largest"][n])),
+                ]
+                for n in places
+            ],
+            note="Exponent in nats per time step, with its standard error; half-life in time steps, of what fades "
+            "slowest. It cannot be told where less than e^3 is lost over all time steps that count.",
+        ),
+    ]  # fmt: skip
 
-    if drifts and bounded:
-        words = (
-            f"States that start close drift apart: {told}, so a difference grows e-fold every {steps(1 / rate)}, and a "
-            "gradient on its way back as well."
-        )
-        advice = (
-            f"A gradient from further back than some {steps(math.ceil(NATS / rate))} says little. Calm the network "
-            "with smaller weight_hh or a lower --lr; `micrornn advise` says which num_steps to train with."
-        )
-        found.append(Verdict("chaotic", words, numbers, advice))
-    if explodes or (drifts and not bounded):
-        words = (
-            f"Over {lags[-1]} time steps a change of the state of {layers[fastest]}, and a gradient on its way back, "
-            f"grows up to {number(growth)} times; {told}."
-        )
-        if not bounded:
-            words += " Nothing bounds a relu, so the state itself runs away."
-        found.append(Verdict("exploding", words, numbers, carrying.LIMIT))
-    else:
-        found += able.exploding(f"In the long run: {told}.")
-    if found:
-        return tuple(found)
-    seen = _seen(rate, counted, half_life, told)
-    if gone := able.verdicts(seen, rate * able.num_steps / 2 < math.log(carrying.LEFT)):
-        return tuple(replace(verdict, numbers=numbers | dict(verdict.numbers)) for verdict in gone)
-    if seq_len < LEAST_STEPS:
-        words = f"{steps(seq_len)} are too few for Lyapunov exponents; {LEAST_STEPS} are the least, 100 are good."
-        return (Verdict("unsure", words, numbers, "Look at longer windows with --seq-len."),)
-    lag = int(products.max(axis=0).argmax())
-    ending = "" if lag == len(lags) - 1 else ", before it fades"
-    peak = f"At most a change grows {number(products[:, lag].max())} times, over a lag of {lags[lag]}{ending}."
-    if products[:, lag].max() <= 1:
-        peak = "No change ever grows on its way."
-    return (Verdict("healthy", f"{seen} {peak} {able.words}", numbers),)
+
+def _band(middle: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+    if not np.isfinite(error).all():
+        return None, None
+    return middle - 2 * error, middle + 2 * error
 
 
-def _seen(rate: float, counted: int, half_life: float, told: str) -> str:
-    """What the largest exponent says of the time steps that were seen, and of no more."""
-    if rate == -math.inf:
-        return f"Nothing lasts: {told}."
-    if math.isnan(half_life):
-        return (
-            f"Over {steps(counted)} what fades slowest keeps more than e^-{NATS:.0f} of itself, so whether it fades, "
-            f"and how fast, cannot be told: {told}."
-        )
-    return f"What fades slowest halves every {steps(half_life)}: {told}."
+def _time(half_life: float) -> str:
+    return number(half_life) if np.isfinite(half_life) else "cannot be told"
+
+
+def _dimension(value: float, exponents: int) -> str:
+    """NaN where so many exponents do not reach far enough down."""
+    return f"over {exponents}" if np.isnan(value) else number(value)
+
+
+class Jacobian(Measuring):
+    """Does a time step stretch or shrink? Singular values and Lyapunov exponents.
+
+    Singular values of dh_{t+1}/dh_t along the sequence, norms of their products over lags, and Lyapunov
+    exponents: vanishing, exploding and chaotic regimes told apart.
+    """
+
+    name = "jacobian"
+    title = "Jacobian: what one time step does to the gradient"
+    example = "micrornn inspect jacobian runs/... --seq-len 400"
+    windows = 1
+    seq_len = 200
+    batch_size = 8
+    by_part = True
+    well = (
+        (("exploding", "chaotic"), "the gradient does not explode"),
+        (("vanishing",), "a gradient gets through half a window"),
+    )
+    measure = staticmethod(jacobian)
+    panels = staticmethod(panels)

@@ -21,30 +21,8 @@ from typing import Any
 import numpy as np
 
 from micrornn.errors import ConfigError
+from micrornn.inspect.kinds import ALL, KINDS
 from micrornn.inspect.words import number
-
-# What a verdict may say; `--fail-on` takes these names.
-KINDS = {
-    "healthy": "nothing stands out",
-    "unlearned": "the model does no better than what takes no learning, such as token frequencies or the mean",
-    "vanishing": "the gradient dies before it has gone far back",
-    "exploding": "the gradient grows on its way back",
-    "chaotic": "states that start close drift apart",
-    "saturated": "gates are stuck at 0 or 1, tanh at -1 or 1",
-    "dead": "units that never move",
-    "uneven": "a few time steps give most of a weight's gradient",
-    "biased": "truncation bends the mean gradient too much",
-    "noisy": "the gradient of one batch is mostly noise",
-    "nonfinite": "a value or a gradient is NaN or infinite",
-    "unsure": "too little was measured to say",
-}
-# What else the verdict on a comparison of settings may say: it is of no run.
-COMPARED = {
-    "apart": "settings can be told apart",
-    "alike": "settings give the same numbers",
-    "cost": "what settings cost, in time and in tokens",
-    "failed": "a setting could not be trained",
-}
 
 
 @dataclass(frozen=True)
@@ -81,7 +59,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Verdict:
-    """kind: one of KINDS (or COMPARED). words: a sentence or two, with the numbers in them. numbers: the same, to be
+    """kind: one of inspect/kinds.py. words: a sentence or two, with the numbers in them. numbers: the same, to be
     computed with. advice: what to do; empty where there is nothing to do. beside: the end of the words that is the
     same in all verdicts on one model."""
 
@@ -92,8 +70,8 @@ class Verdict:
     beside: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS and self.kind not in COMPARED:
-            raise ValueError(f"there is no verdict {self.kind!r}; KINDS has {', '.join(KINDS)}")
+        if self.kind not in ALL:
+            raise ValueError(f"there is no verdict {self.kind!r}; inspect/kinds.py has {', '.join(ALL)}")
 
     @property
     def short(self) -> str:

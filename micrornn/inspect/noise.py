@@ -1,8 +1,6 @@
 """How much of a gradient is noise, and so which batch_size is worth its price: the gradient noise scale.
 
-noise(model, windows)      the measure
-two_batches                |G|^2 and tr(Sigma) from the squared norms of a small and of a large batch's gradient
-estimate                   both, and the noise scale with its uncertainty, from many small batches
+noise(model, windows)      the measure; what it is estimated by stands in inspect/noise_scale.py
 
 G is the gradient that all of the text would give, g that of one lane of one window: of the mean loss over its
 num_steps time steps, from the state that the text before it leaves, all parameters in one row. Sigma is the
@@ -27,18 +25,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from micrornn.errors import ConfigError
 from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict
+from micrornn.inspect.noise_scale import Estimate, estimate
+from micrornn.inspect.panels import Curve, Lines, Mark, Panel, Rows
 from micrornn.inspect.recorded import record
-from micrornn.inspect.window import Window, piece_of
+from micrornn.inspect.register import Measuring
+from micrornn.inspect.window import Window, lanes_of, piece_of
 from micrornn.inspect.words import number, of_gradient, percent
 from micrornn.runs import Progress
 from micrornn.tape import Tensor
+
+if TYPE_CHECKING:
+    from micrornn.inspect.subject import Subject
+    from micrornn.tasks.material import Sizes
 
 # Noisy: more than 9 parts of 10 of the squared norm of a batch's gradient.
 MOSTLY = 0.9
@@ -48,76 +52,7 @@ COOLED = 0.5
 
 # From fewer lanes, or fewer blocks of windows to leave out in turn, the spread of an estimate cannot be told.
 LEAST_LANES, LEAST_BLOCKS, BLOCKS = 16, 4, 16
-
-
-def two_batches(small_square: float, large_square: float, small: int, large: int) -> tuple[float, float]:
-    """(|G|^2, tr(Sigma)) from the squared norms of the mean gradients of a batch of `small` and one of `large` lanes.
-
-    Both are unbiased, and may be averaged over many pairs of batches; their ratio must be taken last (appendix A.1).
-    """
-    signal = (large * large_square - small * small_square) / (large - small)
-    return signal, (small_square - large_square) / (1 / small - 1 / large)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """signal |G|^2 and noise tr(Sigma), their standard errors, and the noise scale B_simple = noise / signal in lanes
-    with a range of two standard errors. The signal may come out negative: then `scale` is infinite.
-
-    left_out    the scale with each block of windows left out in turn
-    """
-
-    signal: float
-    noise: float
-    signal_error: float
-    noise_error: float
-    scale: float
-    low: float
-    high: float
-    left_out: np.ndarray
-
-
-def estimate(sums: np.ndarray, squares: Sequence[float] | np.ndarray, counts: Sequence[int] | np.ndarray,
-             small: int = 1) -> Estimate:  # fmt: skip
-    """The noise scale from the gradients of many small batches of `small` lanes each, in M blocks.
-
-    sums       (M, P) for each block the sum of the gradients of its small batches
-    squares    (M,) the sum of their squared norms
-    counts     (M,) how many they are
-
-    The large batch is all there is: that is the average over all pairs of small batches. The uncertainty comes from
-    leaving out one block after the other (jackknife, Efron 1982). It is that of 1 / B_simple, which stays finite
-    where the signal is lost in the noise.
-    """
-    squares, counts = np.asarray(squares, np.float64), np.asarray(counts)
-    if counts.sum() < 2:
-        raise ConfigError("noise: one small batch alone has no spread; give more text, or more windows or lanes of it")
-    gram = (sums @ sums.T).astype(np.float64)
-
-    def of(blocks: np.ndarray) -> tuple[float, float]:
-        n = int(counts[blocks].sum())
-        large_square = float(gram[np.ix_(blocks, blocks)].sum()) / n**2
-        return two_batches(float(squares[blocks].sum()) / n, large_square, small, small * n)
-
-    everything = np.arange(len(sums))
-    signal, noise = of(everything)
-    if counts.sum() - counts.max() < 2:
-        nothing = np.empty(0)
-        return Estimate(signal, noise, math.nan, math.nan, _ratio(noise, signal), 0.0, math.inf, nothing)
-    left = np.array([of(np.delete(everything, n)) for n in everything])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        others = np.column_stack([left, left[:, 0] / left[:, 1]])
-        signal_error, noise_error, error = np.sqrt((len(sums) - 1) * others.var(axis=0))
-        inverse = np.float64(signal) / noise
-    return Estimate(
-        signal, noise, float(signal_error), float(noise_error), _ratio(noise, signal),
-        _ratio(1, inverse + 2 * error), _ratio(1, inverse - 2 * error),
-        np.array([_ratio(noise, signal) for signal, noise in left]),
-    )  # fmt: skip
-
-
-def _ratio(noise: float, signal: float) -> float:
-    return noise / signal if signal > 0 else math.inf
+LEAST_PIECES = 8  # of the sequences of a task
 
 
 def noise(model: Any, windows: Iterable[Window], progress: Progress | None = None, *, batch_size: int | None = None,
@@ -283,3 +218,62 @@ def _change(scale: float, before: int, after: int, item: str) -> str:
         ratio = float(at(scale, after) / at(scale, before))
         told.append(f"{percent(abs(ratio - 1))} {'more' if ratio > 1 else 'fewer'} {name}")
     return " and ".join(told)
+
+
+def panels(measure: Measure) -> list[Panel]:
+    """What each batch_size costs in updates and in tokens, as curves and as a table; nothing if a gradient was not
+    finite, or no signal was found."""
+    if not measure.arrays:
+        return []
+    sizes = np.array(measure.axes["batch_size"].places)
+    updates, tokens, share = (measure[name] for name in ("updates", "tokens", "share"))
+    items = f"{measure.subject.get('item', 'token')}s"
+    scale, trained = measure.numbers["scale"].value, int(measure.numbers["batch_size"].value)
+    if not math.isfinite(scale):
+        return []
+    here = int(np.flatnonzero(sizes == trained)[0])
+    marks = [Mark(trained, f"batch_size {trained:,}")]
+    if sizes[0] <= scale <= sizes[-1]:
+        marks.append(Mark(scale, f"noise scale {number(scale)}"))
+    return [
+        Lines(
+            f"Updates and {items} to reach a loss", "batch_size in lanes", "times the fewest",
+            [Curve("updates", sizes, updates), Curve(items, sizes, tokens)], log_x=True, log_y=True, marks=marks,
+            note="Each against the fewest that any batch_size needs. They cross at the noise scale, where both are 2.",
+        ),
+        Rows(
+            "What a batch_size costs", ["batch_size", "updates", items, "noise in a gradient"],
+            [
+                [f"{size:,}", f"x {number(u / updates[here])}", f"x {number(t / tokens[here])}", percent(noise)]
+                for size, u, t, noise in zip(sizes.tolist(), updates, tokens, share)
+            ],
+            note=f"To reach the same loss, against batch_size {trained:,}; noise as a share of the squared norm.",
+        ),
+    ]  # fmt: skip
+
+
+class Noise(Measuring):
+    """How much of a batch's gradient is chance, and which batch_size that speaks for.
+
+    The gradient noise scale: from how many lanes on a larger batch is hardly better than the one before.
+    """
+
+    name = "noise"
+    title = "Noise: how much of a batch's gradient is chance"
+    example = "micrornn inspect noise runs/... --windows 64"
+    windows = 32
+    batch_size = 64
+    quick = True
+    measure = staticmethod(noise)
+    panels = staticmethod(panels)
+
+    def take(self, subject: Subject, sizes: Sizes, progress: Progress | None = None, part: str = "") -> Measure:
+        """Of whole sequences small batches are read, instead of pieces of large ones."""
+        material = subject.material
+        if material.cut:
+            return super().take(subject, sizes, progress)
+        windows, seq_len, batch_size = (size or 1 for size in sizes)
+        lanes = max(1, min(batch_size, material.sequences // LEAST_PIECES) // 4)
+        pieces = subject.windows(seq_len, max(1, windows * batch_size // lanes), lanes)
+        pieces = [piece for piece in pieces if lanes_of(piece) in (None, lanes)]  # the last may be smaller
+        return noise(subject.model, pieces, progress, lanes=lanes, **subject.about())

@@ -21,7 +21,9 @@ import numpy as np
 
 from micrornn.errors import ConfigError
 from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict, plain
+from micrornn.inspect.panels import Curve, Lines, Panel, Rows
 from micrornn.inspect.recorded import Layer, Recording, gate_names, is_sequence, record, states
+from micrornn.inspect.register import Measuring
 from micrornn.inspect.window import Window
 from micrornn.inspect.words import number, of_gradient
 from micrornn.runs import Progress
@@ -297,3 +299,49 @@ def _verdict(found: Blown | None, seen: int, loss: float, arrays: Mapping[str, A
     else:
         words = f"The first to blow up, in window {seen}: {found.words()}."
     return Verdict("nonfinite", words, numbers, advice)
+
+
+def panels(measure: Measure) -> list[Panel]:
+    """The largest values and gradients over time, a table of the records, and what went into the one that blew up."""
+    names, times = measure.axes["record"].places, np.array(measure.axes["t"].places)
+    found: list[Panel] = []
+    for kind, title in (("value", "Largest values"), ("gradient", "Largest gradients")):
+        curves = [
+            Curve(name, times, np.where(np.isfinite(row) & (row > 0), row, np.nan))
+            for name, row in zip(names, measure[kind])
+            if not np.isnan(row).all()
+        ]
+        note = "One curve for each record that has a time axis; it ends where nothing is finite any more."
+        found.append(Lines(title, "time step", f"largest {kind}", curves, log_y=True, note=note))
+    sizes = measure["largest_value"], measure["largest_gradient"]
+    rows = [(name, *("" if np.isnan(size[n]) else f"{size[n]:.4g}" for size in sizes)) for n, name in enumerate(names)]
+    found.append(Rows("Records", ("record", "largest value", "largest gradient"), rows))
+    inputs = [
+        (one["name"], "x".join(map(str, one["shape"])) or "scalar", "yes" if one["finite"] else "NO", *_ends(one))
+        for one in measure.subject["inputs"]
+    ]
+    if inputs:
+        found.append(Rows("What went in", ("input", "shape", "finite", "lowest", "highest"), inputs))
+    return found
+
+
+def _ends(one: dict[str, float | None]) -> tuple[str, str]:
+    low, high = ("-" if one[end] is None else f"{one[end]:.4g}" for end in ("low", "high"))
+    return low, high
+
+
+class Nonfinite(Measuring):
+    """The first value or gradient that is NaN or infinite: op, layer, time step.
+
+    Reads window after window and stops at the first NaN or infinity, in a value or in a gradient, and names the
+    op, the layer, the time step and what went in.
+    """
+
+    name = "nonfinite"
+    title = "Non-finite: where NaN or infinity came up first"
+    example = "micrornn inspect nonfinite runs/... --last"
+    windows = 8
+    quick = True
+    well = ((("nonfinite",), "all values and gradients are finite"),)
+    measure = staticmethod(nonfinite)
+    panels = staticmethod(panels)

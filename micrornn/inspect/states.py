@@ -1,8 +1,6 @@
 """What the units of a model do while it reads: their states over a text, and what in the text they follow.
 
-states(model, vocab, ids)   the measure
-read                        the states, and the gates' ends, of every layer over a text
-correlation, luck           how closely units follow a property; how closely the best of them would by chance
+states(model, vocab, ids)   the measure; how units are read and compared stands in inspect/units.py
 
 After Karpathy, Johnson and Fei-Fei, Visualizing and Understanding Recurrent Networks, 2015 (arXiv:1506.02078), who
 looked through the cells of an LSTM by eye. Here they are ranked by |r|, Pearson's correlation over the text between
@@ -13,117 +11,33 @@ breaks what it has to do with the text. The best |r| that 95 of 100 such shifts 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from micrornn import kernels
 from micrornn.data import Vocab
 from micrornn.data.text import Ids
 from micrornn.errors import DataError
 from micrornn.inspect.flow import MOST_UNITS, STILL
 from micrornn.inspect.flow_verdicts import TENTH, never_forgets, stuck
 from micrornn.inspect.measure import Array, Axis, Learned, Measure, Number, Verdict
+from micrornn.inspect.panels import Coloured, Heat, Panel, Rows, Slides
 from micrornn.inspect.properties import properties
-from micrornn.inspect.recorded import by_gate, gate_names, record
-from micrornn.inspect.recorded import states as states_of
-from micrornn.inspect.saturated import ends, forgets
-from micrornn.inspect.window import Window, recurrents_of
+from micrornn.inspect.register import Measuring
+from micrornn.inspect.saturated import KEEPS
+from micrornn.inspect.units import SHOWN, Reading, correlation, luck, read, standard
 from micrornn.inspect.words import percent
 from micrornn.runs import Progress
-from micrornn.tape import Tensor
+
+if TYPE_CHECKING:
+    from micrornn.inspect.subject import Subject
+    from micrornn.tasks.material import Sizes
 
 READ = 10_000  # tokens: what is rare in a text needs many
 LEAST = 500  # fewer tell nothing of what a unit follows
-AT_ONCE = 500  # time steps on a tape
+COLOURED = 300  # tokens whose best unit is shown
 FRESH = 100  # first tokens that are left out: the state has just begun
-SHOWN, COLOURED = 100, 300  # tokens whose states are kept to be looked at; whose best unit is
-SHIFTS, CERTAIN = 100, 0.95
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the layers did over n tokens.
-
-    layers, gates   their names
-    states          {"h": (layers, n, H)} and each further state
-    values          (layers, gates, first tokens, H) the gates over the first SHOWN tokens behind the fresh ones
-    relu            whether a relu makes a gate
-    low, high       (layers, gates, H) how often each unit's gate is at its lower and upper end: a sigmoid below 0.1
-                    and above 0.9, tanh beyond 0.95. Of a relu, how often it is 0; it has no upper end
-    forgets         (layers,) the mean of 1 - f, of a GRU 1 - z; NaN of cells without
-    """
-
-    layers: tuple[str, ...]
-    gates: tuple[str, ...]
-    states: dict[str, np.ndarray]
-    values: np.ndarray
-    relu: bool
-    low: np.ndarray
-    high: np.ndarray
-    forgets: np.ndarray
-
-
-def read(model: Any, ids: np.ndarray, fresh: int = 0, tell: Callable[[int], None] = lambda done: None) -> Reading:
-    """Read the ids in one lane from the initial state. `tell` is called with the tokens that are done."""
-    recurrents_of(model)
-    state, rows, low, high, values = None, dict[str, list[np.ndarray]](), 0.0, 0.0, list[np.ndarray]()
-    forgotten: Any = 0.0
-    for start in range(0, len(ids), AT_ONCE):
-        inputs = np.ascontiguousarray(ids[start : start + AT_ONCE, None].astype(np.int32))
-        layers = record(model, Window(inputs, np.zeros_like(inputs), state)).layers
-        kinds = layers[0].states
-        for name in kinds:
-            here = np.stack([states_of(layer, name)[:, 0] for layer in layers])
-            rows.setdefault(name, []).append(here)
-        state = tuple(Tensor(np.ascontiguousarray(rows[name][-1][:, -1:])) for name in kinds)
-        gates = np.stack([by_gate(layer)[:, 0] for layer in layers]).swapaxes(1, 2)  # (layers, gates, time steps, H)
-        if start < fresh + SHOWN:
-            values.append(gates.copy())
-        activations = layers[0].program.activations
-        bottom, top = _ends(activations)
-        low = low + (gates <= bottom[:, None, None]).sum(axis=2)
-        high = high + (gates >= top[:, None, None]).sum(axis=2)
-        forgotten = forgotten + np.array([forgets(layer) for layer in layers]) * len(inputs)
-        tell(min(start + AT_ONCE, len(ids)))
-    return Reading(
-        tuple(layer.name for layer in layers), gate_names(layers[0]),
-        {name: np.concatenate(parts, axis=1) for name, parts in rows.items()},
-        np.concatenate(values, axis=2)[:, :, fresh : fresh + SHOWN], "relu" in activations,
-        np.asarray(low) / len(ids), np.asarray(high) / len(ids), np.asarray(forgotten) / len(ids),
-    )  # fmt: skip
-
-
-def _ends(activations: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    bottom, top = np.array([(0.0, np.inf) if kind == "relu" else ends(kind) for kind in activations]).T
-    return bottom, top
-
-
-def standard(x: np.ndarray) -> np.ndarray:
-    """x (n, ...) with mean 0 and deviation 1 along its first axis; 0 where it does not vary."""
-    x = x - x.mean(axis=0)
-    deviation = np.sqrt(np.mean(np.square(x), axis=0))
-    still = deviation <= 1e-6
-    scaled: np.ndarray = np.where(still, 0, x / np.where(still, 1, deviation))
-    return scaled
-
-
-def correlation(units: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Pearson's r of each unit with x: `standard` units (n, U), x (k, n) -> (k, U)."""
-    rows = np.ascontiguousarray(standard(x.T).T.astype(units.dtype))
-    out = np.empty((len(rows), units.shape[1]), units.dtype)
-    kernels.of(units).matmul(out, rows, units)
-    return out / len(units)
-
-
-def luck(units: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> float:
-    """The best |r| that any of the units (n, U) has with x (n,) shifted at random, in 95 of 100 shifts."""
-    n = len(x)
-    shifts = rng.integers(min(n // 10, 1000), n - min(n // 10, 1000), SHIFTS)
-    shifted = np.stack([np.roll(x, shift) for shift in shifts])
-    return float(np.quantile(np.abs(correlation(units, shifted)).max(axis=1), CERTAIN))
 
 
 def states(model: Any, vocab: Vocab, ids: Ids, progress: Progress | None = None, *, tokens: int = READ,
@@ -257,3 +171,116 @@ def _followers(axes: Mapping[str, Axis], arrays: Mapping[str, Array], layers: tu
         )
     words = f"For {len(order)} of {len(names)} properties there is a unit that follows it, closest {'; '.join(told)}."
     return Verdict("healthy", words, numbers)
+
+
+MOST_TEXTS, MOST_ROWS = 3, 48
+OBVIOUS = {"whitespace"}  # the token itself says it: a unit that follows it remembers nothing
+
+
+def panels(measure: Measure) -> list[Panel]:
+    """Which unit follows what, the text in the colours of those that follow best, the states of each layer as heat
+    maps, how its gates are spread; nothing if a state was not finite."""
+    if not measure.arrays:
+        return []
+    names, layers, kinds = (measure.axes[axis].places for axis in ("property", "layer", "state"))
+    correlations, luck = measure["correlation"], measure["luck"]
+    found = [(name, best_of(correlations[n]), n) for n, name in enumerate(names)]
+    found.sort(key=lambda row: -abs(float(correlations[row[2]][row[1]])))
+    rows: list[list[str]] = []
+    texts: list[Panel] = []
+    for name, (layer, kind, unit), n in found:
+        r = float(correlations[n][layer, kind, unit])
+        above = "" if abs(r) > luck[n] else "no more than luck"
+        rows.append([name, f"{kinds[kind]} of unit {unit} in {layers[layer]}", f"{r:+.2f}", f"{luck[n]:.2f}", above])
+        if not above and name not in OBVIOUS and len(texts) < MOST_TEXTS:
+            texts.append(_text(measure, name, kinds[kind], f"unit {unit} of {layers[layer]}", r))
+    table = Rows(
+        "Units that follow something", ["property", "best unit", "r", "by luck", ""], rows,
+        note="r: Pearson's correlation over the text. By luck: what the best of all units reaches with the property "
+        "shifted along the text.",
+    )  # fmt: skip
+    return [table, *texts, *_heats(measure), _gates(measure)]
+
+
+def _text(measure: Measure, name: str, kind: str, unit: str, r: float) -> Coloured:
+    values = measure[f"follows {name}"]
+    scale = max(1.0, float(np.abs(values).max()))  # c and a relu go beyond 1
+    return Coloured(
+        f"{name}: {unit}", measure.axes[f"text for {name}"].places, np.round(values / scale, 3),
+        kind if scale == 1 else f"{kind} / {scale:.3g}",
+        note=f"Where the property varies most; r = {r:+.2f} over the whole text.",
+    )  # fmt: skip
+
+
+def _heats(measure: Measure) -> list[Panel]:
+    """Of each layer h, c and the gates over the first tokens: the units whose state moves most, that one on top."""
+    layers, tokens = measure.axes["layer"].places, measure.axes["token"].places
+    drawn: list[Panel] = []
+    for n, layer in enumerate(layers):
+        for kind in measure.axes["state"].places:
+            values = measure[kind][n].T
+            values = np.tanh(values) if kind == "c" else values
+            liveliest = np.argsort(-values.std(axis=1), kind="stable")[:MOST_ROWS]
+            there = len(measure.axes["unit"].places)
+            among = f"the first {len(values)} of {there}" if len(values) < there else f"{there}"
+            note = f"The {len(liveliest)} units that move most of {among}." if len(liveliest) < there else ""
+            drawn.append(
+                Heat(
+                    f"{layer}: {kind}_t over the text", "token", "unit", "tanh(c)" if kind == "c" else kind,
+                    tokens, liveliest.tolist(), np.round(values[liveliest], 3), centred=True, note=note,
+                )
+            )  # fmt: skip
+        names = measure.axes["gate"].places
+        order = sorted(range(len(names)), key=lambda m: names[m] in KEEPS)  # a page opens with the last
+        gates = [
+            Heat(
+                "", "token", "unit", f"gate {names[m]}", tokens, liveliest.tolist(),
+                np.round(measure["gates"][n, m].T[liveliest], 3), centred=bool(measure["gates"][n, m].min() < 0),
+                limits=(-1, 1) if measure["gates"][n, m].min() < 0 else (0, 1),
+            )
+            for m in order
+        ]  # fmt: skip
+        if len(gates) > 1:  # the one of an RNN is h
+            places = [names[m] for m in order]
+            drawn.append(Slides(f"{layer}: gates over the text", "gate", places, gates, note=note))
+    return drawn
+
+
+def _gates(measure: Measure) -> Rows:
+    low, high, rows = measure["low"], measure["high"], []
+    for n, layer in enumerate(measure.axes["layer"].places):
+        for m, gate in enumerate(measure.axes["gate"].places):
+            ends = [percent(low[n, m].mean()), percent(high[n, m].mean())]
+            always = [f"{(x[n, m] > 0.9).sum()} of {low.shape[2]}" for x in (low, high)]
+            rows.append([layer, gate, *ends, *always])
+    return Rows(
+        "How often gates are at their ends", ["layer", "gate", "low", "high", "units mostly low", "units mostly high"],
+        rows, note="A sigmoid is low (closed) below 0.1, high (open) above 0.9; tanh beyond 0.95; relu is low at 0. "
+        "Mostly: at more than 9 of 10 tokens.",
+    )  # fmt: skip
+
+
+class States(Measuring):
+    """What the units do over a text, and which of them follow quotes, brackets, lines.
+
+    The state over the characters of a text, the units that best follow a property of it (position in the line,
+    inside of quotes, of brackets), and the text in the colours of one of them.
+    """
+
+    name = "states"
+    title = "States: what the units do"
+    example = "micrornn inspect states runs/... --text chapter.txt"
+    windows = 1
+    seq_len = 10_000
+    batch_size = 1
+    quick = True
+    needs = "text"
+    well = ((("saturated", "dead"), "no gate is stuck and no unit is dead"),)
+    panels = staticmethod(panels)
+
+    def take(self, subject: Subject, sizes: Sizes, progress: Progress | None = None, part: str = "") -> Measure:
+        """Of a text from its beginning, in one lane."""
+        material = subject.material
+        return states(
+            subject.model, material.vocab, material.tokens, progress, tokens=sizes.seq_len or READ, **subject.about()
+        )

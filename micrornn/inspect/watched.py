@@ -1,5 +1,6 @@
 """The flow of the gradient while a model trains, as gradients.jsonl holds it.
 
+    was_watched          whether a run has any
     flow_row             what one update shows, out of what its own backward pass has left on the tape
     flow_over_training   the measure: all rows of a run
 
@@ -57,6 +58,15 @@ def _short(values: np.ndarray) -> list[Any]:
     if values.ndim > 1:
         return [_short(row) for row in values]
     return [float(f"{value:.4g}") for value in values]
+
+
+def was_watched(folder: StrPath) -> bool:
+    """Whether anything was watched while the run in this folder trained. CheckpointError if that cannot be read."""
+    try:
+        run = RunFolder.open(folder)
+    except CheckpointError:  # a checkpoint that lies alone
+        return False
+    return bool(run.gradients.read())
 
 
 def flow_over_training(folder: StrPath, **about: Any) -> Measure:

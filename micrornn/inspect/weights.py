@@ -25,7 +25,9 @@ import numpy as np
 from micrornn import kernels
 from micrornn.errors import ConfigError
 from micrornn.inspect.measure import Array, Axis, Measure, Verdict
+from micrornn.inspect.panels import Curve, Heat, Lines, Panel, Rows
 from micrornn.inspect.recorded import Layer, Recording, record, states
+from micrornn.inspect.register import Measuring
 from micrornn.inspect.window import Window
 from micrornn.inspect.words import of_gradient, percent
 from micrornn.runs import Progress
@@ -184,3 +186,51 @@ def _verdict(names: list[str], norms: np.ndarray, coherence: np.ndarray) -> Verd
         f"their norms: {agree}; directions at random would leave {percent(chance)} (1 / sqrt({seq_len})), {means}."
     )
     return Verdict("healthy", words, numbers | {"chance": float(chance)})
+
+
+def panels(measure: Measure) -> list[Panel]:
+    """Norms over time for each kind of weight, the cosines as a heat map, and a table of totals."""
+    names, times, norms = measure.axes["weight"].places, measure.axes["t"].places, measure["norm"]
+    found: list[Panel] = []
+    for kind in ("weight_hh", "weight_ih"):
+        curves = [Curve(name, np.array(times), row) for name, row in zip(names, norms) if name.startswith(kind)]
+        found.append(
+            Lines(
+                f"What each time step gives to {kind}", "time step", "norm of its contribution", curves,
+                note="Through all later losses. The last time steps have few of them.",
+            )
+        )  # fmt: skip
+    found.append(
+        Heat(
+            "Does it point along the gradient?", "time step", "weight", "cosine with the gradient", times, names,
+            measure["cosine"], centred=True, note="1: straight along it. Below 0: against it.",
+        )
+    )  # fmt: skip
+    rows = [
+        (name, f"{total:.3g}", percent(share))
+        for name, total, share in zip(names, measure["total"], measure["coherence"])
+    ]
+    chance = percent(1 / np.sqrt(len(times)))
+    note = (
+        "Not cancelled: the gradient's norm as a share of the sum of its time steps' norms. If they pointed in random "
+        f"directions it would be {chance}; 100 % if all pointed the same way."
+    )
+    found.append(Rows("Gradients", ("weight", "norm", "not cancelled"), rows, note=note))
+    return found
+
+
+class Weights(Measuring):
+    """Which time step contributed what to each weight gradient.
+
+    The norm of each time step's contribution to a weight gradient, and its cosine with the sum of all: do the
+    time steps agree?
+    """
+
+    name = "weights"
+    title = "Weights: which time step taught which weight"
+    example = "micrornn inspect weights runs/... --csv > weights.csv"
+    quick = True
+    by_part = True
+    well = ((("uneven",), "the time steps give about alike"),)
+    measure = staticmethod(weights)
+    panels = staticmethod(panels)

@@ -8,8 +8,8 @@ import numpy as np
 
 from micrornn.inspect.advice_words import lanes_of
 from micrornn.inspect.measure import Measure
+from micrornn.inspect.panels import Curve, Lines, Mark, Panel, Rows
 from micrornn.inspect.words import percent
-from micrornn.report.panels import Curve, Lines, Mark, Panel, Rows
 
 
 def panels(measure: Measure) -> list[Panel]:

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from micrornn.inspect.measure import Measure
+from micrornn.inspect.panels import Curve, Lines, Panel, Rows
 from micrornn.inspect.words import number
-from micrornn.report.panels import Curve, Lines, Panel, Rows
 
 MOST_CURVES, MOST_ROWS = 6, 30
 

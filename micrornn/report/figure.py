@@ -19,8 +19,8 @@ import numpy as np
 
 from micrornn.errors import MissingError
 from micrornn.inspect.measure import Measure
+from micrornn.inspect.panels import Coloured, Heat, Lines, Panel, Rows, Slides, binned, even, subject
 from micrornn.printable import cells, printable, visible
-from micrornn.report.panels import Coloured, Heat, Lines, Panel, Rows, Slides, binned, even, subject
 
 FORMATS = ("png", "svg")
 WIDTH, LETTERS = 7.0, 84  # inches of a panel, and how many letters of the small print fit into them

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from micrornn.inspect.measure import Measure
-from micrornn.report.panels import Curve, Heat, Lines, Panel
+from micrornn.inspect.panels import Curve, Heat, Lines, Panel
 from micrornn.tasks.task import Confusion, Forecast
 
 

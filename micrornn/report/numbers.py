@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn.report.panels import Curve, Heat, Lines, Slides, binned
+from micrornn.inspect.panels import Curve, Heat, Lines, Slides, binned
 
 CELLS, CELLS_OF_ONE = 160_000, 40_000  # of all heat maps together, and at most of one: 2.7 bytes each
 POINTS, POINTS_OF_ONE = 40_000, 600  # of all curves together, and at most of one: about 8 bytes each

@@ -23,36 +23,30 @@ import numpy as np
 
 from micrornn.data import UNITS
 from micrornn.errors import MissingError
-from micrornn.inspect.measure import COMPARED, KINDS, Measure, Verdict
+from micrornn.inspect.kinds import ALL, grave
+from micrornn.inspect.measure import Measure, Verdict
+from micrornn.inspect.panels import Coloured, Heat, Lines, Panel, Rows, Slides, subject
+from micrornn.inspect.register import REGISTER, about
 from micrornn.printable import printable, visible
 from micrornn.report.lanes import drawing
 from micrornn.report.numbers import Budget, to_json
-from micrornn.report.panels import Coloured, Heat, Lines, Panel, Rows, Slides, subject
 from micrornn.report.run import Run, learning
 
-TITLES = {
+TITLES = {  # of what is no measure of the register
     "diagnosis": "Diagnosis: what is well, what is not, what to try first",
-    "compare": "Comparison: which settings can be told apart",
-    "search": "Search: settings drawn at random, the worse half dropped at each rung",
-    "trajectory": "Trajectory: one example, a mini-batch, all examples at a time",
     "advise": "Advice: which num_steps, which batch_size",
-    "flow": "Flow: how large the gradient is at every time step",
     "flow_over_training": "Over training: how the gradient changed",
-    "weights": "Weights: which time step taught which weight",
-    "credit": "Credit: how far back a loss reaches",
-    "truncation": "Truncation: what windows of K time steps cut off",
-    "jacobian": "Jacobian: what one time step does to the gradient",
-    "noise": "Noise: how much of a batch's gradient is chance",
-    "states": "States: what the units do",
-    "nonfinite": "Non-finite: where NaN or infinity came up first",
 }
-GRAVE = (
-    "nonfinite", "exploding", "vanishing", "chaotic", "dead", "saturated", "unlearned", "biased", "noisy", "uneven",
-    "unsure", "healthy", "failed", "apart", "alike", "cost",
-)  # fmt: skip
 MOST_TOKENS = 4000  # of a coloured text
 LETTERS = 45  # of a text below a heat map that takes half of the page's width
 NARROW, WIDE = 9, 24  # letters of a window in the drawing, on a phone and elsewhere
+
+
+def title_of(what: str) -> str:
+    """Of a measure; of one that was taken of some part, with that."""
+    name, of, part = what.partition("_of_")
+    title = about(name).title if name in REGISTER else TITLES.get(what, what.replace("_", " "))
+    return f"{title.partition(':')[0]} of the {part}" if of and name in REGISTER else title
 
 
 def require() -> None:
@@ -80,7 +74,7 @@ def page(run: Run, found: Sequence[tuple[Measure, Sequence[Panel]]]) -> str:
     if curve is not None:
         parts.append(("learning", "Learning curve", writer.panels([curve]), ()))
     parts += [
-        (measure.what, TITLES.get(measure.what, measure.what), _subject(measure) + writer.panels(panels),
+        (measure.what, title_of(measure.what), _subject(measure) + writer.panels(panels),
          measure.verdicts)
         for measure, panels in found
     ]  # fmt: skip
@@ -230,7 +224,7 @@ def _header(run: Run, parts: Sequence[tuple[str, str, str, Sequence[Verdict]]]) 
     brief = "".join(
         f'<li>{_badge(v)} {_said(v.short)} <a href="#{escape(name)}">{escape(name.replace("_", " "))}</a></li>'
         for name, _, _, verdicts in parts
-        for v in sorted(verdicts, key=lambda v: GRAVE.index(v.kind))
+        for v in sorted(verdicts, key=lambda v: grave(v.kind))
     )
     short = f'<section class="brief"><h2>In short</h2><ul>{brief}</ul></section>\n' if brief else ""
     return (
@@ -242,12 +236,12 @@ def _header(run: Run, parts: Sequence[tuple[str, str, str, Sequence[Verdict]]]) 
 
 def _mood(verdicts: Sequence[Verdict]) -> str:
     """The gravest verdict, as a class."""
-    worst = min((v.kind for v in verdicts), key=GRAVE.index, default="")
+    worst = min((v.kind for v in verdicts), key=grave, default="")
     return f' class="{worst}"' if worst else ""
 
 
 def _badge(verdict: Verdict) -> str:
-    return f'<b class="badge {verdict.kind}" title="{escape((KINDS | COMPARED)[verdict.kind])}">{verdict.kind}</b>'
+    return f'<b class="badge {verdict.kind}" title="{escape(ALL[verdict.kind].words)}">{verdict.kind}</b>'
 
 
 def _said(words: str) -> str:

@@ -17,8 +17,8 @@ import numpy as np
 from micrornn.checkpoint import RunFolder
 from micrornn.data import Lanes, Vocab
 from micrornn.errors import CheckpointError, MicrornnError, named
+from micrornn.inspect.panels import Curve, Lines
 from micrornn.inspect.subject import Subject
-from micrornn.report.panels import Curve, Lines
 from micrornn.runs import own_text
 from micrornn.schema import check_table
 from micrornn.snapshot import REPORT

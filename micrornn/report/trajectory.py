@@ -6,8 +6,8 @@ import numpy as np
 
 from micrornn.compare.trajectory import BATCHES, EPOCHS, EXAMPLES, contour, levels, name
 from micrornn.inspect.measure import Measure
+from micrornn.inspect.panels import Curve, Lines, Panel, Rows
 from micrornn.inspect.words import number, percent
-from micrornn.report.panels import Curve, Lines, Panel, Rows
 
 
 def panels(measure: Measure) -> list[Panel]:

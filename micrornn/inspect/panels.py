@@ -7,6 +7,7 @@ Coloured  a text, each token in the colour of its number
 Slides    the same picture at several places, such as the updates of a training
 binned    fewer numbers for a picture that has less room
 even      whether places are numbers at equal distances
+plainly   a measure drawn by its arrays alone
 subject   on what was measured, in a line
 """
 
@@ -19,6 +20,7 @@ from itertools import pairwise
 import numpy as np
 
 from micrornn.inspect.measure import Measure
+from micrornn.inspect.words import number
 
 
 @dataclass(frozen=True)
@@ -183,3 +185,23 @@ def subject(measure: Measure, run: bool = True) -> str:
     parts += [f"on {about['text']}"] if about.get("text") else []
     sizes = ("windows", "seq_len", "lanes", "batch_size", "tokens")
     return ", ".join(parts + [f"{name} {about[name]:,}" for name in sizes if isinstance(about.get(name), int)])
+
+
+def plainly(measure: Measure) -> list[Panel]:
+    """Every array of one or two axes: curves along its last axis, where that has numbers for places; else a table."""
+    found: list[Panel] = []
+    for name, array in measure.arrays.items():
+        *first, last = array.axes
+        places, label = measure.axes[last].places, array.unit or name
+        rows = array.values.reshape(-1, len(places))
+        names = [str(place) for place in measure.axes[first[0]].places] if first else [name]
+        if len(first) > 1 or not len(places):
+            continue
+        title = array.about[:1].upper() + array.about[1:]
+        if len(places) > 1 and not any(isinstance(place, str) for place in places):
+            curves = [Curve(one, np.array(places, float), row) for one, row in zip(names, rows)]
+            found.append(Lines(title, measure.axes[last].unit or last, label, curves))
+        else:
+            table = [[str(place), *(number(value) for value in column)] for place, column in zip(places, rows.T)]
+            found.append(Rows(title, [last, *names], table))
+    return found

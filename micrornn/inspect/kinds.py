@@ -1,0 +1,46 @@
+"""What a verdict may say, once for all that shows one: `--fail-on`, a terminal, a page, the diagnosis.
+
+KINDS       of a measure on a model, the gravest first: what is broken, then what keeps a model from learning, then what
+            makes learning slow
+COMPARED    of a comparison of settings
+grave       the place of a kind among all of them
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Kind(NamedTuple):
+    """words: what it means. level: how bad it is: bad, mild, open (too little was measured), good, plain."""
+
+    words: str
+    level: str = "bad"
+
+
+KINDS = {
+    "nonfinite": Kind("a value or a gradient is NaN or infinite"),
+    "exploding": Kind("the gradient grows on its way back"),
+    "chaotic": Kind("states that start close drift apart"),
+    "unlearned": Kind("the model does no better than what takes no learning, such as token frequencies", "mild"),
+    "saturated": Kind("gates are stuck at 0 or 1, tanh at -1 or 1"),
+    "dead": Kind("units that never move"),
+    "vanishing": Kind("the gradient dies before it has gone far back"),
+    "biased": Kind("truncation bends the mean gradient too much", "mild"),
+    "uneven": Kind("a few time steps give most of a weight's gradient", "mild"),
+    "noisy": Kind("the gradient of one batch is mostly noise", "mild"),
+    "unsure": Kind("too little was measured to say", "open"),
+    "healthy": Kind("nothing stands out", "good"),
+}
+COMPARED = {
+    "failed": Kind("a setting could not be trained"),
+    "apart": Kind("settings can be told apart", "good"),
+    "alike": Kind("settings give the same numbers", "open"),
+    "cost": Kind("what settings cost, in time and in tokens", "plain"),
+}
+ALL = KINDS | COMPARED
+
+
+def grave(kind: str) -> int:
+    """Its place among all kinds, the gravest first."""
+    return list(ALL).index(kind)

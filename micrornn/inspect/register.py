@@ -1,0 +1,135 @@
+"""All measures there are, and what each says of itself. This register alone knows a measure by name.
+
+Measuring    what a measure is: how it is taken and drawn, and what the command line says of it
+names        of all there are, in the order in which they are shown
+about        what a measure says of itself, read without running it: help needs neither NumPy nor Numba
+find         the measure itself, or one in a file of one's own: FILE.py:CLASS
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from micrornn.errors import ConfigError, quoted
+from micrornn.owncode import OwnCode, is_own_code
+
+if TYPE_CHECKING:
+    from micrornn.inspect.measure import Measure
+    from micrornn.inspect.panels import Panel
+    from micrornn.inspect.subject import Subject
+    from micrornn.tasks.material import Sizes
+
+Progress = Callable[[int, int], None]
+REGISTER = {  # name -> module:class, imported when it is asked for
+    name: f"micrornn.inspect.{name}:{name.capitalize()}"
+    for name in ("flow", "weights", "credit", "truncation", "jacobian", "noise", "nonfinite", "states")
+}
+
+
+class Measuring:
+    """One line: what is measured.
+
+    Then in some more words. A subclass says what is marked with *; all else is as it stands here.
+
+    title          of its part of a page
+    example        a command
+    windows, seq_len, batch_size    how much is looked at unless told otherwise; None: as in training
+    quick          whether a diagnosis takes it without being asked for more
+    needs          "": any task; "cut": one whose windows are cut out of longer sequences; "text"
+    by_part        whether it looks at the layers of one recurrent part: of an encoder and a decoder it is taken twice
+    well           (verdict kinds, in words what is well where it finds none of these)
+    measure(...)   * measure(model, windows, progress, **about) -> Measure; with by_part also part=, the part's name
+    panels(found)  the pictures of what it measured
+    """
+
+    name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    example: ClassVar[str] = ""
+    windows: ClassVar[int] = 4
+    seq_len: ClassVar[int | None] = None
+    batch_size: ClassVar[int | None] = None
+    quick: ClassVar[bool] = False
+    needs: ClassVar[str] = ""
+    by_part: ClassVar[bool] = False
+    well: ClassVar[Sequence[tuple[tuple[str, ...], str]]] = ()
+
+    def measure(self, model: Any, windows: Any, progress: Progress | None = None, **about: Any) -> Measure:
+        raise NotImplementedError
+
+    def panels(self, measure: Measure) -> list[Panel]:
+        """By themselves all arrays of one or two axes."""
+        from micrornn.inspect.panels import plainly
+
+        return plainly(measure)
+
+    @classmethod
+    def why_not(cls, subject: Subject) -> str:
+        """Why it means nothing to the task of a run; empty where it does."""
+        material = subject.material
+        if cls.needs == "text" and material.vocab is None:
+            return f"{cls.name} reads a text token by token, and this run's task has none; `inspect flow` reads any"
+        if cls.needs == "cut" and not material.cut:
+            return (
+                f"{cls.name} asks what is cut off at the borders of windows, and this run's task has none: each of its "
+                "sequences is gone over as a whole"
+            )
+        return ""
+
+    def take(self, subject: Subject, sizes: Sizes, progress: Progress | None = None, part: str = "") -> Measure:
+        """Measure a subject on windows of these sizes."""
+        windows, seq_len, batch_size = (size or 1 for size in sizes)
+        pieces = subject.windows(seq_len, windows, batch_size)
+        of_part = {"part": part} if part else {}
+        return self.measure(subject.model, pieces, progress, **of_part, **subject.about(part))
+
+    def besides(self, subject: Subject) -> Iterator[Measure]:
+        """What else is known of the subject and shown with it."""
+        return iter(())
+
+
+_OWN = OwnCode("measure", Measuring, ConfigError, "micrornn inspect")
+
+
+def names() -> tuple[str, ...]:
+    """Of all measures there are."""
+    return tuple(REGISTER)
+
+
+@lru_cache
+def about(name: str) -> Any:
+    """What the class of a measure says of itself: the attributes of `Measuring`; line and words, of its docstring."""
+    module, _, kind = REGISTER[name].partition(":")
+    found = find_spec(module)
+    assert found is not None and found.origin is not None
+    tree = ast.parse(Path(found.origin).read_text("utf-8"))
+    (body,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == kind)
+    line, _, words = (ast.get_docstring(body) or "").partition("\n")
+    facts = {key: getattr(Measuring, key) for key in Measuring.__annotations__}
+    for row in body.body:
+        if isinstance(row, ast.Assign) and isinstance(row.targets[0], ast.Name) and row.targets[0].id in facts:
+            facts[row.targets[0].id] = ast.literal_eval(row.value)
+    return SimpleNamespace(**facts | {"name": name, "line": line, "words": " ".join(words.split())})
+
+
+def find(name: str) -> Measuring:
+    """The measure of that name, or the one that FILE.py:CLASS names, which somebody has typed. ConfigError if there is
+    none."""
+    if is_own_code(name):
+        kind = _OWN.load(name)
+        if kind.measure is Measuring.measure and kind.take is Measuring.take:
+            raise ConfigError(f"{name.rpartition(':')[0]}: the measure {kind.__name__} lacks measure")
+        kind.name = kind.name or kind.__name__.lower()
+        own: Measuring = kind()
+        return own
+    if name not in REGISTER:
+        raise ConfigError(f"there is no measure {quoted(name)}; choose one of {', '.join(REGISTER)}, or FILE.py:CLASS")
+    module, _, kind = REGISTER[name].partition(":")
+    found: Measuring = getattr(importlib.import_module(module), kind)()
+    return found
