@@ -172,4 +172,4 @@ class Lookahead:
             if not self.config.log or (rows > 0).all()
         }
         best = min(found, key=lambda name: found[name])
-        return best, found[best]
+        return f"by the {best} forecast", found[best]
