@@ -67,6 +67,9 @@ def measure(summary: Summary, runs: Sequence[Sequence[Run]], name: str) -> Measu
                                    "of training, until the loss `target` was reached"),
         "token_seconds": Array(np.array([row.token_seconds for row in rows]), ("setting",), "s", f"of one {token}"),
     }  # fmt: skip
+    if plan.rungs:
+        shares = [row.updates / max(1, plan.variants[row.number].num_updates) for row in rows]
+        arrays["trained"] = Array(np.array(shares, float), ("setting",), "", "share of the whole training")
     best = summary.best
     pairs = [None if best is None or row is best else summary.pair(row, best) for row in rows]
     for part, about in (
@@ -99,4 +102,4 @@ def measure(summary: Summary, runs: Sequence[Sequence[Run]], name: str) -> Measu
             numbers[f"back_{n}"] = Number(back, "time steps", f"how far back {row.name} looks")
     text = plan.task if plan.task != tasks.DEFAULT else "the text of all runs"
     subject = {"run": name, "text": text, "settings": len(rows), "seeds": len(plan.seeds)}
-    return Measure("compare", subject, axes, arrays, numbers, verdicts(summary))
+    return Measure("search" if plan.rungs else "compare", subject, axes, arrays, numbers, verdicts(summary))

@@ -1,6 +1,7 @@
 """What can be told apart, from a few seeds.
 
 Pair              the difference of two settings over the seeds that both have
+p_of_pair         that chance alone
 pair(a, b)        its mean, a bootstrap interval of it (Efron 1979), and how likely chance alone is (Student 1908)
 p_of_t            two-sided, of Student's t
 smallest          the smallest difference that would have been told
@@ -43,7 +44,7 @@ class Pair:
 
     @property
     def apart(self) -> bool:
-        return self.p < self.level and not self.low <= 0 <= self.high
+        return self.p <= self.level and not self.low <= 0 <= self.high
 
 
 def pair(one: Sequence[float], two: Sequence[float], level: float = LEVEL) -> Pair:
@@ -57,10 +58,22 @@ def pair(one: Sequence[float], two: Sequence[float], level: float = LEVEL) -> Pa
     rng = np.random.default_rng(0)
     means = differences[rng.integers(0, count, (DRAWS, count))].mean(axis=1)
     low, high = (float(end) for end in np.quantile(means, [LEVEL / 2, 1 - LEVEL / 2]))
-    # Losses have some seven digits: what differs by less is one and the same number, rounded otherwise.
+    smallest = _error(one, two) * t_of_p(level, count - 1)
+    return Pair(mean, low, high, p_of_pair(one, two), count, smallest, level)
+
+
+def p_of_pair(one: Sequence[float], two: Sequence[float]) -> float:
+    """The chance of differences as large where there is none, by Student's t; 1 of fewer than two seeds."""
+    count, mean = len(one), float(np.mean(np.asarray(one, float) - np.asarray(two, float)))
+    return 1.0 if count < 2 or mean == 0 else p_of_t(mean / _error(one, two), count - 1)
+
+
+def _error(one: Sequence[float], two: Sequence[float]) -> float:
+    """The standard error of the mean difference. Losses have some seven digits: what differs by less is one and the
+    same number, rounded otherwise."""
     scale = max(float(np.abs(np.concatenate([one, two])).max()), 1e-30)
-    error = max(float(differences.std(ddof=1)), 1e-6 * scale) / math.sqrt(count)
-    return Pair(mean, low, high, p_of_t(mean / error, count - 1), count, error * t_of_p(level, count - 1), level)
+    spread = float((np.asarray(one, float) - np.asarray(two, float)).std(ddof=1))
+    return max(spread, 1e-6 * scale) / math.sqrt(len(one))
 
 
 def p_of_t(t: float, freedom: int) -> float:

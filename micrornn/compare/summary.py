@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from micrornn.compare.plan import Plan
 from micrornn.compare.results import Run
-from micrornn.compare.statistics import LEVEL, Pair, pair
+from micrornn.compare.statistics import LEVEL, Pair, p_of_pair, pair
 
 LEARNED = 0.02  # of the baseline's loss: what must be won for something to have been learned
 
@@ -63,7 +64,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """rows: the best first, those that failed last, those without a loss behind them. target: the loss whose time is
+    """rows: the best first, those that failed last, those without a loss behind them; of a search, those first that
+    trained longest, for only losses of the same rung can be compared. target: the loss whose time is
     told. shared: the tokens that all runs have read; even: whether they all have read just so many."""
 
     plan: Plan
@@ -73,12 +75,25 @@ class Summary:
     even: bool
 
     def pair(self, one: Row, two: Row) -> Pair | None:
-        """Of the seeds that both have; None where there is none. All pairs share the error of 5 %: whichever two are
-        looked at, and the best is looked at because it is best (Bonferroni)."""
+        """Of the seeds that both have; None where there is none."""
         both = np.isfinite(one.losses) & np.isfinite(two.losses)
-        count = sum(bool(row.known.size) for row in self.rows)
-        pairs = max(1, count * (count - 1) // 2)
-        return pair(one.losses[both], two.losses[both], LEVEL / pairs) if both.any() else None
+        return pair(one.losses[both], two.losses[both], self.level) if both.any() else None
+
+    @cached_property
+    def level(self) -> float:
+        """At which a pair is told apart, so that all pairs together err in 5 %: whichever is looked at, and the best is
+        looked at because it is best. By Holm (1979): those that are surely apart need no part of the 5 % any more."""
+        rows = [row for row in self.rows if row.known.size]
+        found = []
+        for n, one in enumerate(rows):
+            for two in rows[:n]:
+                both = np.isfinite(one.losses) & np.isfinite(two.losses)
+                if both.any():
+                    found.append(p_of_pair(one.losses[both], two.losses[both]))
+        for n, p in enumerate(sorted(found)):
+            if p > LEVEL / (len(found) - n):
+                return LEVEL / (len(found) - n)
+        return LEVEL
 
     @property
     def best(self) -> Row | None:
@@ -105,7 +120,8 @@ def summarize(plan: Plan, runs: Sequence[Sequence[Run]], target: float | None = 
         _row(n, plan.variants[n].name, row, shared, target, changes[n] if changes else None)
         for n, row in enumerate(runs)
     ]
-    rows.sort(key=lambda row: (math.isnan(row.mean), row.mean, row.number))
+    done = [round(row.updates / max(1, plan.variants[row.number].num_updates), 3) if plan.rungs else 0 for row in rows]
+    rows.sort(key=lambda row: (math.isnan(row.mean), math.isinf(row.mean), -done[row.number], row.mean, row.number))
     return Summary(plan, tuple(rows), target, shared, max(ends, default=0.0) <= 1.02 * shared)
 
 

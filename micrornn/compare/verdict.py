@@ -21,6 +21,8 @@ MOST_NAMED = 4
 
 def verdicts(summary: Summary) -> tuple[Verdict, ...]:
     """In the order in which they matter."""
+    if summary.plan.rungs:
+        return (*_found(summary), *_failed(summary))
     return (*_best(summary), *_learned(summary), *_cost(summary), *_failed(summary))
 
 
@@ -55,16 +57,40 @@ def _best(summary: Summary) -> Iterator[Verdict]:
             "alike", f"{_named([row.name for row in same])}: the same losses as {best.name}, to the last digit."
         )
     if unsure:
-        closest = max(found.smallest for _, found in unsure)
-        start = "" if apart else head + " But "
-        what = f"it cannot be told from {_named([_told(*found) for found in unsure])}"
-        need = f" {seeds} seeds that differ so much tell a difference of {number(closest)} or more."
-        words = f"{start}{what}.{need}"
+        told = [f"{row.name} ({number(found.mean)}; {number(found.smallest)})" for row, found in unsure]
+        start = "It" if apart else head + " But it"
+        words = (
+            f"{start} cannot be told from {_named(told)}. In brackets: how much lower it is, and from which difference "
+            f"on these {seeds} seeds would tell the two apart."
+        )
         yield Verdict(
-            "unsure", words[0].upper() + words[1:], {"smallest": closest},
+            "unsure", words, {"smallest": min(found.smallest for _, found in unsure)},
             "Nothing speaks for one over the other here but what they cost; or look closer: more seeds (--seeds "
             f"{max(5, 2 * seeds)}), or longer training.",
         )  # fmt: skip
+
+
+def _found(summary: Summary) -> Iterator[Verdict]:
+    """The best of a search, and what is near to it."""
+    best, count = summary.best, len(summary.plan.seeds)
+    if best is None:
+        yield Verdict("unsure", "No setting has been trained yet.")
+        return
+    ends = [row for row in summary.rows if math.isfinite(row.mean) and row.updates >= best.updates]
+    unit = f" {summary.plan.loss}" if summary.plan.loss else ""
+    words = (
+        f"Of {len(summary.rows):,} settings, {best.name} has the lowest loss, {number(best.mean)}{unit}, of the "
+        f"{len(ends):,} that were trained furthest."
+    )
+    if len(ends) > 1:
+        words += (
+            f" Behind it: {_named([f'{row.name} ({number(row.mean)})' for row in ends[1:]]).replace(' or ', ' and ')}."
+        )
+    seeds = "one seed" if count == 1 else f"{count} seeds"
+    yield Verdict(
+        "unsure", f"{words} That is of {seeds}, and the best of many is partly the luckiest.", {"best": best.mean},
+        "To know whether it is better than another, compare the two of them: --seeds 5.",
+    )  # fmt: skip
 
 
 def _told(row: Row, found: Pair) -> str:
@@ -144,8 +170,8 @@ def _cost(summary: Summary) -> Iterator[Verdict]:
     words = []
     if slow.token_seconds > 1.1 * quick.token_seconds:
         words.append(
-            f"A {unit} takes {quick.name} {number(1e6 * quick.token_seconds)} us and {slow.name} "
-            f"{number(1e6 * slow.token_seconds)} us."
+            f"A {unit} takes {number(1e6 * quick.token_seconds)} us with {quick.name} and "
+            f"{number(1e6 * slow.token_seconds)} us with {slow.name}."
         )
     times = [(row, float(np.mean(row.reached))) for row in rows if np.isfinite(row.reached).all()]
     if len(times) > 1:

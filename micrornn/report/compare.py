@@ -8,14 +8,29 @@ import numpy as np
 
 from micrornn.inspect.measure import Measure
 from micrornn.inspect.panels import Curve, Lines, Panel, Rows
-from micrornn.inspect.words import number
+from micrornn.inspect.words import number, percent
 
 MOST_CURVES, MOST_ROWS = 6, 30
 
 
 def panels(measure: Measure) -> list[Panel]:
     """The tables, then the curves of the best settings."""
-    return [*_tables(measure), *_curves(measure)]
+    return [*(_search(measure) if measure.what == "search" else _tables(measure)), *_curves(measure)]
+
+
+def _search(measure: Measure) -> list[Panel]:
+    """What was drawn, the best first, and how far each came."""
+    rows = []
+    for n, name in enumerate(map(str, measure.axes["setting"].places[:MOST_ROWS])):
+        known = measure["loss"][n][np.isfinite(measure["loss"][n])]
+        failed = "failed" if np.isinf(measure["loss"][n]).any() else percent(measure["trained"][n])
+        rows.append([name, f"{known.mean():.4g}" if known.size else "-", failed])
+    left = len(measure.axes["setting"].places) - len(rows)
+    note = f"{left} settings more are left out. " if left > 0 else ""
+    return [
+        Rows("Settings drawn at random", ["setting", "loss", "trained"], rows,
+             note=f"{note}Only losses of settings that were trained as far can be compared."),
+    ]  # fmt: skip
 
 
 def _tables(measure: Measure) -> list[Panel]:
@@ -99,7 +114,9 @@ def _curves(measure: Measure) -> list[Panel]:
         if curves:
             values = np.concatenate([curve.y for curve in curves])
             log = bool(values.min() > 0 and values.max() > 20 * values.min())
-            found.append(Lines(f"Loss over {axis}", label, unit or "loss", curves, log_y=log, note=band + more))
+            found.append(
+                Lines(f"Loss over {axis}", label, unit or "loss", curves, log_y=log, note=(band + more).strip())
+            )
     return found
 
 
