@@ -91,7 +91,7 @@ def test_settings_are_told_as_they_are_typed() -> None:
 
 def made(losses: dict[str, list[float]], baseline: float | None = None) -> Summary:
     """A summary of runs that ended with these losses, one for each seed; inf: it failed."""
-    variants = tuple(Variant(name, {"cell": name}, 10, 0.0, 5) for name in losses)
+    variants = tuple(Variant(name, {"cell": name}, 10, 0.0, 5, 1000) for name in losses)
     compared = Plan(
         "text", (), Config().to_dict(), ("cell",), variants, tuple(range(len(next(iter(losses.values()))))), True,
         "token", "nats", "", None if baseline is None else ("by frequency alone", baseline),

@@ -31,7 +31,7 @@ class Watching:
         self.live = err.is_terminal and not err.is_dumb_terminal and not quiet
         self.display = InPlace(console=err, auto_refresh=False, transient=True)
         self.started = self.shown = time.monotonic()
-        self.losses: dict[tuple[int, int], tuple[int, float | None]] = {}
+        self.known: dict[tuple[int, int], tuple[int, int, float | None]] = {}
 
     def __enter__(self) -> Watching:
         if self.live:
@@ -47,7 +47,7 @@ class Watching:
         """A run is over, or over for now."""
         if self.quiet or outcome.state == "stopped":
             return
-        name, (update, loss) = self.comparison.plan.variants[variant].name, self._last(variant, seed)
+        name, (update, _, loss) = self.comparison.plan.variants[variant].name, self._last(variant, seed)
         words = f"{name}, seed {seed}: "
         if outcome.state == "failed":
             line = Text(words + "failed: " + visible(outcome.why.splitlines()[0]), "red")
@@ -72,15 +72,15 @@ class Watching:
     def _line(self) -> str:
         runs = self.comparison.runs()
         ends = sum(self.comparison.outcome(*run).state in ("done", "failed", "dropped") for run in runs)
-        return f"{ends} of {len(runs)} runs, {100 * self._part():.0f} % of all updates, {self._left()}"
+        return f"{ends} of {len(runs)} runs, {100 * self._part():.0f} % of all, {self._left()}"
 
     def _part(self) -> float:
-        """Of all updates, how many are behind us; by runs where nobody knows where one ends."""
+        """Of all tokens, how many are behind us; by runs where nobody knows where one ends."""
         parts = []
         for n, seed in self.comparison.runs():
-            ends, state = self.comparison.plan.variants[n].num_updates, self.comparison.outcome(n, seed).state
+            ends, state = self.comparison.plan.variants[n].tokens, self.comparison.outcome(n, seed).state
             over = state in ("done", "failed", "dropped")
-            parts.append(1.0 if over else min(1.0, self._last(n, seed)[0] / ends) if ends else 0.0)
+            parts.append(1.0 if over else min(1.0, self._last(n, seed)[1] / ends) if ends else 0.0)
         return sum(parts) / max(1, len(parts))
 
     def _left(self) -> str:
@@ -90,14 +90,14 @@ class Watching:
         done = part - self.begun
         return f"{duration(spent * (1 - part) / done)} left" if done > 0.02 else "time left: ?"
 
-    def _last(self, variant: int, seed: int) -> tuple[int, float | None]:
-        """The last update of a run, and its last validation loss (else its training loss)."""
-        known = self.losses.get((variant, seed), (0, None))
+    def _last(self, variant: int, seed: int) -> tuple[int, int, float | None]:
+        """Of a run the updates, the tokens, and the last validation loss that was seen."""
+        known = self.known.get((variant, seed), (0, 0, None))
         rows = last_rows(self.comparison.folder(variant, seed) / "metrics.jsonl")
         if rows:
             losses = [row["val_loss"] for row in rows if row.get("val_loss") is not None]
-            known = rows[-1]["update"], losses[-1] if losses else known[1]
-            self.losses[variant, seed] = known
+            known = rows[-1]["update"], rows[-1].get("tokens", 0), losses[-1] if losses else known[2]
+            self.known[variant, seed] = known
         return known
 
     def _table(self) -> Table:
@@ -111,7 +111,7 @@ class Watching:
             cells, done, updates = Text(), 0, 0
             for seed in plan.seeds:
                 state = self.comparison.outcome(n, seed).state
-                update, loss = self._last(n, seed)
+                update, _, loss = self._last(n, seed)
                 done, updates = done + (state in ("done", "failed", "dropped")), max(updates, update)
                 told = (
                     "failed" if state == "failed" else "-" if loss is None or not math.isfinite(loss) else f"{loss:.4g}"

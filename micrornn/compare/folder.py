@@ -34,12 +34,9 @@ _PLAN = {
     "text": _TEXT, "baseline": Rule(list, none=True), "rungs": Rule(list, items=Rule(float, above=0, high=1)),
 }  # fmt: skip
 _VARIANT = {
-    "name": _TEXT,
-    "settings": Rule(dict),
-    "num_updates": _COUNT,
-    "epochs": Rule(float, low=0),
-    "val_every": _COUNT,
-}
+    "name": _TEXT, "settings": Rule(dict), "num_updates": _COUNT, "epochs": Rule(float, low=0), "val_every": _COUNT,
+    "tokens": Rule(int, low=0),
+}  # fmt: skip
 _OUTCOME = {"state": Rule(str, choices=("done", "failed", "dropped")), "why": _TEXT}
 
 

@@ -24,7 +24,8 @@ from micrornn.errors import ConfigError, MicrornnError
 from micrornn.tasks import Task
 from micrornn.train import LIMITS, Training, last_update
 
-VALIDATIONS = 16  # of each run, unless --val-every says otherwise
+VALIDATIONS = (4, 16)  # of each run, at least and at most, unless --val-every says otherwise
+FORWARD = 1 / 3  # of the time of a token in training: reading it in a validation. No more is spent on validations
 UNENDED = "warmup:100"  # the usual schedule, without what falls towards an end that not all of them know
 USUAL_UPDATES = 1000  # how far the shared settings train where no limit is given; the others as many tokens
 MOST_RUNS = 2000
@@ -41,13 +42,14 @@ FREE = (
 @dataclass(frozen=True)
 class Variant:
     """name: its settings in words. settings: those in which it differs. num_updates, epochs: where it ends, 0: not by
-    that. val_every: updates between its validations."""
+    that. val_every: updates between its validations. tokens: that it reads in all, 0: nobody knows."""
 
     name: str
     settings: dict[str, Any]
     num_updates: int
     epochs: float
     val_every: int
+    tokens: int
 
 
 @dataclass(frozen=True)
@@ -151,20 +153,35 @@ def _with(kind: type[Task], common: Config, row: Mapping[str, Any]) -> Config:
 
 def _variant(row: dict[str, Any], training: Training, tokens: int, own: bool, rungs: Sequence[float]) -> Variant:
     """Where it ends, and how often it is validated: of a search, at each rung."""
-    config, per_epoch = training.config, training.way.per_epoch
-    epoch = training.batches.num_windows * training.task.batch_tokens
+    config, per_epoch, task = training.config, training.way.per_epoch, training.task
+    epoch = training.batches.num_windows * task.batch_tokens
     if per_epoch is None:  # how much an update reads changes on the way
         ends, epochs = config.num_updates, tokens / epoch if tokens else config.epochs
-        steps = max(config.num_steps, config.way.most_steps or 0)
-        least = epochs * training.batches.num_windows * config.num_steps / steps or ends
+        updates, tokens = _updates(config, epochs * training.batches.num_windows) or ends, round(epochs * epoch)
     else:
         ends = math.ceil(tokens * per_epoch / epoch) if tokens else last_update(config, per_epoch) or 0
-        epochs, least = 0.0, ends
+        updates, epochs, tokens = ends, 0.0, round(ends * epoch / per_epoch)
     if rungs and ends:
         first = max(1, math.ceil(ends * rungs[0]))
-        return Variant(told(row), row, round(first / rungs[0]), epochs, first)
-    every = config.val_every if own or not least else max(1, math.ceil(least / VALIDATIONS))
-    return Variant(told(row), row, ends, epochs, every)
+        last = round(first / rungs[0])
+        return Variant(told(row), row, last, epochs, first, round(tokens * last / ends))
+    held_out = task.validation()
+    each = FORWARD * (held_out.num_windows * task.batch_tokens if held_out is not None else 0)
+    count = min(max(VALIDATIONS[0], round(tokens / each) if each and tokens else VALIDATIONS[1]), VALIDATIONS[1])
+    every = config.val_every if own or not updates else max(1, math.ceil(updates / count))
+    return Variant(told(row), row, ends, epochs, every, tokens)
+
+
+def _updates(config: Config, num_windows: float) -> int:
+    """About how many updates so many windows of num_steps make, where a way reads more of them as it goes on."""
+    first, last = config.num_steps, max(config.num_steps, config.way.most_steps or 0)
+    left, count = num_windows * config.num_steps, 0
+    every = int(config.way.options.get("every", 0))
+    if every:
+        first = config.way.whole[0]
+        while first < last and left > every * first:
+            left, count, first = left - every * first, count + every, min(2 * first, last)
+    return count + math.ceil(left / first)
 
 
 # --- the same data ------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from micrornn.compare.plan import Plan
 from micrornn.compare.results import Run
 from micrornn.compare.statistics import LEVEL, Pair, p_of_pair, pair
 
+EVEN = 1.02  # so many times as many tokens are as many: the last update goes beyond where it shall end
 LEARNED = 0.02  # of the baseline's loss: what must be won for something to have been learned
 
 
@@ -122,7 +123,7 @@ def summarize(plan: Plan, runs: Sequence[Sequence[Run]], target: float | None = 
     ]
     done = [round(row.updates / max(1, plan.variants[row.number].num_updates), 3) if plan.rungs else 0 for row in rows]
     rows.sort(key=lambda row: (math.isnan(row.mean), math.isinf(row.mean), -done[row.number], row.mean, row.number))
-    return Summary(plan, tuple(rows), target, shared, max(ends, default=0.0) <= 1.02 * shared)
+    return Summary(plan, tuple(rows), target, shared, max(ends, default=0.0) <= EVEN * shared)
 
 
 def _finite(values: Sequence[float]) -> np.ndarray:
@@ -135,7 +136,7 @@ def _row(number: int, name: str, runs: Sequence[Run], shared: float, target: flo
     last = [run for run in runs if run.tokens.size]
     return Row(
         number, name,
-        np.array([run.best() for run in runs], float), np.array([run.best(shared) for run in runs], float),
+        np.array([run.best() for run in runs], float), np.array([run.best(EVEN * shared) for run in runs], float),
         float(np.median(times)) if times.size else math.nan,
         float(np.mean([run.tokens[-1] for run in last])) if last else 0.0,
         float(np.mean([run.updates[-1] for run in last])) if last else 0.0,
