@@ -53,6 +53,8 @@ class Measures(click.Group):
         """`inspect RUN` and `inspect --json RUN` ask for the diagnosis. What is no run is taken for a slip in the name
         of a measure where more words follow it."""
         if args and args[0] not in (*self.list_commands(context), "-h", "--help") and not is_own_code(args[0]):
+            if args[0].endswith(".py"):
+                raise click.UsageError(f"{args[0]}: a measure in a file is named with its class, {args[0]}:CLASS")
             words = [word for word in args if not word.startswith("-")]
             slip = len(words) > 1 and words[0] == args[0] and not os.path.exists(words[0]) and "=" not in words[0]
             if not slip or args[1].startswith("-"):
@@ -210,7 +212,7 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
 def _object(name: str, found: Sequence[Any]) -> dict[str, Any]:
     """A measure; what comes with it, or all of them, under their names."""
     objects = {measure.what: measure.to_dict() for measure, _ in found}
-    return objects if name == "all" else objects.pop(name) | objects
+    return objects if name == "all" else objects.pop(found[0][0].what) | objects
 
 
 def _show(measure: Any, panels: Sequence[Any]) -> None:

@@ -122,9 +122,10 @@ def find(name: str) -> Measuring:
     """The measure of that name, or the one that FILE.py:CLASS names, which somebody has typed. ConfigError if there is
     none."""
     if is_own_code(name):
-        kind = _OWN.load(name)
+        path, kind_name, _ = _OWN.find(name)
+        kind = _OWN.load(f"{path.resolve()}:{kind_name}")
         if kind.measure is Measuring.measure and kind.take is Measuring.take:
-            raise ConfigError(f"{name.rpartition(':')[0]}: the measure {kind.__name__} lacks measure")
+            raise ConfigError(f"{path}: the measure {kind_name} lacks measure")
         kind.name = kind.name or kind.__name__.lower()
         own: Measuring = kind()
         return own
