@@ -12,6 +12,7 @@ import pytest
 from micrornn.checkpoint import load
 from micrornn.data.forecasts import Errors, better_by, compare_directions, compare_values, wilson
 from micrornn.data.series import Scaling, ahead, naive, parts
+from micrornn.errors import CheckpointError
 from micrornn.evaluate import losses
 from micrornn.tasks.series import Series, SeriesSettings
 from micrornn_cli.exits import Exit
@@ -96,6 +97,18 @@ def test_what_is_judged_needs_no_future_and_no_border_changes_it(tmp_path: Path)
             total = np.mean(list(losses(model, held_out)))
             said = task.job.scaling.said(task.data.values[:, :1], held_out.at).reshape(28, -1)
             assert total == pytest.approx(np.square(found[-1][1] - said).mean(), rel=1e-5)
+    meta = json.loads(json.dumps(task.meta()))
+    again = Series.from_meta(task.config, meta)
+    assert again.meta() == task.meta() and again.network().flat.data.shape == model.flat.data.shape
+    for name, part, value in (
+        ("scaling", "sd", [1.0]),
+        ("known", "up", [0.5, 0.5]),
+        ("columns", "targets", 3),
+        ("scaling", "mean", ["a", 2]),
+        ("scaling", "horizon", 2),
+    ):
+        with pytest.raises(CheckpointError, match=f"{name}:|{name}.* do not fit"):
+            Series.from_meta(task.config, meta | {name: meta[name] | {part: value}})
     early, late = (
         task.job._read(rows, np.arange(1, 60)) for rows in (values, np.concatenate([values[:60], values[60:] * 9]))
     )

@@ -26,7 +26,7 @@ from micrornn.config import setting
 from micrornn.data import Padded
 from micrornn.data.columns import Chosen, Columns, Row, TableSettings, read_columns, row_reader
 from micrornn.data.series import Scaling, ahead, parts
-from micrornn.errors import ConfigError, DataError
+from micrornn.errors import CheckpointError, ConfigError, DataError
 from micrornn.evaluate import losses
 from micrornn.ops import binary_cross_entropy, mean_squared_error
 from micrornn.schema import Rule
@@ -105,10 +105,13 @@ class Series(Task):
     def from_meta(cls, config: Any, meta: Mapping[str, Any]) -> Series:
         task = cls.__new__(cls)
         Task.__init__(task, config)
-        task.chosen, scaling = Chosen.from_dict(meta["columns"]), Scaling.from_dict(meta["scaling"])
-        task.job = Lookahead(config, task.chosen.names[: task.chosen.targets], scaling, meta["known"])
-        if len(scaling.mean) != len(task.chosen.names):
-            raise DataError("scaling: its numbers do not fit the columns")
+        try:
+            task.chosen, scaling = Chosen.from_dict(meta["columns"]), Scaling.from_dict(meta["scaling"])
+            task.job = Lookahead(config, task.chosen.names[: task.chosen.targets], scaling, meta["known"])
+            if len(scaling.mean) != len(task.chosen.names):
+                raise DataError("scaling: its numbers do not fit the columns")
+        except DataError as error:  # damaged, or mended by hand
+            raise CheckpointError(str(error)) from None
         task.metrics = task._metrics()  # type: ignore[misc]
         return task
 
