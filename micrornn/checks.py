@@ -163,9 +163,14 @@ def check_model(model: Any, granularity: str, inputs: Any, targets: Any, *,
 
 
 def check_padding(network: Any, inputs: Any, targets: Any, seed: int = 0) -> list[Check]:
-    """Two checks of what padding does to a network that takes padded batches, as tasks.parts.Features: the gradient of
-    the padded steps, which must be 0, and by how much the gradient of the parameters differs where there is more
-    padding, on either side. Of a batch without padding, lanes are cut to lengths drawn at random. None for others."""
+    """Two checks of what padding does to a network that takes padded batches, as tasks.parts.Features, or that can pad
+    a batch itself: the gradient of the padded steps, which must be 0, and by how much the gradient of the parameters
+    differs where there is more padding, on either side. Of a batch without padding, lanes are cut to lengths drawn at
+    random. None for others."""
+    if hasattr(network, "with_padding"):
+        return _compared(
+            lambda before, after: _embedded(network, *network.with_padding(inputs, targets, before, after))
+        )
     if not hasattr(network, "read_out"):
         return []
     values, mask = split(inputs)
@@ -196,6 +201,25 @@ def check_padding(network: Any, inputs: Any, targets: Any, seed: int = 0) -> lis
             return Padded(*(_longer(np.asarray(part), before, after) for part in targets))
         return _longer(np.asarray(targets), before, after)
 
+    return _compared(gradients)
+
+
+def _embedded(network: Any, inputs: Any, targets: Any) -> tuple[np.ndarray, list[np.ndarray]]:
+    """(gradient of the padded steps of each part of the inputs, once embedded; gradients of the parameters)."""
+    network.train(False)
+    with Tape() as tape:
+        loss, _ = network.loss(inputs, targets)
+    rows = [record.outputs[0] for record in tape.records if record.op.name == "embedding"]
+    wanted = [*rows, *network.flat.parameters.values()]
+    found = [
+        np.zeros(t.shape) if g is None else device.host(g) for t, g in zip(wanted, tape.cotangents(wanted, [loss]))
+    ]
+    padded = [dx[~part.mask].ravel() for dx, part in zip(found, inputs)]
+    return np.concatenate(padded), [part.ravel() for part in found[len(rows) :]]
+
+
+def _compared(gradients: Callable[[int, int], tuple[np.ndarray, list[np.ndarray]]]) -> list[Check]:
+    """gradients(before, after) -> (of the padded steps, of the parameters), with so many more steps of padding."""
     padded, plain = gradients(0, 0)
     others = [gradients(before, after) for before, after in ((0, 3), (2, 0))]
     padded = np.concatenate([padded.ravel(), *(rows.ravel() for rows, _ in others)])

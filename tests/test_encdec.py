@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from micrornn.attention import Attention
+from micrornn.checks import check_padding
 from micrornn.config import Config, setting
 from micrornn.data.sequences import Padded, pad
 from micrornn.decoding import edit_distance, search
@@ -121,6 +122,16 @@ def test_the_network_s_gradient_and_its_padding(settings: dict[str, Any]) -> Non
     layers = range(model.config.num_layers)
     names = {f"encoder.{cell}_l{n}{way}" for n in layers for way in ways} | {f"decoder.{cell}_l{n}" for n in layers}
     assert state_gradients(tape).keys() == names
+
+
+def test_gradcheck_sees_padding_that_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network(attention="dot")
+    steps, more = check_padding(model, *batch())
+    assert steps.count > 0 and steps.error == 0 and more.decimals >= 12
+    memory = Attention.memory
+    monkeypatch.setattr(Attention, "memory", lambda self, rows, mask: memory(self, rows, np.ones_like(mask)))
+    steps, more = check_padding(model, *batch())
+    assert more.decimals < 8  # a step that repeats the state is attended to: the longer the padding the more
 
 
 def network_of_one(model: EncoderDecoder, n: int) -> float:

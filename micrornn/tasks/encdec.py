@@ -165,6 +165,16 @@ class EncoderDecoder(Module):
         self._dropout_start(0)
         return Padded(values, before.mask)
 
+    def with_padding(self, inputs: Pair, targets: Padded, before: int, after: int) -> tuple[Pair, Padded]:
+        """The same batch with so many more steps of padding before and after."""
+
+        def longer(part: Padded) -> Padded:
+            values, mask = (np.pad(rows, ((before, after), (0, 0))) for rows in part)
+            return Padded(values, mask)
+
+        targets = longer(targets)
+        return Pair(longer(inputs.source), shifted(targets)), targets
+
     def answers(self, source: Padded, longest: int, beam: int = 1, penalty: float = 1.0) -> list[list[Answer]]:
         """For each source its best targets, the best one first (decoding.py). On the CPU. DivergedError where its
         numbers are not finite."""
