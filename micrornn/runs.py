@@ -166,7 +166,9 @@ def _changed(config: Config, meta: Mapping[str, Any], settings: Mapping[str, Any
     for name in settings:
         if not hasattr(config, name):
             raise ConfigError(f"--{name.replace('_', '-')} is no setting of the task {meta['task']}; leave it away")
-    return dataclasses.replace(config, **settings)
+    # windows of another size are windows, whatever way to propagate back the run goes
+    way = {"backprop": "window"} if "num_steps" in settings else {}
+    return dataclasses.replace(config, **(way | dict(settings)))
 
 
 def own_text(meta: Mapping[str, Any], progress: Progress | None = None) -> tuple[Ids, Ids]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from micrornn import kernels
 from micrornn.bptt.forward import Forward, jacobian
 from micrornn.tasks.task import State
 
@@ -37,5 +38,7 @@ class RTRL(Forward):
         )
         by_state, influence = jacobian(self.model, inputs, state, seeds, self.of)
         if kept:
-            influence += by_state @ kept["influence"]
+            table = kernels.of(influence)
+            for out, moved, before in zip(influence, by_state, kept["influence"]):
+                table.matmul(out, moved, before, accumulate=True)
         return {"influence": influence}

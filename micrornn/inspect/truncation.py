@@ -21,6 +21,7 @@ T must be well above the K that is asked about: no g here knows more than T time
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -28,15 +29,18 @@ from typing import Any
 import numpy as np
 
 from micrornn.errors import DataError
+from micrornn.inspect import truncation_ways
 from micrornn.inspect.bias import BLOCKS, Bias, measure, pieces
 from micrornn.inspect.cuts import Cuts
 from micrornn.inspect.measure import Array, Axis, Measure
 from micrornn.inspect.noise import noise
 from micrornn.inspect.panels import Curve, Lines, Mark, Panel, Rows
-from micrornn.inspect.register import Measuring
+from micrornn.inspect.register import Measuring, Progress
+from micrornn.inspect.subject import Subject
 from micrornn.inspect.truncation_verdict import Found, judge, numbers_of
 from micrornn.inspect.window import Window, piece_of
 from micrornn.inspect.words import percent
+from micrornn.tasks.material import Sizes
 
 WAYS = ("windows", "back")
 PIECE = 16  # lanes of a piece of text, at most
@@ -230,6 +234,7 @@ def panels(measure: Measure) -> list[Panel]:
             note="Windows: the gradient is cut at the border, as in training. K back: each loss sees K time steps. "
                  "Low, high: two standard errors.",
         ),
+        *truncation_ways.panels(measure),
     ]  # fmt: skip
 
 
@@ -251,7 +256,8 @@ class Truncation(Measuring):
     """What windows of K time steps cut off the gradient, for many K.
 
     For many K, how far the mean gradient of windows of K time steps is from the one over all --seq-len time
-    steps: its bias, without the noise that averages out, with two standard errors; and its cosine.
+    steps: its bias, without the noise that averages out, with two standard errors; and its cosine. Then the same for
+    each way to propagate back, and what it adds to the noise.
     """
 
     name = "truncation"
@@ -264,3 +270,10 @@ class Truncation(Measuring):
     well = ((("biased",), "windows bend the gradient little"),)
     measure = staticmethod(truncation)
     panels = staticmethod(panels)
+
+    def take(self, subject: Subject, sizes: Sizes, progress: Progress | None = None, part: str = "") -> Measure:
+        """The same, and with it each way to propagate back: those stand below measures in the house."""
+        found = super().take(subject, sizes, progress, part)
+        windows, seq_len, batch_size = (size or 1 for size in sizes)
+        with_ways = importlib.import_module("micrornn.bptt.measured").with_ways
+        return with_ways(found, subject.model, subject.windows(seq_len, windows, batch_size))
