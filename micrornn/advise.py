@@ -1,6 +1,6 @@
 """Which num_steps, batch_size and learning rate? Measured: on this text, on this machine, with this model.
 
-advise(config, tokens)    trains briefly, measures early and later, times updates -> Measure `advise`
+advise(config, data)      trains briefly, measures early and later, times updates -> Measure `advise`
 
     1  train for some hundred updates with two seeds, and keep the models early and where validation is best
        (brief.py); or take a trained one
@@ -17,6 +17,7 @@ What follows from the numbers, and why, stands in inspect/advice.py.
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -26,18 +27,16 @@ import numpy as np
 
 from micrornn import brief, device
 from micrornn.config import Config
-from micrornn.data import Tokens
 from micrornn.errors import ConfigError, DataError, DivergedError
 from micrornn.inspect import bias
 from micrornn.inspect.advice import Brief, Measured, Point, choose_steps
 from micrornn.inspect.advised import advice
 from micrornn.inspect.bias import Bias
-from micrornn.inspect.lags import gains, reach
+from micrornn.inspect.lags import Gains, gains, reach
 from micrornn.inspect.measure import Measure
 from micrornn.inspect.noise import noise
 from micrornn.inspect.subject import Subject
 from micrornn.inspect.truncation_verdict import TOLERABLE
-from micrornn.tasks.text import LanguageModel, memory_needed
 from micrornn.train import Training
 
 Progress = Callable[[str, int, int], None]  # (what is being done, done, total)
@@ -55,13 +54,14 @@ ROUNDS, SLICE = 6, 0.25  # each batch_size gets so many turns of so many seconds
 TRAINED, CUT, NOISE = 0.4, 0.65, 0.8
 
 
-def advise(config: Config, tokens: Tokens, seconds: float = 120.0, progress: Progress | None = None, *,
+def advise(config: Config, data: Any, seconds: float = 120.0, progress: Progress | None = None, *,
            trained: Point | None = None, tolerance: float = TOLERABLE, **about: Any) -> Measure:  # fmt: skip
     """Measure for so many seconds, or less, and say what to train with.
 
     config       the model, and the batch_size, num_steps and lr to start from, smaller where the text is too short for
                  them; its limits do not matter
-    tokens       the text
+    data         the Tokens of a text; or, with a trained model of any task, data(**settings): that task with other
+                 settings, such as num_steps
     progress     progress(what, done, total) hears what is being done
     trained      measure at this point, instead of training anew
     tolerance    the largest truncation bias to be borne
@@ -79,14 +79,21 @@ def advise(config: Config, tokens: Tokens, seconds: float = 120.0, progress: Pro
     asked = config.batch_size, config.num_steps
     if trained is None:  # a schedule that ends would end with the few updates that are made
         config = dataclasses.replace(config, num_updates=0, epochs=0.0, max_minutes=0.0, patience=0)
-        config = brief.fitted(config, len(tokens))
-    Training(config, tokens).update()  # compiles, which is no time of measuring
-    part = _Parts(config, tokens, time.monotonic(), seconds, progress or (lambda what, done, total: None))
+        config = brief.fitted(config, len(data))
+    part = _Parts(config, data, time.monotonic(), seconds, progress or (lambda what, done, total: None))
+    if not part.material.cut:
+        raise ConfigError(
+            "advise weighs how to cut long sequences into windows, and the task "
+            f"{part.training.task.name} reads each as a whole"
+        )
+    part.fresh(config).update()  # compiles, which is no time of measuring
+    part.start = time.monotonic()
     briefs = part.train() if trained is None else [part.resumed(trained)]
     past = [one for one in briefs if not one.inside] or briefs  # the warm-up
     points = [point for one in past for point in one.points]
     steps, biases = part.truncation(points)
-    lags = gains(part.ids, tokens.vocab.size, steps[-1])
+    text, nothing = part.material, np.empty(0)
+    lags = gains(text.tokens, text.vocab.size, steps[-1]) if text.vocab else Gains(math.nan, nothing, nothing)
     found = Measured(
         points=points, briefs=briefs if trained is None else [],
         steps=steps, biases=biases, tolerance=tolerance, lags=lags, lag=reach(lags),
@@ -99,23 +106,30 @@ def advise(config: Config, tokens: Tokens, seconds: float = 120.0, progress: Pro
         found, scale=scale, batch_sizes=np.array(sizes),
         seconds=np.array([timed[size, num_steps] for size in sizes]), own_seconds=timed[found.own][0],
     )  # fmt: skip
-    return advice(found, {**about, "seconds": round(time.monotonic() - part.start, 1)})
+    return advice(found, {"item": text.item, **about, "seconds": round(time.monotonic() - part.start, 1)})
 
 
 class _Parts:
     """What `advise` does, one after the other, by the clock."""
 
-    def __init__(self, config: Config, tokens: Tokens, start: float, seconds: float, tell: Progress):
-        self.config, self.tokens, self.start, self.seconds, self.tell = config, tokens, start, seconds, tell
-        self.training = Training(config, tokens)
-        self.ids = self.training.task.lanes.tokens
+    def __init__(self, config: Config, data: Any, start: float, seconds: float, tell: Progress):
+        self.config, self.data, self.start, self.seconds, self.tell = config, data, start, seconds, tell
+        self.training = self.fresh(config)
+        self.material = self.training.task.material(data if callable(data) else lambda **_: self.training.task)
+
+    def fresh(self, config: Config) -> Training:
+        """A training from the start."""
+        if not callable(self.data):
+            return Training(config, self.data)
+        task = self.data(batch_size=config.batch_size, num_steps=config.num_steps)
+        return Training(task.config, task)
 
     def left(self, share: float) -> float:
         """Seconds until so much of the time is gone."""
         return self.start + share * self.seconds - time.monotonic()
 
-    def subject(self, model: LanguageModel) -> Subject:
-        return Subject(model, {}, self.training.task.material(lambda **_: self.training.task))
+    def subject(self, model: Any) -> Subject:
+        return Subject(model, {}, self.material)
 
     def train(self) -> list[Brief]:
         """A brief training for each seed."""
@@ -123,7 +137,7 @@ class _Parts:
         for n in range(SEEDS):
             config = dataclasses.replace(self.config, seed=(self.config.seed + n) % 2**63)
             left = partial(self.left, TRAINED * (n + 1) / SEEDS)
-            found.append(brief.train(config, self.tokens, left, partial(self._nth, "training briefly", n, SEEDS)))
+            found.append(brief.train(config, self.data, left, partial(self._nth, "training briefly", n, SEEDS)))
         return found
 
     def resumed(self, trained: Point) -> Brief:
@@ -133,11 +147,13 @@ class _Parts:
 
     def truncation(self, points: list[Point]) -> tuple[list[int], list[Bias]]:
         """(num_steps tried, the bias of each point), from as much text as there is time for."""
-        seq_len = min(SEQ_LEN, (len(self.ids) - 1) // 8)
+        seq_len = min(SEQ_LEN, self.material.room // 8)
         steps = [k for k in STEPS if k <= seq_len // 2]
         if not steps:
-            raise DataError(f"the training part has {len(self.ids):,} tokens; to measure, 33 are needed")
-        rooms = (len(self.ids) - 1) // seq_len
+            raise DataError(
+                f"the training part has {self.material.room + 1:,} {self.material.item}s; to measure, 33 are needed"
+            )
+        rooms = self.material.room // seq_len
         windows = min(WINDOWS, rooms // 4)
         found = []
         for n, point in enumerate(points):
@@ -157,7 +173,7 @@ class _Parts:
             found.append(one)
         return steps, found
 
-    def _lanes(self, model: LanguageModel, seq_len: int, steps: list[int], share: float) -> int:
+    def _lanes(self, model: Any, seq_len: int, steps: list[int], share: float) -> int:
         """How many lanes a piece may have, so that there is time for one in each block; as one lane tells."""
         window = self.subject(model).windows(seq_len, 1, 1)[0]
         bias.measure(model, [window], steps)  # compiles
@@ -168,7 +184,7 @@ class _Parts:
 
     def noise(self, points: list[Point], num_steps: int) -> np.ndarray:
         """(point, 3): the gradient noise scale in lanes, and its range."""
-        room = (len(self.ids) - 1) // (num_steps * NOISE_WINDOWS[0])
+        room = self.material.room // (num_steps * NOISE_WINDOWS[0])
         width = max(1, min(NOISE_LANES, room // 4))
         found = []
         for n, point in enumerate(points):
@@ -177,7 +193,7 @@ class _Parts:
             noise(point.model, subject.windows(num_steps, 2, width))
             took = (time.monotonic() - start) / 2
             least, most = NOISE_WINDOWS
-            most = min(most, (len(self.ids) - 1) // (num_steps * width))
+            most = min(most, self.material.room // (num_steps * width))
             count = max(min(least, most), min(most, int(self.left(share) / took)))
             tell = partial(self._nth, "noise", n, len(points))
             measure = noise(point.model, subject.windows(num_steps, count, width), tell)
@@ -200,7 +216,7 @@ class _Parts:
         for sizes in dict.fromkeys([own, *((size, num_steps) for size in fitting)]):
             if len(trainings) > LEAST_SIZES and self.left(1) < 0:
                 break
-            trainings[sizes] = Training(self._with(*sizes), self.tokens)
+            trainings[sizes] = self.fresh(self._with(*sizes))
             trainings[sizes].update()  # what is allocated and compiled at the first is not counted
         times: dict[tuple[int, int], list[float]] = {sizes: [] for sizes in trainings}
         for turn in range(ROUNDS):
@@ -221,5 +237,5 @@ class _Parts:
 
     def _fits(self, batch_size: int, num_steps: int) -> bool:
         """At least four windows, or there is no epoch to speak of; and all in a quarter of the memory."""
-        needed, there = memory_needed(self._with(batch_size, num_steps), self.tokens.vocab.size), device.memory()
-        return 4 * batch_size * num_steps < len(self.ids) and (not there or 4 * needed < there)
+        needed, there = self.material.memory(self._with(batch_size, num_steps)), device.memory()
+        return 4 * batch_size * num_steps <= self.material.room and (not there or 4 * needed < there)

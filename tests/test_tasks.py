@@ -23,7 +23,6 @@ from micrornn.gradcheck import gradcheck
 from micrornn.train import Training, run
 from micrornn_cli.exits import Exit
 
-STILL = {"micrornn/advise.py", "micrornn/inspect/advice.py"}  # what is advised is for windows of a text
 GENERAL = [path for path in FILES if path.relative_to(ROOT).parts[1] != "tasks"] + CLI
 
 
@@ -32,8 +31,7 @@ def test_only_tasks_know_a_task(path: Path) -> None:
     """No file outside of tasks/ imports a single one, or chooses by the name of one."""
     single = {target.partition(":")[0] for target in tasks.REGISTER.values()}
     assert len(single) == len(tasks.REGISTER)
-    found = {name for _, name in imports(path)} & single
-    assert not found or str(path.relative_to(ROOT)) in STILL
+    assert not {name for _, name in imports(path)} & single
     names = "|".join(tasks.names())
     choice = rf"(task|name|kind)\w* *(==|!=|\bin) *[(\[{{]?[\"']({names})[\"']"
     assert not re.search(choice, path.read_text("utf-8")), "chooses by a task's name"
@@ -135,12 +133,13 @@ def answers(task: str, micrornn: Micrornn) -> None:
     assert f"new.txt:{len(lines) + 1}: " in err and words in err and len(err.splitlines()) < 3
 
 
-def inspected(task: str, micrornn: Micrornn) -> None:
-    """Every measure that means anything to the task looks at the run `whole`, in the task's own words."""
+def inspected(task: str, micrornn: Micrornn) -> bool:
+    """Every measure that means anything to the task looks at the run `whole`, in the task's own words. Whether its
+    windows are cut out of longer sequences."""
     code, out, err = micrornn("inspect", "all", "whole", "--windows", 2, "--json")
     if "cell" in tasks.find(task).unused:
         assert code == Exit.USAGE and "has no recurrent layer: no gradient flows through time in it" in err
-        return
+        return False
     assert code == 0 and "Traceback" not in err, err
     found = json.loads(out)
     unit = found["flow"]["subject"]["unit"]
@@ -159,6 +158,18 @@ def inspected(task: str, micrornn: Micrornn) -> None:
     for name in ("states", *([] if "truncation" in found else ["truncation"])):
         code, _, err = micrornn("inspect", name, "whole")
         assert code == Exit.USAGE and len(err.splitlines()) == 1 and "this run's task has none" in err, err
+    return bool(found["flow"]["subject"]["cut"])
+
+
+def advised(task: str, micrornn: Micrornn, cut: bool) -> None:
+    """Of a task that cuts long sequences into windows, advise measures a run; any other one is told why not."""
+    code, out, err = micrornn("advise", "whole", "--minutes", 0.001, "--json")
+    assert "Traceback" not in err
+    if cut:
+        assert code == 0 and json.loads(out)["numbers"]["num_steps"]["value"] >= 2, err
+        assert f"--config {Path('whole/config.toml')} --batch-size" in json.loads(out)["command"]
+    else:
+        assert code == Exit.USAGE and len(err.splitlines()) == 1 and f"the task {task} reads each as a whole" in err
 
 
 @pytest.mark.parametrize("task", MADE)
@@ -187,8 +198,8 @@ def test_train_resume_eval(task: str, micrornn: Micrornn) -> None:
         assert code == 0 and json.loads(out)["passed"]
 
     Path("text.txt").write_text("some text")
-    inspected(task, micrornn)
-    for command in (["sample", "whole"], ["inspect", "flow", "whole", "--text", "text.txt"], ["advise", "whole"]):
+    advised(task, micrornn, inspected(task, micrornn))
+    for command in (["sample", "whole"], ["inspect", "flow", "whole", "--text", "text.txt"]):
         code, _, err = micrornn(*command)
         assert code and "Traceback" not in err and len(err.splitlines()) < 4, err
     config = Path("whole/config.toml").read_text()

@@ -40,8 +40,9 @@ def advise(files: tuple[str, ...], minutes: float, bias: float, last: bool, save
     num_steps does to the gradient, and how much of it is noise; and real updates are timed. --batch-size, --num-steps
     and --lr are where it starts from.
 
-    With a RUN folder or checkpoint nothing is trained: its model is measured, on its own text, with its own settings.
-    If that text lies elsewhere now, name its FILES behind the RUN.
+    With a RUN folder or checkpoint nothing is trained: its model is measured, on its own data, with its own settings.
+    If its text lies elsewhere now, name its FILES behind the RUN. A RUN of any task will do that cuts long sequences
+    into windows.
 
     \b
     Examples:
@@ -106,18 +107,33 @@ def _of_files(files: Sequence[str], given: dict[str, Any], quiet: bool) -> _Job:
 
 def _of_run(path: str, files: Sequence[str], last: bool, quiet: bool) -> _Job:
     """files: where the text lies now, if elsewhere than when the run began."""
-    from micrornn import data
+    from micrornn import data as texts_of
+    from micrornn import device, kernels
     from micrornn.advise import Point
     from micrornn.errors import DataError
     from micrornn.evaluate import require_finite
+    from micrornn.finite import require_finite_parameters
     from micrornn.printable import shell_word
-    from micrornn.runs import load_run, own_files
+    from micrornn.runs import load_run, own_files, own_task
 
     _refuse_settings()
-    model, _, meta = load_run(path, "last" if last else "best")
+    model, vocab, meta = load_run(path, "last" if last else "best", any_task=True)
     folder = Path(meta["path"]).parent
+    about = {"run": f"{Path(path).name}, {_model(model.config)}", "updates": meta["updates"]}
+    if vocab is None:
+        if files:
+            raise click.UsageError("a RUN of this task is measured on its own data; leave FILES away")
+        device.require(model.config.device)
+        kernels.set_threads(model.config.threads or device.default_threads())
+        model.train(False)
+        require_finite_parameters(model)
+        data = partial(own_task, meta, device="cpu")
+        start = ["--config", os.path.join(folder, "config.toml")]
+        return _Job(
+            model.config, data, Point(meta["updates"], model), start, about | {"text": "the data it learns from"}
+        )
     try:
-        paths = data.find(texts(files)) if files else own_files(folder)
+        paths = texts_of.find(texts(files)) if files else own_files(folder)
     except DataError as error:
         more = "" if files else f"\nIf it lies elsewhere: micrornn advise {shell_word(path)} FILES"
         raise DataError(f"{error}{more}") from None
@@ -127,9 +143,8 @@ def _of_run(path: str, files: Sequence[str], last: bool, quiet: bool) -> _Job:
         raise DataError(f"{path}: {which}; to measure on another, leave the RUN away")
     model.train(False)
     require_finite(model, tokens, most=2000)
-    about = {"run": f"{Path(path).name}, {_model(model.config)}", "text": "the text it learns from"}
     start = [*files, "--config", os.path.join(folder, "config.toml")]
-    return _Job(model.config, tokens, Point(meta["updates"], model), start, about | {"updates": meta["updates"]})
+    return _Job(model.config, tokens, Point(meta["updates"], model), start, about | {"text": "the text it learns from"})
 
 
 def _refuse_settings() -> None:

@@ -161,11 +161,13 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
     found: list[Any] = []
     several = name in SEVERAL
     chosen = [register.find(one) for one in (register.names() if several else [name])]
-    apply = [one.name for one in chosen if not several or not one.why_not(subject)]
+    if several:
+        chosen = [one for one in chosen if not one.why_not(subject)]
+    apply = [one.name for one in chosen]
     if name == "diagnosis" and not everything:
         chosen = [one for one in chosen if one.quick]
     with compiling(quiet):
-        for each in [one for one in chosen if one.name in apply]:
+        for each in chosen:
             # the sizes of windows say nothing of the one text that some read
             sizes = Sizes() if several and each.needs == "text" else Sizes(windows, seq_len, batch_size)
             try:

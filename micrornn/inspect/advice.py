@@ -28,13 +28,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from micrornn.inspect.bias import Bias
 from micrornn.inspect.lags import Gains
-from micrornn.tasks.text import LanguageModel
 
 # A model whose loss is no more than 2 % below what pairs of tokens give has learned nothing from further back.
 PAIRS = 0.98
@@ -77,7 +76,7 @@ class Point(NamedTuple):
     the places it is: 0 early, 1 later."""
 
     updates: int
-    model: LanguageModel
+    model: Any
     lr_left: float = 1.0
     seed: int = 0
     stage: int = 1

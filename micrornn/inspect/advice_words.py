@@ -15,7 +15,8 @@ WIDE = 4  # the best batch_size is unsure if the noise scale's uncertainty moves
 COOLED = 0.5  # less of the learning rate: the noise scale is of another temperature (McCandlish et al., appendix C)
 # Times of the same update, quartile to quartile: told from the first on, and from the second on nothing follows.
 BUSY, TOO_BUSY = 0.3, 1.0
-START = "for a run from the start, give FILES."
+STARTS = {"token": "for a run from the start, give FILES."}  # by what a time step holds; else:
+EARLIER = "measure a checkpoint from before the rate fell."
 
 
 def verdicts(measure: Measure, found: Measured, chosen: Chosen) -> tuple[Verdict, ...]:
@@ -67,6 +68,10 @@ def after(found: Measured) -> list[str]:
         updates = sorted({point.updates for point in found.points if point.stage == stage})
         told.append(" and ".join(f"{n:,}" for n in updates))
     return told
+
+
+def _start(measure: Measure) -> str:
+    return STARTS.get(str(measure.subject.get("item", "token")), EARLIER)
 
 
 def _range(low: float, high: float) -> str:
@@ -124,7 +129,7 @@ def _steps_verdict(measure: Measure, found: Measured, chosen: Chosen) -> Verdict
         kind = "unsure"
         ranges += (
             f" The schedule had left {percent(found.lr_left)} of lr: training comes to rest where the truncated "
-            f"gradient is 0, and what is left is what its windows cut off. So this is too large: {START}"
+            f"gradient is 0, and what is left is what its windows cut off. So this is too large: {_start(measure)}"
         )
     return Verdict(kind, words, n, "".join(more) + ranges)
 
@@ -160,7 +165,9 @@ def _batch_verdict(measure: Measure, found: Measured) -> Verdict:
         advice += f" {'More' if sizes[-1] == N else 'Fewer'} lanes were not tried."
     cooled = n["lr_left"] < COOLED
     if cooled:
-        advice += f" The schedule had left {percent(n['lr_left'])} of lr, which raises the noise scale: {START}"
+        advice += (
+            f" The schedule had left {percent(n['lr_left'])} of lr, which raises the noise scale: {_start(measure)}"
+        )
     unsure = (
         cooled
         or n["spread"] > TOO_BUSY

@@ -78,7 +78,7 @@ def advice(found: Measured, about: Mapping[str, Any]) -> Measure:
         "scale": Array(found.scale, ("point", "range"), "lanes", "gradient noise scale at the advised num_steps"),
         "lag_gain": Array(found.lags.gains, ("lag",), "nats", "what a token so far back tells about the next"),
         "seconds": Array(found.seconds, ("batch_size", "quartile"), "s", "of an update at the advised num_steps"),
-        "speed": Array(speed, ("batch_size",), "tokens/s", "throughput there"),
+        "speed": Array(speed, ("batch_size",), f"{about.get('item', 'token')}s/s", "throughput there"),
         "time": Array(relative, ("batch_size",), "", "time to reach a loss, times the least"),
         "time_of_steps": Array(
             np.array([_updates(scale * K, N * k) * k for k in found.steps]) / (_updates(scale * K, N * K) * K), ("K",),

@@ -54,10 +54,15 @@ def _sizes(measure: Measure) -> Rows:
         ])  # fmt: skip
     return Rows(
         "batch_size: what lanes cost",
-        ["batch_size", "tokens/s", "per update", "updates", "time to a loss", ""],
+        ["batch_size", f"{_item(measure)}s/s", "per update", "updates", "time to a loss", ""],
         rows,
         note=_scales(measure),
     )
+
+
+def _item(measure: Measure) -> str:
+    """What a time step holds."""
+    return str(measure.subject.get("item", "token"))
 
 
 def _here(it: bool) -> str:
@@ -95,11 +100,14 @@ def _drawn(values: np.ndarray) -> np.ndarray:
 def _sizes_curves(measure: Measure) -> Lines:
     sizes, N = np.array(measure.axes["batch_size"].places), int(measure.numbers["batch_size"].value)
     scale, speed = measure.numbers["scale"].value, measure["speed"]
-    curves = [Curve("time to a loss", sizes, measure["time"]), Curve("time per token", sizes, speed.max() / speed)]
+    curves = [
+        Curve("time to a loss", sizes, measure["time"]),
+        Curve(f"time per {_item(measure)}", sizes, speed.max() / speed),
+    ]
     if math.isfinite(scale):
-        curves.append(Curve("tokens to a loss", sizes, (sizes + scale) / (sizes[0] + scale)))
+        curves.append(Curve(f"{_item(measure)}s to a loss", sizes, (sizes + scale) / (sizes[0] + scale)))
     return Lines(
         "Time to reach a loss", "batch_size in lanes", "times the least", curves, log_x=True, log_y=True,
         marks=[Mark(N, f"batch_size {N}")],
-        note="Time is time per token times tokens: (1 + B / N) t(N), with B the noise scale.",
+        note=f"Time is time per {_item(measure)} times {_item(measure)}s: (1 + B / N) t(N), with B the noise scale.",
     )  # fmt: skip

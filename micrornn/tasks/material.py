@@ -59,6 +59,11 @@ class Material:
         self.cut = bool(getattr(task.batches, "cut", task.batches.carried))
 
     @property
+    def room(self) -> int:
+        """How many time steps there are, in all lanes together."""
+        return self.task.batches.num_windows * int(self.task.config.num_steps * self.task.config.batch_size)
+
+    @property
     def sequences(self) -> int:
         """How many there are, about, where batches are made of whole ones."""
         return self.task.batches.num_windows * int(self.task.config.batch_size)
@@ -67,14 +72,14 @@ class Material:
         """What is asked for as it is, else what is usual for a measure, else as in training. Where windows are cut out
         of longer sequences, what was not asked for shrinks until these are long enough: lanes first, then windows, then
         time steps. ConfigError for a size that the task has no use for."""
-        config, batches = self.task.config, self.task.batches
+        config = self.task.config
         if not self.cut:
             if given.seq_len and "num_steps" in self.task.unused:
                 raise ConfigError(f"--seq-len: the task {self.task.name} reads sequences as long as they are")
             sizes = Sizes(given.windows or usual.windows, given.seq_len or config.num_steps,
                           given.batch_size or usual.batch_size or config.batch_size)  # fmt: skip
             return sizes._replace(windows=min(sizes.windows or 1, self.batches(sizes).num_windows))
-        return shrunk(usual, given, config, batches.num_windows * config.num_steps * config.batch_size)
+        return shrunk(usual, given, config, self.room)
 
     def batches(self, sizes: Sizes = Sizes()) -> Batches:  # noqa: B008
         """From the first on."""
@@ -110,6 +115,10 @@ class Material:
         """What takes no learning, the better one first."""
         known = self.task.baselines.get(self.task.metrics[0].name)
         return [Beside("baseline", *known)] if known else []
+
+    def memory(self, config: Any) -> int:
+        """Bytes of a training update, roughly; 0 where that is not known."""
+        return 0
 
     def require_memory(self, model: Any, sizes: Sizes) -> None:
         """ConfigError where windows of these sizes ask for more memory than there is."""

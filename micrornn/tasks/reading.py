@@ -19,7 +19,7 @@ from micrornn.config import Config
 from micrornn.data import Lanes, LineLanes, Vocab, encode_files, find, validation_layout
 from micrornn.data.text import Ids
 from micrornn.errors import DataError
-from micrornn.tasks.language import require_memory
+from micrornn.tasks.language import memory_needed, require_memory
 from micrornn.tasks.material import READ, Beside, Material, Sizes, shrunk
 from micrornn.tasks.task import Batches, losses
 from micrornn.windows import Windows
@@ -39,8 +39,15 @@ class TextMaterial(Material):
         self.unit = f"nats per {({'char': 'character'}).get(vocab.kind, vocab.kind)}"
         self.words = words + (", its lines read on from one to the next" if config.lines else "")
 
+    @property
+    def room(self) -> int:
+        return len(self.tokens) - 1
+
+    def memory(self, config: Config) -> int:
+        return memory_needed(config, self.vocab.size)
+
     def fitted(self, usual: Sizes, given: Sizes) -> Sizes:
-        return shrunk(usual, given, self.config, len(self.tokens) - 1)
+        return shrunk(usual, given, self.config, self.room)
 
     def batches(self, sizes: Sizes = Sizes()) -> Batches:  # noqa: B008
         """The text in lanes. DataError if it is too short for so many windows."""
