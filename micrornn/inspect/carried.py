@@ -102,7 +102,7 @@ class Carried:
             f"In {self.windows} a gradient in {worst} grows to {number(self.growth[worst])} "
             f"times its size on its way back, in the mean over lanes. {found}"
         )
-        advice = LIMIT.replace("; or take --cell lstm", "") if self.cell == "lstm" else LIMIT
+        advice = LIMIT.replace("; or take --cell lstm", "") if self.forgets else LIMIT
         return (Verdict("exploding", words.rstrip(), {"growth": self.growth[worst]}, advice),)
 
     def verdicts(self, found: str = "", short: bool = False) -> tuple[Verdict, ...]:
@@ -136,8 +136,13 @@ class Carried:
             )
         return tuple(verdicts)
 
+    @property
+    def forgets(self) -> bool:
+        """Whether the cell has a forget gate already."""
+        return self.cell in CELLS and "f" in CELLS[self.cell].gates
+
     def _advice(self) -> str:
-        if self.cell in CELLS and "f" in CELLS[self.cell].gates:
+        if self.forgets:
             change = "Raise --forget-bias (1 or more), or lower --lr if gates are saturated"
         else:
             other = "" if self.cell == "gru" else ", or gru; or start from an orthogonal weight_hh"
