@@ -67,6 +67,7 @@ HOUSE = (
     "warmup",
     "bench",
     "recipes",
+    "learn",
     "report",
 )
 

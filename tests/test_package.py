@@ -8,13 +8,15 @@ import sys
 import zipfile
 from pathlib import Path
 
+from micrornn.learn import PAGES
+
 ROOT = Path(__file__).parents[1]
 
 
 def test_wheel(tmp_path: Path) -> None:
     source = tmp_path / "source"  # a copy: building leaves folders behind
     kept = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for folder in ("micrornn", "cli"):
+    for folder in ("micrornn", "cli", "docs/learn"):
         shutil.copytree(ROOT / folder, source / folder, ignore=kept)
     for file in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, source)
@@ -40,4 +42,7 @@ def test_wheel(tmp_path: Path) -> None:
     pages = {"micrornn/report/page.css", "micrornn/report/page.js"}
     pages |= {str(path.relative_to(source)) for path in (source / "micrornn" / "recipes").glob("*.toml")}
     assert "micrornn/recipes/echo.toml" in pages
+    course = {f"micrornn/learn/pages/{page.file}.md" for page in PAGES}  # docs/learn: `micrornn learn show` prints them
+    pages |= course
+    assert len(course) == 6
     assert names == modules | pages | {"micrornn/py.typed", "micrornn_cli/py.typed"}

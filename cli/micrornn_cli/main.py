@@ -41,6 +41,7 @@ COMMANDS = {
     "gradcheck": "Are the gradients right? Analytic against numeric, to ten decimals.",
     "tape": "Print the tape of a three-step network: every op, value and gradient.",
     "cell": "A recurrent cell from its equation to its derivative; `cell list` lists them.",
+    "learn": "A course in six pages: autograd, time, gradients; with exercises that are checked.",
     "warmup": "Compile the kernels now, so that no command has to wait for it later.",
     "bench": "How fast is this machine with it: layers, training, sampling, start-up.",
     "info": "What is here: versions, processor, threads, devices, caches.",

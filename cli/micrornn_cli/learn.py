@@ -1,0 +1,114 @@
+"""`micrornn learn`: the course, page by page, and the checks of its exercises."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from micrornn_cli.arguments import PATH
+from micrornn_cli.exits import Exit
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="For machines: JSON on stdout.")
+
+
+@click.group(invoke_without_command=True, short_help="A course: autograd, time, gradients, in six pages.")
+@AS_JSON
+@click.pass_context
+def learn(context: click.Context, as_json: bool) -> None:
+    """A course in six pages of about 15 minutes: how a gradient is computed, how it travels through time, and how that
+    is made fast. Without a command, the list of the pages.
+
+    Each page ends in three exercises. Write the answers into a Python file of your own; `check` says which are right.
+
+    \b
+    Examples:
+      micrornn learn
+      micrornn learn show 1
+      micrornn learn check 1 answers.py
+    """
+    if context.invoked_subcommand is None:
+        _list(as_json)
+
+
+def _list(as_json: bool) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from micrornn.learn import PAGES
+    from micrornn_cli.console import out, program, write_json
+
+    if as_json:
+        write_json({"pages": [_about(page) for page in PAGES]})
+        return
+    for page in PAGES:
+        row = Table.grid(padding=(0, 2))
+        row.add_row(Text(str(page.number), "bold"), Text(page.title, "bold"))
+        row.add_row("", Text(f"Afterwards you can {page.afterwards}."))
+        out.print(row)
+        out.print(Text(f"   {_short(page.path)}", "dim"), soft_wrap=True)
+    out.print(Text(f"\nPrint a page:        {program()} learn show 1"), soft_wrap=True)
+    out.print(Text(f"Check your answers:  {program()} learn check 1 FILE.py"), soft_wrap=True)
+
+
+@learn.command(short_help="Print a page in the terminal.")
+@click.argument("number")
+def show(number: str) -> None:
+    """Print page NUMBER in the terminal."""
+    from rich.markdown import Markdown
+
+    from micrornn.learn import find
+    from micrornn_cli.console import out
+
+    out.print(Markdown(find(number).path.read_text("utf-8"), hyperlinks=False, code_theme="ansi_dark"))
+
+
+@learn.command(short_help="Check your answers to the exercises of a page.")
+@click.argument("number")
+@click.argument("file", type=PATH, metavar="FILE.py")
+@AS_JSON
+def check(number: str, file: str, as_json: bool) -> None:
+    """Run FILE.py, your own file, and check what it says to the three exercises of page NUMBER. Exit code 1 if one of
+    them is not right yet.
+
+    The file is code, and is run. It defines what the exercises name; one file may hold the answers to all pages.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    from micrornn.learn import check as held
+    from micrornn.learn import find
+    from micrornn_cli.console import out, write_json
+
+    page = find(number)
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():  # what the file prints
+        report = held(page, file)
+    if as_json:
+        results: list[dict[str, Any]] = [{"name": r.name, "passed": r.passed, "said": r.said} for r in report.results]
+        write_json({"page": page.number, "passed": report.passed, "broken": report.broken, "exercises": results})
+    elif report.broken:
+        out.print(Text(report.broken, "bold red"), soft_wrap=True)
+    else:
+        table = Table.grid(padding=(0, 2))
+        for result in report.results:
+            mark = Text("right", "green") if result.passed else Text("not yet", "bold red")
+            table.add_row(mark, Text(result.name, "bold"), Text(result.said, overflow="fold"))
+        out.print(table)
+        count = sum(result.passed for result in report.results)
+        out.print(f"page {page.number}: {count} of {len(report.results)} right", style="green" if report.passed else "")
+    if not report.passed:
+        raise SystemExit(int(Exit.FAILED))
+
+
+def _about(page: Any) -> dict[str, Any]:
+    return {"number": page.number, "title": page.title, "afterwards": page.afterwards, "path": str(page.path)}
+
+
+def _short(path: Path) -> str:
+    """From the working folder, if it is below it."""
+    with contextlib.suppress(ValueError, OSError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)

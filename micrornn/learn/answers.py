@@ -1,0 +1,139 @@
+"""The reader's own file, run because its path was typed, and held against the checks of a page.
+
+check(page, path) -> Report: a Result for each exercise; or `broken`, where the file does not run to its end.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from micrornn.errors import DataError, named, quoted
+from micrornn.learn.exercise import Exercise, Page, Wrong
+
+MOST_BYTES = 1_000_000
+MODULE = "micrornn_answers"
+
+
+@dataclass(frozen=True)
+class Result:
+    """Of one exercise: whether it is right, and a line that says why."""
+
+    name: str
+    passed: bool
+    said: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """results: one for each exercise; broken: why the file was not checked at all, with the line, or empty."""
+
+    results: tuple[Result, ...]
+    broken: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return not self.broken and all(result.passed for result in self.results)
+
+
+class _Answers:
+    """What a file defines, and where."""
+
+    def __init__(self, path: Path, source: bytes):
+        self.file, self.path = path.name, str(path)
+        tree = _within(self, lambda: ast.parse(source, self.path))
+        self.end = source.count(b"\n") + (not source.endswith(b"\n"))
+        self.lines = _lines(tree)
+        module = ModuleType(MODULE)
+        module.__file__ = self.path
+        sys.modules[MODULE] = module  # a dataclass looks for its module by name
+        _within(self, lambda: exec(compile(tree, self.path, "exec"), vars(module)))
+        self.values = vars(module)
+
+    def at(self, line: int | None) -> str:
+        return f"{self.file}:{line}" if line else self.file
+
+    def find(self, exercise: Exercise) -> Any:
+        """What the exercise asks for; of a function, one that takes copies and tells errors with their line."""
+        name, kind = exercise.name, "function" if exercise.function else "variable"
+        if name not in self.values:
+            raise Wrong(f"{self.at(self.end)}: up to here, its last line, nothing defines the {kind} {name}")
+        value = self.values[name]
+        if callable(value) != exercise.function:
+            got = "function" if callable(value) else quoted(value)
+            raise Wrong(f"got the {got}, expected a {kind}" if callable(value) else f"got {got}, expected a {kind}")
+        if not exercise.function:
+            return value
+
+        def call(*arguments: Any) -> Any:
+            return _within(self, lambda: value(*copy.deepcopy(arguments)), self.lines.get(name))
+
+        return call
+
+
+def _within(answers: _Answers, run: Any, line: int | None = None) -> Any:
+    """What `run` gives. Whatever the reader's code raises becomes Wrong, with the last line of the file that was run,
+    else with `line`."""
+    try:
+        return run()
+    except Wrong:
+        raise
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == answers.path]
+        syntax = error.lineno if isinstance(error, SyntaxError) and error.filename == answers.path else None
+        try:
+            said = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split())
+        except Exception:  # an exception of the reader's own may not even be printed
+            said = ""
+        what = f"{type(error).__name__}: {said[:300]}" if said else type(error).__name__
+        raise Wrong(f"{answers.at(syntax or (lines[-1] if lines else line))}: {what}") from None
+
+
+def _lines(tree: ast.Module) -> dict[str, int]:
+    """The line where each name of the file is defined, the last one if there are several."""
+    found: dict[str, int] = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            found[node.name] = node.lineno
+        for inner in ast.walk(node) if isinstance(node, ast.Assign | ast.AnnAssign) else ():
+            if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
+                found[inner.id] = node.lineno
+    return found
+
+
+def check(page: Page, file: str | Path) -> Report:
+    """Run the file, then the check of each exercise of the page. DataError where the file cannot be read."""
+    path = Path(file)
+    try:
+        with path.open("rb") as stream:
+            source = stream.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise DataError(f"{named(path)}: {error.strerror}; name the file with your answers") from None
+    if len(source) > MOST_BYTES:
+        raise DataError(f"{named(path)} has more than {MOST_BYTES:,} bytes; is it the file with your answers?")
+    kept = list(sys.path)
+    sys.path.insert(0, str(path.resolve().parent))  # as Python does for a file that it runs
+    try:
+        answers = _Answers(path, source)
+        return Report(tuple(_one(exercise, answers) for exercise in page.exercises))
+    except Wrong as wrong:
+        return Report((), str(wrong))
+    finally:
+        sys.path[:] = kept
+        sys.modules.pop(MODULE, None)
+
+
+def _one(exercise: Exercise, answers: _Answers) -> Result:
+    try:
+        return Result(exercise.name, True, exercise.check(answers.find(exercise)))
+    except Wrong as wrong:
+        said, line = str(wrong), answers.lines.get(exercise.name)
+        placed = said if said.startswith(f"{answers.file}:") else f"{answers.at(line)}: {said}"
+        return Result(exercise.name, False, placed)

@@ -1,0 +1,67 @@
+"""Page 4: batch and windows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from micrornn.learn.exercise import Page, compare, several, slopes
+
+PAGE = Page(
+    4, "4-windows", "Batch and windows",
+    "cut a sequence into lanes and windows, carry the state, and measure what truncation costs",
+)  # fmt: skip
+
+
+@PAGE.exercise
+def lanes(answer: Any) -> str:
+    """lanes(ids, batch_size): (length, batch_size), lane b in column b; what is left over is dropped."""
+    for count, batch_size in ((12, 3), (11, 2), (5, 1), (23, 5)):
+        ids = np.arange(100, 100 + count)
+        length = count // batch_size
+        right = np.empty((length, batch_size))
+        for b in range(batch_size):
+            for t in range(length):
+                right[t, b] = ids[b * length + t]
+        compare(f"lanes({count} ids from 100 on, batch_size={batch_size})", answer(ids, batch_size), right)
+    return "four texts, with and without a rest"
+
+
+@PAGE.exercise
+def windows(answer: Any) -> str:
+    """windows(array, num_steps): [(inputs, targets), ...], targets one time step later; whole windows only."""
+    for length, num_steps in ((13, 4), (12, 4), (7, 1), (4, 5)):
+        array = np.arange(2 * length).reshape(length, 2)
+        right = []
+        for start in range(0, length, num_steps):
+            if start + num_steps + 1 <= length:
+                right.append((array[start : start + num_steps], array[start + 1 : start + num_steps + 1]))
+        what = f"windows(array of shape {array.shape}, num_steps={num_steps})"
+        for n, (one, both) in enumerate(zip(several(what, answer(array, num_steps), len(right)), right)):
+            for name, got, part in zip(("inputs", "targets"), several(f"window {n} of {what}", one, 2), both):
+                compare(f"{name} of window {n} of {what}", got, part)
+    return "four lengths; targets are one time step ahead, and nothing is used twice"
+
+
+@PAGE.exercise
+def truncated(answer: Any) -> str:
+    """truncated(xs, u, num_steps): dL/du of h_t = tanh(u h_prev + x_t), L = h_1 + ... + h_T, h_0 = 0, cut behind every
+    num_steps time steps."""
+    xs, u = [0.5, -0.3, 0.8, 0.1, -0.6, 0.4, 0.9], 0.8
+    for num_steps in (7, 3, 2, 1, 10):
+        total, h = 0.0, 0.0
+        for start in range(0, len(xs), num_steps):
+            window = xs[start : start + num_steps]
+            total += float(slopes(lambda v, window=window, h=h: sum(_run(window, v, h)), [u])[0])
+            h = _run(window, u, h)[-1]
+        compare(f"truncated({xs}, {u}, num_steps={num_steps})", answer(xs, u, num_steps), total)
+    return "whole, and cut into windows of 3, 2 and 1: as finite differences with the carried state held"
+
+
+def _run(xs: list[float], u: Any, h: float) -> list[float]:
+    states = []
+    for x in xs:
+        h = float(np.tanh(u * h + x))
+        states.append(h)
+    return states
