@@ -31,7 +31,8 @@ _PLAN = {
     "task": Rule(str, most=4096), "files": Rule(list, items=_TEXT), "common": Rule(dict),
     "varied": Rule(list, items=_TEXT), "variants": Rule(list, items=Rule(dict), most=MOST_RUNS),
     "seeds": Rule(list, items=Rule(int, low=0), most=MOST_RUNS), "scheduled": Rule(bool), "unit": _TEXT, "loss": _TEXT,
-    "text": _TEXT, "baseline": Rule(list, none=True), "rungs": Rule(list, items=Rule(float, above=0, high=1)),
+    "texts": Rule(list, items=_TEXT), "baseline": Rule(list, none=True),
+    "rungs": Rule(list, items=Rule(float, above=0, high=1)),
 }  # fmt: skip
 _VARIANT = {
     "name": _TEXT, "settings": Rule(dict), "num_updates": _COUNT, "epochs": Rule(float, low=0), "val_every": _COUNT,
@@ -107,7 +108,7 @@ class Comparison:
         baseline = values["baseline"]
         plan = Plan(**({name: values[name] for name in _PLAN} | {
             "files": tuple(values["files"]), "varied": tuple(values["varied"]), "variants": tuple(variants),
-            "seeds": tuple(values["seeds"]), "rungs": tuple(values["rungs"]),
+            "seeds": tuple(values["seeds"]), "rungs": tuple(values["rungs"]), "texts": tuple(values["texts"]),
             "baseline": None if baseline is None else (str(baseline[0]), float(baseline[1])),
         }))  # fmt: skip
         outcomes = {
@@ -186,7 +187,7 @@ def _difference(old: Plan, new: Plan) -> str:
             return f"its {name.replace('_', '-')} is {was}, not {new.common[name]}"
     if [v.name for v in old.variants] != [v.name for v in new.variants]:
         return f"it compares {' | '.join(v.name for v in old.variants)[:60]}"
-    if old.task != new.task or old.files != new.files or old.text != new.text:
+    if old.task != new.task or old.files != new.files or old.texts != new.texts:
         return "of another task, or on another text"
     if old.seeds != new.seeds:
         return f"with {len(old.seeds)} seeds, not {len(new.seeds)}"

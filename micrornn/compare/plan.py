@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from micrornn import tasks
 from micrornn.compare.vary import Axis, Range, combined, shown, told
 from micrornn.config import Config
 from micrornn.data import find
-from micrornn.errors import ConfigError, MicrornnError
+from micrornn.errors import CheckpointError, ConfigError, MicrornnError
 from micrornn.tasks import Task
 from micrornn.train import LIMITS, Training, last_update
 
@@ -62,7 +62,7 @@ class Plan:
     scheduled   whether the schedule of the learning rate was chosen, or is the usual one
     unit        what an update reads: token, step
     loss        the unit of the loss
-    text        the fingerprint of the data
+    texts       the fingerprint of the data, of each seed: some tasks draw by it what they hold out
     baseline    (in words, its loss): what takes no network
     rungs       of a search: the shares of the whole training after which the worse half is dropped; else empty
     """
@@ -76,7 +76,7 @@ class Plan:
     scheduled: bool
     unit: str
     loss: str
-    text: str
+    texts: tuple[str, ...]
     baseline: tuple[str, float] | None
     rungs: tuple[float, ...] = ()
 
@@ -138,13 +138,33 @@ def plan(kind: type[Task], common: Config, found: Sequence[Axis], *, files: Sequ
         raise ConfigError("--search needs to know where a training ends: give --tokens, --num-updates or --epochs")
     if not scheduled and len({variant.num_updates > 0 for variant in variants}) > 1:
         common = dataclasses.replace(common, schedule=UNENDED)
+    every = tuple(range(common.seed, common.seed + seeds))
     return Plan(
         task=kind.name, files=tuple(files), common=common.to_dict(),
         varied=tuple(axis.name for axis in found),
-        variants=tuple(variants), seeds=tuple(range(common.seed, common.seed + seeds)), scheduled=scheduled,
-        unit=first.unit, loss=first.metrics[0].unit, text=first.fingerprint, baseline=first.baseline,
-        rungs=tuple(rungs),
+        variants=tuple(variants), seeds=every, scheduled=scheduled,
+        unit=first.unit, loss=first.metrics[0].unit, baseline=first.baseline, rungs=tuple(rungs),
+        texts=tuple(fingerprints(kind, common, rows[0], every, paths)),
     )  # fmt: skip
+
+
+def fingerprints(kind: type[Task], common: Config, row: Mapping[str, Any], seeds: Sequence[int],
+                 paths: Sequence[Path]) -> Iterator[str]:  # fmt: skip
+    """Of the data, as the first setting reads it with each of the seeds."""
+    for seed in seeds:
+        yield kind.prepare(_with(kind, common, {**row, "seed": seed}), paths).fingerprint
+
+
+def require_same_texts(plan: Plan) -> None:
+    """CheckpointError where the data has changed since the comparison was planned: its losses would mean something
+    else."""
+    kind, row = plan.kind(), plan.variants[0].settings
+    common = kind.Settings.from_dict(plan.common, "the settings")
+    paths = find(plan.files) if plan.files else kind.usual_files()
+    if tuple(fingerprints(kind, common, row, plan.seeds, paths)) != plan.texts:
+        raise CheckpointError(
+            "the data of this comparison has changed since it began; begin a new one, or put the old data back"
+        )
 
 
 def _with(kind: type[Task], common: Config, row: Mapping[str, Any]) -> Config:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from micrornn.compare.folder import Comparison, Outcome
+from micrornn.compare.plan import require_same_texts
 from micrornn.compare.pool import outcomes
 from micrornn.compare.results import Run, read
 from micrornn.compare.search import survivors
@@ -69,11 +70,12 @@ def _train(comparison: Comparison, runs: list[tuple[int, int]], share: float, ba
         if over or (outcome.state == "failed" and (path / "diverged.txt").exists()):
             continue
         jobs[str(path)] = n, seed, Job(
-            str(path), plan.task, plan.files, plan.config(variant, seed).to_dict(), plan.scheduled, plan.text, until,
+            str(path), plan.task, plan.files, plan.config(variant, seed).to_dict(), plan.scheduled, until,
             str(comparison.stop_file),
         )  # fmt: skip
     if not jobs or stopped():
         return
+    require_same_texts(plan)
     for ended in outcomes([job for _, _, job in jobs.values()], backend, workers):
         if stopped():
             comparison.stop()

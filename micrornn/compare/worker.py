@@ -32,7 +32,7 @@ LOOK = 0.05  # seconds between two looks at whether to stop
 
 @dataclass(frozen=True)
 class Job:
-    """A run: its folder, what it learns from (as the fingerprint has it), its settings; until: the update after which
+    """A run: its folder, what it learns from, its settings; until: the update after which
     it pauses, 0: none; stop: a file that says, by being there, that it is to end."""
 
     path: str
@@ -40,7 +40,6 @@ class Job:
     files: tuple[str, ...]
     settings: dict[str, Any]
     scheduled: bool
-    text: str
     until: int
     stop: str
 
@@ -93,8 +92,6 @@ def _train(job: Job) -> Outcome:
     kernels.set_threads(config.threads or 1)
     paths = data.find(job.files) if job.files else kind.usual_files()
     task = kind.prepare(config, paths)
-    if task.fingerprint != job.text:
-        raise CheckpointError("the text has changed since the comparison began; its losses would mean something else")
     training = Training(config, task)
     fit_warmup(training, job.scheduled)
     settings = training.config.to_dict() | {"task": kind.name, "files": list(job.files)}
