@@ -4,6 +4,7 @@ Nothing is rendered here.
 
     build(cell, granularity, ...)   record a small network and name its tensors -> Recording
     view(recording)                 every row with its values and, if wanted, gradients -> TapeView
+    factors, contribution           what a time step of a recurrent op gives to the gradient of a weight
     Row, Value                      one record of the tape; a tensor in it
     Contribution                    what one time step gave to the gradient of one weight
 """
@@ -184,6 +185,25 @@ def _names(recording: Recording) -> dict[int, str]:
     return names
 
 
+def factors(record: Record, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Of a recurrent op over a whole sequence, after a backward pass, what its time steps contribute to weight_ih,
+    weight_hh, bias_ih or bias_hh: (a (T, B, G H), b (T, B, D)). Time step t gives a_t^T b_t; to a bias, where b is
+    None, the sum of a_t's rows."""
+    saved = record.saved
+    if name.endswith("_ih"):
+        return saved["dgates"], saved["x"] if name == "weight_ih" else None
+    h, rows = saved[record.op.cell.states[0]], saved.get("dhidden", saved["dgates"])  # type: ignore[attr-defined]
+    before = h[1:] if saved["reverse"] else h[:-1]
+    return rows, before if name == "weight_hh" else None  # the GRU's two sides differ
+
+
+def contribution(record: Record, name: str, t: int) -> np.ndarray:
+    """What time step t gives to the gradient of that weight, as large as it is. Over all t they sum up to it."""
+    rows, inputs = factors(record, name)
+    given: np.ndarray = rows[t].sum(axis=0) if inputs is None else rows[t].T @ inputs[t]
+    return given
+
+
 def _split_over_time(record: Record, gradients: Gradients, given: Given) -> None:
     """Contributions of a record that handles all time steps at once, out of what it saved for each."""
     if record.t is not None:
@@ -198,16 +218,15 @@ def _split_over_time(record: Record, gradients: Gradients, given: Given) -> None
         saved: dict[str, Any] = record.saved
         cell = record.op.cell  # type: ignore[attr-defined]
         weights = dict(zip(cell.parameters, record.inputs[1 + len(cell.states) :]))
-        dhidden = saved["dhidden"] if "dhidden" in saved else saved["dgates"]  # the GRU's two halves differ
         before, after = ([saved[state][rows] for state in cell.states] for rows in (slice(-1), slice(1, None)))
         leaves = kept(cell.program, saved["gates"], saved.get("hidden"), before, after, saved["vectors"])
         leaves |= leaves_of("dcur", [saved[f"d{state}"][1:] for state in cell.states])
         values = computed(cell.program.dvector, leaves, before[0])
-        for t, (x, h_prev, da, dh) in enumerate(zip(saved["x"], before[0], saved["dgates"], dhidden)):
-            parts = {"weight_ih": da.T @ x, "weight_hh": dh.T @ h_prev, "bias_ih": da.sum(0), "bias_hh": dh.sum(0)}
-            parts |= {name: values[d][t].sum(0) for name, d in zip(cell.vectors, cell.program.dvector)}
-            for name, tensor in weights.items():
-                given[id(tensor)][t] = parts[name]
+        vectors = dict(zip(cell.vectors, cell.program.dvector))
+        for name, tensor in weights.items():
+            for t in range(len(saved["x"])):
+                own = name in vectors
+                given[id(tensor)][t] = values[vectors[name]][t].sum(0) if own else contribution(record, name, t)
 
 
 def _contributions(recording: Recording, gradients: Gradients,

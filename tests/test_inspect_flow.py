@@ -28,14 +28,15 @@ from micrornn.inspect.states import states as states_over_text
 from micrornn.inspect.subject import open_subject
 from micrornn.inspect.truncation import truncation
 from micrornn.inspect.watched import flow_over_training
-from micrornn.inspect.weights import contribution, weights
 from micrornn.inspect.weights import panels as weights_panels
+from micrornn.inspect.weights import weights
 from micrornn.inspect.window import Window
 from micrornn.layers import Embedding, Linear
 from micrornn.ops import cross_entropy
 from micrornn.parameters import Module
 from micrornn.recurrent import Recurrent
 from micrornn.tape import Tape, Tensor, no_tape
+from micrornn.tapeview import contribution
 from micrornn.train import Training, run
 from micrornn_cli.exits import Exit
 from micrornn_cli.main import main
@@ -165,7 +166,7 @@ def test_contributions_of_the_time_steps_are_the_weight_gradients(cell, layers, 
         at = layer.name[layer.name.rindex("_l") :]
         for kind in weights_module.KINDS:
             gradient = parameters[kind + at].grad
-            parts = [contribution(layer, kind, t) for t in range(T)]
+            parts = [contribution(layer.record, kind, t) for t in range(T)]
             assert np.abs(sum(parts) - gradient).max() < 1e-12
             row = found.axes["weight"].places.index(kind + at)
             assert found["total"][row] == pytest.approx(np.linalg.norm(gradient), abs=1e-12)

@@ -1,7 +1,7 @@
 """Which time step contributed what to the gradient of each recurrent weight.
 
-    weights         the measure: norm of each contribution, and its cosine with the gradient
-    contribution    the contribution of one time step itself
+    weights         the measure: norm of each contribution, and its cosine with the gradient; the contributions
+                    themselves gives micrornn/tapeview.py
 
 The same weights are used at every time step, so their gradient is a sum over time steps (Werbos 1990). With a_t what
 goes into the gates at time step t:
@@ -26,11 +26,12 @@ from micrornn import kernels
 from micrornn.errors import ConfigError
 from micrornn.inspect.measure import Array, Axis, Measure, Verdict
 from micrornn.inspect.panels import Curve, Heat, Lines, Panel, Rows
-from micrornn.inspect.recorded import Layer, Recording, record, states
+from micrornn.inspect.recorded import Layer, Recording, record
 from micrornn.inspect.register import Measuring
 from micrornn.inspect.window import Window
 from micrornn.inspect.words import of_gradient, percent
 from micrornn.runs import Progress
+from micrornn.tapeview import factors
 
 KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
@@ -42,30 +43,13 @@ AGREE = 2.0  # times what random directions would leave
 LEAST_STEPS = 10  # below which there is no tenth of the time steps
 
 
-def contribution(layer: Layer, kind: str, t: int) -> np.ndarray:
-    """What time step t gave to the gradient of a weight (one of KINDS), as large as the weight, after a backward
-    pass. Over all t they sum up to the gradient."""
-    rows, inputs = _factors(layer, kind)
-    given: np.ndarray = rows[t].sum(axis=0) if inputs is None else rows[t].T @ inputs[t]
-    return given
-
-
-def _factors(layer: Layer, kind: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """(a (T, B, G H), b (T, B, D) or None): time step t contributes a_t^T b_t, to a bias the sum of a_t's rows."""
-    saved = layer.saved
-    if kind.endswith("_ih"):
-        return saved["dgates"], saved["x"] if kind == "weight_ih" else None
-    rows = saved["dhidden"] if "dhidden" in saved else saved["dgates"]
-    return rows, states(layer, "h", before=True) if kind == "weight_hh" else None
-
-
 def _norms_and_cosines(layer: Layer, kind: str) -> tuple[np.ndarray, np.ndarray, float]:
     """(norm (T,), cosine with the gradient (T,), norm of the gradient), in float64; a cosine with nothing is 0.
 
     A contribution a_t^T b_t is a sum of B outer products. Its squared norm is the sum over all pairs of lanes of
     (a_t a_t^T) (b_t b_t^T), its product with the gradient G the sum of a_t (b_t G^T): it need not be made itself.
     """
-    rows, inputs = (None if x is None else x.astype(np.float64) for x in _factors(layer, kind))
+    rows, inputs = (None if x is None else x.astype(np.float64) for x in factors(layer.record, kind))
     assert rows is not None
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         if inputs is None:
