@@ -161,6 +161,8 @@ def test_what_cannot_be_is_told_in_a_line_or_two(arguments: list[Any], words: st
 def test_other_tasks_and_other_places_of_the_setting(micrornn: Micrornn, monkeypatch: pytest.MonkeyPatch) -> None:
     code, err = micrornn("train", "adding", *SMALL, "--backprop", "2,6")
     assert code == Exit.USAGE and "each batch is a whole sequence; there is --backprop full" in " ".join(err.split())
+    code, err = micrornn("train", "digits", "--backprop", "online")
+    assert code == Exit.USAGE and "those of the task digits are read as they are; there is --backprop full" in err
     given = [*SMALL, "--num-updates", 2, "--json"]
     assert micrornn("train", "adding", *given, "--num-steps", 4, "--backprop", "full", "--out", "adding")[0] == 0
     monkeypatch.setenv("MICRORNN_BACKPROP", "2,6")
@@ -173,4 +175,6 @@ def test_other_tasks_and_other_places_of_the_setting(micrornn: Micrornn, monkeyp
     monkeypatch.delenv("MICRORNN_BACKPROP")
     code, out = micrornn("train", "--config", "one/config.toml", "--json", "--out", "two")
     assert code == 0 and [json.loads(line).get("tokens") for line in out.splitlines()[:2]] == [4, 8]
+    code, out = micrornn("inspect", "truncation", "one", "--windows", 4, "--seq-len", 16, "--batch-size", 2, "--json")
+    assert code == 0 and "2,4" in json.loads(out)["axes"]["backprop"]["places"]
     np.testing.assert_array_equal(*(load(f"{n}/last.ckpt")[0]["parameter/decoder.bias"] for n in ("one", "two")))

@@ -159,6 +159,11 @@ class Task:
     @classmethod
     def require_used(cls, config: Config) -> None:
         """ConfigError where a setting that means nothing to it is not as usual."""
+        if config.way.num_steps is not None and "num_steps" in cls.unused:
+            raise ConfigError(
+                f"--backprop {config.backprop} cuts a long sequence in windows, and those of the task {cls.name} are "
+                "read as they are; there is --backprop full"
+            )
         usual = cls.Settings()
         for name in cls.unused:
             if getattr(config, name) != getattr(usual, name):
