@@ -63,7 +63,8 @@ class K1K2(Way):
             steps += len(link)
             if steps > self.k2 - self.k1:
                 break
-            forget_losses(link)
+            if len(kept) < step.new:  # the older ones have done so
+                forget_losses(link)
             kept.append(link)
         self.kept = kept[::-1]
 
