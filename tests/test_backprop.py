@@ -14,6 +14,7 @@ from micrornn.bptt.measured import with_ways
 from micrornn.bptt.uoro import rank_one
 from micrornn.cells import find_cell
 from micrornn.config import CELL_NAMES, Config
+from micrornn.errors import ConfigError
 from micrornn.inspect.measure import Measure
 from micrornn.inspect.truncation_ways import panels
 from micrornn.inspect.window import Window
@@ -271,6 +272,14 @@ def test_the_closed_form(k2: int) -> None:
     for t, gradient in enumerate(found, 1):  # each of the last k2 factors w is one way to differ: w^(t - 1) x_0
         assert gradient == pytest.approx(min(t, k2) * w ** (t - 1) * x0, rel=1e-12)
     assert found[2] == pytest.approx({1: 0.036, 2: 0.072, 3: 0.108}[k2], rel=1e-12)
+
+
+def test_copies_that_take_more_memory_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of("1,4", "rnn")
+    way_of(config, model_of(config))
+    monkeypatch.setattr("micrornn.device.memory", lambda: 300)
+    with pytest.raises(ConfigError, match=r"--backprop 1,4 keeps the parameters of 3 updates: .* take a larger K1"):
+        way_of(config, model_of(config))
 
 
 @pytest.mark.parametrize("k1, k2", [(1, 5), (2, 6), (3, 7), (4, 4)])

@@ -9,9 +9,9 @@
 t counts batches: within one, the gradient goes back as ever. theta are the parameters that a state depends on.
 Nothing is kept but J, so that the cost of a time step does not depend on how far back it reaches.
 
-Loss       the way back from the loss of a batch
-jacobian   the way back from the states that a batch ends in, lane by lane
-Forward    a Way made of those
+back_from_loss    the way back from the loss of a batch
+jacobian          the way back from the states that a batch ends in, lane by lane
+Forward           a Way made of those
 """
 
 from __future__ import annotations

@@ -35,6 +35,13 @@ class K1K2(Way):
                 f"--backprop {self.config.backprop}: there is nothing to go back {self.k2:,} time steps through; "
                 f"the lanes have {most:,}"
             )
+        copies, room = -(-(self.k2 - self.k1) // self.k1), device.memory()
+        needed = copies * len(self.model.flat) * np.dtype(self.config.dtype).itemsize
+        if room and needed > room:
+            raise ConfigError(
+                f"--backprop {self.config.backprop} keeps the parameters of {copies:,} updates: {needed / 1e9:,.2g} "
+                f"GB, and the machine has {room / 1e9:,.2g}; take a larger K1 or a smaller K2"
+            )
         self.kept: list[Link] = []  # the last k2 - k1 time steps, or as many as there were
 
     def next(self, update: int) -> Step:
@@ -58,7 +65,8 @@ class K1K2(Way):
 
     def commit(self, step: Chain) -> None:
         super().commit(step)
-        kept, steps = [], 0
+        kept: list[Link] = []
+        steps = 0
         for link in reversed(step.links):
             steps += len(link)
             if steps > self.k2 - self.k1:
