@@ -115,6 +115,9 @@ def pairwise(numbers, add):
 WRONG = [  # exercise, what comes behind the right answers, what the line says
     ("slope", "def slope(f, x): return (f(x + 0.1) - f(x)) / 0.1", r"slope of sin at -1.3: got .*, expected 0.267499"),
     ("slope", "def slope(f): return 1.0", "takes 1 positional argument but 2 were given"),
+    ("slope", "def slope(f, x): return str(math.cos(x))", "got '0.26749"),
+    ("states", "def states(*case): return [[1.0, 2.0], 3.0, [4.0]]", r"got an array of shape \(2,\), expected 0.7"),
+    ("states", "def states(*case):\n    yield 0.1\n    raise KeyError('gone')", "KeyError: 'gone'"),
     ("slope", "slope = 3.0", "got 3.0, expected a function"),
     ("gradients", "def gradients(w, x, b): return 1, 2", "got 2 values, expected 3"),
     ("gradients", "def gradients(w, x, b): pass", r"got None \(is there a return\?\)"),

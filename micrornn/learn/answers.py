@@ -132,7 +132,8 @@ def check(page: Page, file: str | Path) -> Report:
 
 def _one(exercise: Exercise, answers: _Answers) -> Result:
     try:
-        return Result(exercise.name, True, exercise.check(answers.find(exercise)))
+        answer, line = answers.find(exercise), answers.lines.get(exercise.name)
+        return Result(exercise.name, True, _within(answers, lambda: exercise.check(answer), line))
     except Wrong as wrong:
         said, line = str(wrong), answers.lines.get(exercise.name)
         placed = said if said.startswith(f"{answers.file}:") else f"{answers.at(line)}: {said}"
