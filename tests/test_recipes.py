@@ -122,8 +122,9 @@ def test_run_is_the_plain_command_and_check_the_same_to_the_bit(micrornn: Micror
     code, out, _ = micrornn("recipe", "check", "tiny.toml", "--out", "checked", "--variant", "small")
     assert code == 0 and "1 of 1 as expected" in out and Path("checked/small-seed3/metrics.jsonl").read_text() == before
     Path("tiny.toml").write_text(TINY.replace("length = 300", "length = 400"))
-    code, _, err = micrornn("recipe", "check", "tiny.toml", "--out", "checked")
-    assert code == Exit.CHECKPOINT and "length is 300, not 400" in err
+    for command in ("check", "run"):
+        code, _, err = micrornn("recipe", command, "tiny.toml", "--out", "checked")
+        assert code == Exit.CHECKPOINT and "length is 300, not 400" in err
 
 
 @pytest.mark.parametrize(

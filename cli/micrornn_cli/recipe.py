@@ -128,6 +128,8 @@ def run(name: str, data: tuple[str, ...], variants: tuple[str, ...], seeds: tupl
     DATA are the files that the recipe asks for. A run that was begun is gone on with.
     """
     from micrornn import recipes
+    from micrornn.checkpoint import RunFolder
+    from micrornn.recipes.playing import require_same
     from micrornn_cli.console import err
     from micrornn_cli.train import train
 
@@ -142,6 +144,7 @@ def run(name: str, data: tuple[str, ...], variants: tuple[str, ...], seeds: tupl
         if not as_json:
             err.print(_typed(job, paths, folder, **more), soft_wrap=True, markup=False, style="bold")
         if os.path.lexists(folder / "config.toml"):
+            require_same(RunFolder.open(folder), job, paths)
             arguments = ["--resume", str(folder)]
         train.main([*arguments, *(["--json"] if as_json else [])], standalone_mode=False)
 
@@ -168,6 +171,7 @@ def check(name: str, data: tuple[str, ...], variants: tuple[str, ...], seeds: tu
     for job in jobs:
         folder = _folder(found, out) / job.name
         if not _train(job, paths, folder, {} if device is None else {"device": device}, as_json):
+            click.echo(f"stopped in {job.name}; the same command goes on from there", err=True)
             raise SystemExit(int(Exit.INTERRUPTED))
         rows += look(job, folder, paths)
     passed = all(row.holds for row in rows)

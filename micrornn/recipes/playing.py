@@ -1,6 +1,7 @@
 """Playing a recipe: its runs are trained, each in a folder of its own.
 
-play(job, paths, folder)     trains until its end, update by update; prints nothing
+play(job, paths, folder)             trains until its end, update by update; prints nothing
+require_same(folder, job, paths)     an error where another run lies in a folder
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def play(job: Job, paths: Sequence[str], path: Path, stopped: Callable[[], bool]
             folder.lock()
             if "schedule" not in given:  # its warm-up may have been shortened
                 config = dataclasses.replace(config, schedule=folder.config.get("schedule", config.schedule))
-            _require_same(folder, config.to_dict() | about)
+            require_same(folder, job, paths)
         training = Training(config, task)
         if folder.has_checkpoint:
             resume(training, folder)
@@ -60,9 +61,13 @@ def play(job: Job, paths: Sequence[str], path: Path, stopped: Callable[[], bool]
         folder.close()
 
 
-def _require_same(folder: RunFolder, wanted: dict[str, Any]) -> None:
+def require_same(folder: RunFolder, job: Job, paths: Sequence[str]) -> None:
     """CheckpointError where the run in a folder is not this one."""
-    for name, value in wanted.items():
+    located = [data.located(name) for name in paths]
+    wanted = job.config(job.recipe.roles(located)).to_dict()
+    if "schedule" not in job.settings(job.recipe.roles(located)):  # its warm-up may have been shortened
+        del wanted["schedule"]
+    for name, value in (wanted | {"task": job.recipe.kind.name, "files": job.recipe.learned(located)}).items():
         if name not in WHERE and folder.config.get(name, value) != value:
             raise CheckpointError(
                 f"{named(folder.path)}: another run lies there: its {name} is {folder.config[name]!r}, not {value!r}; "
