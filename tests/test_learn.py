@@ -194,6 +194,7 @@ def test_each_exercise_has_a_wrong_answer_here() -> None:
         ("x = 1\n  y = 2\n", r"answers.py:2: IndentationError: unexpected indent"),
         ("import math\n\nmath.sqrt(-1)\n", r"answers.py:3: ValueError: math domain error"),
         ("def f():\n    return undefined\n\n\nf()\n", r"answers.py:2: NameError: name 'undefined' is not defined"),
+        ("x = 1\n\0\n", r"answers.py:2: a zero byte.*"),
         ("import no_such_module_at_all\n", r"answers.py:1: ModuleNotFoundError: .*"),
         ("raise SystemExit(0)\n", r"answers.py:1: SystemExit: 0"),
         ("class Odd(Exception):\n    def __str__(self): return 1\n\nraise Odd\n", r"answers.py:4: Odd"),

@@ -47,6 +47,9 @@ class _Answers:
 
     def __init__(self, path: Path, source: bytes):
         self.file, self.path = path.name, str(path)
+        if b"\0" in source:
+            line = source.count(b"\n", 0, source.index(0)) + 1
+            raise Wrong(f"{self.at(line)}: a zero byte; is it a Python file?")
         tree = _within(self, lambda: ast.parse(source, self.path))
         self.end = source.count(b"\n") + (not source.endswith(b"\n"))
         self.lines = _lines(tree)
