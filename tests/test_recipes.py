@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from long_recipes import DATA, SHARED
 
 from micrornn import recipes
 from micrornn.checkpoint import RunFolder, load
@@ -96,6 +97,14 @@ def test_the_list_fits_a_terminal(micrornn: Micrornn) -> None:
 def test_short_recipes_hold(name: str, micrornn: Micrornn) -> None:
     code, out, err = micrornn("recipe", "check", name)
     assert code == 0, out + err
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason=f"no data in {SHARED}")
+def test_a_short_recipe_on_a_file_holds(micrornn: Micrornn) -> None:
+    """Of one seed; all recipes, and the results of more seeds: `make recipes`."""
+    (path,) = DATA["sp500-direction"]
+    code, out, err = micrornn("recipe", "check", "sp500-direction", SHARED / path, "--seed", 1)
+    assert code == 0 and "1 of 1 as expected" in out, out + err
 
 
 def test_run_is_the_plain_command_and_check_the_same_to_the_bit(micrornn: Micrornn,
