@@ -146,6 +146,8 @@ SMALL = ["--hidden-size", 4, "--batch-size", 2]
         (["--backprop", "snap1", "--dropout", 0.1], "does not go with --dropout: it looks at each lane by itself"),
         (["--backprop", "uoro", "--clip-message", 1], "does not go with --clip-message"),
         (["--backprop", "online", "--num-steps", 20], "takes batches of 1 time steps, and --num-steps is 20"),
+        (["--backprop", "online", "--num-steps", 32], "goes with --num-steps 1, and it was to be 32; leave"),
+        (["--backprop", "stateless", "--state", "carried"], "goes with --state fresh, and it was to be carried"),
         (["--backprop", "2,6", "--state", "fresh"], "goes on where the last batch ended; leave --state fresh away"),
         (["--backprop", "2,6", "--watch-gradients", 3], "--watch-gradients needs --backprop window, not 2,6"),
         (["--backprop", "2,6", "--memory-budget", "9GB"], "--memory-budget needs --backprop window or full, not 2,6"),

@@ -127,8 +127,18 @@ def read_config(path: str | None, extra: tuple[str, ...]) -> dict[str, Any]:
 
 
 def resolve(given: dict[str, Any], from_file: dict[str, Any], where: str, kind: type[Config] = Config) -> Config:
-    """Flags and environment (`given`, None where absent) over the file over the defaults of these settings."""
-    return kind.from_dict(from_file | {k: v for k, v in given.items() if v is not None}, where)
+    """Flags and environment (`given`, None where absent) over the file over the defaults of these settings. ConfigError
+    where one was given that --backprop says otherwise."""
+    given = {name: value for name, value in given.items() if value is not None}
+    found = kind.from_dict(from_file | given, where)
+    for name in ("num_steps", "state"):
+        if given.get(name, now := getattr(found, name)) != now:
+            flag = "--" + name.replace("_", "-")
+            raise ConfigError(
+                f"--backprop {found.backprop} goes with {flag} {now}, and it was to be {given[name]}; "
+                "leave one of the two away"
+            )
+    return found
 
 
 def own_settings(pairs: Collection[str], task: str | None) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Way:
     whole_windows    all of an update is one window on a tape, or in segments: it may be watched, and memory saved
     refused          settings that do not go with it: name -> why
 
-    next(update)     * reads the batches of an update -> Step. Nothing of the way itself may change yet
+    next(update)     * reads the batches of an update -> Step; from the same batches, a second time, the same
     commit(step)     the update is made: hand on the state
     batches_read     batches of the last `next`
     per_epoch        updates of an epoch; None where that is not known beforehand
