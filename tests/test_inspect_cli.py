@@ -244,12 +244,14 @@ def test_windows_begin_with_the_state_that_the_text_before_them_leaves(run):
         assert all(np.array_equal(ours.data, theirs.data) for ours, theirs in zip(window.state, left, strict=True))
 
 
-def test_help_and_pages_read_the_register(micrornn) -> None:
+def test_help_pages_and_docs_read_the_register(micrornn) -> None:
     listed = micrornn("--help")[1]
     for name in (*REGISTER, "diagnosis", "all"):
         shown = micrornn(name, "--help")[1]
         assert re.search(rf"^  {name} +\S", listed, re.MULTILINE) and all(kind in shown for kind in KINDS)
+    page = (Path(__file__).parents[1] / "docs" / "inspect.md").read_text("utf-8")
     for name in REGISTER:
+        assert f"| `micrornn inspect {name} RUN` |" in page
         kind, told = find(name), about(name)
         assert kind.name == name and kind.title == told.title == title_of(name) and told.line in (kind.__doc__ or "")
         assert (kind.windows, kind.seq_len, kind.batch_size) == (told.windows, told.seq_len, told.batch_size)

@@ -26,7 +26,7 @@ from micrornn.cells import CELLS
 from micrornn.inspect.measure import Verdict
 from micrornn.inspect.recorded import Layer, from_last, record
 from micrornn.inspect.saturated import stuck_of
-from micrornn.inspect.spectrum import VECTORS, Jacobians, longest, product_norms
+from micrornn.inspect.spectrum import VECTORS, Jacobians, alike, product_norms
 from micrornn.inspect.window import Window
 from micrornn.inspect.words import number, percent, steps
 
@@ -181,9 +181,10 @@ def carried(recorded: Sequence[Sequence[Layer]], num_steps: int | None = None,
     most         so many products are looked at, fewer where layers are large
     cut          whether the windows are cut out of longer sequences
 
-    Of sequences with padding, the longest of each window are looked at, over as many time steps as all of them have.
+    Of sequences with padding, the longest of the longer windows are looked at.
     """
-    seq_len = min(len(longest(layers[0])[1]) for layers in recorded)
+    every = recorded
+    recorded, seq_len = alike(every)
     num_steps = num_steps or seq_len
     lag = max(1, min(num_steps // 2, seq_len - 1))
     share, growth = {}, {}
@@ -205,7 +206,7 @@ def carried(recorded: Sequence[Sequence[Layer]], num_steps: int | None = None,
             share[first.name] = float(np.median(sizes[-1])) if known.any() else math.nan
             growth[first.name] = float(mean.max() / mean[0]) if mean[0] > 0 else 0.0
     cell = recorded[0][0].cell.name
-    stuck = max(stuck_of(layer) for layers in recorded for layer in layers)
+    stuck = max(stuck_of(layer) for layers in every for layer in layers)
     return Carried(lag, num_steps, share, growth, cell, stuck, cut)
 
 

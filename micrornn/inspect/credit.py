@@ -190,7 +190,9 @@ def _judge(profile: np.ndarray, num_steps: int, carried: Carried | None = None) 
         return numbers, tuple(replace(verdict, numbers=plain | dict(verdict.numbers)) for verdict in gone)
     if seq_len < 2 * FEW:
         what = f"{steps(seq_len)} are too few to see a gradient fade."
-        return numbers, (Verdict("unsure", what, {"seq_len": seq_len}, "Measure with a longer --seq-len."),)
+        return numbers, (
+            Verdict("unsure", what, {"seq_len": seq_len}, "Measure with a longer --seq-len." if num_steps else ""),
+        )
     able = "" if carried is None else f" {carried.words}"
     if not num_steps:
         return numbers, (Verdict("healthy", f"{fades}{able} Nothing cuts a sequence.", plain),)

@@ -301,4 +301,4 @@ class Flow(Measuring):
 
         folder = Path(subject.meta["path"]).parent
         if was_watched(folder):
-            yield flow_over_training(folder, learned=subject.about()["learned"])
+            yield flow_over_training(folder, learned=subject.about()["learned"], unit=subject.material.unit)

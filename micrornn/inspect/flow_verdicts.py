@@ -66,21 +66,25 @@ def of_flow(axes: Mapping[str, Axis], arrays: Mapping[str, Array], carried: Carr
     return tuple(found) or (_healthy(layers, arrays, carried, float(no_good(gates, low, high).max()), last),)
 
 
-def of_training(axes: Mapping[str, Axis], arrays: Mapping[str, Array]) -> tuple[Verdict, ...]:
+def of_training(axes: Mapping[str, Axis], arrays: Mapping[str, Array],
+                lengths: Sequence[int] = ()) -> tuple[Verdict, ...]:  # fmt: skip
     """Verdicts on the arrays of the measure `flow_over_training`: on its last update, in the light of those before.
 
     The gradient of all losses together never vanishes. But one that explodes grows from the end of the window to its
     beginning without end, while a sound one stays level behind the first few steps. Whether it vanishes is seen from
     what the layers could carry (`carried`; runs that were watched before that was recorded have NaN there).
+
+    lengths    how many time steps each update had, where they differ: NaN stands behind them
     """
     layers, gates, updates = axes["layer"].places, axes["gate"].places, axes["update"].places
     dh, low, high = (arrays[name].values for name in ("dh", "low", "high"))
-    broken = _nonfinite(layers, dh[-1])
+    broken = _nonfinite(layers, dh[-1][:, : lengths[-1]] if lengths else dh[-1])
     if broken:
         return (broken,)
-    found, middle = [], np.median(dh, axis=2)
+    most, median = (np.nanmax, np.nanmedian) if len(set(lengths)) > 1 else (np.max, np.median)
+    found, middle = [], median(dh, axis=2)
     with np.errstate(divide="ignore", invalid="ignore"):
-        peaks = np.where(middle > 0, dh.max(axis=2) / middle, np.nan)
+        peaks = np.where(middle > 0, most(dh, axis=2) / middle, np.nan)
     worst, growth = _largest(peaks[-1])
     if growth > GROWN:
         words = (

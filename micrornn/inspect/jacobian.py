@@ -34,8 +34,8 @@ from micrornn.inspect.register import Measuring
 from micrornn.inspect.spectrum import (
     VECTORS,
     Jacobians,
+    alike,
     dimension,
-    longest,
     lyapunov,
     product_norms,
     singular,
@@ -74,10 +74,10 @@ def jacobian(model: Any, windows: Iterable[Window], progress: Progress | None = 
     windows = list(windows)
     if not windows:
         raise ConfigError("jacobian: there is no window to look at")
-    lanes = -(-LANES // len(windows))
     found: dict[str, list[Jacobians]] = {}
-    recorded, bounded = [record(model, window, part).layers for window in windows], True
-    seq_len = min(len(longest(layers[0])[1]) for layers in recorded)
+    every, bounded = [record(model, window, part).layers for window in windows], True
+    recorded, seq_len = alike(every)
+    lanes = -(-LANES // len(recorded))
     for done, layers in enumerate(recorded, 1):
         for layer in layers:
             bad = np.argwhere(~np.isfinite(states(layer, "h")))
@@ -94,7 +94,7 @@ def jacobian(model: Any, windows: Iterable[Window], progress: Progress | None = 
             bounded = {"sigmoid", "tanh"} >= set(layer.program.activations)
         if progress is not None:
             progress(done, len(windows) + len(found))
-    able, rows = carrying.told(about, recorded, model), []
+    able, rows = carrying.told(about, every, model), []
     for n, parts in enumerate(found.values(), 1):
         rows.append(_look(_side_by_side(parts, seq_len), seq_len, exponents, exact))
         if progress is not None:

@@ -71,7 +71,8 @@ def verdicts(layers: tuple[str, ...], axes: Mapping[str, Axis], arrays: Mapping[
         return tuple(replace(verdict, numbers=numbers | dict(verdict.numbers)) for verdict in gone)
     if seq_len < LEAST_STEPS:
         words = f"{steps(seq_len)} are too few for Lyapunov exponents; {LEAST_STEPS} are the least, 100 are good."
-        return (Verdict("unsure", words, numbers, "Look at longer windows with --seq-len."),)
+        longer = "Look at longer windows with --seq-len." if able.cut else ""
+        return (Verdict("unsure", words, numbers, longer),)
     lag = int(products.max(axis=0).argmax())
     ending = "" if lag == len(lags) - 1 else ", before it fades"
     peak = f"At most a change grows {number(products[:, lag].max())} times, over a lag of {lags[lag]}{ending}."

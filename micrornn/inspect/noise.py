@@ -171,7 +171,7 @@ def _verdict(found: Estimate, batch_size: int, lanes: int, seq_len: int, lr_left
         return Verdict("unsure", words, numbers, advice)
     low = number(found.low)
     up_to = f"({low} to {number(found.high)})" if math.isfinite(found.high) else f"({low} or more)"
-    tokens = f" of {seq_len:,} time steps, {number(scale * seq_len)} {item}s"
+    tokens = f" of {seq_len:,} time steps, {number(scale * seq_len)} {item}s" if item == "token" else ""
     if not math.isfinite(scale):
         up_to, scale, tokens = "or more", found.low, ""
     words = (

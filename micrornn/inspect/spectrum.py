@@ -2,6 +2,7 @@
 
 Jacobians        d state_t / d state_{t-1} of many time steps and lanes, as products with vectors
 longest          lanes with least padding
+alike            windows that are about as long
 singular         all their singular values, exactly
 top_singular     the largest few by block power iteration
 product_norms    the norms of products over more and more time steps
@@ -161,6 +162,14 @@ def longest(layer: Layer) -> tuple[np.ndarray, range]:
     lanes = np.flatnonzero(lengths == lengths.max())
     inside = np.flatnonzero(mask[:, lanes].all(axis=1))
     return lanes, range(int(inside[0]), int(inside[-1]) + 1) if len(inside) else range(seq_len)
+
+
+def alike(recorded: Sequence[Sequence[Layer]]) -> tuple[list[Sequence[Layer]], int]:
+    """(the windows whose longest sequences are no shorter than half of the longest, how many time steps all these
+    have): windows with padding may be of very different lengths."""
+    lengths = [len(longest(layers[0])[1]) for layers in recorded]
+    kept = [layers for layers, length in zip(recorded, lengths) if 2 * length >= max(lengths)]
+    return kept, min(length for length in lengths if 2 * length >= max(lengths))
 
 
 def singular(jacobians: Jacobians, at_once: int = 64) -> np.ndarray:

@@ -26,8 +26,9 @@ from micrornn.inspect import flow_verdicts
 from micrornn.inspect.carried import carried
 from micrornn.inspect.flow import norms_of
 from micrornn.inspect.measure import Array, Axis, Measure
-from micrornn.inspect.recorded import gate_names, layers_on
+from micrornn.inspect.recorded import Layer, gate_names, layers_on
 from micrornn.inspect.saturated import shares_of
+from micrornn.inspect.words import of_gradient
 from micrornn.schema import Rule, check_table
 from micrornn.tape import Tape
 
@@ -40,7 +41,10 @@ def flow_row(tape: Tape, scale: float) -> dict[str, Any]:
 
     ConfigError if no recurrent layer went over a whole sequence at once.
     """
-    layers = layers_on(tape)
+    layers: list[Layer] = []
+    for layer in layers_on(tape):  # of a network with several recurrent parts, those of the last
+        layers = [] if layer.name in [one.name for one in layers] else layers
+        layers.append(layer)
     if not layers:
         raise ConfigError("gradients can be watched with --granularity sequence only: it saves what is to be seen")
     found, able = dict[str, dict[str, Any]](), carried([layers], most=WATCHED)
@@ -58,6 +62,19 @@ def _short(values: np.ndarray) -> list[Any]:
     if values.ndim > 1:
         return [_short(row) for row in values]
     return [float(f"{value:.4g}") for value in values]
+
+
+def _even(rows: list[Any]) -> np.ndarray:
+    """Nested lists as one array; where their last ones differ in length, because sequences do, with NaN behind them."""
+
+    def longest(part: Any) -> int:
+        return max(map(longest, part)) if isinstance(part[0], list) else len(part)
+
+    def filled(part: Any) -> Any:
+        return [filled(one) for one in part] if isinstance(part[0], list) else part + [math.nan] * (most - len(part))
+
+    most = longest(rows)
+    return np.array(filled(rows), np.float64)
 
 
 def was_watched(folder: StrPath) -> bool:
@@ -87,7 +104,7 @@ def flow_over_training(folder: StrPath, **about: Any) -> Measure:
         layers = tuple(rows[0]["layers"])
         first: dict[str, Any] = next(iter(rows[0]["layers"].values()), {})
         values = {
-            name: np.array([[row["layers"][layer][name] for layer in layers] for row in rows], np.float64)
+            name: _even([[row["layers"][layer][name] for layer in layers] for row in rows])
             for name in first
             if name != "carried"
         }
@@ -101,14 +118,15 @@ def flow_over_training(folder: StrPath, **about: Any) -> Measure:
             "gate": Axis.of(rows[0]["gates"]),
         }
         arrays = {
-            name: Array(values[name], shape, unit, about)
-            for name, (shape, unit, about) in SHOWN.items()
+            name: Array(values[name], shape, of_gradient(about) if summed else "", words)
+            for name, (shape, summed, words) in SHOWN.items()
             if name in values
         }
+        lengths = [len(row["layers"][layers[0]]["dh"]) for row in rows]
         loss = np.array([row["loss"] for row in rows], np.float64)
-        arrays["loss"] = Array(loss, ("update",), "nats per token", "loss of that update")
+        arrays["loss"] = Array(loss, ("update",), str(about.get("unit", "nats per token")), "loss of that update")
         told = about | {"run": run.path.name, "updates": rows[-1]["update"], "seq_len": values["dh"].shape[2]}
-        return Measure("flow_over_training", told, axes, arrays, {}, flow_verdicts.of_training(axes, arrays))
+        return Measure("flow_over_training", told, axes, arrays, {}, flow_verdicts.of_training(axes, arrays, lengths))
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise CheckpointError(
             f"{named(run.gradients.path)}: not what --watch-gradients writes ({str(error)[:200]}). Remove that file."
@@ -122,12 +140,12 @@ ROW = {
 WATCHED = 4  # products that a row looks at: an update is short
 
 _TIME, _GATE = ("update", "layer", "t"), ("update", "layer", "gate")
-SHOWN = {
-    "dh": (_TIME, "nats", "norm of dL/dh_t, L of all time steps"),
-    "dc": (_TIME, "nats", "norm of dL/dc_t, L of all time steps"),
-    "dx": (_TIME, "nats", "norm of dL/dx_t, x_t what the layer reads"),
-    "dgates": ((*_GATE, "t"), "nats", "norm of dL/da_t, a_t what goes into the gate"),
-    "low": (_GATE, "", "share of values saturated at the lower end"),
-    "high": (_GATE, "", "share of values saturated at the upper end"),
-    "carried": (("update", "layer"), "", "share of a gradient that is left at most over half a window"),
+SHOWN = {  # axes, whether it is in the unit of a gradient, what it is
+    "dh": (_TIME, True, "norm of dL/dh_t, L of all time steps"),
+    "dc": (_TIME, True, "norm of dL/dc_t, L of all time steps"),
+    "dx": (_TIME, True, "norm of dL/dx_t, x_t what the layer reads"),
+    "dgates": ((*_GATE, "t"), True, "norm of dL/da_t, a_t what goes into the gate"),
+    "low": (_GATE, False, "share of values saturated at the lower end"),
+    "high": (_GATE, False, "share of values saturated at the upper end"),
+    "carried": (("update", "layer"), False, "share of a gradient that is left at most over half a window"),
 }

@@ -106,7 +106,9 @@ def weights(model: Any, windows: Sequence[Window], progress: Progress | None = N
     }
     told = about | {"windows": len(found), "seq_len": seq_len, "batch_size": lanes}
     told |= {"part": part} if part else {}
-    return Measure("weights", told, axes, measured, {}, (_verdict(names, norms, coherence),))
+    return Measure(
+        "weights", told, axes, measured, {}, (_verdict(names, norms, coherence, bool(about.get("cut", True))),)
+    )
 
 
 def _look(recording: Recording) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
@@ -121,7 +123,7 @@ def _look(recording: Recording) -> tuple[list[str], np.ndarray, np.ndarray, np.n
     return names, norms, cosines, totals
 
 
-def _verdict(names: list[str], norms: np.ndarray, coherence: np.ndarray) -> Verdict:
+def _verdict(names: list[str], norms: np.ndarray, coherence: np.ndarray, cut: bool = True) -> Verdict:
     seq_len = norms.shape[1]
     if not np.isfinite(norms).all():
         name = names[int(np.argmin(np.isfinite(norms).all(axis=1)))]
@@ -129,7 +131,7 @@ def _verdict(names: list[str], norms: np.ndarray, coherence: np.ndarray) -> Verd
         return Verdict("nonfinite", words, {}, "`micrornn inspect nonfinite` says what blew up first.")
     if seq_len < LEAST_STEPS:
         words = f"{seq_len} time steps are too few to tell early from late; {LEAST_STEPS} would do."
-        return Verdict("unsure", words, {"seq_len": seq_len}, "Look at longer windows with --seq-len.")
+        return Verdict("unsure", words, {"seq_len": seq_len}, "Look at longer windows with --seq-len." if cut else "")
     several = round(seq_len * TENTH)
     sums = norms.sum(axis=1)
     # weights of h_prev, and where a cell has none (indrnn, mingru), those of x
