@@ -21,14 +21,15 @@ from micrornn.errors import CheckpointError, named
 from micrornn.schema import check_table
 from micrornn.snapshot import REPORT
 
+QUICK = 0.1  # the quantile of the times of updates
 TRAINING = 32  # points of the training loss, where nothing is held out
 
 
 @dataclass(frozen=True)
 class Run:
     """updates, tokens, seconds, losses (N,): at each validation; where nothing is held out, of the training loss,
-    averaged. Seconds of updates alone: no validation, no checkpoint, no compiling. token_seconds: of one token, the
-    median over updates; NaN where there is none yet."""
+    averaged. Seconds of updates alone: no validation, no checkpoint, no compiling. token_seconds: of one token, in the
+    quickest tenth of the updates, so that what else the machine does hardly counts; NaN where there is none yet."""
 
     outcome: Outcome
     updates: np.ndarray = field(default_factory=lambda: np.empty(0))
@@ -87,7 +88,7 @@ def of_rows(rows: Sequence[dict[str, Any]], outcome: Outcome) -> Run:
     # The first update of a process compiles, which is no time of its run; then its seconds stand still.
     took = np.minimum(took, np.maximum(np.diff(columns["seconds"], prepend=0.0), 0.0))
     spent = took[took > 0]
-    seconds, token = np.cumsum(took), float(np.median(spent / sizes[took > 0])) if spent.size else math.nan
+    seconds, token = np.cumsum(took), float(np.quantile(spent / sizes[took > 0], QUICK)) if spent.size else math.nan
     at, losses = np.flatnonzero(np.isfinite(columns["val_loss"])), columns["val_loss"]
     if not at.size:
         at, losses = _training(columns["loss"])

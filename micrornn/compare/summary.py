@@ -29,7 +29,7 @@ class Row:
     number          of the variant
     losses          the lowest validation loss of each seed; NaN where it is not known, infinite where the run failed
     equal           the same at as many tokens as all runs have read
-    token_seconds   of one token, the median over runs
+    token_seconds   of one token, in the quickest run
     reached         seconds to the target, of each seed; NaN where it was not reached
     changes         how far back its network looks (reach.py); None where that was not measured
     """
@@ -137,7 +137,7 @@ def _row(number: int, name: str, runs: Sequence[Run], shared: float, target: flo
     return Row(
         number, name,
         np.array([run.best() for run in runs], float), np.array([run.best(EVEN * shared) for run in runs], float),
-        float(np.median(times)) if times.size else math.nan,
+        float(times.min()) if times.size else math.nan,
         float(np.mean([run.tokens[-1] for run in last])) if last else 0.0,
         float(np.mean([run.updates[-1] for run in last])) if last else 0.0,
         np.array([run.reached(target, run.seconds) for run in runs], float),

@@ -17,6 +17,7 @@ from micrornn.inspect.measure import Verdict
 from micrornn.inspect.words import number
 
 MOST_NAMED = 4
+WELL = 0.5  # of the baseline's loss: who is below that knows where the answer lies, and is asked
 
 
 def verdicts(summary: Summary) -> tuple[Verdict, ...]:
@@ -118,7 +119,8 @@ def _learned(summary: Summary) -> Iterator[Verdict]:
     words = f"{who} learned nothing: {beside}."
     if learned:
         words += f" {_named([f'{row.name} ({number(row.mean)})' for row in learned]).replace(' or ', ' and ')} learned."
-    words += "".join(" " + sentence for sentence in _why(nothing, learned))
+    surely = [row for row in learned if row.known.min() < WELL * baseline[1]]
+    words += "".join(" " + sentence for sentence in _why(nothing, surely))
     advice = (
         ""
         if learned
