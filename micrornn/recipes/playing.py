@@ -41,24 +41,26 @@ def play(job: Job, paths: Sequence[str], path: Path, stopped: Callable[[], bool]
     task = job.recipe.kind.prepare(config, data.find(files) if files else job.recipe.kind.usual_files(), progress)
     require_metrics(job.recipe, task)
     about = {"task": task.name, "files": files}
-    there = os.path.lexists(path / "config.toml")
-    folder = RunFolder.open(path) if there else RunFolder.create(path, config.to_dict() | about)
+    folder = RunFolder.open(path) if os.path.lexists(path / "config.toml") else None
     try:
-        if there:
+        if folder is not None:
             folder.lock()
             if "schedule" not in given:  # its warm-up may have been shortened
                 config = dataclasses.replace(config, schedule=folder.config.get("schedule", config.schedule))
             require_same(folder, job, paths)
-        training = Training(config, task)
-        if folder.has_checkpoint:
+        training = Training(config, task)  # before a folder is made: what is wrong leaves none behind
+        if folder is not None and folder.has_checkpoint:
             resume(training, folder)
         else:
             fit_warmup(training, "schedule" in given)
-            folder.write_config(training.config.to_dict() | about)
+            whole = training.config.to_dict() | about
+            folder = folder or RunFolder.create(path, whole)
+            folder.write_config(whole)
         for report in run(training, folder, stopped):
             yield report.update, training.num_updates or report.update
     finally:
-        folder.close()
+        if folder is not None:
+            folder.close()
 
 
 def require_same(folder: RunFolder, job: Job, paths: Sequence[str]) -> None:
