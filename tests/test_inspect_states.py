@@ -12,7 +12,7 @@ import pytest
 from micrornn.config import Config
 from micrornn.data import Vocab
 from micrornn.errors import DataError
-from micrornn.inspect import states as module
+from micrornn.inspect import units
 from micrornn.inspect.panels import Coloured, Heat, Rows, Slides
 from micrornn.inspect.properties import properties
 from micrornn.inspect.recorded import by_gate, record
@@ -120,8 +120,8 @@ def test_a_long_text_is_read_in_pieces(cell: str, monkeypatch: pytest.MonkeyPatc
     vocab = Vocab.build([text], "char")
     model, ids, told = model_of(vocab, cell, granularity="primitive"), vocab.encode(text).astype(np.int32), []
     layers = record(model, Window(ids[:, None], ids[:, None], None)).layers
-    monkeypatch.setattr(module, "AT_ONCE", 7)
-    monkeypatch.setattr(module, "SHOWN", 20)
+    monkeypatch.setattr(units, "AT_ONCE", 7)
+    monkeypatch.setattr(units, "SHOWN", 20)
     reading = read(model, ids, 5, told.append)
     assert told[-1] == T and reading.layers == (f"{cell}_l0", f"{cell}_l1")
     for n, layer in enumerate(layers):

@@ -100,14 +100,15 @@ def _command(name: str, what: Any) -> click.Command:
     options: list[Callable[..., Any]] = [
         click.argument("run", type=PATH),
         click.option("--text", multiple=True, metavar="FILE", type=TEXTS,
-                     help="A text file, folder or glob, or -, to read instead; may be given several times."),
+                     help="Of a language model: a text file, folder or glob, or -, to read instead; may be given "
+                     "several times."),
         *of_text("--text"),
         *([
             click.option("--seq-len", type=SIZE, metavar="T",
                          help="Time steps to read, in one lane from the beginning." + size(what.seq_len)),
         ] if what.needs == "text" else [
             click.option("--windows", type=SIZE, metavar="N",
-                         help="Windows to look at, spread evenly over the text." + size(what.windows)),
+                         help="Windows to look at, spread evenly over the data." + size(what.windows)),
             click.option("--seq-len", type=SIZE, metavar="T", help="Time steps of a window." + size(what.seq_len)),
             click.option("--batch-size", type=SIZE, metavar="N",
                          help="Lanes, read side by side." + size(what.batch_size)),

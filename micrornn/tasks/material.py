@@ -56,6 +56,7 @@ class Material:
     def __init__(self, task: Task, remade: Callable[..., Task]):
         self.task, self.remade = task, remade
         self.unit = task.metrics[0].unit or "loss"
+        self._made: tuple[dict[str, int], Task] = {}, task  # the one that was asked for last: it may be read from files
         self.cut = bool(getattr(task.batches, "cut", task.batches.carried))
 
     @property
@@ -88,9 +89,9 @@ class Material:
             asked["num_steps"] = sizes.seq_len
         if sizes.batch_size and sizes.batch_size != config.batch_size:
             asked["batch_size"] = sizes.batch_size
-        if asked:
-            return self.remade(**asked).batches
-        batches = self.task.batches
+        if asked and asked != self._made[0]:
+            self._made = asked, self.remade(**asked)
+        batches = (self._made[1] if asked else self.task).batches
         batches.epoch, batches.window, batches.state = 0, 0, None
         return batches
 
