@@ -14,7 +14,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,8 @@ from micrornn.initial import initialize
 from micrornn.inspect.watched import flow_row
 from micrornn.keeping import Keeper
 from micrornn.optim import Optimizer, Schedule, clip_scale, global_norm
+from micrornn.reports import Pending
+from micrornn.reports import Report as Report
 from micrornn.runs import load_parameters, warn_of_other_cell, why_other
 from micrornn.snapshot import check_meta, fit, require_finite_arrays, settings_of
 from micrornn.tasks import Metric, Task, find, losses
@@ -37,39 +38,6 @@ LIMITS = ("num_updates", "epochs", "max_minutes")  # what a resumed run may chan
 PLACE = ("device", "matmul_precision")  # where it runs,
 MENDS = ("lr", "schedule", "clip_norm", "clip_value", "clip_message")  # what may change if it diverged
 SEEN = ("watch_gradients", "keep_every", "patience")  # and what is seen of it, kept of it, waited for
-
-
-@dataclass(frozen=True)
-class Report:
-    """What one update did. loss and val_loss as the task has them, of a text in nats per token, averaged over time and
-    lanes; the gradient's norm before clipping; seconds and tokens since the start of the run; tokens_per_second of this
-    update. score: the validation's metric that chooses best.ckpt, where that is not the loss."""
-
-    update: int
-    tokens: int
-    seconds: float
-    loss: float
-    val_loss: float | None
-    lr: float
-    grad_norm: float
-    tokens_per_second: float
-    score: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        found = dataclasses.asdict(self)
-        return {name: value for name, value in found.items() if name != "score" or value is not None}
-
-
-@dataclass(frozen=True)
-class Pending:
-    """An update whose weights have moved and which is not yet in the history, in metrics.jsonl and gradients.jsonl: if
-    a signal comes before it is, a resumed run begins with that, and with the validation that was due.
-
-    report, gradients    the report, without its validation, and the row of gradients.jsonl, if there is one
-    """
-
-    report: Report
-    gradients: dict[str, Any] | None
 
 
 class Training:

@@ -57,6 +57,7 @@ HOUSE = (
     "bptt",
     "startfrom",
     "divergence",
+    "reports",
     "keeping",
     "train",
     "resume",
