@@ -104,7 +104,7 @@ def jacobian(model: Any, inputs: Any, state: State | None, seeds: np.ndarray,
 
 
 class ForwardStep:
-    """The Step of a forward way. A subclass, in `backward`, also computes what the way keeps from then on."""
+    """The Step of a forward way; `backward` also computes what the way keeps from then on."""
 
     whole: Segment | None = None
 
