@@ -32,16 +32,18 @@ MOST = 2**31 - 1  # no size of anything can sensibly be larger
 def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None,
             choices: tuple[str, ...] = (), above: float | None = None, below: float | None = None,
             size: bool = False, prefix: str = "", parse: Callable[[Any, str], Any] | None = None,
-            special: bool = False) -> Any:  # fmt: skip
+            special: bool = False, cap: float | None = None) -> Any:  # fmt: skip
     """A field: `low <= value <= high`, or `above < value < below`, or one of `choices`; `size`: a number of bytes,
     that may be written as 500MB; `prefix`: what may be written before a number, such as every=; `parse(value, flag)`
-    raises ConfigError for a text that cannot be; `special`: it means something to some tasks only, which say so."""
-    rule = Rule(type(default), low=low, high=high, above=above, below=below, choices=choices)
+    raises ConfigError for a text that cannot be; `special`: it means something to some tasks only, which say so; `cap`:
+    in the place of `high`, a bound that no sensible value comes near, and that help does not speak of."""
+    told = Rule(type(default), low=low, high=high, above=above, below=below, choices=choices)
+    rule = dataclasses.replace(told, high=cap if high is None else high)
     return field(
         default=default,
         metadata={
-            "help": help, "rule": rule, "choices": choices, "size": size, "prefix": prefix, "parse": parse,
-            "special": special,
+            "help": help, "rule": rule, "told": told, "choices": choices, "size": size, "prefix": prefix,
+            "parse": parse, "special": special,
         },
     )  # fmt: skip
 
@@ -96,16 +98,16 @@ class Config:
         0,
         "Keep only so many of the most frequent tokens; all others are read as one. 0: all characters or bytes, the "
         f"{WORDS:,} most frequent words.",
-        low=0, high=MOST, special=True,
+        low=0, cap=MOST, special=True,
     )  # fmt: skip
     lines: bool = setting(
         False,
         "Each line of the text is a sequence of its own, with its own state; what it leaves of a window is padding.",
         special=True,
     )
-    batch_size: int = setting(32, "Lanes: pieces of the text read side by side.", low=1, high=MOST)
+    batch_size: int = setting(32, "Lanes: pieces of the text read side by side.", low=1, cap=MOST)
     num_steps: int = setting(
-        32, "Time steps unrolled per update: how far back the gradient can go.", low=1, high=MOST, special=True
+        32, "Time steps unrolled per update: how far back the gradient can go.", low=1, cap=MOST, special=True
     )
     state: str = setting(
         "carried", "State at the start of a window: carried from the last, or fresh zeros.",
@@ -120,25 +122,25 @@ class Config:
         0,
         "Memory that an update may take, as in 500MB or 2GB: a window that needs more is gone over in segments, each "
         "computed twice. Beside it come some 150 MB for Python and the compiler. 0: no limit.",
-        low=0, high=2**63 - 1, size=True, special=True,
+        low=0, cap=2**63 - 1, size=True, special=True,
     )  # fmt: skip
     val_fraction: float = setting(0.05, "Part of the text held out for validation.", low=0, below=1, special=True)
-    val_every: int = setting(1000, "Updates between validations (and checkpoints).", low=1, high=MOST)
+    val_every: int = setting(1000, "Updates between validations (and checkpoints).", low=1, cap=MOST)
 
     watch_gradients: int = setting(
         0,
         "Record at the first update and at every N-th how the gradient flows, for `micrornn inspect flow`; written N "
         "or every=N. It changes nothing in training. 0: do not.",
-        low=0, high=MOST, prefix="every=",
+        low=0, cap=MOST, prefix="every=",
     )  # fmt: skip
     keep_every: int = setting(
-        0, "Keep a checkpoint of its own, update-N.ckpt, every so many updates. 0: do not.", low=0, high=MOST
+        0, "Keep a checkpoint of its own, update-N.ckpt, every so many updates. 0: do not.", low=0, cap=MOST
     )
 
     optimizer: str = setting(
         "adam", "sgd, momentum, adagrad, rmsprop, adam or adamw; options as in rmsprop:decay=0.9,eps=1e-6."
     )
-    lr: float = setting(0.006, "Learning rate.", above=0, high=1e9)
+    lr: float = setting(0.006, "Learning rate.", above=0, cap=1e9)
     schedule: str = setting(
         "warmup:100+cosine:0.05",
         "Of the learning rate: constant, step:EVERY:FACTOR, exponential:EVERY:FACTOR, cosine[:FINAL] (falls "
@@ -158,18 +160,18 @@ class Config:
         choices=("mean", "sum"), special=True,
     )  # fmt: skip
 
-    num_updates: int = setting(0, "Stop after so many updates. 0: no limit.", low=0, high=MOST)
-    epochs: float = setting(0.0, "Stop after so many passes over the text. 0: no limit.", low=0, high=1e9)
+    num_updates: int = setting(0, "Stop after so many updates. 0: no limit.", low=0, cap=MOST)
+    epochs: float = setting(0.0, "Stop after so many passes over the text. 0: no limit.", low=0, cap=1e9)
     max_minutes: float = setting(
         0.0,
         "Stop after so many minutes. 0: no limit. With no limit of any kind: 4600 updates or 1.4 minutes.",
         low=0,
-        high=1e9,
+        cap=1e9,
     )
     patience: int = setting(
         0,
         "Stop after so many validations in a row without a new best. 0: do not. With it alone there is no other limit.",
-        low=0, high=MOST,
+        low=0, cap=MOST,
     )  # fmt: skip
     init_from: str = setting(
         "",
@@ -177,7 +179,7 @@ class Config:
         "symbols keep their weights where both texts have them.",
         special=True,
     )
-    seed: int = setting(0, "Of the initial weights and of dropout.", low=0, high=2**63 - 1)
+    seed: int = setting(0, "Random seed of initial weights and dropout.", low=0, cap=2**63 - 1)
     device: str = setting("cpu", "Where to compute.", choices=("cpu", "cuda"))
     matmul_precision: str = setting(
         "float32",
@@ -285,6 +287,8 @@ def parse_size(text: str, flag: str) -> int:
 
 
 def allowed(entry: dataclasses.Field[Any]) -> str:
-    """The range of a number in words."""
-    rule: Rule = entry.metadata["rule"]
-    return rule.range()
+    """The range of a number in words, as help tells it: without a cap, and empty where all there is to it is that the
+    default is the least."""
+    told: Rule = entry.metadata["told"]
+    default: Any = entry.default
+    return "" if told == Rule(told.kind, low=default) else told.range()

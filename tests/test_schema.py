@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 
-from micrornn.config import Config
+from micrornn.config import Config, setting
 from micrornn.errors import CheckpointError, ConfigError, named, quoted
 from micrornn.schema import Rule, check_table
 
@@ -80,3 +81,29 @@ def test_a_long_setting_is_told_in_a_line(case):
     with pytest.raises(ConfigError) as caught:
         Config.from_dict(SETTINGS[case])
     assert len(str(caught.value)) < 250
+
+
+@dataclasses.dataclass(frozen=True)
+class Made(Config):
+    """Settings as a task may add them."""
+
+    capped: int = setting(5, "With a bound that nobody comes near.", low=2, cap=10**12)
+    bounded: float = setting(0.5, "With a bound to know.", above=0, high=4)
+    least: int = setting(0, "None is told by the words. 0: none.", low=0, cap=10**12)
+
+
+def test_help_tells_a_range_and_not_a_cap() -> None:
+    from micrornn_cli.options import flag
+
+    rows = {entry.name: flag(entry)[1]["help"] for entry in dataclasses.fields(Made)}
+    assert rows["capped"].endswith("[5; 2 or more]")
+    assert rows["bounded"].endswith("[0.5; above 0, at most 4]")
+    assert rows["least"].endswith("[0]")
+    assert not [name for name, told in rows.items() if "e+" in told]
+
+
+@pytest.mark.parametrize("name, value", [("capped", 10**12 + 1), ("capped", 1), ("bounded", 4.5), ("least", -1)])
+def test_a_cap_is_a_bound_all_the_same(name: str, value: float) -> None:
+    assert getattr(Made(**{name: 3}), name) == 3
+    with pytest.raises(ConfigError, match=f"--{name} is .*; it must be"):
+        Made(**{name: value})

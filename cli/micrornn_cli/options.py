@@ -73,14 +73,9 @@ def flag(entry: dataclasses.Field[Any]) -> tuple[list[str], dict[str, Any]]:
         shown = "X"
     if entry.metadata["size"]:
         shown = "SIZE"
-    help = f"{help}  [{entry.default}{_range(entry)}]"
-    return [name], how | {"type": _Setting(entry), "metavar": shown, "help": help}
-
-
-def _range(entry: dataclasses.Field[Any]) -> str:
-    """The range worth showing: not that a size may be at most two thousand million."""
     words = allowed(entry)
-    return "" if not words or "2.15e+09" in words or "1e+09" in words or "9.22" in words else f"; {words}"
+    help = f"{help}  [{entry.default}{'; ' if words else ''}{words}]"
+    return [name], how | {"type": _Setting(entry), "metavar": shown, "help": help}
 
 
 def read_config(path: str | None, extra: tuple[str, ...]) -> dict[str, Any]:

@@ -41,13 +41,13 @@ class AddingSettings(Config):
     )  # fmt: skip
     shortest: int = setting(
         0, "Sequences of from so many to --num-steps time steps, padded at the end. 0: all of --num-steps.",
-        low=0, high=MOST,
+        low=0, cap=MOST,
     )  # fmt: skip
     centred: bool = setting(False, "Subtract from both inputs and from the sums their mean over the batch.")
     output: str = setting(
         "linear", "The output as it is, or through tanh, which suits centred sums.", choices=("linear", "tanh")
     )
-    num_batches: int = setting(100, "Batches of an epoch.", low=1, high=MOST)
+    num_batches: int = setting(100, "Batches of an epoch.", low=1, cap=MOST)
 
 
 class Adding(Task):

@@ -34,8 +34,8 @@ class EchoSettings(Config):
     batch_size: int = usual("batch_size", 5)
     num_steps: int = usual("num_steps", 15)
     hidden_size: int = usual("hidden_size", 16)
-    echo: int = setting(3, "How many time steps the echo comes later.", low=0, high=MOST)
-    length: int = setting(50_000, "Bits that are made to learn from, in all lanes together.", low=1, high=MOST)
+    echo: int = setting(3, "How many time steps the echo comes later.", low=0, cap=MOST)
+    length: int = setting(50_000, "Bits that are made to learn from, in all lanes together.", low=1, cap=MOST)
     joined: bool = setting(
         False, "The lanes are pieces of one sequence: a lane begins with echoes of what the lane before ended with, "
         "which cannot be known.",

@@ -47,8 +47,8 @@ class LabelSettings(Config):
     val_fraction: float = usual("val_fraction", 0.1)
     val_every: int = usual("val_every", 100)
     validation: str = setting("", "A file to validate on; nothing is held out of FILES then.")
-    min_count: int = setting(2, "Words that come less often are read as unknown.", low=1, high=MOST)
-    max_len: int = setting(0, "Words of a sequence that are read at most. 0: all.", low=0, high=MOST)
+    min_count: int = setting(2, "Words that come less often are read as unknown.", low=1, cap=MOST)
+    max_len: int = setting(0, "Words of a sequence that are read at most. 0: all.", low=0, cap=MOST)
     keep: str = setting("first", "Which words of a longer one are kept.", choices=("first", "last"))
     pad: str = setting("right", "On which side shorter sequences of a batch are padded.", choices=("left", "right"))
     class_weights: str = setting(

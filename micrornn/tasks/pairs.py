@@ -35,7 +35,7 @@ class PairsSettings(AnsweringSettings):
     )  # fmt: skip
     target_level: str = setting("char", "The same of a target; a word may be a sound, as in K AE1 T.", choices=LEVELS)
     max_len: int = setting(
-        250, "Tokens of a source, or of a target, at most; a longer one is a bad row.", low=1, high=MOST
+        250, "Tokens of a source, or of a target, at most; a longer one is a bad row.", low=1, cap=MOST
     )
     skip_bad_rows: bool = skip_bad_rows()
 

@@ -32,7 +32,7 @@ from micrornn.tasks.task import Metric, Progress
 
 @dataclass(frozen=True)
 class SentimentSettings(LabelSettings):
-    max_len: int = setting(200, "Words of a text that are read at most. 0: all.", low=0, high=MOST)
+    max_len: int = setting(200, "Words of a text that are read at most. 0: all.", low=0, cap=MOST)
     vocab_size: int = usual("vocab_size", 20_000)
     read: str = setting(
         "last", "What is read of the recurrent layers: the last valid step, or the mean or maximum over all.",
