@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
+import re
 import subprocess
 import sys
+from inspect import signature
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import micrornn as mr
-from micrornn.tape import OPS, Op
+from micrornn.tape import OPS, Op, Record
 
 NAMES = (
     "Config", "Dropout", "Embedding", "Flat", "GRU", "LSTM", "Linear", "Module", "Parameter", "RNN", "Recurrent",
@@ -53,6 +57,22 @@ def test_each_op_has_its_formula(name: str) -> None:
 def test_the_examples_of_files_run(module: str) -> None:
     __import__(module)
     assert doctest.testmod(sys.modules[module]).failed == 0
+
+
+def test_the_glossary_has_each_name_and_no_other() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "glossary.md").read_text("utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| ")]
+    said = [name for row in rows for name in re.findall(r"`mr\.(\w+)`", row)]
+    assert sorted(said) == sorted(NAMES), "docs/glossary.md, The library, does not list what `import micrornn` offers"
+
+
+def test_a_word_of_the_glossary_in_code_type_is_a_name_of_the_code() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "glossary.md").read_text("utf-8")
+    known = {entry.name for entry in dataclasses.fields(mr.Config)} | set(signature(mr.Recurrent.__init__).parameters)
+    known |= {*mr.Tensor.__slots__, *Record.__slots__, *mr.LSTM(1, 1).cell.parameters, "seq_len"}
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| ")]
+    words = {word for row in rows for word in re.findall(r"`([\w.]+)`", row) if not word.startswith("mr.")}
+    assert len(words) > 8 and words <= known
 
 
 def test_the_import_is_light() -> None:
