@@ -144,7 +144,7 @@ METAS = {
     "history gone": ({"history": ...}, "history is missing"),
     "pending a list": ({"pending": []}, "pending must be a table"),
     "pending empty": ({"pending": {}}, "pending: report is missing"),
-    "of another task": ({"task": "tags"}, "task: there is no task 'tags'"),
+    "of another task": ({"task": "chess"}, "task: there is no task 'chess'"),
 }
 
 
