@@ -157,6 +157,8 @@ def test_directions_are_told_with_their_interval_and_confusion(micrornn: Microrn
         ("1\nx\n", "new.txt:2: a is 'x', wanted a number"),
         ("1\n\nNA\n", "new.txt:3: a is missing"),
         ("1;2;3\n", "new.txt:1: 3 cells; wanted 1 (a), or the 2 columns"),
+        ("day,b\n1990,2\n", "new.txt:1: there is no column 'a'; the first row names day, b"),
+        ("x,y,z\n1,2,3\n", "new.txt:1: there is no column 'a'"),
     ):
         Path("new.txt").write_text(wrong)
         code, _, err = micrornn("predict", "run", "new.txt")

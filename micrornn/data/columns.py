@@ -247,6 +247,10 @@ def _places(cells: list[str], chosen: Chosen, config: TableSettings, where: str)
     if config.header and all(name in cells for name in chosen.names):
         return [cells.index(name) for name in chosen.names], True
     named_here = config.header and not any(_numeric(cell, config) or is_date(cell) for cell in cells)
+    named_here = named_here and not all(_is_missing(cell, config) for cell in cells)
+    if named_here and (missing := _not_named(cells, chosen)):
+        there = ", ".join(cells[:8]) + (", ..." if len(cells) > 8 else "")
+        raise DataError(f"{where}: there is no column {quoted(missing)}; the first row names {there}")
     if len(cells) == chosen.width or (max(chosen.positions) < len(cells) and named_here):
         return list(chosen.positions), named_here
     if len(cells) == len(chosen.names):
@@ -259,10 +263,23 @@ def _places(cells: list[str], chosen: Chosen, config: TableSettings, where: str)
     )
 
 
+def _not_named(cells: list[str], chosen: Chosen) -> str | None:
+    """The first column that was learned from by its name, and is none of those that a first row names."""
+    by_name = (name for name, at in zip(chosen.names, chosen.positions) if name != f"column {at + 1}")
+    return next((name for name in by_name if name not in cells), None)
+
+
 def _when(cells: list[str], chosen: Chosen, places: list[int]) -> int:
     if len(cells) == chosen.width:
         return chosen.time
     return 0 if chosen.time >= 0 and 0 not in places else -1
+
+
+def _is_missing(cell: str, config: TableSettings) -> bool:
+    try:
+        return number(cell, config.decimal, _missing(config)) is None
+    except ValueError:
+        return False
 
 
 def _numeric(cell: str, config: TableSettings) -> bool:
