@@ -373,6 +373,20 @@ def test_predict_of_a_text_is_its_next_token(micrornn, lstm, tmp_path, monkeypat
         assert shares == sorted(shares, reverse=True) and 0 < sum(shares) <= 1
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"the\n"), encoding="utf-8"))
     assert len(micrornn("predict", lstm.path)[1].splitlines()) == 1
-    (tmp_path / "prompts.txt").write_bytes(b"the\n\xff\n")
-    code, _, err = micrornn("predict", lstm.path, tmp_path / "prompts.txt")
-    assert code == Exit.DATA and "prompts.txt: after line" in err and "no utf-8" in err
+    for data, encoding in ((b"the\n\xff\n", "utf-8"), (b"no mark of order", "utf-16"), (b"\x81", "cp1252")):
+        (tmp_path / "prompts.txt").write_bytes(data)
+        code, _, err = micrornn("predict", lstm.path, tmp_path / "prompts.txt", "--encoding", encoding)
+        assert code == Exit.DATA and f"prompts.txt: is not {encoding}; name" in err and "line 0" not in err
+    code, _, err = micrornn("predict", lstm.path, tmp_path / "prompts.txt", "--horizon", 2, "--proba")
+    assert code == Exit.USAGE and "leave --proba away" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["train", "train tags", "train series", "gradcheck", "bench", "tape", "sample", "predict", "eval", "compare"],
+)
+def test_help_is_as_narrow_as_the_terminal(micrornn, monkeypatch, words):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = micrornn(*words.split(), "--help")
+    assert code == 0 and max(map(len, out.splitlines())) <= 80
+    assert "lstm_peephole" in out or "train" not in words

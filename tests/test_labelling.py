@@ -157,6 +157,9 @@ def test_tags_from_files(micrornn: Micrornn, tmp_path: Path) -> None:
     assert json.loads(out)["baselines"] == {"accuracy": 1.0} and json.loads(out)["sequences"] == 2
     code, out, err = micrornn("predict", "run", "dev.txt")
     assert code == Exit.DATA and "dev.txt:3: there is no word; wanted a sentence a line" in err
+    (tmp_path / "tabs.txt").write_text("the\tDET\ncat\tNOUN\n")
+    code, out, err = micrornn("predict", "run", "tabs.txt")
+    assert code == Exit.DATA and not out and "tabs.txt:1: there is a tab in it" in err and "micrornn eval" in err
 
 
 @pytest.mark.parametrize(

@@ -89,4 +89,4 @@ def test_every_drawing_fits_a_narrow_screen() -> None:
     for name in ("sine", "parity", "digits", "onetoone"):
         for settings in ({}, {"at": "end"} if name == "parity" else {"hidden_size": 5}):
             lines = made(name, **settings).drawing().splitlines()
-            assert 2 <= len(lines) < 25 and max(map(len, lines)) < 100
+            assert 2 <= len(lines) < 25 and max(map(len, lines)) <= 80

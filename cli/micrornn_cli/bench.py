@@ -17,7 +17,7 @@ BUSY = 0.5  # processes that wanted to run during the last minute, on average
 @click.option("--threads", "cores", type=click.IntRange(1), multiple=True, metavar="N",
               help="Processor cores; may be given several times.  [1 and all]")  # fmt: skip
 @click.option("--cell", "cells", type=CellName(), multiple=True,
-              help="Only layers of this cell; may be given several times.")  # fmt: skip
+              help="Only layers of this cell, one of `micrornn cell list`; may be given several times.")  # fmt: skip
 @click.option("--all", "everything", is_flag=True,
               help="All shapes of the benchmarks, and the start with an empty cache: some minutes.")  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(0.001, 60), default=0.2, show_default=True,

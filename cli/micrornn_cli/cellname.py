@@ -16,5 +16,8 @@ class CellName(click.Choice[str]):
     def __init__(self, *more: str):
         super().__init__([*more, *CELL_NAMES])
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "NAME"  # all of them in a row are wider than a terminal; `micrornn cell list` has them
+
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         return value if is_own_code(value) or is_window(value) else super().convert(value, parameter, context)

@@ -102,7 +102,7 @@ def compare(**given: Any) -> int:
       micrornn compare book.txt --cell rnn,gru,lstm --seeds 5
       micrornn compare book.txt --batch-size 1,4,32 --tokens 200000
       micrornn compare echo --set echo=10 --cell rnn,window2
-      micrornn compare book.txt --search 40 --vary lr:1e-4..1e-1:log,hidden-size:32..256
+      micrornn compare book.txt --search 40 --vary lr:1e-4..1e-1:log
       micrornn compare show runs/2026-11-27-101500-compare --html page.html
       micrornn compare --trajectory --save descent.png
     """

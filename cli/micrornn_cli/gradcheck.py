@@ -29,7 +29,13 @@ SIZE = click.IntRange(1, 10_000)
     metavar="TASK",
     help="The fresh network of a task, on a batch of its own: adding, copy, echo or FILE.py:CLASS.",
 )
-@click.option("--cell", type=CellName("all"), default="all", show_default=True, help="Which cell.")
+@click.option(
+    "--cell",
+    type=CellName("all"),
+    default="all",
+    show_default=True,
+    help="Which cell: one of `micrornn cell list`, or all.",
+)
 @click.option("--granularity", type=click.Choice(["all", *GRANULARITIES]), default="all", show_default=True,
               help="A record for every op, for every time step, or for the whole sequence.")  # fmt: skip
 @click.option("--num-layers", type=SIZE, default=2, show_default=True, help="Layers, one above the other.")

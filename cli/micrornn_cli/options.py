@@ -19,6 +19,8 @@ from micrornn.folders import expand
 from micrornn.owncode import is_own_code
 from micrornn_cli.arguments import chosen
 
+WIDEST = 60  # columns of the values to choose from, behind a flag
+
 
 class _Setting(click.ParamType):
     """Text into the type of one setting, in its range: the mistake is told as Config tells it."""
@@ -73,6 +75,8 @@ def flag(entry: dataclasses.Field[Any]) -> tuple[list[str], dict[str, Any]]:
         shown = "X"
     if entry.metadata["size"]:
         shown = "SIZE"
+    if len(shown) > WIDEST:  # Click would not break it, and the line would be wider than the screen
+        shown, help = "NAME", f"{help} There are {', '.join(choices)}."
     words = allowed(entry)
     help = f"{help}  [{entry.default}{'; ' if words else ''}{words}]"
     return [name], how | {"type": _Setting(entry), "metavar": shown, "help": help}

@@ -37,7 +37,7 @@ def predict(run: str, files: tuple[str, ...], proba: bool, horizon: int | None, 
 
     \b
     Examples:
-      echo "0.3 0.9* 0.2 0.5*" | micrornn predict runs/2026-11-20-120000-adding-lstm
+      echo "0.3 0.9* 0.2 0.5*" | micrornn predict runs/...-adding-lstm
       micrornn predict runs/... new.txt --proba --json | jq .answer
       micrornn predict runs/... sales.csv --horizon 12
     """
@@ -46,6 +46,8 @@ def predict(run: str, files: tuple[str, ...], proba: bool, horizon: int | None, 
 
     if as_csv and as_json:
         raise click.UsageError("--csv and --json are two forms of the same; give one of them")
+    if proba and horizon is not None:
+        raise click.UsageError("--horizon answers without probabilities; leave --proba away")
     with compiling(quiet=as_csv or as_json):
         model, _, meta = load_run(run, "best" if best else "last", any_task=True)
         task = task_from(meta, **({} if beam is None else {"beam": beam}))
@@ -65,7 +67,10 @@ def predict(run: str, files: tuple[str, ...], proba: bool, horizon: int | None, 
 
 def _answers(task: Any, model: Any, lines: Iterable[str], where: str,
              proba: bool) -> Iterator[tuple[int, dict[str, Any]]]:  # fmt: skip
-    """(line, answer) of each example, none read before the one before it is answered."""
+    """(line, answer) of each example, none read before the one before it is answered. ConfigError where probabilities
+    are asked for and there are none."""
+    from micrornn.errors import ConfigError
+
     places: list[int] = []
 
     def examples() -> Iterator[Any]:
@@ -74,6 +79,8 @@ def _answers(task: Any, model: Any, lines: Iterable[str], where: str,
             yield example
 
     for answer in task.predict(model, examples(), proba):
+        if proba and not {"probability", "probabilities"} & answer.keys():
+            raise ConfigError(f"what the task {task.name} answers has no probabilities; leave --proba away")
         yield places.pop(0), answer
 
 
@@ -95,8 +102,9 @@ def _lines(name: str, where: str, encoding: str) -> Iterator[str]:
             for line in text:
                 number += 1
                 yield line.removesuffix("\n")
-    except UnicodeDecodeError:
-        raise DataError(f"{where}: after line {number:,} comes what is no {encoding}; name the --encoding") from None
+    except UnicodeError:  # not always a UnicodeDecodeError; found in a block of lines, of which none was answered
+        place = f", somewhere after line {number:,}" if number else ""
+        raise DataError(f"{where}: is not {encoding}{place}; name the right one with --encoding") from None
     except OSError as error:
         raise DataError(f"{where}: {error.strerror or error}") from None
 

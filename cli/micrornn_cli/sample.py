@@ -46,7 +46,7 @@ def sample(run: str, prompt: str, length: int, until: str | None, endless: bool,
     Examples:
       micrornn sample runs/2026-11-20-120000-lstm
       micrornn sample runs/... --prompt "def " --temperature 0.5 --length 2000
-      micrornn sample runs/... --prompt "class " --until "$(printf '\\n\\n')" --num-samples 3
+      micrornn sample runs/... --until "$(printf '\\n\\n')" --num-samples 3
       micrornn sample runs/... --seed 7 --json | jq -r .text
     """
     from micrornn.runs import load_run

@@ -11,7 +11,7 @@ SIZE = click.IntRange(1, 1000)  # more than anybody reads
 
 @click.command(short_help="Print the tape of a three-step network.")
 @click.option("--cell", type=CellName(), default="rnn",
-              show_default=True, help="Which cell.")  # fmt: skip
+              show_default=True, help="Which cell: one of `micrornn cell list`.")  # fmt: skip
 @click.option("--granularity", type=click.Choice(["primitive", "cell", "sequence"]), default="primitive",
               show_default=True,
               help="A record for every op, for every time step, or for the whole sequence.")  # fmt: skip

@@ -68,7 +68,7 @@ def train(files: tuple[str, ...], out: str | None, resume: str | None, config_fi
       micrornn train text 'notes/**/*.md' --level word --num-steps 32
       micrornn train adding --cell gru --markers ends
       micrornn train --resume runs/2026-11-20-120000-lstm --num-updates 5000
-      micrornn train letters.txt --init-from runs/2026-11-20-120000-lstm --lr 0.001
+      micrornn train book.txt --init-from runs/2026-11-20-120000-lstm --lr 0.001
     """
     job = None if resume is None else _Job(resume, as_json)
     if job is None:

@@ -97,8 +97,9 @@ class Copy(Task):
         """Symbols by their numbers, from 0 on, such as 3 1 0."""
         symbols, size = line.replace(",", " ").split(), self.config.alphabet
         wanted = [str(n) for n in range(size)]
+        usual = " ".join(str(n % size) for n in range(min(self.config.symbols, 10)))
         if len(symbols) != self.config.symbols or set(symbols) - set(wanted):
-            raise DataError(f"{quoted(line)}: wanted {self.config.symbols:,} numbers in 0..{size - 1}, such as 1 0")
+            raise DataError(f"{quoted(line)}: wanted {self.config.symbols:,} numbers in 0..{size - 1}, such as {usual}")
         return np.array([int(n) for n in symbols])
 
     def encode(self, example: np.ndarray) -> np.ndarray:

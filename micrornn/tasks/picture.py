@@ -15,7 +15,7 @@ import numpy as np
 from micrornn.config import Config
 from micrornn.printable import cells, pad, visible
 
-LANES, WIDTH = 4, 96  # of a picture: sequences, columns of a terminal
+LANES, WIDTH = 4, 78  # of a picture: sequences, columns of a narrow terminal
 CELL = 14  # the widest word that is shown whole
 PADDING = "░"
 

@@ -316,7 +316,7 @@ class Series(Task):
         inputs, said, job = self.batches.inputs, self.batches.targets, self.job
         lanes, d, out = self.config.batch_size, len(self.chosen.names), job.output_size
         what = "up?" if job.direction else f"{self.config.horizon:,} step{'s' * (self.config.horizon > 1)} ahead"
-        first = {"said": said[:8, 0, 0], "read": inputs[:8, 0, 0]}
+        first = {"said": said[:5, 0, 0], "read": inputs[:5, 0, 0]}
         rows = {name: "".join(f"{value:7.2f}" for value in row) + "  ..." for name, row in first.items()}
         arrows = "      ^" * len(first["read"])
         cell = f"{self.config.cell_title} {self.config.hidden_size}" + ", state carried" * self.batches.carried

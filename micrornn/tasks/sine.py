@@ -83,7 +83,7 @@ class Sine(Made):
 
     def drawing(self) -> str:
         inputs, waves = self.draw(np.random.default_rng(0))
-        numbers = [f"{value:7.2f}" for value in waves[:8, 0, 0]]
+        numbers = [f"{value:7.2f}" for value in waves[:6, 0, 0]]
         lanes, low, high = self.config.batch_size, self.config.low, self.config.high
         periods = low + (inputs[0, 0, 0] + 1) / 2 * (high - low)
         return "\n".join([
@@ -91,6 +91,6 @@ class Sine(Made):
             f"{'':<28}" + "      ^" * len(numbers),
             f"{f'{self.config.cell_title} {self.config.hidden_size}':<28}      o" + "  --> o" * (len(numbers) - 1),
             f"{'':<28}      ^",
-            f"{f'input ({lanes}, 1) at t = 1':<28}{inputs[0, 0, 0]:7.2f}  that is {periods:.2f} periods in "
-            f"{self.config.num_steps:,} time steps; then 0",
+            f"{f'input ({lanes}, 1) at t = 1':<28}{inputs[0, 0, 0]:7.2f}  {periods:.2f} periods in "
+            f"{self.config.num_steps:,} steps; then 0",
         ])  # fmt: skip

@@ -127,9 +127,11 @@ class Tags(Labelling):
     # --- use ---
 
     def parse(self, line: str) -> list[str]:
-        words = line.split()
+        words, wanted = line.split(), "wanted a sentence a line, its words separated by blanks"
         if not words:
-            raise DataError("there is no word; wanted a sentence a line, its words separated by blanks")
+            raise DataError(f"there is no word; {wanted}")
+        if "\t" in line:  # a file with tags: each word would be a sentence, and its tag a word of it
+            raise DataError(f"there is a tab in it; {wanted}. `micrornn eval` reads files with tags")
         return words
 
     def encode(self, example: list[str]) -> np.ndarray:
