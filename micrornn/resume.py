@@ -89,4 +89,5 @@ def fit_warmup(training: Training, chosen: bool) -> list[str]:
         ]
     short = max(1, ends // 10)
     training.reschedule(schedule.with_warmup(short))
-    return [f"a warm-up of {short:,} updates in place of {schedule.warmup:,g}, as this run has {ends:,} (--schedule)"]
+    updates = "1 update" if short == 1 else f"{short:,} updates"
+    return [f"a warm-up of {updates} in place of {schedule.warmup:,g}, as this run has {ends:,} (--schedule)"]

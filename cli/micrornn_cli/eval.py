@@ -107,7 +107,8 @@ def _show(about: Mapping[str, Any], task: Any, found: Any) -> None:
         words.stylize("bold green", 0, len(words.plain.split()[0]))
         if metric.name in found.baselines:
             how, value = found.baselines[metric.name]
-            words.append(f" ({how}: {value:.4g})")
+            unit = " " + metric.unit.split()[0] if metric.name in found.words and metric.unit else ""
+            words.append(f" ({how}: {value:.4g}{unit})")  # what has words of its own is told in several units
         table.add_row(metric.name, words)
     out.print(table)
 

@@ -64,7 +64,8 @@ def _announce_task(training: Training, resumed: str | None, changed: Sequence[st
     rows = task.told(training.model) | {"learning": _learning(config)} | _way(config)
     held_out = task.validation()
     if held_out is not None:
-        rows["held out"] = f"{held_out.num_windows:,} batches, for validation every {config.val_every:,} updates"
+        batches = "1 batch" if held_out.num_windows == 1 else f"{held_out.num_windows:,} batches"
+        rows["held out"] = f"{batches}, for validation every {config.val_every:,} updates"
     if task.baseline is not None:
         words, loss = task.baseline
         rows["baseline"] = f"{words}: {measure('', loss)} {task.metrics[0].unit}"

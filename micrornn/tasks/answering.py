@@ -79,7 +79,7 @@ class Answering(Task):
         Metric("word_error_rate"),
     )  # fmt: skip
     takes = "a source, without its target"
-    unit = "token"
+    unit = "tokens"
     RULES: ClassVar[Mapping[str, Rule]] = {
         "source_tokens": _NAMES, "target_tokens": _NAMES, "longest": Rule(int, low=1, high=MOST),
     }  # fmt: skip
