@@ -21,7 +21,7 @@ from rich.console import Console
 from micrornn.inspect.kinds import KINDS
 from micrornn.inspect.panels import Heat, Slides
 from micrornn.inspect.register import REGISTER, about, find
-from micrornn.inspect.subject import open_subject
+from micrornn.inspect.subject import Subject, open_subject
 from micrornn.inspect.words import number, percent
 from micrornn.report.page import title_of
 from micrornn.tasks.material import Sizes
@@ -242,6 +242,15 @@ def test_windows_begin_with_the_state_that_the_text_before_them_leaves(run):
         assert place > 0 and np.array_equal(window.targets, lanes.window(place)[1])
         _, left = subject.model(lanes.window(place - 1)[0])
         assert all(np.array_equal(ours.data, theirs.data) for ours, theirs in zip(window.state, left, strict=True))
+
+
+def test_every_measure_is_taken_of_a_model_without_a_run(run) -> None:
+    subject = open_subject(str(run))
+    for name in REGISTER:  # as `micrornn warmup` does
+        found = find(name).take(
+            Subject(subject.model, {}, subject.material), Sizes(4, 600 if name == "states" else 8, 4)
+        )
+        assert found.what == name and found.verdicts and "run" not in found.subject
 
 
 def test_help_pages_and_docs_read_the_register(micrornn) -> None:

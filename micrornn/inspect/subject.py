@@ -90,6 +90,13 @@ class Subject:
         """What a Measure says of its subject; of one part, where it is looked at part by part."""
         config = self.model.config
         names = ("cell", "num_layers", "hidden_size", "batch_size", "num_steps")
+        if not self.meta:  # of no run
+            return {
+                "text": self.text,
+                "unit": self.material.unit,
+                "item": self.material.item,
+                "cut": self.material.cut,
+            } | more
         able = self.carried(part)
         return {
             "run": self.run, "checkpoint": self.meta["path"], "updates": self.meta["updates"], "text": self.text,
