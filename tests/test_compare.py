@@ -115,7 +115,7 @@ def said(summary: Summary) -> dict[str, str]:
 
 
 def test_settings_that_do_not_differ_are_hardly_ever_told_apart() -> None:
-    """Of 300 comparisons of 4 settings that are one, 5 % may be wrong; spreads that have nothing normal about them."""
+    """Of 180 comparisons of 4 settings that are one, 5 % may be wrong; spreads that have nothing normal about them."""
     rng, wrong = np.random.default_rng(7), {}
     draw = {
         "normal": lambda n: rng.normal(2, 0.1, n),
@@ -124,9 +124,9 @@ def test_settings_that_do_not_differ_are_hardly_ever_told_apart() -> None:
     }
     for name, drawn in draw.items():
         for seeds in (3, 6):
-            found = ["apart" in said(made({cell: drawn(seeds).tolist() for cell in "abcd"})) for _ in range(50)]
+            found = ["apart" in said(made({cell: drawn(seeds).tolist() for cell in "abcd"})) for _ in range(30)]
             wrong[name, seeds] = sum(found)
-    assert sum(wrong.values()) <= 25 and max(wrong.values()) <= 8, wrong
+    assert sum(wrong.values()) <= 16 and max(wrong.values()) <= 6, wrong
 
 
 def test_settings_that_do_differ_are() -> None:
@@ -219,7 +219,7 @@ def test_it_tells_what_each_setting_costs(micrornn: Micrornn) -> None:
 def test_a_window_of_two_beside_a_recurrence(micrornn: Micrornn) -> None:
     """Who learns what lies 10 time steps back, and why the other cannot, by measurement."""
     code, out, err = micrornn("compare", "echo", "--set", "echo=10", "--set", "length=20000", "--cell", "rnn,window2",
-                              "--lr", 0.02, "--num-updates", 700, "--seeds", 2, "--jobs", 1, "--json")  # fmt: skip
+                              "--lr", 0.01, "--num-updates", 1500, "--seeds", 2, "--jobs", 1, "--json")  # fmt: skip
     assert code == 0, err
     words = next(verdict["words"] for verdict in json.loads(out)["verdicts"] if verdict["kind"] == "unlearned")
     assert re.match(r"window2 \(0\.6[89]\d*\) learned nothing: by guessing, .*rnn \(0\.[0-5]\d*\) learned", words)

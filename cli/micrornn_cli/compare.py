@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from types import SimpleNamespace
 from typing import Any
 
@@ -219,8 +220,12 @@ def _trained(comparison: Any, backend: str, workers: int, quiet: bool) -> bool:
         how = f"{min(workers, len(left))} at a time" if workers > 1 else "one after the other"
         runs = f"{len(plan.variants)} settings, {len(plan.seeds)} seed{'s' * (len(plan.seeds) > 1)}"
         err.print(f"{runs}: {len(left)} runs to train, {how}, into {comparison.path}", markup=False, soft_wrap=True)
-    with graceful() as stop, Watching(comparison, quiet) as watching:
-        for ended in go(comparison, backend, workers, stop):
+    with (
+        graceful() as stop,
+        Watching(comparison, quiet) as watching,
+        closing(go(comparison, backend, workers, stop)) as training,
+    ):
+        for ended in training:
             if ended is not None:
                 watching.ended(*ended)
             watching.tick()

@@ -15,7 +15,7 @@ import importlib.util
 import os
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from micrornn import device
@@ -24,6 +24,7 @@ from micrornn.compare.worker import Job, train
 from micrornn.errors import ConfigError, MissingError, quoted
 
 BACKENDS = {"loky": ("joblib", "compare"), "dask": ("distributed", "compare-dask"), "ray": ("ray", "compare-ray")}
+GRACE = 20.0  # seconds to write a checkpoint
 TICK = 0.2  # seconds after which it is said that nothing has happened
 
 Ended = tuple[Job, Outcome]
@@ -56,8 +57,10 @@ def usual_jobs(threads: int, on: str) -> int:
     return 1 if on == "cuda" or not has_joblib() else max(1, device.default_threads() // max(1, threads))
 
 
-def outcomes(jobs: Sequence[Job], backend: str = "loky", workers: int = 1) -> Iterator[Ended | None]:
-    """The outcome of each job as it ends, in whatever order; None now and then while nothing does.
+def outcomes(jobs: Sequence[Job], backend: str = "loky", workers: int = 1,
+             stop: Callable[[], None] = lambda: None) -> Iterator[Ended | None]:  # fmt: skip
+    """The outcome of each job as it ends, in whatever order; None now and then while nothing does. Left by an
+    exception, or closed, it calls `stop`, which is to end the jobs, and gives them some time for that.
 
     With one worker of this machine they are trained one after the other in this process.
     """
@@ -77,29 +80,36 @@ def outcomes(jobs: Sequence[Job], backend: str = "loky", workers: int = 1) -> It
 
     thread = threading.Thread(target=work, name="compare", daemon=True)
     thread.start()
-    while True:
-        try:
-            found = ends.get(timeout=TICK)
-        except queue.Empty:
-            yield None
-            continue
-        if isinstance(found, BaseException):
-            raise found
-        if found is None:
-            break
-        yield found
-    thread.join()
+    try:
+        while True:
+            try:
+                found = ends.get(timeout=TICK)
+            except queue.Empty:
+                yield None
+                continue
+            if isinstance(found, BaseException):
+                raise found
+            if found is None:
+                break
+            yield found
+    finally:
+        if thread.is_alive():
+            stop()
+            thread.join(GRACE)
 
 
 def _parallel(jobs: list[Job], how: dict[str, Any], backend: str, ends: queue.Queue[Any]) -> None:
     from joblib import Parallel, delayed, parallel_config
+    from joblib.parallel import get_active_backend
 
     while jobs:
         left = dict(enumerate(jobs))
         try:
             with parallel_config(**how):
                 tasks = (delayed(_numbered)(n, job) for n, job in enumerate(jobs))
-                for n, outcome in Parallel(return_as="generator_unordered", batch_size=1)(tasks):
+                as_they_end = getattr(get_active_backend()[0], "supports_return_generator", False)
+                kind = "generator_unordered" if as_they_end else "list"  # ray tells all of them at the end
+                for n, outcome in Parallel(return_as=kind, batch_size=1)(tasks):
                     ends.put((left.pop(n), outcome))
             return
         except Exception as error:
@@ -118,7 +128,9 @@ def _numbered(n: int, job: Job) -> tuple[int, Outcome]:
 def _died(error: Exception) -> bool:
     """Whether a process has died, in the words of any of the backends."""
     names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"BrokenProcessPool", "TerminatedWorkerError", "KilledWorker", "WorkerCrashedError"})
+    return bool(
+        names & {"BrokenProcessPool", "TerminatedWorkerError", "KilledWorker", "WorkerCrashedError", "RayActorError"}
+    )
 
 
 def _alone(job: Job, backend: str, before: Exception) -> Outcome:
@@ -127,7 +139,7 @@ def _alone(job: Job, backend: str, before: Exception) -> Outcome:
 
     if os.path.exists(job.stop):
         return Outcome("stopped")
-    if backend != "loky":  # dask and ray have tried it several times, each time elsewhere
+    if backend.startswith("dask"):  # which has tried it several times, each time elsewhere
         return Outcome("failed", f"the process that trained it died: {_first_line(before)}")
     with ProcessPoolExecutor(max_workers=1) as executor:
         try:
@@ -168,7 +180,8 @@ def _cluster(backend: str, workers: int) -> Iterator[dict[str, Any]]:
         import ray
         from ray.util.joblib import register_ray
 
-        ray.init(**({"address": address} if address else {"num_cpus": workers, "include_dashboard": False}))
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+        ray.init(**quiet, **({"address": address} if address else {"num_cpus": workers, "include_dashboard": False}))
         register_ray()
         try:
             yield {"backend": "ray", "n_jobs": -1 if address else workers}

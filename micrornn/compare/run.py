@@ -6,7 +6,7 @@ go(comparison, ...)     every run to its end; of a search, rung by rung, the wor
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import numpy as np
 
@@ -21,7 +21,7 @@ Ended = tuple[int, int, Outcome]  # variant, seed, how
 
 
 def go(comparison: Comparison, backend: str = "loky", workers: int = 1,
-       stopped: Callable[[], bool] = lambda: False) -> Iterator[Ended | None]:  # fmt: skip
+       stopped: Callable[[], bool] = lambda: False) -> Generator[Ended | None, None, None]:  # fmt: skip
     """(variant, seed, outcome) of each run as it ends; None now and then while nothing does. `stopped` asks all to end
     after the update at hand: each is then where it can be gone on with.
 
@@ -76,7 +76,7 @@ def _train(comparison: Comparison, runs: list[tuple[int, int]], share: float, ba
     if not jobs or stopped():
         return
     require_same_texts(plan)
-    for ended in outcomes([job for _, _, job in jobs.values()], backend, workers):
+    for ended in outcomes([job for _, _, job in jobs.values()], backend, workers, comparison.stop):
         if stopped():
             comparison.stop()
         if ended is None:
