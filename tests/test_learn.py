@@ -224,6 +224,10 @@ def test_files_beside_it_are_found(tmp_path: Path) -> None:
     (tmp_path / "my_other_answers.py").write_text(RIGHT)
     (tmp_path / "answers.py").write_text("from my_other_answers import backward, gradients, slope\n")
     assert check(PAGES[0], tmp_path / "answers.py").passed
+    (tmp_path / "answers.py").write_text(
+        "import math\n\nif math:\n    from math import (\n        sin as slope,\n    )\n"
+    )
+    assert check(PAGES[0], tmp_path / "answers.py").results[0].said.startswith("answers.py:5: TypeError: ")
 
 
 def test_pages_are_there_and_end_in_their_exercises() -> None:

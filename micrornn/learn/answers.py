@@ -100,14 +100,17 @@ def _within(answers: _Answers, run: Any, line: int | None = None) -> Any:
 
 
 def _lines(tree: ast.Module) -> dict[str, int]:
-    """The line where each name of the file is defined, the last one if there are several."""
+    """The line where each name of the file is defined or imported, the last one if there are several."""
     found: dict[str, int] = {}
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-            found[node.name] = node.lineno
-        for inner in ast.walk(node) if isinstance(node, ast.Assign | ast.AnnAssign) else ():
-            if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
-                found[inner.id] = node.lineno
+        whole = isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
+        for inner in [node] if whole else ast.walk(node):
+            if isinstance(inner, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+                found[inner.name] = inner.lineno
+            elif isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
+                found[inner.id] = inner.lineno
+            elif isinstance(inner, ast.alias):
+                found[inner.asname or inner.name] = inner.lineno
     return found
 
 
