@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,9 +26,11 @@ PAGE = ROOT / "docs" / "recipes.md"
 SHARED = (ROOT.parent / "shared" / "data").resolve()
 BEGIN, END = "<!-- results: written by `make recipes` -->\n", "<!-- end of results -->\n"
 ZEN = ROOT / "runs" / "recipes" / "zen.txt"  # any 501 characters will do
+CMU = ROOT / "runs" / "recipes" / "cmudict.tsv"
 DATA = {  # recipe -> its data, below SHARED
     "atis-tags": [f"tagging_atis/en_atis-ud-{part}.conllu" for part in ("train", "dev", "test")],
     "char-rnn": ["shakespeare/shakespeare.txt"],
+    "cmudict": [str(CMU)],
     "co2": ["co2/co2-mm-mlo.csv"],
     "min-char-rnn": ["shakespeare/shakespeare.txt"],
     "recite": [str(ZEN)],
@@ -78,6 +81,10 @@ def main() -> None:
     page = PAGE.read_text("utf-8")
     ZEN.parent.mkdir(parents=True, exist_ok=True)
     ZEN.write_text(subprocess.check_output([sys.executable, "-c", "import this"], text=True)[:501])
+    if (SHARED / "cmudict" / "cmudict.dict").exists():
+        lines = (SHARED / "cmudict" / "cmudict.dict").read_text("utf-8").splitlines()
+        words = [re.sub(r"^([^ (]+)(\(\d+\))? ", r"\1\t", re.sub(" #.*", "", line)) for line in lines]
+        CMU.write_text("".join(word + "\n" for word in words if not word.startswith(";;;")), "utf-8")
     before, _, rest = page.partition(BEGIN)
     table, _, after = rest.partition(END)
     head, rows = "".join(table.splitlines(True)[:2]), table.splitlines(True)[2:]

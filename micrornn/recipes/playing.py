@@ -45,6 +45,8 @@ def play(job: Job, paths: Sequence[str], path: Path, stopped: Callable[[], bool]
     try:
         if folder is not None:
             folder.lock()
+            config = dataclasses.replace(config, threads=folder.config.get("threads") or config.threads)
+            kernels.set_threads(config.threads)
             if "schedule" not in given:  # its warm-up may have been shortened
                 config = dataclasses.replace(config, schedule=folder.config.get("schedule", config.schedule))
             require_same(folder, job, paths)
