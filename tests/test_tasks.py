@@ -420,3 +420,17 @@ def test_best_is_chosen_by_the_metric_that_the_task_names(tmp_path: Path) -> Non
         pass
     assert load(folder.best)[1]["updates"] == 5 and again.best_val_loss == 0.6 and again.stale == 1
     assert [row.get("score") for row in folder.metrics()][:2] == [0.1, 0.9]
+
+
+def test_a_decoder_with_fewer_time_steps_than_its_encoder_is_watched_and_inspected(micrornn: Micrornn) -> None:
+    Path("long.tsv").write_text("".join(f"{'abcdefghijkl'[n % 5 :]}{n}\t{'xyz'[n % 3]}\n" for n in range(20)))
+    given = ["--hidden-size", 6, "--batch-size", 4, "--watch-gradients", 3, "--num-updates", 6, "--out", "run"]
+    assert micrornn("train", "pairs", "long.tsv", *given)[0] == 0
+    code, out, err = micrornn("inspect", "flow", "run", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    seen = {
+        name: (found if name == "flow" else found[name])["subject"]["seq_len"] for name in ("flow", "flow_of_encoder")
+    }
+    assert seen["flow"] == found["flow_over_training"]["subject"]["seq_len"] == 2 < 10 < seen["flow_of_encoder"]
+    assert found["flow_over_training"]["axes"]["layer"]["places"] == found["axes"]["layer"]["places"]

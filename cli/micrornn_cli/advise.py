@@ -127,7 +127,7 @@ def _of_run(path: str, files: Sequence[str], last: bool, quiet: bool) -> _Job:
         kernels.set_threads(model.config.threads or device.default_threads())
         model.train(False)
         require_finite_parameters(model)
-        data = partial(own_task, meta, device="cpu")
+        data = partial(own_task, meta)
         start = ["--config", os.path.join(folder, "config.toml")]
         return _Job(
             model.config, data, Point(meta["updates"], model), start, about | {"text": "the data it learns from"}

@@ -42,9 +42,10 @@ def flow_row(tape: Tape, scale: float) -> dict[str, Any]:
     ConfigError if no recurrent layer went over a whole sequence at once.
     """
     layers: list[Layer] = []
-    for layer in layers_on(tape):  # of a network with several recurrent parts, those of the last
-        layers = [] if layer.name in [one.name for one in layers] else layers
-        layers.append(layer)
+    for layer in layers_on(tape):  # of a network with several recurrent parts, such as a decoder, those of the last
+        part = layer.name.rpartition(".")[0]
+        again = any(one.name == layer.name or one.name.rpartition(".")[0] != part for one in layers)
+        layers = [layer] if again else [*layers, layer]
     if not layers:
         raise ConfigError("gradients can be watched with --granularity sequence only: it saves what is to be seen")
     found, able = dict[str, dict[str, Any]](), carried([layers], most=WATCHED)
