@@ -3,6 +3,7 @@ then."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rich.console import Group
 from rich.live import Live as InPlace
 from rich.table import Table
 from rich.text import Text
@@ -19,7 +21,6 @@ from micrornn.printable import cut, visible
 from micrornn_cli.console import duration, err
 
 PLAIN_SECONDS, REFRESH_SECONDS = 15.0, 0.5
-TAIL = 4096  # bytes at the end of a file in which its last rows stand
 STATES = {"done": "green", "failed": "bold red", "dropped": "dim", "stopped": "yellow"}
 
 
@@ -31,6 +32,7 @@ class Watching:
         self.live = err.is_terminal and not err.is_dumb_terminal and not quiet
         self.display = InPlace(console=err, auto_refresh=False, transient=True)
         self.started = self.shown = time.monotonic()
+        self.read: dict[Path, int] = {}  # bytes of each file that were seen
         self.known: dict[tuple[int, int], tuple[int, int, float | None]] = {}
 
     def __enter__(self) -> Watching:
@@ -93,14 +95,15 @@ class Watching:
     def _last(self, variant: int, seed: int) -> tuple[int, int, float | None]:
         """Of a run the updates, the tokens, and the last validation loss that was seen."""
         known = self.known.get((variant, seed), (0, 0, None))
-        rows = last_rows(self.comparison.folder(variant, seed) / "metrics.jsonl")
+        path = self.comparison.folder(variant, seed) / "metrics.jsonl"
+        self.read[path], rows = new_rows(path, self.read.get(path, 0))
         if rows:
             losses = [row["val_loss"] for row in rows if row.get("val_loss") is not None]
             known = rows[-1]["update"], rows[-1].get("tokens", 0), losses[-1] if losses else known[2]
             self.known[variant, seed] = known
         return known
 
-    def _table(self) -> Table:
+    def _table(self) -> Group:
         """A row for each setting: how far its runs are, and the last loss of each."""
         plan = self.comparison.plan
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -122,25 +125,28 @@ class Watching:
                 Text(cut(visible(variant.name), 28)), f"{done}/{len(plan.seeds)}", f"{updates:,}{ends}", cells
             )
         left = len(plan.variants) - most
-        table.add_row(Text(f"{f'{left} more; ' if left > 0 else ''}{self._line()}", "dim"))
-        return table
+        words = f"{f'{left} settings more; ' if left > 0 else ''}{self._line()}"
+        return Group(table, Text(cut(words, err.width - 1), "dim"))
 
 
-def last_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows at the end of a file that somebody may be writing."""
+def new_rows(path: Path, start: int) -> tuple[int, list[dict[str, Any]]]:
+    """Of a file that somebody may be writing: (how far it was read, the rows from `start` on that have a validation,
+    and the last one). One that has become shorter, as when a run goes on, is read anew."""
     try:
         with open(path, "rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - TAIL))
-            lines = file.read().split(b"\n")[:-1]
+            size = file.seek(0, os.SEEK_END)
+            start = 0 if size < start else start
+            file.seek(start)
+            data = file.read()
     except OSError:
-        return []
-    rows = []
-    for line in lines:
-        try:
-            row = json.loads(line)
-        except ValueError:  # the first one, cut in two
+        return 0, []
+    whole = data[: data.rfind(b"\n") + 1]
+    lines, rows = whole.split(b"\n")[:-1], []
+    for n, line in enumerate(lines):
+        if n < len(lines) - 1 and b'"val_loss": null' in line:
             continue
-        if isinstance(row, dict) and isinstance(row.get("update"), int):
-            rows.append(row)
-    return rows
+        with contextlib.suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and isinstance(row.get("update"), int):
+                rows.append(row)
+    return start + len(whole), rows

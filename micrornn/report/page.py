@@ -35,6 +35,9 @@ from micrornn.report.run import Run, learning
 TITLES = {  # of what is no measure of the register
     "diagnosis": "Diagnosis: what is well, what is not, what to try first",
     "advise": "Advice: which num_steps, which batch_size",
+    "compare": "Comparison: which settings can be told apart",
+    "search": "Search: settings drawn at random, the worse half dropped at each rung",
+    "trajectory": "Trajectory: one example, a mini-batch, all examples at a time",
     "flow_over_training": "Over training: how the gradient changed",
 }
 MOST_TOKENS = 4000  # of a coloured text
