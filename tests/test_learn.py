@@ -143,7 +143,7 @@ WRONG = [  # exercise, what comes behind the right answers, what the line says
     ("jacobian", "def jacobian(h, u): return (1 - h**2) * u", "for 2 units at"),  # columns for rows
     ("bias", "bias = 3.0", "what is left after 100 time steps with bias = 3: got 0.0077"),
     ("bias", "bias = 'three'", "got 'three', expected a number"),
-    ("bias", "def bias(): return 3.8", "got the function, expected a variable"),
+    ("bias", "def bias(): return 3.8", "got a function, expected a variable"),
     ("clip", "def clip(grads, limit): return [g * min(1, limit / np.linalg.norm(g)) for g in grads]", "0 of clip"),
     ("rnn", "def rnn(x, w, u, b):\n    h, all_ = np.zeros((x.shape[1], len(u))), []\n    for one in x:\n"
      "        h = np.tanh(one @ w.T + h @ u.T + b)\n        all_.append(h)\n    return np.stack(all_)",

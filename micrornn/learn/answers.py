@@ -69,8 +69,7 @@ class _Answers:
             raise Wrong(f"{self.at(self.end)}: up to here, its last line, nothing defines the {kind} {name}")
         value = self.values[name]
         if callable(value) != exercise.function:
-            got = "function" if callable(value) else quoted(value)
-            raise Wrong(f"got the {got}, expected a {kind}" if callable(value) else f"got {got}, expected a {kind}")
+            raise Wrong(f"got {'a function' if callable(value) else quoted(value)}, expected a {kind}")
         if not exercise.function:
             return value
 
