@@ -38,6 +38,7 @@ class Run:
     losses: np.ndarray = field(default_factory=lambda: np.empty(0))
     token_seconds: float = math.nan
     last_update: int = 0
+    held_out: bool = True
 
     def best(self, tokens: float = math.inf) -> float:
         """The lowest loss by so many tokens; NaN where there is none. Of a run that failed: infinite."""
@@ -90,17 +91,13 @@ def of_rows(rows: Sequence[dict[str, Any]], outcome: Outcome) -> Run:
     spent = took[took > 0]
     seconds, token = np.cumsum(took), float(np.quantile(spent / sizes[took > 0], QUICK)) if spent.size else math.nan
     at, losses = np.flatnonzero(np.isfinite(columns["val_loss"])), columns["val_loss"]
-    if not at.size:
+    held_out = bool(at.size)
+    if not held_out:
         at, losses = _training(columns["loss"])
+    last = int(columns["update"][-1])
     return Run(
-        outcome,
-        columns["update"][at],
-        columns["tokens"][at],
-        seconds[at],
-        losses[at],
-        token,
-        int(columns["update"][-1]),
-    )
+        outcome, columns["update"][at], columns["tokens"][at], seconds[at], losses[at], token, last, held_out
+    )  # fmt: skip
 
 
 def _training(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

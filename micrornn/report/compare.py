@@ -35,7 +35,7 @@ def _search(measure: Measure) -> list[Panel]:
 
 def _tables(measure: Measure) -> list[Panel]:
     names = [str(name) for name in measure.axes["setting"].places]
-    losses, unit = measure["loss"], measure.arrays["loss"].unit
+    losses, unit, what = measure["loss"], measure.arrays["loss"].unit, measure.arrays["loss"].about
     seeds, best = losses.shape[1], _best(losses)
     equal, uneven = measure["equal"], not np.array_equal(measure["equal"], losses, equal_nan=True)
     reached, target = measure["seconds_to_target"], measure.numbers["target"].value
@@ -64,9 +64,9 @@ def _tables(measure: Measure) -> list[Panel]:
     return [
         Rows(
             "Loss", ["setting", "loss", "+-", "to best", "95 %", "seeds"], loss,
-            note=f"Lowest validation loss{', ' + unit if unit else ''}: mean and standard deviation over seeds.{beside}"
-            " 95 %: bootstrap interval of the difference, seed by seed; of few seeds it is too narrow, and the verdict "
-            f"asks Student's t as well.{left}",
+            note=f"{what[:1].upper()}{what[1:]}{', ' + unit if unit else ''}: mean and standard deviation over seeds."
+            f"{beside} 95 %: bootstrap interval of the difference, seed by seed; of few seeds it is too narrow, and "
+            f"the verdict asks Student's t as well.{left}",
         ),
         Rows(
             "Cost",
