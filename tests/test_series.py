@@ -155,6 +155,7 @@ def test_directions_are_told_with_their_interval_and_confusion(micrornn: Microrn
     for wrong, words in (
         ("1\n0\n", "new.txt:2: a is 0, which has no logarithm"),
         ("1\nx\n", "new.txt:2: a is 'x', wanted a number"),
+        ("1\n1e35\n", "new.txt:2: a is 1e+35, and at most 1e+30 can be read"),
         ("1\n\nNA\n", "new.txt:3: a is missing"),
         ("1;2;3\n", "new.txt:1: 3 cells; wanted 1 (a), or the 2 columns"),
         ("day,b\n1990,2\n", "new.txt:1: there is no column 'a'; the first row names day, b"),
@@ -192,6 +193,7 @@ SHORT = "day,a\n" + ROWS
         (MANY, T, "t.csv:52: a is 'many', wanted a number"),
         (MANY, [*T, "--skip-bad-rows"], ""),
         (TABLE.replace("1950,0.5,50", "1950"), T, "t.csv:52: 1 cell, where the header names 3"),
+        (TABLE.replace("1.5", "1.5e300"), T, "t.csv:3: a is 1.5e+300, and at most 1e+30 can be read; leave such"),
         (TABLE.replace("1.5", "-1.5"), [*T, "--log"], "t.csv:3: a is -1.5, which has no logarithm"),
         (TABLE[:286], T, "15 time steps are there to learn from, too few for 4 lanes of 6"),
         (TABLE, [*T, "--horizon", "70"], "fewer than --horizon, --difference and --season ask"),

@@ -35,6 +35,8 @@ from micrornn.tasks.lookahead import Lookahead, Stretch
 from micrornn.tasks.parts import Features, usual
 from micrornn.tasks.task import Confusion, Forecast, Judged, Metric, Progress, Slices, State, Task
 
+LARGEST = 1e30  # of a value: its square, too, and what a float32 makes of it stay finite
+
 
 def _steps(count: int) -> str:
     return "1 time step" if count == 1 else f"{count:,} time steps"
@@ -94,7 +96,7 @@ class Series(Task):
     def __init__(self, config: SeriesSettings, data: Columns):
         super().__init__(config)
         self.data, self.chosen, values = data, data.chosen, data.values
-        self.require_logarithms(data)
+        self.require_fit(data)
         self.ends = parts(len(values), (config.val_fraction, config.test_fraction))
         self.job = Lookahead.fitted(config, self.chosen.names[: self.chosen.targets], values[: self.ends[0]])
         self.batches = self.job.lanes(values, np.arange(config.difference, self.ends[0] - config.horizon))
@@ -151,22 +153,26 @@ class Series(Task):
         data = read_columns(files, self.config, self.config.target, self.config.inputs)
         if len(data.chosen.names) != len(self.chosen.names):
             raise DataError(f"{files[0]} has other columns than {', '.join(self.chosen.names)}")
-        self.require_logarithms(data)
+        self.require_fit(data)
         self.data, self.judged = data, self.job.stretch(data.values, 0, len(data.values))
         return self.judged
 
-    def require_logarithms(self, data: Columns) -> None:
-        wrong = np.argwhere(data.values <= 0)
-        if self.config.log and len(wrong):
+    def require_fit(self, data: Columns) -> None:
+        """DataError where a row holds what no network can read."""
+        wrong = np.argwhere((np.abs(data.values) > LARGEST) | (self.config.log & (data.values <= 0)))
+        if len(wrong):
             path, line = data.where[wrong[0][0]]
             what = self._unfit(data.values[wrong[0][0]], data.chosen.names)
-            raise DataError(f"{path}:{line}: {what}; leave --log away, or such rows out")
+            raise DataError(f"{path}:{line}: {what}; leave {'--log away, or ' * self.config.log}such rows out")
 
     def _unfit(self, values: np.ndarray, names: Sequence[str] = ()) -> str:
         """What is wrong with a row; "" if nothing is."""
         if self.config.log and (values <= 0).any():
             n = int(np.argmax(values <= 0))
             return f"{(names or self.chosen.names)[n]} is {values[n]:g}, which has no logarithm (--log)"
+        if (np.abs(values) > LARGEST).any():
+            n = int(np.argmax(np.abs(values)))
+            return f"{(names or self.chosen.names)[n]} is {values[n]:g}, and at most {LARGEST:g} can be read"
         return ""
 
     def outputs(self, model: Any, stretch: Stretch) -> tuple[float, np.ndarray]:
