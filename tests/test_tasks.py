@@ -303,12 +303,17 @@ def test_echo_is_learned_and_only_through_the_carried_state(micrornn: Micrornn) 
         (["./mine.py:Number"], "'Number' is no subclass of Task"),
         (["./broken.py:Mine"], "broken.py:2: ZeroDivisionError"),
         (["--config", "other.toml"], "other.toml: there is no task 'nonsense'"),
+        (["parity", "--config", "copy.toml"], "copy.toml is of the task copy, and parity is named, too"),
+        (["adding", "--config", "size.toml"], "size.toml has no setting 'size'"),
+        (["revesral", "--hidden-size", "3"], "there is no file, folder or task 'revesral'; did you mean reversal?"),
     ],
 )
 def test_what_is_refused_in_a_line_or_two(arguments: list[str], words: str, micrornn: Micrornn) -> None:
     Path("text.txt").write_text("some text")
     Path("broken.py").write_text("x = 1\nx / 0\n")
     Path("other.toml").write_text('task = "nonsense"\n')
+    Path("copy.toml").write_text('task = "copy"\nsymbols = 2\n')
+    Path("size.toml").write_text("size = 6\n")
     Path("mine.py").write_text(
         "from micrornn.tasks.task import Task\nNumber = int\n"
         "class Half(Task):\n    def __init__(self, config, data=None):\n        super().__init__(config)\n"
@@ -373,6 +378,7 @@ def test_flags_are_those_of_the_task(micrornn: Micrornn, monkeypatch: pytest.Mon
         "class Mine(Echo):\n    Settings = Own\n"
     )
     Path("own.toml").write_text('task = "copy"\nsymbols = 2\n')
+    Path("size.toml").write_text("size = 6\n")  # of which task says the command
     for n, (given, row) in enumerate(
         (
             (["--markers", "ends", "adding"], 'markers = "ends"'),
@@ -386,9 +392,15 @@ def test_flags_are_those_of_the_task(micrornn: Micrornn, monkeypatch: pytest.Mon
     monkeypatch.setenv("MICRORNN_ALPHABET", "5")
     code, _, err = micrornn("train", "copy", "--symbols", 2, *small, "--out", "run")
     assert code == 0 and "alphabet = 5" in Path("run/config.toml").read_text() and "no variable" not in err, err
+    code, _, err = micrornn("train", "digits", "--config", "size.toml", "--num-updates", 1, "--out", "pixels")
+    assert code == 0 and "size = 6" in Path("pixels/config.toml").read_text(), err
+    monkeypatch.setenv("MICRORNN_CELL", "gru")
+    code, _, err = micrornn("train", "onetoone", "--num-updates", 1, "--out", "none")
+    assert code == Exit.USAGE and "MICRORNN_CELL is no setting of the task onetoone; leave it away" in err
+    monkeypatch.delenv("MICRORNN_CELL")
 
     told = micrornn("train", "adding", "--help")[1]
-    assert "--markers halves|ends" in told and "\n  --level" not in told and "[50]" in told and "--hidden-size" in told
+    assert "--markers halves|ends" in told and "\n  --level" not in told and "[50" in told and "--hidden-size" in told
     told = " ".join(micrornn("train", "--help")[1].split())
     assert "--markers halves" not in told and "--level char" in told and "`micrornn train TASK --help`" in told
     assert f"Tasks: {', '.join(tasks.names())}, or" in told

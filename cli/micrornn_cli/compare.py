@@ -167,7 +167,7 @@ def _new(asked: Any, given: dict[str, Any]) -> Any:
     from micrornn_cli.train import _named, _task
     from micrornn_cli.waiting import progress
 
-    from_file = read_config(asked.config_file, extra=("task", "files", "out"))
+    from_file = read_config(asked.config_file, ("task", "files", "out"), _named(asked.files, None))
     in_file = {name: from_file.pop(name, None) for name in ("task", "files", "out")}
     files, out = asked.files, asked.out or in_file["out"]
     name = _named(files, in_file["task"])

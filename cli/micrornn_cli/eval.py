@@ -65,6 +65,8 @@ def eval(run: str, files: tuple[str, ...], beam: int | None, skip_bad_rows: bool
         try:
             with progress("reading the data", as_json) as tell:
                 task = own_task(meta, tell, device="cpu", **searched)
+        except ConfigError:  # a flag is wrong, which FILES would not mend
+            raise
         except MicrornnError as error:
             raise type(error)(f"{error}.\nName FILES to evaluate on.") from None
     with compiling(as_json), progress("evaluating", as_json) as tell:

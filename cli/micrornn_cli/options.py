@@ -82,8 +82,9 @@ def flag(entry: dataclasses.Field[Any]) -> tuple[list[str], dict[str, Any]]:
     return [name], how | {"type": _Setting(entry), "metavar": shown, "help": help}
 
 
-def read_config(path: str | None, extra: tuple[str, ...]) -> dict[str, Any]:
-    """The settings in a TOML file; `extra` names what may stand there beside the settings."""
+def read_config(path: str | None, extra: tuple[str, ...], task: str | None = None) -> dict[str, Any]:
+    """The settings in a TOML file, those of a task where one was named or the file names one; `extra` names what may
+    stand there beside the settings. ConfigError where the two are not the same task."""
     if path is None:
         return {}
     from micrornn.checkpoint.files import read_file
@@ -108,15 +109,21 @@ def read_config(path: str | None, extra: tuple[str, ...]) -> dict[str, Any]:
                 beside[name] = expand(value)
             except ConfigError as error:
                 raise ConfigError(f"--config {named(path)}: out: {error}") from None
-    rows = Config
-    if "task" in beside:
+    rows: type[Config] = Config
+    meant = beside.get("task", task)
+    if meant is not None:
         from micrornn import tasks
 
         try:
-            rows = tasks.find(beside["task"], f"--config {named(path)}").Settings
+            own = tasks.find(meant, f"--config {named(path)}")
         except ConfigError as error:
             told = str(error)
             raise ConfigError(told if told.startswith("--config") else f"--config {named(path)}: {told}") from None
+        if task is not None and tasks.find(task).name != own.name:
+            raise ConfigError(
+                f"--config {named(path)} is of the task {own.name}, and {task} is named, too; leave one of them away"
+            )
+        rows = own.Settings
     config = rows.from_dict(values, f"--config {named(path)}")  # what is wrong in it is told with the file's name
     if is_own_code(config.cell):
         from micrornn.cells import require_trusted
@@ -173,10 +180,17 @@ def own_settings(pairs: Collection[str], task: str | None) -> dict[str, Any]:
 
 def refuse_unused(task: Any, given: Mapping[str, Any]) -> None:
     """ConfigError where a setting was given that means nothing to a task: it would be as if it had not been."""
-    usual = task.Settings()
+    usual, context = task.Settings(), click.get_current_context(silent=True)
     for name in task.unused:
         if given.get(name) is not None and given[name] != getattr(usual, name):
-            raise ConfigError(f"--{name.replace('_', '-')} is no setting of the task {task.name}; leave it away")
+            flag = "--" + name.replace("_", "-")
+            if context is not None and (parameter := _parameter(context, name)) is not None:
+                flag = chosen(parameter, context)  # a variable was perhaps set for other commands, and forgotten
+            raise ConfigError(f"{flag} is no setting of the task {task.name}; leave it away")
+
+
+def _parameter(context: click.Context, name: str) -> click.Parameter | None:
+    return next((parameter for parameter in context.command.get_params(context) if parameter.name == name), None)
 
 
 UNSEEN = click.Choice(("error", "skip", "unknown"))

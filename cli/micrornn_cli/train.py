@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import os
 import time
 from collections.abc import Iterable
@@ -72,7 +73,7 @@ def train(files: tuple[str, ...], out: str | None, resume: str | None, config_fi
     """
     job = None if resume is None else _Job(resume, as_json)
     if job is None:
-        from_file = read_config(config_file, extra=("task", "files", "out"))
+        from_file = read_config(config_file, ("task", "files", "out"), _named(files, None))
         task = _named(files, from_file.pop("task", None))
         files = files[1:] if files and task == files[0] else files
         files = files or tuple(from_file.pop("files", ()))
@@ -315,10 +316,14 @@ def _named(files: tuple[str, ...], in_file: Any) -> str | None:
     """The task that is named in the place of the first file, else in a file of settings; None: the usual one."""
     if files and not os.path.lexists(files[0]):
         from micrornn import tasks
+        from micrornn.errors import ConfigError, quoted
 
         if tasks.is_name(files[0]):
             tasks.trust(files[0])
             return files[0]
+        close = difflib.get_close_matches(files[0], tasks.names(), 1) if files[0].isidentifier() else []
+        if close:
+            raise ConfigError(f"there is no file, folder or task {quoted(files[0])}; did you mean {close[0]}?")
     return in_file
 
 

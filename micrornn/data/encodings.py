@@ -195,7 +195,7 @@ def undecodable(path: Path, encoding: str, offset: int, byte: int) -> DataError:
         where = f"at offset {offset:,}" if byte == 0 else where
         return DataError(
             f"{name} {kind} {where}\n  leave it out, for instance with a glob such as 'texts/**/*.txt'; "
-            "--level byte reads any file, and --encoding NAME one of a known encoding"
+            "of the task text, --level byte reads any file, and --encoding NAME one of a known encoding"
         )
     return DataError(
         f"{name} is not UTF-8 ({where}) but, as it seems, {found.name}. Read it so with --encoding {found.codec}, or:\n"
