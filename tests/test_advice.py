@@ -17,6 +17,7 @@ import click
 import pytest
 from made_up_runs import made_up
 
+from micrornn import tasks
 from micrornn.inspect.register import REGISTER
 from micrornn_cli.exits import Exit
 from micrornn_cli.main import COMMANDS, cli, main
@@ -242,6 +243,8 @@ def test_every_flag_that_is_named_exists() -> None:
     for command in every_command():
         for parameter in command.params:
             flags |= {*parameter.opts, *parameter.secondary_opts}
+    for task in map(tasks.find, tasks.names()):
+        flags |= {"--" + name.replace("_", "-") for name in task.Settings().to_dict()}
     one = re.compile(r"(?<![\w-])--[a-z][a-z-]+[a-z]")
     named = [(at, flag) for at, text in words_of_the_sources() for flag in one.findall(text)]
     assert len(named) > 200
