@@ -105,7 +105,7 @@ class Config:
         "Each line of the text is a sequence of its own, with its own state; what it leaves of a window is padding.",
         special=True,
     )
-    batch_size: int = setting(32, "Lanes: pieces of the text read side by side.", low=1, cap=MOST)
+    batch_size: int = setting(32, "Lanes: sequences, or pieces of the text, read side by side.", low=1, cap=MOST)
     num_steps: int = setting(
         32, "Time steps unrolled per update: how far back the gradient can go.", low=1, cap=MOST, special=True
     )
@@ -161,7 +161,7 @@ class Config:
     )  # fmt: skip
 
     num_updates: int = setting(0, "Stop after so many updates. 0: no limit.", low=0, cap=MOST)
-    epochs: float = setting(0.0, "Stop after so many passes over the text. 0: no limit.", low=0, cap=1e9)
+    epochs: float = setting(0.0, "Stop after so many passes over the data. 0: no limit.", low=0, cap=1e9)
     max_minutes: float = setting(
         0.0,
         "Stop after so many minutes. 0: no limit. With no limit of any kind: 4600 updates or 1.4 minutes.",

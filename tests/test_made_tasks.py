@@ -9,6 +9,7 @@ import pytest
 
 from micrornn import tasks
 from micrornn.data import Padded
+from micrornn.errors import DataError
 from micrornn.tasks.digits import GLYPHS
 from micrornn.train import Training
 
@@ -32,6 +33,8 @@ def test_a_wave_has_as_many_periods_as_its_frequency_says_and_that_is_read_once(
     assert inputs.shape == waves.shape == (100, 3, 1) and not inputs[1:].any()
     periods = 1 + (inputs[0, :, 0] + 1) / 2 * 4
     assert waves[:, :, 0] == pytest.approx(np.sin(2 * np.pi * periods * np.arange(1, 101)[:, None] / 100), abs=1e-5)
+    with pytest.raises(DataError, match=r"'-1e31' is too large; at most 1e\+30 can be read"):
+        task.parse("-1e31")
     exact = task.encode(task.parse("1")), task.encode(task.parse(" 5 "))
     assert [e[0, 0, 0] for e in exact] == [-1, 1]
 

@@ -83,7 +83,8 @@ def test_a_recipe_is_whole(name: str, micrornn: Micrornn) -> None:
     assert len(told["commands"]) == len(recipe.jobs())
     wants, count = len(recipe.data), 0 if recipe.data else 1
     code, _, err = micrornn("recipe", "check", name, *["file"] * count)
-    assert code == Exit.USAGE and f"wants {wants} data files" in err and len(err.splitlines()) == 1
+    refused = f"wants {wants} data file" if wants else "makes its own data; leave 'file' away"
+    assert code == Exit.USAGE and refused in err and len(err.splitlines()) == 1
 
 
 def test_the_list_fits_a_terminal(micrornn: Micrornn) -> None:
@@ -182,7 +183,7 @@ def test_a_recipe_of_ones_own_with_a_mistake(old: str, new: str, words: str, mic
      (["run", "zzz"], Exit.USAGE, "there is no recipe 'zzz'; there are adding-100"),
      (["show", "./none.toml"], Exit.DATA, "none.toml"), (["show", "."], Exit.USAGE, "no recipe '.'"),
      (["run", "echo", "--variant", "gru"], Exit.USAGE, "has no variant 'gru'; it has: none"),
-     (["check", "min-char-rnn"], Exit.USAGE, "wants 1 data files (text), not 0"),
+     (["check", "min-char-rnn"], Exit.USAGE, "wants 1 data file (text), not 0"),
      (["check", "min-char-rnn", "none.txt"], Exit.DATA, "none.txt")],
 )  # fmt: skip
 def test_what_is_refused(arguments: list[str], code: int, words: str, micrornn: Micrornn) -> None:

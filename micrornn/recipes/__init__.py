@@ -199,8 +199,10 @@ class Recipe:
     def roles(self, paths: Sequence[str]) -> dict[str, str]:
         """Role -> path of the data. ConfigError where there are too few or too many."""
         if len(paths) != len(self.data):
-            what = ", ".join(self.data) if self.data else "none: it makes its own"
-            raise ConfigError(f"recipe {self.name} wants {len(self.data)} data files ({what}), not {len(paths)}")
+            if not self.data:
+                raise ConfigError(f"recipe {self.name} makes its own data; leave {quoted(paths[0])} away")
+            files = "1 data file" if len(self.data) == 1 else f"{len(self.data)} data files"
+            raise ConfigError(f"recipe {self.name} wants {files} ({', '.join(self.data)}), not {len(paths)}")
         return dict(zip(self.data, paths))
 
     def learned(self, paths: Sequence[str]) -> list[str]:

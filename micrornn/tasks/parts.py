@@ -33,6 +33,7 @@ from micrornn.recurrent import Recurrent
 from micrornn.tape import Tensor
 
 READS = ("every", "last", "mean", "max")
+LARGEST = 1e30  # of a number that is read: its square, and what a float32 makes of it, stay finite
 
 
 def usual(name: str, default: Any) -> Any:
@@ -49,13 +50,15 @@ def split(given: Any) -> tuple[Any, np.ndarray | None]:
 
 
 def number(word: str) -> float:
-    """A word as a finite number; DataError where it is none."""
+    """A word as a finite number; DataError where it is none, or one that is too large for the network's."""
     try:
         value = float(word)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
         raise DataError(f"{quoted(word)} is no number")
+    if abs(value) > LARGEST:
+        raise DataError(f"{quoted(word)} is too large; at most {LARGEST:g} can be read")
     return value
 
 

@@ -32,10 +32,8 @@ from micrornn.ops import binary_cross_entropy, mean_squared_error
 from micrornn.schema import Rule
 from micrornn.tasks.following import Follower
 from micrornn.tasks.lookahead import Lookahead, Stretch
-from micrornn.tasks.parts import Features, usual
+from micrornn.tasks.parts import LARGEST, Features, usual
 from micrornn.tasks.task import Confusion, Forecast, Judged, Metric, Progress, Slices, State, Task
-
-LARGEST = 1e30  # of a value: its square, too, and what a float32 makes of it stay finite
 
 
 def _steps(count: int) -> str:
