@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from notices import without_compiling
 
 from micrornn import cells
 from micrornn.checkpoint import RunFolder, load, save
@@ -61,7 +62,8 @@ def micrornn(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
         capsys.readouterr()
         with pytest.raises(SystemExit) as done:
             main([str(a) for a in arguments])
-        return int(done.value.code or 0), *capsys.readouterr()
+        out, err = capsys.readouterr()
+        return int(done.value.code or 0), out, without_compiling(err)
 
     return call
 

@@ -146,7 +146,7 @@ def test_a_checkpoint_alone_holds_the_settings(micrornn, trained, tmp_path):
 
 @pytest.mark.parametrize("flags, first, told", [
     (["--num-updates", 40], "warmup:4+cosine:0.05", "a warm-up of 4 updates in place of 100, as this run has 40"),
-    (["--num-updates", 7], "warmup:1+cosine:0.05", "a warm-up of 1 updates in place of 100"),
+    (["--num-updates", 7], "warmup:1+cosine:0.05", "a warm-up of 1 update in place of 100"),
     (["--epochs", 1], "warmup:9+cosine:0.05", "a warm-up of 9 updates in place of 100, as this run has 94"),
     (["--num-updates", 30, "--schedule", "warmup:50"], "warmup:50", "longer than this run of 30: the learning rate "
      "gets no further than 0.0036"),

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from made_up_panels import AWKWARD, NASTY, PANELS, USUAL, measure
 from made_up_runs import made_up
+from notices import without_compiling
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -160,7 +161,8 @@ def micrornn(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
         capsys.readouterr()
         with pytest.raises(SystemExit) as done:
             main(["inspect", *map(str, arguments)])
-        return int(done.value.code or 0), *capsys.readouterr()
+        out, err = capsys.readouterr()
+        return int(done.value.code or 0), out, without_compiling(err)
 
     return call
 

@@ -39,7 +39,7 @@ for name in kernels.NAMES:
     setattr(table, name, recorded(name, getattr(table, name)))
 
 def signatures():
-    ours = "micrornn.kernels.cpu.", "micrornn_cells."
+    ours = "micrornn.kernels.cpu.", "micrornn_made."
     modules = [module for name, module in sys.modules.items() if name.startswith(ours)]
     kernels_there = {v for module in modules for v in vars(module).values() if isinstance(v, Dispatcher)}
     # flat kernels (elementwise.py) are behind a function

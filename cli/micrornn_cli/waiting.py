@@ -69,7 +69,7 @@ def compiling(quiet: bool = False) -> Iterator[None]:
 
         def on_start(self, happening: Any) -> None:
             package, _, name = happening.data["dispatcher"].py_func.__module__.rpartition(".")
-            name = name[: -len("_0123456789ab")] if package == "micrornn_cells" else name  # without its hash
+            name = name[: -len("_0123456789ab")] if package == "micrornn_made" else name  # without its hash
             ours, trouble = package.startswith("micrornn"), cache_trouble()
             often = "perhaps each time anew" if trouble else "once per machine"
             what = f"compiling the kernels for this processor, {often}"
