@@ -234,14 +234,16 @@ def test_a_text_that_changed_is_not_what_was_held_out(micrornn, tmp_path):
 
 
 def test_every_cell_agrees_in_every_granularity(micrornn, monkeypatch):
-    monkeypatch.setattr("micrornn_cli.gradcheck.CELL_NAMES", CELLS)  # test_cells.py goes through all of them
+    # one of each kind; test_gradcheck.py goes through all of them
+    some = {name: CELLS[name] for name in ("rnn", "lstm", "gru", "lstm_peephole", "gru_before", "mingru")}
+    monkeypatch.setattr("micrornn_cli.gradcheck.CELL_NAMES", tuple(some))
     sizes = ("--hidden-size", 3, "--input-size", 2, "--seq-len", 3)
     code, out, _ = micrornn("gradcheck", "--json", *sizes)
     found = json.loads(out)
     assert code == 0 and found["passed"]
     assert [(n["cell"], n["granularity"]) for n in found["networks"]] == [
         (cell, granularity)
-        for cell in CELLS for granularity in GRANULARITIES if granularity != "sequence" or CELLS[cell].derivable
+        for cell in some for granularity in GRANULARITIES if granularity != "sequence" or CELLS[cell].derivable
     ]  # fmt: skip
     for network in found["networks"]:
         checks, cell = {check["name"]: check for check in network["checks"]}, CELLS[network["cell"]]

@@ -29,7 +29,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-CAPABILITIES = ((8, 0), (9, 0))
+# An older card's compiler takes as long again; MICRORNN_TEST_CARDS=1 asks for it, as `make fuzz` does.
+CAPABILITIES = ((8, 0), (9, 0)) if os.environ.get("MICRORNN_TEST_CARDS") else ((9, 0),)
 SIZES = (33, 128, 200, 256, 512, 1024)  # of a row
 LANES = (1, 20, 128)  # of a sequence; which kernel it takes, and which variant, is planned by sizes and lanes
 # (rows, columns, depth): few numbers, some tiles, large tiles, a long sum that is split
@@ -291,9 +292,8 @@ def test_every_kernel_is_compiled_for_every_card(compiled: Compiled) -> None:
             print(f"sm_{major}{minor}, {dtype}: {', '.join(row['kernel'] for row in kernels)}")
             assert {name for row in kernels for name in row["names"]} == set(NAMES)
             seen[major, minor, dtype] = {(row["kernel"], *row["types"]) for row in kernels}
-    first, second, double = (seen[key] for key in ((8, 0, "float32"), (9, 0, "float32"), (9, 0, "float64")))
-    assert first == second
-    assert double
+    assert seen[9, 0, "float32"] and seen[9, 0, "float64"]
+    assert seen.get((8, 0, "float32"), seen[9, 0, "float32"]) == seen[9, 0, "float32"]
 
 
 def test_float32_kernels_do_nothing_in_float64(compiled: Compiled) -> None:
