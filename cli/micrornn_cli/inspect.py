@@ -167,6 +167,10 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
     apply = [one.name for one in chosen]
     if name == "diagnosis" and not everything:
         chosen = [one for one in chosen if one.quick]
+    if several:
+        from micrornn.inspect.window import recurrents_of
+
+        recurrents_of(subject.model)  # what cannot be looked at is told once, and not by each measure
     with compiling(quiet):
         for each in chosen:
             # the sizes of windows say nothing of the one text that some read

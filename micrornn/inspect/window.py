@@ -114,7 +114,10 @@ def recurrents_of(model: Module) -> dict[str, Recurrent]:
     found = {"": model} if isinstance(model, Recurrent) else {}
     found |= {name: part for name, part in parts.items() if isinstance(part, Recurrent)}
     if not found:
-        raise ConfigError(f"{type(model).__name__} has no recurrent layer: no gradient flows through time in it")
+        raise ConfigError(
+            f"{type(model).__name__} has no recurrent layer: no gradient flows through time in it; "
+            "`micrornn eval` judges it"
+        )
     if any(device.of(weight.data) != "cpu" for rnn in found.values() for weight in rnn.weights.values()):
         raise ConfigError("a model on a graphics card is inspected as a copy: model.copy(device='cpu')")
     return found
