@@ -263,6 +263,22 @@ def test_ctrl_c_at_any_moment_is_no_traceback(run: Path) -> None:
 
 
 @POSIX
+def test_a_ctrl_c_in_a_callback_of_c_is_not_lost() -> None:
+    """Python ignores what is raised there, as while the compiler says that it has found a kernel."""
+    program = (
+        "import ctypes, signal, time; from micrornn_cli import main, start\n"
+        "def callback():\n    signal.raise_signal(signal.SIGINT); time.sleep(0)\n"
+        "def run():\n    ctypes.CFUNCTYPE(None)(callback)(); time.sleep(30); print('went on')\n"
+        "main.main = run; start.start()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60,
+        preexec_fn=disposition(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGINT and "went on" not in done.stdout and "ignored" not in done.stderr
+
+
+@POSIX
 def test_a_terminated_command_cleans_up(run: Path, tmp_path: Path) -> None:
     """Its private cache, which it has where no other can be trusted, is removed."""
     temporary, home = tmp_path / "tmp", tmp_path / "file"
