@@ -250,6 +250,8 @@ def test_ctrl_c_at_any_moment_is_no_traceback(run: Path) -> None:
         "  told.append(1)\n  return before\n"
         "signal.signal = tell; start.start()"
     )
+    command = [sys.executable, "-m", "micrornn_cli", "sample", str(run), "--length", "2"]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)  # compiles what it needs, once
     random.seed(8)
     for _ in range(int(os.environ.get("MICRORNN_TEST_KILLS", "8"))):
         process = subprocess.Popen(
