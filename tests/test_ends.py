@@ -255,7 +255,7 @@ def test_ctrl_c_at_any_moment_is_no_traceback(run: Path) -> None:
     random.seed(8)
     for _ in range(int(os.environ.get("MICRORNN_TEST_KILLS", "8"))):
         process = subprocess.Popen(
-            [sys.executable, "-c", program, "sample", str(run), "--length", "20000"], text=True,
+            [sys.executable, "-c", program, "sample", str(run), "--length", "200000"], text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=disposition(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
         assert process.stdout is not None and process.stdout.readline()
