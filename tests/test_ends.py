@@ -108,7 +108,7 @@ def unread(arguments: list[Any], until: bytes = b"", both: bool = False) -> tupl
         pass
     process.stdout.close()
     told = b"" if both else process.communicate(timeout=60)[1]
-    return process.wait(timeout=60), told.decode()
+    return process.wait(timeout=60), without_compiling(told.decode())
 
 
 @POSIX
