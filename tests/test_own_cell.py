@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_up_runs import TEXT
+from notices import without_compiling
 
 from micrornn.cells import find_cell
 from micrornn.checks import check_cell
@@ -66,9 +67,9 @@ def test_train_inspect_save_load_sample(spec: str, micrornn: Callable[..., tuple
     assert code == 0, err
     for measure, part in (("flow", "two_times_l0"), ("credit", "two_times_l0 s"), ("jacobian", "two_times_l0")):
         code, out, err = micrornn("inspect", measure, "run", "--json")
-        assert (code, err) == (0, "") and part in out, (measure, out[-500:])
+        assert (code, without_compiling(err)) == (0, "") and part in out, (measure, out[-500:])
     code, first, err = micrornn("sample", "run", "--length", 20, "--seed", 1)
-    assert (code, err) == (0, "")
+    assert (code, without_compiling(err)) == (0, "")
     with open("mine.py", "a") as file:
         file.write(f"# {uuid.uuid4()}\n")  # what was once allowed on this machine stays so
     code, out, err = micrornn("sample", "run")
