@@ -26,10 +26,12 @@ TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
 
 
 class Draw:
-    """Random arguments for one kernel, in one precision and around one size n."""
+    """Random arguments for one kernel, in one precision and around one size n; `shapes` (seq_len, batch_size,
+    hidden_size) of sequences."""
 
-    def __init__(self, dtype: type, n: int):
+    def __init__(self, dtype: type, n: int, shapes: tuple[tuple[int, int, int], ...] = ()):
         self.rng, self.dtype, self.n = np.random.default_rng(n), dtype, n
+        self.shapes = shapes or ((3, 5, n), (2, n, 7))
 
     def normal(self, *shape: int, std: float = 1) -> np.ndarray:
         return self.rng.normal(0, std, shape).astype(self.dtype)
@@ -75,7 +77,7 @@ def shapes_and_masks(d: Draw) -> list[tuple[int, int, int, np.ndarray, bool]]:
     """(seq_len, batch_size, hidden_size, mask, reverse) in all ways: many units, many lanes."""
     return [
         (*shape, d.some(*shape[:2]) if masked else np.ones((0, 0), bool), reverse)
-        for shape in ((3, 5, d.n), (2, d.n, 7))
+        for shape in d.shapes
         for masked, reverse in itertools.product((True, False), repeat=2)
     ]
 
@@ -96,7 +98,9 @@ def cell_forward(cell: str) -> Row:
             for name, state in zip(program.states, states):
                 state[-1 if reverse else 0] = drawn_state(d, name, B, H)
             gates, hidden = d.out(T, B, count * H), d.out(T, B, count * H) if program.sided else None
-            weights = [d.normal(count * H, size, std=0.5) for size in (4, H)] + [d.normal(count * H) for _ in "ih"]
+            weights = [d.normal(count * H, size, std=min(0.5, 2 * H**-0.5)) for size in (4, H)] + [
+                d.normal(count * H) for _ in "ih"
+            ]
             if not program.recurrent:
                 weights[1] = weights[3] = None
             vectors = [d.normal(H) for _ in program.vectors]
@@ -120,7 +124,7 @@ def cell_backward(cell: str) -> Row:
             dvectors, vectors = [d.out(H) for _ in program.vectors], [d.normal(H) for _ in program.vectors]
             # sigmoids lie above 0, and some programs divide by what is above 0
             gates, hidden = d.between(0.1, 1, T, B, count * H), d.normal(T, B, count * H) if program.sided else None
-            weight_hh = d.normal(count * H, H, std=0.5) if program.recurrent else None
+            weight_hh = d.normal(count * H, H, std=min(0.5, 2 * H**-0.5)) if program.recurrent else None
             calls.append([program, dgates, dhidden, dstates, dvectors, states, gates, hidden, weight_hh, vectors, mask,
                           reverse, clip])  # fmt: skip
         return calls

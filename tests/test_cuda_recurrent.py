@@ -21,6 +21,7 @@ ROWS = {"": cell_forward, "_vjp": cell_backward}
 NAMES = [cell + back for cell in BASIC for back in ROWS]
 SETS = {"rnn": 1, "rnn_vjp": 1, "rnn_relu": 1, "rnn_relu_vjp": 1, "gru_vjp": 3}  # 4 for the others
 simulated = pytest.mark.skipif(not SIM, reason="only where blocks run one after the other")
+on_card = pytest.mark.skipif(SIM, reason="only where blocks run at the same time")
 
 
 @pytest.fixture
@@ -82,6 +83,17 @@ def test_units_split_over_blocks(name: str, go: Any) -> None:
     some(name, np.float32, 33, 1, 99)
     go(split(name, 8, 1))
     some(name, np.float32, 13, 2, 99)
+
+
+@on_card
+@pytest.mark.parametrize("size", (65, 100, 128, 200, 256, 512))
+@pytest.mark.parametrize("name", NAMES)
+def test_blocks_that_wait_for_each_other(name: str, size: int) -> None:
+    """Over more time steps than there is room for one block to run ahead, and more lanes than groups."""
+    back = "_vjp" if name.endswith("_vjp") else ""
+    draw = Draw(np.float32, size, ((23, 1, size), (9, 7, size), (5, 150, size)))
+    for arguments in ROWS[back](name.removesuffix(back))(draw):
+        compare("cell_sequence" + back, arguments, 2 * TOLERANCE[np.float32], on_cuda)
 
 
 @simulated
