@@ -21,6 +21,7 @@ os.environ.setdefault("NUMBA_ENABLE_CUDASIM", str(int(not has_card())))
 
 import numpy as np
 import pytest
+from notices import without_compiling
 
 from micrornn import device, kernels
 
@@ -68,7 +69,7 @@ Micrornn = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def micrornn(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Micrornn:
-    """Runs a command of the command line in an empty folder -> (exit code, stdout, stderr)."""
+    """Runs a command in an empty folder -> (exit code, stdout, stderr without the names of compiled kernels)."""
     from micrornn_cli.main import main
 
     monkeypatch.chdir(tmp_path)
@@ -78,6 +79,7 @@ def micrornn(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: py
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
             main([str(argument) for argument in arguments])
-        return int(end.value.code or 0), *capsys.readouterr()
+        out, err = capsys.readouterr()
+        return int(end.value.code or 0), out, without_compiling(err)
 
     return call

@@ -23,22 +23,8 @@ from micrornn.tape import Tape, Tensor
 from micrornn_cli import bench as bench_command
 from micrornn_cli import console
 from micrornn_cli.exits import Exit
-from micrornn_cli.main import main
 
 TINY = Model("tiny", "char", 65, 4, 2, 8, 4, 8)
-
-
-@pytest.fixture
-def micrornn(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Calls the command line in this process: (exit code, stdout, stderr)."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as done:
-            main([str(a) for a in arguments])
-        return int(done.value.code or 0), *capsys.readouterr()
-
-    return call
 
 
 # --- cases ------------------------------------------------------------------------------------------------------

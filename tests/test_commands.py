@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from notices import without_compiling
+from conftest import Micrornn
 
 from micrornn import cells
 from micrornn.checkpoint import RunFolder, load, save
@@ -26,7 +26,6 @@ from micrornn.runs import load_run
 from micrornn.tape import OPS, no_tape
 from micrornn.train import Training, run
 from micrornn_cli.exits import Exit
-from micrornn_cli.main import main
 
 TEXT = "the quick brown fox jumps over the lazy dog.\npack my box with five dozen jugs.\n" * 40
 CELLS, GRANULARITIES = cells.CELLS, ("primitive", "cell", "sequence")
@@ -54,18 +53,9 @@ def lstm(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 @pytest.fixture
-def micrornn(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """Calls the command line in this process: (exit code, stdout, stderr)."""
+def micrornn(micrornn: Micrornn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Micrornn:
     monkeypatch.setenv("MICRORNN_CACHE", str(tmp_path / "cache"))  # of tokens; Numba's folder is set by now
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as done:
-            main([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return int(done.value.code or 0), out, without_compiling(err)
-
-    return call
+    return micrornn
 
 
 def printed(*arguments: object, columns: int = 80, **environment: str) -> str:

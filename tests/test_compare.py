@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Micrornn
 
 from micrornn.checkpoint import load
 from micrornn.compare.folder import NAME, Comparison, Outcome
@@ -21,23 +21,8 @@ from micrornn.compare.vary import Range, axes, combined, told
 from micrornn.compare.verdict import verdicts
 from micrornn.config import Config
 from micrornn_cli.exits import Exit
-from micrornn_cli.main import main
 
-Micrornn = Callable[..., tuple[int, str, str]]
 SMALL = ["--hidden-size", 5, "--num-updates", 30, "--jobs", 1, "--set", "length=600", "--schedule", "constant"]
-
-
-@pytest.fixture
-def micrornn(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Micrornn:
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        return int(end.value.code or 0), *capsys.readouterr()
-
-    return call
 
 
 # --- what is varied -----------------------------------------------------------------------------------------

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Micrornn
 from made_up_runs import made_up
 
 from micrornn.inspect.diagnosis import diagnosis
 from micrornn.inspect.measure import Measure, Verdict
 from micrornn.inspect.register import REGISTER
-from micrornn_cli.main import main
 
 
 def said(what: str, *kinds: str) -> Measure:
@@ -61,34 +62,28 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def micrornn(capsys: pytest.CaptureFixture[str]) -> Any:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as done:
-            main(["inspect", *map(str, arguments)])
-        return int(done.value.code or 0), *capsys.readouterr()
-
-    return call
+def inspect(micrornn: Micrornn) -> Micrornn:
+    return partial(micrornn, "inspect")
 
 
-def test_a_run_without_a_measure_is_diagnosed(micrornn, runs):
-    code, text, _ = micrornn(runs["vanishing"], "--windows", 2, "--batch-size", 4, "--fail-on", "vanishing")
+def test_a_run_without_a_measure_is_diagnosed(inspect, runs):
+    code, text, _ = inspect(runs["vanishing"], "--windows", 2, "--batch-size", 4, "--fail-on", "vanishing")
     assert (
         code == 1 and text.startswith("diagnosis  vanishing") and "Not well: vanishing (flow)" in " ".join(text.split())
     )
     for name in REGISTER:
         assert any(line.endswith(f"inspect {name} {runs['vanishing']}") for line in text.splitlines())
-    code, text, _ = micrornn("--json", runs["healthy"])
+    code, text, _ = inspect("--json", runs["healthy"])
     found = json.loads(text)
     assert code == 0 and found["verdicts"][0]["kind"] == "healthy", found["verdicts"]
     assert {"flow", "nonfinite", "weights"} <= set(found["measures"]) and found["well"] and not found["findings"]
-    assert micrornn("diagnosis", runs["healthy"], "--json")[1] == text
+    assert inspect("diagnosis", runs["healthy"], "--json")[1] == text
 
 
-def test_slips_and_help(micrornn, runs, tmp_path):
-    code, _, err = micrornn("flwo", runs["healthy"])
+def test_slips_and_help(inspect, runs, tmp_path):
+    code, _, err = inspect("flwo", runs["healthy"])
     assert code == 2 and "No such command 'flwo'" in err
-    code, _, err = micrornn(tmp_path / "nothing")
+    code, _, err = inspect(tmp_path / "nothing")
     assert code not in (0, 1) and str(tmp_path / "nothing") in err.replace("\n", "")
-    code, text, _ = micrornn("--help")
+    code, text, _ = inspect("--help")
     assert code == 0 and "diagnosis" in text and "credit" in text

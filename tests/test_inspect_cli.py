@@ -7,15 +7,15 @@ import importlib.util
 import io
 import json
 import re
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import Micrornn
 from made_up_panels import AWKWARD, NASTY, PANELS, USUAL, measure
 from made_up_runs import made_up
-from notices import without_compiling
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -27,7 +27,6 @@ from micrornn.inspect.words import number, percent
 from micrornn.report.page import title_of
 from micrornn.tasks.material import Sizes
 from micrornn_cli.exits import Exit
-from micrornn_cli.main import main
 from micrornn_cli.panels import view
 
 # --- drawings in a terminal ---------------------------------------------------------------------------------
@@ -151,20 +150,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def micrornn(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable:
-    """Calls the command line in this process, in an empty folder: (exit code, stdout, stderr)."""
+def inspect(micrornn: Micrornn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Micrornn:
+    """`micrornn inspect` in an empty folder."""
     monkeypatch.setenv("MICRORNN_CACHE", str(tmp_path / "cache"))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as done:
-            main(["inspect", *map(str, arguments)])
-        out, err = capsys.readouterr()
-        return int(done.value.code or 0), out, without_compiling(err)
-
-    return call
+    return partial(micrornn, "inspect")
 
 
 SMALL = ["--windows", 2, "--seq-len", 12, "--batch-size", 2]
@@ -172,67 +163,67 @@ ONE = list(REGISTER)
 
 
 @pytest.mark.parametrize("name", ONE)
-def test_every_measure_for_people_and_machines(micrornn, run, name):
+def test_every_measure_for_people_and_machines(inspect, run, name):
     sizes = ["--seq-len", 600] if name == "states" else SMALL
-    code, text, err = micrornn(name, run, *sizes)
+    code, text, err = inspect(name, run, *sizes)
     assert (code, err) == (0, "") and text.startswith(f"{name}  healthy")
     assert re.search(rf"^({'|'.join(KINDS)}) +\S", text, re.MULTILINE), "a view ends with a verdict"
-    code, text, err = micrornn(name, run, *sizes, "--json")
+    code, text, err = inspect(name, run, *sizes, "--json")
     found = json.loads(text)
     assert (code, err, found["what"]) == (0, "", name) and found["verdicts"]
-    code, text, err = micrornn(name, run, *sizes, "--csv")
+    code, text, err = inspect(name, run, *sizes, "--csv")
     rows = list(csv.DictReader(io.StringIO(text)))
     assert (code, err) == (0, "") and {row["array"] for row in rows} >= set(found["arrays"])
 
 
-def test_all_measures_in_one_go(micrornn, run):
-    code, text, err = micrornn("all", run, *SMALL, "--json", "--html", "page.html")
+def test_all_measures_in_one_go(inspect, run):
+    code, text, err = inspect("all", run, *SMALL, "--json", "--html", "page.html")
     assert (code, err) == (0, "") and list(json.loads(text)) == ONE
     page = Path("page.html").read_text()
     assert all(f'<section id="{name}">' in page for name in ["lanes", *ONE])
     assert [path.name for path in Path().iterdir()] == ["page.html"], "and nothing beside it"
 
 
-def test_all_measures_end_with_their_verdicts_in_short(micrornn, run):
-    code, text, err = micrornn("all", run, *SMALL)
+def test_all_measures_end_with_their_verdicts_in_short(inspect, run):
+    code, text, err = inspect("all", run, *SMALL)
     assert (code, err) == (0, "")
     last = text[text.index("In short") :]
     assert [line.split()[0] for line in last.splitlines()[1:] if line[0] != " "] == ONE
 
 
-def test_of_all_measures_those_that_cannot_be_are_left_out(micrornn, run):
+def test_of_all_measures_those_that_cannot_be_are_left_out(inspect, run):
     """A text of 40 characters is too short for some of them, but not for all."""
     Path("short.txt").write_text("12 green bottles hanging on the wall,\n")
-    code, text, err = micrornn("all", run, "--text", "short.txt", "--windows", 1, "--batch-size", 1, "--json")
+    code, text, err = inspect("all", run, "--text", "short.txt", "--windows", 1, "--batch-size", 1, "--json")
     assert code == 0 and "credit" in json.loads(text)
     assert re.search(r"^\w+ is left out: ", err, re.MULTILINE), err
     assert set(json.loads(text)) | set(re.findall(r"^(\w+) is left out", err, re.MULTILINE)) == set(ONE)
 
 
 @pytest.mark.parametrize("name, start", [("a.png", b"\x89PNG"), ("a.svg", b"<?xml")])
-def test_a_figure_is_written(micrornn, run, name, start):
-    code, text, err = micrornn("weights", run, *SMALL, "--save", name)
+def test_a_figure_is_written(inspect, run, name, start):
+    code, text, err = inspect("weights", run, *SMALL, "--save", name)
     assert (code, err) == (0, "") and "Gradients" in text and Path(name).read_bytes().startswith(start)
 
 
-def test_sizes_that_are_not_given_fit_the_text(micrornn, run):
+def test_sizes_that_are_not_given_fit_the_text(inspect, run):
     """Usually 4 windows of 200 time steps in 4 lanes; of a short text, less of it."""
     Path("short.txt").write_text("12 green bottles hanging on the wall,\n" * 24)
-    code, text, _ = micrornn("credit", run, "--text", "short.txt", "--json")
+    code, text, _ = inspect("credit", run, "--text", "short.txt", "--json")
     about = json.loads(text)["subject"]
     assert code == 0 and about["seq_len"] == 200 and (about["windows"], about["lanes"]) == (3, 1)
     assert about["text"] == "short.txt"
 
 
-def test_fail_on(micrornn, tmp_path):
+def test_fail_on(inspect, tmp_path):
     """Four made-up runs, each with the verdict it deserves and an exit code."""
     for kind in ("healthy", "vanishing", "exploding", "saturated"):
         made_up(kind, tmp_path / "runs")
-        code, _, err = micrornn("flow", tmp_path / "runs" / kind, "--fail-on", "vanishing, exploding,saturated")
+        code, _, err = inspect("flow", tmp_path / "runs" / kind, "--fail-on", "vanishing, exploding,saturated")
         assert (code, err) == ((0, "") if kind == "healthy" else (Exit.FAILED, f"--fail-on: {kind}\n"))
-        assert micrornn("flow", tmp_path / "runs" / kind, "--fail-on", "noisy,biased")[0] == Exit.OK
+        assert inspect("flow", tmp_path / "runs" / kind, "--fail-on", "noisy,biased")[0] == Exit.OK
     # open forget gates add up what comes in: that is no chaos, and does not explode
-    assert micrornn("jacobian", tmp_path / "runs/saturated", "--fail-on", "chaotic,exploding")[0] == Exit.OK
+    assert inspect("jacobian", tmp_path / "runs/saturated", "--fail-on", "chaotic,exploding")[0] == Exit.OK
 
 
 def test_windows_begin_with_the_state_that_the_text_before_them_leaves(run):
@@ -255,10 +246,10 @@ def test_every_measure_is_taken_of_a_model_without_a_run(run) -> None:
         assert found.what == name and found.verdicts and "run" not in found.subject
 
 
-def test_help_pages_and_docs_read_the_register(micrornn) -> None:
-    listed = micrornn("--help")[1]
+def test_help_pages_and_docs_read_the_register(inspect) -> None:
+    listed = inspect("--help")[1]
     for name in (*REGISTER, "diagnosis", "all"):
-        shown = micrornn(name, "--help")[1]
+        shown = inspect(name, "--help")[1]
         assert re.search(rf"^  {name} +\S", listed, re.MULTILINE) and all(kind in shown for kind in KINDS)
     page = (Path(__file__).parents[1] / "docs" / "inspect.md").read_text("utf-8")
     for name in REGISTER:
@@ -290,14 +281,14 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("case", MISTAKES)
-def test_a_mistake_gets_two_lines_and_an_exit_code(micrornn, run, case):
+def test_a_mistake_gets_two_lines_and_an_exit_code(inspect, run, case):
     arguments, wanted, words = MISTAKES[case]
     Path("odd.txt").write_text("12 green bottlés hanging on the wall\n" * 40)
     Path("empty.txt").write_text("")
     Path("folder").mkdir()
     Path("bare.ckpt").write_bytes((run / "last.ckpt").read_bytes())
     before = sorted(Path().rglob("*"))
-    code, text, err = micrornn(*(run if part == "RUN" else part for part in arguments))
+    code, text, err = inspect(*(run if part == "RUN" else part for part in arguments))
     assert (code, text) == (wanted, "") and err.startswith("Error: ") and len(err.strip().splitlines()) <= 2, err
     for word in words:
         assert word in " ".join(err.split()), (word, err)
@@ -305,16 +296,16 @@ def test_a_mistake_gets_two_lines_and_an_exit_code(micrornn, run, case):
 
 
 @pytest.mark.parametrize("flag, extra", [("--save=a.png", "plot"), ("--html=a.html", "report")])
-def test_an_extra_that_is_missing_is_named_before_anything_is_measured(micrornn, monkeypatch, flag, extra):
+def test_an_extra_that_is_missing_is_named_before_anything_is_measured(inspect, monkeypatch, flag, extra):
     found = importlib.util.find_spec
     missing = ("matplotlib", "plotly")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None if name in missing else found(name, *_))
-    code, text, err = micrornn("credit", "nowhere", flag)  # not even the run was looked for
+    code, text, err = inspect("credit", "nowhere", flag)  # not even the run was looked for
     assert (code, text) == (Exit.MISSING, "")
     assert err.startswith("Error: ") and f"pip install 'micrornn[{extra}]'" in err and len(err.splitlines()) <= 2
 
 
-def test_what_is_not_finite_is_told_in_json_too(micrornn, tmp_path):
+def test_what_is_not_finite_is_told_in_json_too(inspect, tmp_path):
     """rnn_relu with enormous weights: everything overflows, and the output is JSON all the same."""
     folder = made_up("exploding", tmp_path / "runs").path
     from micrornn.checkpoint import load, save
@@ -323,7 +314,7 @@ def test_what_is_not_finite_is_told_in_json_too(micrornn, tmp_path):
     arrays["parameter/rnn.weight_hh_l0"] *= np.float32(1e30)
     save(folder / "last.ckpt", arrays, meta)
     with np.errstate(all="ignore"):
-        code, text, _ = micrornn("nonfinite", folder, *SMALL, "--json", "--fail-on", "nonfinite")
+        code, text, _ = inspect("nonfinite", folder, *SMALL, "--json", "--fail-on", "nonfinite")
     assert code == Exit.FAILED
     (verdict,) = json.loads(text, parse_constant=pytest.fail)["verdicts"]
     assert verdict["kind"] == "nonfinite" and "op rnn" in verdict["words"]

@@ -4,36 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import Micrornn
 
 from micrornn.data.sequences import Padded
 from micrornn.tape import Tape
 from micrornn.tasks.sentiment import Sentiment, SentimentSettings, tokens
 from micrornn.tasks.tags import Tags, TagSettings
 from micrornn_cli.exits import Exit
-from micrornn_cli.main import main
 
-Micrornn = Callable[..., tuple[int, str, str]]
 SIZES: dict[str, Any] = {"hidden_size": 5, "embedding_size": 4, "batch_size": 4, "dtype": "float64", "dropout": 0.0}
 TAGGED = "the DET\ncat NOUN\nsat VERB\n\na DET\ndog NOUN\n\nthe DET\ndog NOUN\nran VERB\noff ADV\n\n" * 4
-
-
-@pytest.fixture
-def micrornn(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Micrornn:
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        return int(end.value.code or 0), *capsys.readouterr()
-
-    return call
 
 
 def sentiment(**given: Any) -> Sentiment:

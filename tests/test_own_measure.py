@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Micrornn
 from made_up_runs import made_up
 from test_layering import ROOT
 
 from micrornn_cli.exits import Exit
-from micrornn_cli.main import main
 
 
-@pytest.fixture
-def micrornn(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        return int(end.value.code or 0), *capsys.readouterr()
-
-    return call
-
-
-def test_the_measure_of_the_page(micrornn: Callable) -> None:
+def test_the_measure_of_the_page(micrornn: Micrornn) -> None:
     page = (ROOT / "docs" / "writing-a-measure.md").read_text("utf-8")
     Path("my_measure.py").write_text(page.partition("```python\n")[2].partition("```")[0])
     run = made_up("healthy", Path("runs")).path
@@ -62,7 +48,7 @@ def test_the_measure_of_the_page(micrornn: Callable) -> None:
         ("./broken.py:Mine", "broken.py:2: ZeroDivisionError"),
     ],
 )
-def test_what_is_no_measure_is_told_in_a_line(name: str, words: str, micrornn: Callable) -> None:
+def test_what_is_no_measure_is_told_in_a_line(name: str, words: str, micrornn: Micrornn) -> None:
     Path("odd.py").write_text(
         "from micrornn.inspect.register import Measuring\nNumber = int\nclass Half(Measuring): pass\n"
     )

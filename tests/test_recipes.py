@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Micrornn
 from long_recipes import DATA, SHARED
 
 from micrornn import recipes
@@ -17,9 +17,7 @@ from micrornn.checkpoint import RunFolder, load
 from micrornn.recipes import Expectation
 from micrornn.recipes.expected import look
 from micrornn_cli.exits import Exit
-from micrornn_cli.main import main
 
-Micrornn = Callable[..., tuple[int, str, str]]
 SHORT = ["echo"]  # a few seconds each; what they hang on is learned within them
 
 TINY = """
@@ -59,17 +57,9 @@ why = "never"
 
 
 @pytest.fixture
-def micrornn(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Micrornn:
-    monkeypatch.chdir(tmp_path)
+def micrornn(micrornn: Micrornn, monkeypatch: pytest.MonkeyPatch) -> Micrornn:
     monkeypatch.setenv("COLUMNS", "80")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        return int(end.value.code or 0), *capsys.readouterr()
-
-    return call
+    return micrornn
 
 
 @pytest.mark.parametrize("name", recipes.names())

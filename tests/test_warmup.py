@@ -8,12 +8,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from micrornn import warmup
-from micrornn_cli.main import main
 
 ROOT = Path(__file__).parents[1]
 
@@ -113,19 +111,6 @@ def test_nothing_is_left_to_compile_after_warmup() -> None:
     assert found["known"] > 50
     assert not found["missing"], "micrornn/warmup.py calls these kernels nowhere"
     assert not found["new"], "micrornn/warmup.py does not call these kernels with these types"
-
-
-@pytest.fixture
-def micrornn(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Calls the command line in this process: (exit code, stdout, stderr)."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as done:
-            main([str(a) for a in arguments])
-        return int(done.value.code or 0), *capsys.readouterr()
-
-    return call
 
 
 def test_warmup_says_what_it_compiled_and_when_there_is_nothing(micrornn, monkeypatch: pytest.MonkeyPatch) -> None:
