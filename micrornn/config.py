@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from micrornn.backprop import FORMS, Typed
 from micrornn.backprop import parse as parse_backprop
 from micrornn.errors import ConfigError, quoted
 from micrornn.folders import cache_home as cache_home  # offered here too
+from micrornn.folders import expand
 from micrornn.owncode import is_own_code
 from micrornn.schema import Rule
 
@@ -90,8 +92,9 @@ class Config:
     dtype: str = setting("float32", "Precision of all numbers.", choices=("float32", "float64"))
 
     level: str = setting(
-        "char", "What a token is: a character, a word (or a mark), or a byte of any file.",
-        choices=("char", "word", "byte"), special=True,
+        "char", "What a token is: a character, a word (or a mark), a byte of any file, or (spaced) whatever stands "
+        "between spaces, of a text that is split into tokens already.",
+        choices=("char", "word", "byte", "spaced"), special=True,
     )  # fmt: skip
     encoding: str = setting("utf-8", "What FILES are written in, such as cp1252, utf-16 or shift_jis.", special=True)
     vocab_size: int = setting(
@@ -125,6 +128,9 @@ class Config:
         low=0, cap=2**63 - 1, size=True, special=True,
     )  # fmt: skip
     val_fraction: float = setting(0.05, "Part of the text held out for validation.", low=0, below=1, special=True)
+    validation: str = setting(
+        "", "A file, folder or glob to validate on; nothing is held out of FILES then.", special=True
+    )
     val_every: int = setting(1000, "Updates between validations (and checkpoints).", low=1, cap=MOST)
 
     watch_gradients: int = setting(
@@ -191,6 +197,8 @@ class Config:
     def __post_init__(self) -> None:
         for entry in dataclasses.fields(self):
             object.__setattr__(self, entry.name, check(entry, getattr(self, entry.name)))
+        if self.validation:  # a run goes on from any folder
+            object.__setattr__(self, "validation", os.path.abspath(expand(self.validation)))
         self._fit_windows()
 
     def _fit_windows(self) -> None:

@@ -18,7 +18,7 @@ from micrornn.errors import DivergedError
 from micrornn.tape import no_tape
 from micrornn.windows import Windows
 
-UNITS = {"char": "character", "word": "word", "byte": "byte"}  # of config.level
+UNITS = {"char": "character", "word": "word", "spaced": "word", "byte": "byte"}  # of config.level
 ADVICE = (
     "Use an earlier checkpoint, or train again: with a lower --lr, or a --cell whose state is bounded, as lstm and gru"
 )

@@ -6,8 +6,6 @@ load_model(...)        the same from what a checkpoint holds
 own_task(meta)         the task of a run, with its data
 task_from(meta)        the task of a trained model, without the data that it learned from
 own_files(folder)      the files that a run learns from
-own_text(meta)         the text that a run learns from: its training part and its held-out part
-own_validation(meta)   the held-out part
 """
 
 from __future__ import annotations
@@ -26,8 +24,7 @@ from micrornn.cells import fingerprint
 from micrornn.checkpoint import RunFolder, StrPath
 from micrornn.checkpoint import load as load_checkpoint
 from micrornn.config import Config
-from micrornn.data import Vocab, find, read_tokens, split
-from micrornn.data.text import Ids
+from micrornn.data import Vocab, find
 from micrornn.errors import CheckpointError, ConfigError, DataError, named
 from micrornn.snapshot import check_meta, fit, settings_of, task_of
 
@@ -171,19 +168,6 @@ def _changed(config: Config, meta: Mapping[str, Any], settings: Mapping[str, Any
     return dataclasses.replace(config, **(way | dict(settings)))
 
 
-def own_text(meta: Mapping[str, Any], progress: Progress | None = None) -> tuple[Ids, Ids]:
-    """The ids of the text that a run learns from, found through its config.toml: (training part, held-out part).
-
-    meta    as `load_run` gives it
-    """
-    config = Config.from_dict(meta["config"], "the checkpoint")
-    paths = own_files(Path(meta["path"]).parent)
-    tokens = read_tokens(paths, config, progress)
-    if tokens.fingerprint != meta.get("text"):
-        raise DataError(why_other(tokens.vocab, meta))
-    return split(tokens, config.val_fraction, tokens.vocab.newline if config.lines else None)
-
-
 def why_other(vocab: Vocab | None, meta: Mapping[str, Any]) -> str:
     """Why a run's text, read into this vocabulary, is not what the run learned from."""
     if vocab is None:
@@ -191,10 +175,3 @@ def why_other(vocab: Vocab | None, meta: Mapping[str, Any]) -> str:
     if vocab.spacing is not None and Vocab.from_dict(meta["vocab"]).spacing is None:
         return "this run's words were split at whitespace alone, as micrornn did before; its text is now read otherwise"
     return "the text of this run has changed since"
-
-
-def own_validation(meta: Mapping[str, Any], progress: Progress | None = None) -> Ids:
-    """The part of its own text that a run held out. ConfigError if it held nothing out."""
-    if not Config.from_dict(meta["config"], "the checkpoint").val_fraction:
-        raise ConfigError("this run held nothing out (--val-fraction 0)")
-    return own_text(meta, progress)[1]

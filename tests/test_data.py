@@ -200,6 +200,19 @@ def test_words_of_before_are_still_read() -> None:
         old.encode("to be, or\nnot to be\n")
 
 
+def test_words_between_spaces() -> None:
+    """As a text that somebody has prepared: `<unk>` stands in it, and each line ends in `<eos>`."""
+    text = " the n 's <unk> \n the <unk> , the-n\r\n"
+    vocab = Vocab.build([text[:9], text[9:]], "spaced")
+    assert vocab.tokens == ["<unk>", "<eos>", "the", "'s", ",", "n", "the-n"] and vocab.newline == 1
+    ids = vocab.encode(text)
+    assert ids.tolist() == [2, 5, 3, 0, 1, 2, 0, 4, 6, 1] and vocab.decode(ids) == "the n 's <unk>\nthe <unk> , the-n\n"
+    assert vocab.encode("an other the\n").tolist() == [0, 0, 2, 1] and Vocab.from_dict(vocab.to_dict()) == vocab
+    assert Vocab.build([text], "spaced", max_size=3).tokens == ["<unk>", "<eos>", "the"]
+    with pytest.raises(DataError, match="holds no words"):
+        Vocab.build([" \n\n "], "spaced")
+
+
 @given(st.binary(max_size=40), sizes)
 def test_bytes_round_trip(data: bytes, size: int) -> None:
     vocab = Vocab.build([], "byte")

@@ -21,7 +21,7 @@ from micrornn.checkpoint import RunFolder, archive, load, save, toml_dumps, toml
 from micrornn.config import CELL_NAMES, Config
 from micrornn.data import Vocab, tokenize
 from micrornn.errors import CheckpointError, MicrornnError
-from micrornn.runs import load_model, load_run, own_text
+from micrornn.runs import load_model, load_run, own_task
 from micrornn.tasks.text import LanguageModel, num_parameters
 from micrornn.train import Training, run
 
@@ -297,7 +297,7 @@ def test_a_run_folder_without_its_config_is_known_by_its_checkpoint(trained, tmp
     folder = RunFolder.open(tmp_path)
     assert Config.from_dict(folder.config) == CONFIG and folder.files is None
     _, _, meta = load_run(tmp_path)
-    assert "no config.toml in it that says what text" in told(lambda: own_text(meta))
+    assert "no config.toml in it that says what text" in told(lambda: own_task(meta))
 
 
 def test_a_folder_that_may_not_be_read_is_told_as_that(trained, tmp_path, monkeypatch):

@@ -34,19 +34,19 @@ def told(call: Callable[[], object]) -> str:
 @pytest.mark.parametrize("kind", ["char", "word"])
 def test_the_place_is_that_in_the_file(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vocab = Vocab.build([LINE], kind)
-    text = LINE * 7000 + "the lazy Ünlü dog\n" + LINE * 9 + "Ü"
+    text = LINE * 1500 + "the lazy Ünlü dog\n" + LINE * 9 + "Ü"
     path = tmp_path / "a file.txt"
     path.write_text(text)
     monkeypatch.setattr("micrornn.data.reading.CHUNK_BYTES", 1000)
     words = told(lambda: encode_files([path], vocab))
-    position = len(LINE) * 7000 + len("the lazy ")
-    assert f"line 7,001, column 10, position {position:,}" in words and "a file.txt" in words
+    position = len(LINE) * 1500 + len("the lazy ")
+    assert f"line 1,501, column 10, position {position:,}" in words and "a file.txt" in words
     assert {"char": "3 of", "word": "2 of"}[kind] in words
     for n in (1, 3, 1000):  # and it does not matter how it is cut
         encoder = Encoder(vocab, "skip")
         ids = np.concatenate(list(encoder.encode(text[i : i + n] for i in range(0, len(text), n))))
-        assert (encoder.found.line, encoder.found.column, encoder.found.position) == (7001, 10, position)
-        assert vocab.decode(ids).startswith(LINE * 7000 + "the lazy")
+        assert (encoder.found.line, encoder.found.column, encoder.found.position) == (1501, 10, position)
+        assert vocab.decode(ids).startswith(LINE * 1500 + "the lazy")
     read = encode_files([path, path], vocab, "skip")
     assert read.unseen == 2 * encoder.found.count and read.total == 2 * encoder.found.total and read.skipped
     assert "left out" in read.words() and len(read.ids) == 2 * len(ids)
@@ -130,6 +130,42 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 3 and "--prompt: character 'Ü' (U+00DC) at line 1, column 5" in err and not out
     code, out, err = cli(capsys, "sample", folder, "--prompt", "the ÜX", "--length", "5", "--unseen", "skip")
     assert code == 0 and "2 of 6 characters unseen in training, left out" in err and out.startswith("the ÜX")
+
+
+def test_a_text_to_validate_on(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                               monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """From a file of its own, in the words of FILES; the whole of these is learned from."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_text("the cat 's <unk>\n" * 20)
+    Path("b.txt").write_text("a dog the cat\n" * 6)
+    sizes = [word for name, n in SMALL.items() for word in (f"--{name.replace('_', '-')}", n)]
+    command = ["train", "a.txt", "--level", "spaced", "--validation", "b.txt", *sizes, "--out", "run"]
+    code, _, err = cli(capsys, *command)
+    assert code == 0 and "12 of 30 unseen in training (40 %), read as unknown): 30 words" in " ".join(err.split()), err
+    monkeypatch.chdir("/")
+    code, out, _ = cli(capsys, "eval", tmp_path / "run", "--last", "--json")
+    same = cli(capsys, "eval", tmp_path / "run", tmp_path / "b.txt", "--last", "--json")[1]
+    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    found = json.loads(out)
+    assert code == 0 and found["loss"] == json.loads(same)["loss"] == last["val_loss"] and found["tokens"] == 30
+    assert json.loads(cli(capsys, "inspect", "flow", tmp_path / "run", "--json")[1])
+    Path(tmp_path, "b.txt").write_text("the dog\n" * 9)
+    code, _, err = cli(capsys, "train", "--resume", tmp_path / "run", "--num-updates", 4)
+    assert code == 4 and "the text of this run has changed since" in err
+
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_text("the cat sat\n" * 20)
+    Path("empty.txt").touch()
+    Path("photo.jpg").write_bytes(bytes(range(256)) * 3)
+    for path, words in [
+        ("none.txt", "no such file or folder"), ("empty.txt", "the text is empty"), ("photo.jpg", "photo.jpg"),
+        ("b.txt", "b.txt: word 'dog' at line 1, column 5, position 4, is unknown to the model: 9 of 27"),
+    ]:  # fmt: skip
+        command[5] = path
+        code, out, err = cli(capsys, *command[:-1], "other")
+        assert code == 3 and not out and len(err.splitlines()) <= 2 and not Path("other").exists(), err
+        assert err.startswith("Error: --validation: ") and words in err
+    assert "with --vocab-size the rarest" in err
 
 
 def test_a_word_prompt_that_ends_in_a_space_has_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,7 +39,7 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
         **_way(config),
         "held out": "nothing"
         if training.task.val_lanes is None
-        else f"{100 * config.val_fraction:g} % of the text, in pieces spread over it: "
+        else f"{training.task.held_from}: "
         f"{training.task.val_lanes.num_tokens:,} {unit}, for validation every {config.val_every:,} updates",
         "ends": _end(training),
     }

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from micrornn.data.reading import is_utf8, read_bytes, read_chunks
+from micrornn.data.unseen import SKIP
 from micrornn.data.vocab import Encoder, Vocab
 
 
@@ -33,15 +34,15 @@ class Encoded(NamedTuple):
 
 
 def encode_files(paths: Sequence[Path], vocab: Vocab, unseen: str = "", encoding: str = "",
-                 usual: str = "utf-8") -> Encoded:  # fmt: skip
+                 usual: str = "utf-8", remedy: str = SKIP) -> Encoded:  # fmt: skip
     """The text in the files, one after the other, in a vocabulary. DataError names the file, and where in it the first
-    symbol is that the vocabulary lacks; `unseen` as for `micrornn.data.Encoder`.
+    symbol is that the vocabulary lacks; `unseen` and `remedy` as for `micrornn.data.Encoder`.
 
     encoding    of the files; "": UTF-8, or `usual` where one is no UTF-8
     """
     pieces, count, total, skipped = [np.empty(0, vocab.dtype)], 0, 0, False
     for path in paths:
-        encoder = Encoder(vocab, unseen, str(path))
+        encoder = Encoder(vocab, unseen, str(path), remedy)
         written = encoding or ("utf-8" if usual == "utf-8" or is_utf8(path) else usual)
         pieces += encoder.encode(read_bytes([path]) if vocab.kind == "byte" else read_chunks([path], encoding=written))
         count, total = count + encoder.found.count, total + encoder.found.total

@@ -2,6 +2,7 @@
 
 located          the same pattern, for any working folder
 find             files, folders and globs, as a user types them, to a list of files
+find_validation  those of the setting of this name
 stdlib_sources   Python's own source code: a text that every machine already has
 """
 
@@ -15,6 +16,7 @@ import sysconfig
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from micrornn.config import Config
 from micrornn.errors import ConfigError, DataError
 from micrornn.folders import expand
 from micrornn.printable import shell_word
@@ -46,6 +48,14 @@ def find(patterns: Sequence[str | Path]) -> list[Path]:
         except OSError as error:
             raise unreadable(path, error) from None
     return list(found.values())
+
+
+def find_validation(config: Config) -> list[Path]:
+    """The files that the setting `validation` names. DataError, as of `find`, that says which setting it is."""
+    try:
+        return find([config.validation])
+    except DataError as error:
+        raise DataError(f"--validation: {error}") from None
 
 
 def located(pattern: str) -> str:

@@ -27,6 +27,9 @@ LONGER = {
 }
 
 
+SKIP = "--unseen skip leaves out what it lacks"
+
+
 class Unseen:
     """Counts the tokens of a text that a vocabulary lacks.
 
@@ -61,8 +64,8 @@ class Unseen:
                 self._line_start = self._read + text.rfind("\n") + 1
             self._read += len(text)
 
-    def error(self, where: str = "") -> DataError:
-        """In two lines: what, where, how many; what it may be, what to do. `where`: the file, or the flag."""
+    def error(self, where: str = "", remedy: str = SKIP) -> DataError:
+        """In two lines: what, where, how many; what it may be, what to do (`remedy`). `where`: a file, or a flag."""
         assert self.first is not None
         one = "character" if self.kind == "char" else "word"
         token = f"{self.first!r} (U+{ord(self.first):04X})" if self.kind == "char" else repr(self.first[:80])
@@ -72,7 +75,7 @@ class Unseen:
         return DataError(
             f"{told}{one} {token} at {place}, is unknown to the model: "
             f"{self.count:,} of {self.total:,} are not in its vocabulary\n"
-            f"  {known + '; ' if known else ''}--unseen skip leaves out what it lacks"
+            f"  {known + '; ' if known else ''}{remedy}"
         )
 
     def known_as(self) -> str:

@@ -1,4 +1,4 @@
-"""The tokens of a text and their ids: characters, words or bytes.
+"""The tokens of a text and their ids: characters, words, bytes, or what stands between spaces.
 
 Vocab      build from text, encode to ids, decode back
 Encoder    encodes a text that comes in pieces, and counts what the vocabulary lacks (unseen.py says what of it)
@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import itertools
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,14 +19,15 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 
 from micrornn.data import words
-from micrornn.data.unseen import Unseen
+from micrornn.data.unseen import SKIP, Unseen
 from micrornn.data.words import JOIN, SPACE, Spacing
 from micrornn.errors import ConfigError, DataError
 from micrornn.schema import Rule, check_table
 
 Kind = Literal["char", "word", "byte"]
-
-EOS = "<eos>"  # what a line ended with in vocabularies of words that were split at whitespace alone
+SPACED = "spaced"  # words that are split at whitespace alone, and end a line with EOS
+LEVELS = (*get_args(Kind), SPACED)
+EOS = "<eos>"
 # What stands for a token that the vocabulary left out. For characters it is U+FFFD, which Unicode keeps for
 # just that. No byte can be left out.
 UNKNOWN = {"char": "\ufffd", "word": words.UNKNOWN, "byte": None}
@@ -52,8 +54,8 @@ class Vocab:
     The vocabulary knows what to do with an unseen token if it holds the unknown token, which it does when
     some tokens were left out or when the text itself held it.
 
-    spacing    how words and marks come together; None for a vocabulary of before, whose words were split at
-               whitespace alone, `thee,` being one, and are joined with spaces. It can still be read
+    spacing    how words and marks come together; None where words were split at whitespace alone, `thee,` being
+               one: they are joined with spaces, and EOS is the end of a line
     """
 
     kind: Kind
@@ -65,31 +67,35 @@ class Vocab:
 
     @classmethod
     def build(cls, chunks: Iterable[str], kind: str, max_size: int | None = None, min_count: int = 1) -> Vocab:
-        """Build from the text `chunks`, cut anywhere.
+        """Build from the text `chunks`, cut anywhere; `kind` is one of LEVELS.
 
         At most `max_size` tokens are kept, the unknown token among them, and none seen fewer than `min_count`
         times. Of equally frequent ones the first in code-point order is kept.
         """
-        if kind not in get_args(Kind):
-            raise ConfigError(f"kind is {kind!r}, expected one of {', '.join(get_args(Kind))}")
+        if kind not in LEVELS:
+            raise ConfigError(f"kind is {kind!r}, expected one of {', '.join(LEVELS)}")
         if kind == "byte":
             return cls("byte", list(BYTES))
-        least = 2 if kind == "char" else 4
+        least = 4 if kind == "word" else 2
         if max_size is not None and max_size < least:
             raise ConfigError(f"the vocabulary size is limited to {max_size}, expected at least {least}")
         if min_count < 1:
             raise ConfigError(f"min_count is {min_count}, expected at least 1")
+        always: list[str] = []
         if kind == "char":
-            counts, always = _count_characters(chunks), []
+            counts = _count_characters(chunks)
+        elif kind == SPACED:
+            counts = Counter(word for text in words.chunks(chunks) for word in _between_spaces(text))
         else:
             found = words.Count(chunks)
             counts, always = found.counts, [JOIN, SPACE]
-        if not any(kind == "char" or not token.isspace() for token in counts):
-            raise DataError(f"the text holds no {UNITS[kind][1]}; give a file with text in it")
-        kept = _most_frequent(counts, cast(str, UNKNOWN[kind]), always, kind, max_size, min_count)
+        if not any(kind == "char" or not (token.isspace() or token == EOS) for token in counts):
+            raise DataError("the text holds no words; give a file with text in it")
+        unit: Kind = "char" if kind == "char" else "word"
+        kept = _most_frequent(counts, cast(str, UNKNOWN[unit]), always, unit, max_size, min_count)
         if kind == "char":
             return cls("char", sorted(kept))
-        return cls("word", kept, Spacing.of(kept, found.before, found.after))
+        return cls("word", kept, None if kind == SPACED else Spacing.of(kept, found.before, found.after))
 
     @property
     def size(self) -> int:
@@ -205,10 +211,11 @@ class Encoder:
               "unknown"  read it as the unknown token. ConfigError if the vocabulary has none
               ""         "unknown" if the vocabulary has one, else "error"
     where     how the text is called: a file, a flag
+    remedy    what to do about an error, in words
     found     an Unseen: how many there were, of how many, and where the first
     """
 
-    def __init__(self, vocab: Vocab, unseen: str = "", where: str = "") -> None:
+    def __init__(self, vocab: Vocab, unseen: str = "", where: str = "", remedy: str = SKIP) -> None:
         if unseen not in ("", "error", "skip", "unknown"):
             raise ConfigError(f"--unseen is {unseen!r}; it must be one of error, skip, unknown")
         if unseen == "unknown" and vocab.unknown is None:
@@ -218,16 +225,16 @@ class Encoder:
             )
         self.vocab, self.found = vocab, Unseen(vocab.kind, vocab.tokens)
         self.unseen = unseen or ("error" if vocab.unknown is None else "unknown")
-        self.where, self._last = where, cast(int | None, None)
+        self.where, self.remedy, self._last = where, remedy, cast(int | None, None)
 
     def encode(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
         """Yield the ids of the texts, which are one text; DataError at its end if that is what unseen says."""
-        kind, word = self.vocab.kind, self._word if self.vocab.spacing else self._old_word
+        kind, word = self.vocab.kind, self._word if self.vocab.spacing else self._spaced
         one = {"char": self._char, "byte": self._byte, "word": word}[kind]
         for text in words.chunks(texts) if kind == "word" else texts:
             yield one(text)
         if self.unseen == "error" and self.found.count:
-            raise self.found.error(self.where)
+            raise self.found.error(self.where, self.remedy)
 
     def _char(self, text: str) -> np.ndarray:
         ids = self.vocab._table[_code_points(text)]
@@ -258,8 +265,8 @@ class Encoder:
         self._last = int(ids[-1]) if len(ids) else self._last
         return ids.astype(self.vocab.dtype)
 
-    def _old_word(self, text: str) -> np.ndarray:
-        pieces = text.replace("\n", f" {EOS} ").split()
+    def _spaced(self, text: str) -> np.ndarray:
+        pieces = _between_spaces(text)
         ids = np.array([self.vocab._index.get(piece, self.vocab._otherwise) for piece in pieces], self.vocab.dtype)
         unseen = np.array([piece not in self.vocab._index for piece in pieces], bool)
 
@@ -312,6 +319,10 @@ def _most_frequent(counts: Mapping[str, int], unknown: str, always: list[str], k
         change = f"lower min_count ({min_count:,})" if seen < min_count else f"raise max_size ({limit})"
         raise DataError(f"no {UNITS[kind][0]} left: {ordinary[0]!r}, the most frequent, comes {seen:,} times: {change}")
     return special + kept
+
+
+def _between_spaces(text: str) -> list[str]:
+    return text.replace("\n", f" {EOS} ").split()
 
 
 def _joined(tokens: Iterable[str]) -> str:

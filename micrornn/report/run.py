@@ -19,7 +19,7 @@ from micrornn.data import Lanes, Vocab
 from micrornn.errors import CheckpointError, MicrornnError, named
 from micrornn.inspect.panels import Curve, Lines
 from micrornn.inspect.subject import Subject
-from micrornn.runs import own_text
+from micrornn.runs import own_task
 from micrornn.schema import check_table
 from micrornn.snapshot import REPORT
 
@@ -63,7 +63,7 @@ def run_of(subject: Subject, command: str = "") -> Run:
     lanes = None
     try:
         if subject.material.vocab and not config.lines:  # whose windows are no columns of the text
-            lanes = Lanes(own_text(meta)[0], config.batch_size, config.num_steps)
+            lanes = own_task(meta, device="cpu").lanes
     except MicrornnError:
         pass
     metrics = metrics or meta.get("history", ())

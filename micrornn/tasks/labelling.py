@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +19,11 @@ import numpy as np
 
 from micrornn import device
 from micrornn.config import MOST, Config, setting
+from micrornn.data.files import find_validation
 from micrornn.data.rows import BadRows, skip_bad_rows
 from micrornn.data.sequences import ByLength, Padded, cut, hold_out, pad
 from micrornn.data.symbols import Symbols
 from micrornn.errors import ConfigError, DataError, quoted
-from micrornn.folders import expand
 from micrornn.schema import Rule
 from micrornn.tape import no_tape
 from micrornn.tasks.parts import Features, classes, usual
@@ -46,7 +45,6 @@ class LabelSettings(Config):
     lr: float = usual("lr", 0.003)
     val_fraction: float = usual("val_fraction", 0.1)
     val_every: int = usual("val_every", 100)
-    validation: str = setting("", "A file to validate on; nothing is held out of FILES then.")
     min_count: int = setting(2, "Words that come less often are read as unknown.", low=1, cap=MOST)
     max_len: int = setting(0, "Words of a sequence that are read at most. 0: all.", low=0, cap=MOST)
     keep: str = setting("first", "Which words of a longer one are kept.", choices=("first", "last"))
@@ -57,11 +55,6 @@ class LabelSettings(Config):
     )  # fmt: skip
     label_smoothing: float = setting(0.0, "Share of each target that all labels get evenly.", low=0, below=1)
     skip_bad_rows: bool = skip_bad_rows()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.validation:  # a run goes on from any folder
-            object.__setattr__(self, "validation", os.path.abspath(expand(self.validation)))
 
 
 class Example(NamedTuple):
@@ -88,7 +81,7 @@ class Labelling(Task):
     remedy: ClassVar[str] = ""
     unit = "words"
     Settings: ClassVar[type[Config]] = LabelSettings
-    uses = ("embedding_size", "bidirectional", "encoding", "vocab_size", "val_fraction")
+    uses = ("embedding_size", "bidirectional", "encoding", "vocab_size", "val_fraction", "validation")
     metrics: Sequence[Metric] = (  # type: ignore[misc]  # those of the data at hand
         Metric("loss", "nats per label"),
         Metric("accuracy", "", "higher"),
@@ -144,9 +137,7 @@ class Labelling(Task):
         else:
             read, how = cls.examples(config, files, bad, progress)
         if config.validation:
-            if not os.path.exists(config.validation):
-                raise DataError(f"--validation: there is no file {config.validation}")
-            other, _ = cls.examples(config, [Path(config.validation)], bad)
+            other, _ = cls.examples(config, find_validation(config), bad)
             learned, held = read, known(other, {label for one in read for label in one.labels}, cls.noun, bad)
         else:
             parts = hold_out(len(read), config.val_fraction, config.seed)

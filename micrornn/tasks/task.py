@@ -126,6 +126,7 @@ class Task:
     vocab: Any = None
     lanes: Any = None
     val_lanes: Any = None
+    held_from = ""
 
     config: Config
     batches: Batches

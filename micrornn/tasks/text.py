@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -23,10 +24,12 @@ from micrornn.data import (
     tokenize,
     validation_layout,
 )
+from micrornn.data.files import find_validation
 from micrornn.data.text import Ids
 from micrornn.data.tokens import entropy_of
 from micrornn.errors import CheckpointError, ConfigError, DataError
 from micrornn.evaluate import encode_files, evaluate
+from micrornn.printable import visible
 from micrornn.schema import Rule
 from micrornn.tasks.language import LARGE_VOCABULARY as LARGE_VOCABULARY
 from micrornn.tasks.language import LanguageModel, num_parameters, require_memory, segment_steps
@@ -36,6 +39,8 @@ from micrornn.tasks.material import Material
 from micrornn.tasks.task import SPECIAL, Judged, Metric, Progress, Task
 from micrornn.windows import Windows
 
+# Of a validation text whose words the text does not have, when no word stands for those.
+UNSEEN = "with --vocab-size the rarest of FILES are read as one token, and what is unknown as that one"
 LIKELIEST = 5  # next tokens that `predict` tells of with their probabilities
 
 
@@ -59,6 +64,7 @@ class Text(Task):
     lanes            the part that is learned from
     val_lanes        the held-out part; None if there is none
     held_out         the same as ids
+    held_from        in words, what is held out
     """
 
     name, about = "text", "a language model: the next character, word or byte of a text"
@@ -72,20 +78,32 @@ class Text(Task):
         super().__init__(config)
         self.tokens, self.vocab = tokens, tokens.vocab
         newline = line_end(config, tokens.vocab)
-        training, validation = split(tokens, config.val_fraction, newline)
-        self.held_out = validation if config.val_fraction else None
+        training, self.held_out = self._parts(newline)
         self.lanes = layout(training, config.batch_size, config.num_steps, newline)
         self._segment_steps = segment_steps(config, self.vocab.size)
-        self.val_lanes = (
-            validation_layout(validation, config.batch_size, self.segment_steps, newline)
-            if config.val_fraction
-            else None
-        )
+        if self.held_out is not None:
+            self.val_lanes = validation_layout(self.held_out, config.batch_size, self.segment_steps, newline)
         at_once = max(self.segment_steps, config.way.most_steps or 0)
         require_memory(dataclasses.replace(config, num_steps=at_once, backprop="window"), self.vocab.size)
         self.batches = Windows(self.lanes, carried=config.state == "carried")
-        self.fingerprint = tokens.fingerprint
         self.baseline = ("by frequency alone", tokens.entropy)
+
+    def _parts(self, newline: int | None) -> tuple[Ids, Ids | None]:
+        """What is learned from, and what is held out, if anything: a part of the text, or a text of its own."""
+        config, tokens = self.config, self.tokens
+        self.fingerprint = tokens.fingerprint
+        if not config.validation:
+            training, validation = split(tokens, config.val_fraction, newline)
+            self.held_from = f"{100 * config.val_fraction:g} % of the text, in pieces spread over it"
+            return training, validation if config.val_fraction else None
+        try:
+            found = encode_files(find_validation(config), self.vocab, encoding=config.encoding, remedy=UNSEEN)
+        except DataError as error:
+            told = str(error)
+            raise DataError(told if told.startswith("--") else f"--validation: {told}") from None
+        self.held_from = visible(config.validation) + (f" ({found.words()})" if found.unseen else "")
+        self.fingerprint += hashlib.blake2b(found.ids.tobytes(), digest_size=16).hexdigest()
+        return tokens, found.ids
 
     @classmethod
     def usual_files(cls) -> list[Path]:
@@ -161,7 +179,7 @@ class Text(Task):
     def judge(self, model: LanguageModel, files: Sequence[Path] = (), progress: Progress | None = None,
               **options: Any) -> Judged:  # fmt: skip
         """The loss per token, and what it is in bits or as a perplexity."""
-        encoded, ids = None, cast(Ids | None, self.held_out)
+        encoded, ids = None, self.held_out
         if files:
             encoded = encode_files(
                 files, self.vocab, options.get("unseen") or "", options.get("encoding") or "", self.config.encoding
