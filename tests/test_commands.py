@@ -26,6 +26,7 @@ from micrornn.runs import load_run
 from micrornn.tape import OPS, no_tape
 from micrornn.train import Training, run
 from micrornn_cli.exits import Exit
+from micrornn_cli.predict import Lines
 
 TEXT = "the quick brown fox jumps over the lazy dog.\npack my box with five dozen jugs.\n" * 40
 CELLS, GRANULARITIES = cells.CELLS, ("primitive", "cell", "sequence")
@@ -373,6 +374,24 @@ def test_predict_of_a_text_is_its_next_token(micrornn, lstm, tmp_path, monkeypat
         assert code == Exit.DATA and f"prompts.txt: is not {encoding}; name" in err and "line 0" not in err
     code, _, err = micrornn("predict", lstm.path, tmp_path / "prompts.txt", "--horizon", 2, "--proba")
     assert code == Exit.USAGE and "leave --proba away" in err
+
+
+def test_what_is_in_a_pipe_is_at_hand_and_what_has_not_come_is_not_waited_for(tmp_path):
+    read, write = os.pipe()
+    lines = Lines(f"/dev/fd/{read}", "standard input", "utf-8")
+    each = iter(lines)
+    os.write(write, "\ufeffone\r\ntwo\nthr".encode())
+    assert next(each) == "one" and lines.at_hand and next(each) == "two" and not lines.at_hand
+    os.write(write, "ée\n".encode()[:1])  # a character in two parts
+    os.write(write, "ée\n".encode()[1:])
+    assert next(each) == "thrée" and not lines.at_hand
+    os.write(write, b"end")
+    os.close(write)
+    assert list(each) == ["end"]
+    os.close(read)
+    (tmp_path / "file.txt").write_text("a\n\nb")
+    lines = Lines(str(tmp_path / "file.txt"), "file.txt", "utf-8")
+    assert list(lines) == ["a", "", "b"] and lines.at_hand
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from micrornn import tasks
 from micrornn.data import Padded
 from micrornn.errors import DataError
 from micrornn.tasks.digits import GLYPHS
+from micrornn.tasks.together import AHEAD, gathered
 from micrornn.train import Training
 
 
@@ -93,3 +95,43 @@ def test_every_drawing_fits_a_narrow_screen() -> None:
         for settings in ({}, {"at": "end"} if name == "parity" else {"hidden_size": 5}):
             lines = made(name, **settings).drawing().splitlines()
             assert 2 <= len(lines) < 25 and max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    "name, settings, form",
+    [("parity", {}, "101"), ("parity", {"at": "end"}, "101"), ("echo", {}, "10"), ("onetoone", {}, "0.5 -0.1"),
+     ("adding", {}, "0.1* 0.3 0.2* 0.4"), ("digits", {"size": 5}, " ".join(["0.5"] * 25))],
+)  # fmt: skip
+def test_many_are_answered_as_each_alone_and_in_their_order(name: str, settings: Any, form: str) -> None:
+    task = made(name, hidden_size=5, **settings)
+    model, repeat = task.network(), [1 + n * 7 % 5 for n in range(70)] if name in ("parity", "echo") else [1] * 70
+    lines = [form * count for count in repeat]
+    if name == "adding":
+        lines = [form + " 0.7" * (n * 7 % 5) for n in range(70)]
+    examples = [task.parse(line) for line in lines]
+    proba = name != "adding"
+    together = list(task.predict(model, examples, proba))
+    for example, answer in zip(examples, together, strict=True):
+        (alone,) = task.predict(model, [example], proba)
+        assert str(alone["answer"])[:6] == str(answer["answer"])[:6]
+        assert not proba or answer["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-6)
+
+
+def test_no_more_is_read_ahead_than_is_at_hand_or_allowed() -> None:
+    waiting = [True, True, False, True, False, *[True] * 900]
+    read: list[int] = []
+
+    def examples(stop: int) -> Iterator[int]:
+        for n in range(stop):
+            read.append(n)
+            yield n
+        raise DataError("no more")
+
+    groups = gathered(examples(700), lambda: waiting[len(read) - 1])
+    assert next(groups) == [0, 1, 2] and len(read) == 3 and next(groups) == [3, 4] and len(read) == 5
+    rest = []
+    with pytest.raises(DataError, match="no more"):  # and all that came before it is answered
+        for group in groups:
+            assert len(group) <= AHEAD
+            rest += group
+    assert rest == [*range(5, 700)]

@@ -125,8 +125,8 @@ def _confusion(confusion: Any) -> None:
     if len(confusion.labels) > MOST_LABELS:
         out.print(f"{len(confusion.labels):,} classes: which is taken for which is in --json and --save", style="dim")
         return
-    table = Table(box=None, padding=(0, 1), header_style="bold", title_justify="left", title_style="dim",
-                  title="rows: what is; columns: what it is taken for")  # fmt: skip
+    out.print("rows: what is; columns: what it is taken for", style="dim")  # no title, which wraps at the table's width
+    table = Table(box=None, padding=(0, 1), header_style="bold")
     table.add_column("", style="bold")
     for label in confusion.labels:
         table.add_column(Text(label), justify="right")

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import os
+import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from micrornn_cli.arguments import PATH, TEXTS
 from micrornn_cli.options import beam_option
+
+BLOCK = 1 << 16  # bytes that are read at once, at most
 
 
 @click.command(short_help="Answer on new input, from files or standard input.")
@@ -29,7 +35,8 @@ from micrornn_cli.options import beam_option
               help="Of a run folder: its best checkpoint (by validation), or its last.")  # fmt: skip
 def predict(run: str, files: tuple[str, ...], proba: bool, horizon: int | None, beam: int | None, as_csv: bool,
             as_json: bool, encoding: str, best: bool) -> None:  # fmt: skip
-    """Let a trained network answer on new input: an answer for each line, as it comes.
+    """Let a trained network answer on new input: an answer for each line, in their order. Of what lies in a file, or is
+    there in a pipe, some lines are answered together; none waits for a line that has not come.
 
     RUN is a run folder, or a checkpoint file; the data it learned from is not needed. FILES are files, or - for
     standard input, which is read where none is named. What a line holds depends on the task; one that
@@ -56,7 +63,7 @@ def predict(run: str, files: tuple[str, ...], proba: bool, horizon: int | None, 
             click.echo(f"An answer for each line that you type, and Ctrl-D ends. A line: {task.takes}", err=True)
         for name in files or ("-",):
             where = "standard input" if name == "-" else name
-            lines = _lines(name, where, encoding)
+            lines = Lines(name, where, encoding)
             if horizon is not None:
                 for answer in task.go_on(model, (row for _, row in task.read_inputs(lines, where)), horizon):
                     show({"file": where} | answer)
@@ -65,48 +72,83 @@ def predict(run: str, files: tuple[str, ...], proba: bool, horizon: int | None, 
                 show({"file": where, "line": place} | answer)
 
 
-def _answers(task: Any, model: Any, lines: Iterable[str], where: str,
+def _answers(task: Any, model: Any, lines: Lines, where: str,
              proba: bool) -> Iterator[tuple[int, dict[str, Any]]]:  # fmt: skip
-    """(line, answer) of each example, none read before the one before it is answered. ConfigError where probabilities
-    are asked for and there are none."""
+    """(line, answer) of each example; what is at hand is answered before more is waited for. ConfigError where
+    probabilities are asked for and there are none."""
     from micrornn.errors import ConfigError
 
-    places: list[int] = []
+    places: deque[int] = deque()
 
     def examples() -> Iterator[Any]:
         for place, example in task.read_inputs(lines, where):
             places.append(place)
             yield example
 
-    for answer in task.predict(model, examples(), proba):
+    for answer in task.predict(model, examples(), proba, lambda: lines.at_hand):
         if proba and not {"probability", "probabilities"} & answer.keys():
             raise ConfigError(f"what the task {task.name} answers has no probabilities; leave --proba away")
-        yield places.pop(0), answer
+        yield places.popleft(), answer
 
 
-def _lines(name: str, where: str, encoding: str) -> Iterator[str]:
+class Lines:
     """The lines of a file or of standard input, as they come, without their ends. DataError where one cannot be read,
-    or is in another encoding."""
-    import codecs
+    or is in another encoding.
 
-    from micrornn.errors import ConfigError, DataError
+    at_hand    whether the next line is there without waiting for it: always in a file; of a pipe, once it is read
+    """
 
-    try:
-        codecs.lookup(encoding)
-    except LookupError:
-        raise ConfigError(f"--encoding: there is no encoding {encoding!r:.40}; try utf-8 or cp1252") from None
-    number = 0
-    try:
-        raw = sys.stdin.buffer if name == "-" else open(name, "rb")  # noqa: SIM115
-        with io.TextIOWrapper(raw, encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline=None) as text:
-            for line in text:
-                number += 1
-                yield line.removesuffix("\n")
-    except UnicodeError:  # not always a UnicodeDecodeError; found in a block of lines, of which none was answered
-        place = f", somewhere after line {number:,}" if number else ""
-        raise DataError(f"{where}: is not {encoding}{place}; name the right one with --encoding") from None
-    except OSError as error:
-        raise DataError(f"{where}: {error.strerror or error}") from None
+    def __init__(self, name: str, where: str, encoding: str):
+        import codecs
+
+        from micrornn.errors import ConfigError
+
+        try:
+            codecs.lookup(encoding)
+        except LookupError:
+            raise ConfigError(f"--encoding: there is no encoding {encoding!r:.40}; try utf-8 or cp1252") from None
+        self.name, self.where, self.encoding = name, where, encoding
+        self.read: deque[str] = deque()
+        self.waits = True
+
+    @property
+    def at_hand(self) -> bool:
+        return bool(self.read) or not self.waits
+
+    def __iter__(self) -> Iterator[str]:
+        from micrornn.errors import DataError
+
+        number = 0
+        try:
+            for lines in self._pieces():
+                self.read.extend(lines)
+                while self.read:
+                    number += 1
+                    yield self.read.popleft()
+        except UnicodeError:  # not always a UnicodeDecodeError; found in a block of lines, of which none was answered
+            place = f", somewhere after line {number:,}" if number else ""
+            raise DataError(
+                f"{self.where}: is not {self.encoding}{place}; name the right one with --encoding"
+            ) from None
+        except OSError as error:
+            raise DataError(f"{self.where}: {error.strerror or error}") from None
+
+    def _pieces(self) -> Iterator[list[str]]:
+        """The whole lines of each block that is read. A pipe gives what it has, without waiting for a whole block."""
+        import codecs
+
+        encoding = "utf-8-sig" if self.encoding == "utf-8" else self.encoding
+        decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), translate=True)
+        file: Any
+        with contextlib.nullcontext(sys.stdin.buffer) if self.name == "-" else open(self.name, "rb") as file:
+            with contextlib.suppress(OSError):  # of what is no file of the system
+                self.waits = not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            begun = ""
+            while block := file.read1(BLOCK):
+                *lines, begun = (begun + decoder.decode(block)).split("\n")
+                yield lines
+            *lines, begun = (begun + decoder.decode(b"", True)).split("\n")
+            yield [*lines, *([begun] if begun else [])]
 
 
 def _json(answer: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -16,8 +17,8 @@ from micrornn.errors import DataError, quoted
 UNKNOWN = "<unk>"
 
 
-class Symbols:
-    """`tokens[i]` is the symbol with id `i`.
+class Symbols(Sequence[str]):
+    """`symbols[i]` is the symbol with id `i`; tokens: all of them.
 
     unknown    the id that stands for whatever is no symbol here; None: nothing does
     """
@@ -53,7 +54,10 @@ class Symbols:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def __contains__(self, token: str) -> bool:
+    def __getitem__(self, place: Any) -> Any:
+        return self.tokens[place]
+
+    def __contains__(self, token: object) -> bool:
         return token in self._ids
 
     @cached_property

@@ -20,10 +20,10 @@ from micrornn.config import MOST, Config, setting
 from micrornn.data import Padded
 from micrornn.errors import ConfigError, DataError, quoted
 from micrornn.ops import mean_squared_error, tanh
+from micrornn.tasks.made import Made
 from micrornn.tasks.parts import Features, number, usual
-from micrornn.tasks.task import VALIDATION, Drawn, Metric, Task
+from micrornn.tasks.task import Metric
 
-HELD_OUT = 10  # batches
 CLOSE = 0.04  # a sum counts as solved where the error is less, as in the paper
 
 
@@ -50,17 +50,16 @@ class AddingSettings(Config):
     num_batches: int = setting(100, "Batches of an epoch.", low=1, cap=MOST)
 
 
-class Adding(Task):
+class Adding(Made):
     name, about = "adding", "many to one: the sum of two marked numbers among random ones, made on the fly"
     Settings = AddingSettings
     config: AddingSettings
-    batches: Drawn
     uses = ("num_steps", "bidirectional")
+    per_step = False
     takes = "numbers, two of them marked by a *, such as 0.3 0.9* 0.2 0.5*"
     metrics = (Metric("loss", "squared error"), Metric("solved", f"of the sums to within {CLOSE}", "higher"))
 
     def __init__(self, config: AddingSettings, data: None = None):
-        super().__init__(config)
         for name, steps in (("--num-steps", config.num_steps), ("--set shortest", config.shortest)):
             if steps == 1:
                 raise ConfigError(f"{name} is 1; the task adding marks two numbers of each sequence")
@@ -68,10 +67,9 @@ class Adding(Task):
             raise ConfigError(
                 f"--set shortest={config.shortest:,}: no sequence is longer than --num-steps {config.num_steps:,}"
             )
-        self.batches = Drawn(self.draw, config.num_batches, config.seed)
-        self.fingerprint = "adding, made by version 1"
-        held_out = self.validation()
-        sums = np.concatenate([held_out.next()[1] for _ in range(HELD_OUT)])
+        self.num_batches = config.num_batches
+        super().__init__(config)
+        sums = np.concatenate([targets for _, targets in self.held_out()])
         words, mean = "by always saying the mean", sums.mean()
         self.baseline = (words, float(sums.var()))
         self._solved = words, float((np.abs(sums - mean) < CLOSE).mean())
@@ -98,9 +96,6 @@ class Adding(Task):
         for place in places:
             marks[place, every] = 1
         return values, marks, (values * marks).sum(axis=0), np.arange(longest)[:, None] < length
-
-    def validation(self) -> Drawn:
-        return Drawn(self.draw, HELD_OUT, self.config.seed, epoch=VALIDATION)
 
     def network(self) -> Features:
         activation = tanh if self.config.output == "tanh" else None
@@ -129,10 +124,6 @@ class Adding(Task):
 
     def answer(self, outputs: np.ndarray, example: np.ndarray, proba: bool) -> dict[str, Any]:
         return {"answer": round(float(outputs[0]) + self.config.centred, 6)}
-
-    @property
-    def num_losses(self) -> int:
-        return self.config.batch_size
 
     def drawing(self) -> str:
         """The shortest sequence of a batch: how it begins, and, where it is padded, how it ends."""

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -28,6 +28,7 @@ from micrornn.tasks.encdec import EncoderDecoder, Pair, TeacherForcing, num_para
 from micrornn.tasks.pairing import Codec, PairBatches, Part, by_source
 from micrornn.tasks.parts import usual
 from micrornn.tasks.task import VALIDATION, Metric, Task, losses
+from micrornn.tasks.together import gathered
 
 TOGETHER = 128  # sources that are answered at once
 _NAMES = Rule(list, items=Rule(str), most=1 << 24)
@@ -222,18 +223,19 @@ class Answering(Task):
             raise DataError("the source is empty")
         return source
 
-    def predict(self, model: EncoderDecoder, examples: Iterable[str], proba: bool = False) -> Iterator[dict[str, Any]]:
+    def predict(self, model: EncoderDecoder, examples: Iterable[str], proba: bool = False,
+                at_hand: Callable[[], bool] = lambda: True) -> Iterator[dict[str, Any]]:  # fmt: skip
         """For each source its answer; with `proba` also its probability, and that of the others in the beam. "unknown"
         names what of the source was never seen in training, if anything was."""
-        for source in examples:
-            (found,) = self.answers(model, [source])
-            told: dict[str, Any] = {"answer": self.codec.text(found[0])}
-            if proba:
-                told["probability"] = math.exp(found[0].log_p)
-                if len(found) > 1:
-                    told["others"] = [[self.codec.text(other), math.exp(other.log_p)] for other in found[1:]]
-            unknown = [token for token in self.codec.split(source, 0) if token not in self.codec.source]
-            yield told | ({"unknown": unknown} if unknown else {})
+        for group in gathered(examples, at_hand):
+            for source, (best, *others) in zip(group, self.answers(model, group)):
+                told: dict[str, Any] = {"answer": self.codec.text(best)}
+                if proba:
+                    told["probability"] = math.exp(best.log_p)
+                    if others:
+                        told["others"] = [[self.codec.text(other), math.exp(other.log_p)] for other in others]
+                unknown = [token for token in self.codec.split(source, 0) if token not in self.codec.source]
+                yield told | ({"unknown": unknown} if unknown else {})
 
     def told(self, model: EncoderDecoder) -> dict[str, str]:
         codec, held = self.codec, len(self.held_out)

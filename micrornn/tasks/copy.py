@@ -22,10 +22,10 @@ from micrornn import device
 from micrornn.config import Config, setting
 from micrornn.errors import ConfigError, DataError, quoted
 from micrornn.ops import cross_entropy
+from micrornn.tasks.classes import shares
+from micrornn.tasks.made import Made
 from micrornn.tasks.parts import Features, usual
-from micrornn.tasks.task import VALIDATION, Drawn, Metric, Task
-
-HELD_OUT = 5  # batches
+from micrornn.tasks.task import Metric
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,14 @@ class CopySettings(Config):
     alphabet: int = setting(8, "How many different symbols there are.", low=2, high=1000)
 
 
-class Copy(Task):
+class Copy(Made):
     name, about = "copy", "in step: say some symbols again after a wait, made on the fly"
     Settings = CopySettings
     uses = ("num_steps", "loss")
     takes = "symbols by their numbers from 0 on, such as 3 1 0"
     metrics = (Metric("loss", "nats per time step"), Metric("recalled", "", "higher"))
     config: CopySettings
-    batches: Drawn
+    num_held_out = 5
 
     def __init__(self, config: CopySettings, data: None = None):
         super().__init__(config)
@@ -56,8 +56,6 @@ class Copy(Task):
                 f"--num-steps is {config.num_steps:,}; to say {config.symbols:,} symbols again after a sign takes "
                 f"{2 * config.symbols + 1:,}"
             )
-        self.batches = Drawn(self.draw, 100, config.seed)
-        self.fingerprint = "copy, made by version 1"
         self.baseline = ("by guessing at the sign", config.symbols * math.log(config.alphabet) / config.num_steps)
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -75,9 +73,6 @@ class Copy(Task):
         heard = np.full((self.config.num_steps, symbols.shape[1]), nothing, np.int32)
         heard[: len(symbols)], heard[-len(symbols) - 1] = symbols, sign
         return np.eye(sign + 1, dtype=self.config.dtype)[heard]
-
-    def validation(self) -> Drawn:
-        return Drawn(self.draw, HELD_OUT, self.config.seed, epoch=VALIDATION)
 
     def network(self) -> Features:
         return Features(self.config, self.config.alphabet + 2, self.config.alphabet + 1, cross_entropy)
@@ -107,11 +102,9 @@ class Copy(Task):
 
     def answer(self, outputs: np.ndarray, example: np.ndarray, proba: bool) -> dict[str, Any]:
         """What is said behind the sign, of the symbols that there are; as probabilities, of what was said."""
-        logits = outputs[-self.config.symbols :, : self.config.alphabet].astype(np.float64)
-        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        shares /= shares.sum(axis=1, keepdims=True)
-        found: dict[str, Any] = {"answer": " ".join(map(str, shares.argmax(axis=1)))}
-        return found | ({"probabilities": shares.max(axis=1).tolist()} if proba else {})
+        each = shares(outputs[-self.config.symbols :, : self.config.alphabet])
+        found: dict[str, Any] = {"answer": " ".join(map(str, each.argmax(axis=1)))}
+        return found | ({"probabilities": each.max(axis=1).tolist()} if proba else {})
 
     def drawing(self) -> str:
         inputs, targets = self.draw(np.random.default_rng(0))

@@ -12,19 +12,17 @@ of Rectified Linear Units, 2015, arXiv:1504.00941, section 4.2, who take handwri
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from micrornn import device
 from micrornn.config import Config, setting
 from micrornn.errors import DataError, quoted
 from micrornn.ops import cross_entropy
-from micrornn.tasks.made import Made, shares
+from micrornn.tasks.classes import Classifying
+from micrornn.tasks.made import Made
 from micrornn.tasks.parts import Features, number, usual
-from micrornn.tasks.task import Confusion, Metric
+from micrornn.tasks.task import Metric
 
 FONT = (
     "### ..# ### ### #.# ### ### ### ### ###",
@@ -49,16 +47,17 @@ class DigitsSettings(Config):
     )
 
 
-class Digits(Made):
+class Digits(Made, Classifying):
     name, about = "digits", "many to one: which digit a small picture shows, read by rows or pixels, made on the fly"
     Settings = DigitsSettings
     config: DigitsSettings
     uses = ("bidirectional",)
-    metrics = (Metric("loss", "nats per picture"), Metric("accuracy", "", "higher"))
+    metrics = (Metric("loss", "nats per picture"), *Classifying.metrics[1:])
+    labels = tuple("0123456789")
+    per_step = False
 
     def __init__(self, config: DigitsSettings, data: None = None):
         super().__init__(config)
-        self.baseline = ("by guessing", math.log(10))
         self.takes = f"the {config.size**2} pixels of a picture row by row: numbers, or # for ink and . for paper"  # type: ignore[misc]
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -86,27 +85,8 @@ class Digits(Made):
         )
 
     @property
-    def num_losses(self) -> int:
-        return self.config.batch_size
-
-    @property
-    def batch_tokens(self) -> int:
-        return self.config.batch_size * self.config.size ** (1 if self.config.step == "row" else 2)
-
-    @property
-    def baselines(self) -> dict[str, tuple[str, float]]:
-        return {"loss": ("by guessing", math.log(10)), "accuracy": ("by guessing", 0.1)}
-
-    def scores(self, model: Features, inputs: Any, targets: Any, state: Any) -> dict[str, tuple[float, float]]:
-        right = device.host(model(inputs, state)[0].data).argmax(axis=1) == targets
-        return {"accuracy": (float(right.sum()), len(right))}
-
-    def confusion(self, model: Features) -> Confusion:
-        counts = np.zeros((10, 10), np.int64)
-        model.train(False)
-        for inputs, targets in self.held_out():
-            np.add.at(counts, (targets, device.host(model(inputs)[0].data).argmax(axis=1)), 1)
-        return Confusion([str(n) for n in range(10)], counts)
+    def seq_len(self) -> int:
+        return self.config.size ** (1 if self.config.step == "row" else 2)
 
     def parse(self, line: str) -> np.ndarray:
         ink = line.replace("/", " ").replace(",", " ").replace("#", " 1 ").replace(".", " 0 ") if "#" in line else line
@@ -117,11 +97,6 @@ class Digits(Made):
 
     def encode(self, example: np.ndarray) -> np.ndarray:
         return self._read(example.reshape(1, self.config.size, self.config.size))
-
-    def answer(self, outputs: np.ndarray, example: np.ndarray, proba: bool) -> dict[str, Any]:
-        found: dict[str, Any] = {"answer": str(int(outputs.argmax()))}
-        each = {str(n): float(share) for n, share in enumerate(shares(outputs))}
-        return found | ({"probabilities": each} if proba else {})
 
     def drawing(self) -> str:
         rng, size = np.random.default_rng(0), min(self.config.size, 16)

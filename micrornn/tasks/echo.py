@@ -11,19 +11,18 @@ After Hallstrom, How to build a Recurrent Neural Network in TensorFlow, 2016.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from micrornn import device
 from micrornn.config import MOST, Config, setting
-from micrornn.errors import ConfigError, DataError, quoted
+from micrornn.errors import ConfigError
 from micrornn.ops import binary_cross_entropy, cross_entropy
+from micrornn.tasks.made import Bits
 from micrornn.tasks.parts import Features, usual
-from micrornn.tasks.task import VALIDATION, Metric, Slices, State, Task
+from micrornn.tasks.task import VALIDATION, Metric, Slices, State
 
 
 @dataclass(frozen=True)
@@ -62,14 +61,13 @@ class Renewed(Slices):
         return super().next()
 
 
-class Echo(Task):
+class Echo(Bits):
     name, about = "echo", "in step: the bit that came some time steps before, made on the fly"
     Settings = EchoSettings
     config: EchoSettings
     batches: Slices
     uses = ("num_steps", "loss", "state")
-    takes = "bits, such as 1 0 0 1 1"
-    metrics = (Metric("loss", "nats per bit"), Metric("accuracy", "", "higher"))
+    metrics = (Metric("loss", "nats per bit"), *Bits.metrics[1:])
 
     def __init__(self, config: EchoSettings, data: None = None):
         super().__init__(config)
@@ -85,7 +83,6 @@ class Echo(Task):
             else Slices(*self._bits(steps, 0), config.num_steps, carried)
         )
         self.fingerprint = "echo, made by version 1"
-        self.baseline = ("by guessing", math.log(2))
 
     def _bits(self, steps: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Inputs (steps, batch_size, 1); targets of the same shape, for softmax whole numbers (steps, batch_size)."""
@@ -107,42 +104,9 @@ class Echo(Task):
             return Features(self.config, 1, 2, cross_entropy)
         return Features(self.config, 1, 1, binary_cross_entropy)
 
-    def scores(self, model: Features, inputs: Any, targets: Any, state: Any) -> dict[str, tuple[float, float]]:
-        right = (_for_one(device.host(model(inputs, state)[0].data)) > 0) == (targets.reshape(inputs.shape[:2]) > 0.5)
-        return {"accuracy": (right.sum(), right.size)}
-
-    @property
-    def baselines(self) -> dict[str, tuple[str, float]]:
-        return {"loss": ("by guessing", math.log(2)), "accuracy": ("by guessing", 0.5)}
-
-    def parse(self, line: str) -> np.ndarray:
-        """Bits, such as 1 0 0 1 1 or 10011."""
-        bits = line.replace(",", " ").split()
-        bits = list(bits[0]) if len(bits) == 1 else bits
-        if not bits or set(bits) - {"0", "1"}:
-            raise DataError(f"{quoted(line)}: wanted {self.takes}")
-        return np.array(bits, self.config.dtype)
-
-    def encode(self, example: np.ndarray) -> np.ndarray:
-        return example[:, None, None]
-
-    def answer(self, outputs: np.ndarray, example: np.ndarray, proba: bool) -> dict[str, Any]:
-        """The echo at each time step; as probabilities, those of a 1."""
-        logits = _for_one(outputs.astype(np.float64))
-        found: dict[str, Any] = {"answer": " ".join("1" if x > 0 else "0" for x in logits)}
-        if proba:
-            with np.errstate(over="ignore"):
-                found["probabilities"] = (1 / (1 + np.exp(-logits))).tolist()
-        return found
-
     def drawing(self) -> str:
         rows = {"input": self.batches.inputs, "target": self.batches.targets}
         lines = [
             f"{name:<8}" + " ".join(str(int(bit)) for bit in row[:30, 0].ravel()) + " ..." for name, row in rows.items()
         ]
         return "\n".join(lines) + f"\nan echo of {self.config.echo} time steps; lane 1"
-
-
-def _for_one(outputs: np.ndarray) -> np.ndarray:
-    """The logit of a 1, of outputs (..., 1), or of (..., 2) with one for either bit."""
-    return outputs[..., 0] if outputs.shape[-1] == 1 else outputs[..., 1] - outputs[..., 0]

@@ -17,18 +17,17 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
-from micrornn import device
 from micrornn.config import MOST, Config, setting
 from micrornn.data.files import find_validation
 from micrornn.data.rows import BadRows, skip_bad_rows
 from micrornn.data.sequences import ByLength, Padded, cut, hold_out, pad
 from micrornn.data.symbols import Symbols
-from micrornn.errors import ConfigError, DataError, quoted
+from micrornn.errors import DataError, quoted
 from micrornn.schema import Rule
-from micrornn.tape import no_tape
+from micrornn.tasks.classes import Classifying
 from micrornn.tasks.parts import Features, classes, usual
 from micrornn.tasks.picture import network_picture, padded_picture
-from micrornn.tasks.task import VALIDATION, Confusion, Judged, Metric, Progress, State, Task
+from micrornn.tasks.task import VALIDATION, Judged, Metric, Progress, Task
 
 MOST_NAMED = 6  # labels that are told with their counts
 Ids = list[np.ndarray]
@@ -66,26 +65,22 @@ class Example(NamedTuple):
     lines: Sequence[int] = ()
 
 
-class Labelling(Task):
-    """A label for each word of a sequence (`per_word`), or one for all of it.
+class Labelling(Classifying):
+    """A label for each word of a sequence (`per_step`), or one for all of it.
 
-    words, labels        Symbols
+    words, symbols       Symbols, of words and of labels; labels are the names of these
     counts               how often each label comes in what is learned from, (V,)
     learned, held        (ids of words, ids of labels) of each sequence to learn from, and of each that is held out
     noun, nouns, remedy  what a label is called, and what to do where there is only one
     """
 
-    per_word: ClassVar[bool] = True
     noun: ClassVar[str] = "label"
     nouns: ClassVar[str] = "labels"
     remedy: ClassVar[str] = ""
     unit = "words"
     Settings: ClassVar[type[Config]] = LabelSettings
     uses = ("embedding_size", "bidirectional", "encoding", "vocab_size", "val_fraction", "validation")
-    metrics: Sequence[Metric] = (  # type: ignore[misc]  # those of the data at hand
-        Metric("loss", "nats per label"),
-        Metric("accuracy", "", "higher"),
-    )
+    metrics: Sequence[Metric] = (Metric("loss", "nats per label"), *Classifying.metrics[1:])  # type: ignore[misc]
     RULES: ClassVar[Mapping[str, Rule]] = {
         "words": Rule(list, items=Rule(str), most=1 << 24),
         "labels": Rule(list, items=Rule(str), most=1 << 20),
@@ -100,9 +95,9 @@ class Labelling(Task):
                  how: Mapping[str, str] | None = None):  # fmt: skip
         super().__init__(config)
         self.how = dict(how or {})
-        self.labels = Symbols.build((one.labels for one in learned), unknown=False)
+        self.labels: Symbols = Symbols.build((one.labels for one in learned), unknown=False)
         if len(self.labels) < 2:
-            only = quoted(self.labels.tokens[0])
+            only = quoted(self.labels[0])
             raise DataError(f"there is no {self.noun} but {only}, and so nothing to learn; {self.remedy}")
         self.words = Symbols.build((one.words for one in learned), config.vocab_size, config.min_count)
         self.learned, self.held = self._ids(learned), self._ids(held)
@@ -151,13 +146,13 @@ class Labelling(Task):
     def _batches(self, data: tuple[Ids, Ids], epoch: int | None = None) -> ByLength:
         sequences, targets = data
         config, table = self.config, self.class_weights
-        kept = [cut(row, config.max_len, config.keep) for row in targets] if self.per_word else targets
+        kept = [cut(row, config.max_len, config.keep) for row in targets] if self.per_step else targets
         # As much as its labels count in a mean over all: words, sequences, or the weights of their classes.
         counts = [len(row) if table is None else float(table[row].sum()) for row in kept]
 
         def make(chosen: np.ndarray) -> tuple[Padded, np.ndarray]:
             inputs = pad([sequences[n] for n in chosen], config.pad, config.max_len, config.keep)
-            if self.per_word:
+            if self.per_step:
                 return inputs, pad([kept[n] for n in chosen], config.pad).values
             return inputs, np.array([kept[n][0] for n in chosen], np.int32)
 
@@ -170,7 +165,7 @@ class Labelling(Task):
     @property
     def num_losses(self) -> int:
         chosen = self.batches.chosen
-        return int(self.batches.lengths[chosen].sum()) if self.per_word else len(chosen)
+        return int(self.batches.lengths[chosen].sum()) if self.per_step else len(chosen)
 
     @property
     def batch_tokens(self) -> int:
@@ -216,19 +211,6 @@ class Labelling(Task):
 
     # --- judging ---
 
-    def outputs(self, model: Features, inputs: Padded, targets: np.ndarray,
-                state: State | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-        """Of a batch (what was to be found, what was found, and which of both count): arrays like the targets."""
-        with no_tape():
-            logits, _ = model(inputs, state)
-        mask = inputs.mask if self.per_word else np.ones(len(targets), bool)
-        return targets, device.host(logits.data).argmax(axis=-1), mask
-
-    def scores(self, model: Features, inputs: Padded, targets: np.ndarray,
-               state: State | None) -> Mapping[str, tuple[float, float]]:  # fmt: skip
-        right, found, mask = self.outputs(model, inputs, targets, state)
-        return {"accuracy": (float((right == found)[mask].sum()), float(mask.sum()))}
-
     def judge(self, model: Features, files: Sequence[Path] = (), progress: Progress | None = None,
               **options: Any) -> Judged:  # fmt: skip
         encoding = options.pop("encoding", None) if files else None
@@ -238,18 +220,12 @@ class Labelling(Task):
         config = dataclasses.replace(self.config, encoding=encoding or self.config.encoding)
         bad = BadRows(config.skip_bad_rows)
         read, how = self.examples(config, files, bad, progress)
-        data = self._ids(known(read, set(self.labels.tokens), self.noun, bad))
+        data = self._ids(known(read, set(self.labels), self.noun, bad))
         if not data[0]:
             raise DataError(f"nothing is left of {files[0]}")
         told = {"read": f"{len(data[0]):,} sequences, {sum(map(len, data[0])):,} words"}
         return Judged(self.evaluate(model, self._batches(data, VALIDATION)), self.baselines_of(data),
                       how | told | bad.told(), {"sequences": len(data[0]), "left_out": bad.count})  # fmt: skip
-
-    def refuse(self, options: Mapping[str, Any]) -> None:
-        """ConfigError where an option was given that means nothing here."""
-        given = [name for name, value in options.items() if value is not None]
-        if given:
-            raise ConfigError(f"--{given[0].replace('_', '-')} is no option for the task {self.name}; leave it away")
 
     def baselines_of(self, data: tuple[Ids, Ids]) -> dict[str, tuple[str, float]]:
         """Metric -> (in words, its value on these sequences) of what takes no network."""
@@ -260,26 +236,11 @@ class Labelling(Task):
         data = self.held if self.held[0] else self.learned
         return self.baselines_of(data) if data[0] else {}
 
-    @property
-    def baseline(self) -> tuple[str, float] | None:  # type: ignore[override]
-        return self.baselines.get("loss")
-
-    def confusion(self, model: Features) -> Confusion | None:
-        batches = self.validation()
-        if batches is None:
-            return None
-        counts = np.zeros((len(self.labels), len(self.labels)), np.int64)
-        model.train(False)
-        for _ in range(batches.num_windows):
-            right, found, mask = self.outputs(model, *batches.next())
-            np.add.at(counts, (right[mask], found[mask]), 1)
-        return Confusion(self.labels.tokens, counts)
-
     # --- what is told ---
 
     def told(self, model: Features) -> dict[str, str]:
         (rows, _), lengths = self.learned, self.batches.lengths
-        most = [f"{label} {n:,}" for label, n in list(zip(self.labels.tokens, self.counts))[:MOST_NAMED]]
+        most = [f"{label} {n:,}" for label, n in list(zip(self.labels, self.counts))[:MOST_NAMED]]
         more = len(self.labels) - len(most)
         sizes = np.array([len(row) for row in rows])
         cuts, unknown = int((sizes > lengths).sum()), sum(int((row == self.words.unknown).sum()) for row in rows)
@@ -293,7 +254,7 @@ class Labelling(Task):
         told[self.nouns] = f"{len(self.labels):,}: {', '.join(most)}" + (f" and {more:,} more" if more else "")
         if self.held[0]:
             seen = np.bincount(np.concatenate(self.held[1]), minlength=len(self.labels))
-            lacking = [label for label, n in zip(self.labels.tokens, seen) if not n]
+            lacking = [label for label, n in zip(self.labels, seen) if not n]
             if lacking:
                 told["not judged"] = (
                     f"what is held out has no {self.noun} "
@@ -308,7 +269,7 @@ class Labelling(Task):
             max(batches, key=lambda of: lengths[of].max() * len(of) - lengths[of].sum())
         )
         words = np.array(self.words.tokens, object)[inputs.values]
-        names = np.array(self.labels.tokens, object)[targets]
+        names = np.array(self.labels, object)[targets]
         batch = padded_picture(words, inputs.mask, names)
         network = network_picture(self.config, inputs.mask.shape, len(self.words), len(self.labels), self.read,
                                   ("words", self.nouns))  # fmt: skip
@@ -327,9 +288,3 @@ def known(examples: Sequence[Example], labels: set[str], noun: str, bad: BadRows
         line = one.lines[other] if one.lines else 0
         bad.add(one.path, line, f"the {noun} {quoted(one.labels[other])}{of} is none of those that were learned")
     return found
-
-
-def shares(logits: np.ndarray) -> np.ndarray:
-    """The probabilities (..., V) of logits (..., V), in float64."""
-    rows = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    return np.asarray(rows / rows.sum(axis=-1, keepdims=True))

@@ -1,16 +1,17 @@
 """What tasks share whose data is made on the fly.
 
-Made       batches drawn from a seed, held-out ones, and a baseline over them
-shares     logits to probabilities
+Made    batches drawn from a seed, and held-out ones
+Bits    a task that reads bits and answers with bits
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
+from micrornn.errors import DataError, quoted
+from micrornn.tasks.classes import Classifying, shares
 from micrornn.tasks.task import VALIDATION, Drawn, Task
 
 
@@ -18,8 +19,7 @@ class Made(Task):
     """A task whose batches are drawn: a subclass says `draw(rng) -> (inputs, targets)`, what its network is, and for
     `predict` what a line of input holds."""
 
-    uses: ClassVar[Sequence[str]] = ("num_steps",)
-    num_batches: ClassVar[int] = 100  # of an epoch
+    num_batches: int = 100  # of an epoch
     num_held_out: ClassVar[int] = 10  # batches
     version: ClassVar[int] = 1  # of what is drawn: a run goes on only where it is the same
     batches: Drawn
@@ -41,7 +41,24 @@ class Made(Task):
         return [batches.next()[:2] for _ in range(batches.num_windows)]
 
 
-def shares(logits: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis, in float64."""
-    found = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    return np.asarray(found / found.sum(axis=-1, keepdims=True))
+class Bits(Classifying):
+    """A sequence of bits is read, a bit at each time step; `between` stands between those of an answer."""
+
+    labels = ("0", "1")
+    takes = "bits, such as 1 0 1 or 101"
+    between: ClassVar[str] = " "
+
+    def parse(self, line: str) -> np.ndarray:
+        bits = "".join(line.replace(",", " ").split())
+        if not bits or set(bits) - set(self.labels):
+            raise DataError(f"{quoted(line)}: wanted {self.takes}")
+        return np.array([int(bit) for bit in bits], self.config.dtype)
+
+    def encode(self, example: np.ndarray) -> np.ndarray:
+        return example[:, None, None]
+
+    def answer(self, outputs: np.ndarray, example: np.ndarray, proba: bool) -> dict[str, Any]:
+        """A bit for each bit; as probabilities, those of a 1."""
+        ones = shares(outputs)[..., 1]
+        told = {"answer": self.between.join(self.labels[int(share > 0.5)] for share in ones)}
+        return told | ({"probabilities": ones.tolist()} if proba else {})

@@ -15,7 +15,6 @@ Spirals: Lang, Witbrock, Learning to tell two spirals apart, Connectionist Model
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +27,7 @@ from micrornn.layers import Dropout, Linear
 from micrornn.ops import binary_cross_entropy, relu, tanh
 from micrornn.parameters import Flat, Module
 from micrornn.tape import Tensor
+from micrornn.tasks.classes import Classifying
 from micrornn.tasks.made import Made
 from micrornn.tasks.parts import number, usual
 from micrornn.tasks.task import Metric
@@ -85,7 +85,7 @@ class FeedForward(Module):
         return binary_cross_entropy(self(inputs)[0], targets=targets), ()
 
 
-class OneToOne(Made):
+class OneToOne(Made, Classifying):
     name, about = "onetoone", "one to one: which of two classes a point belongs to, without time, made on the fly"
     Settings = OneToOneSettings
     config: OneToOneSettings
@@ -96,11 +96,9 @@ class OneToOne(Made):
     )  # fmt: skip
     takes = "two numbers, such as 0.3 -0.5"
     unit = "points"
-    metrics = (Metric("loss", "nats per point"), Metric("accuracy", "", "higher"))
-
-    def __init__(self, config: OneToOneSettings, data: None = None):
-        super().__init__(config)
-        self.baseline = ("by guessing", math.log(2))
+    metrics = (Metric("loss", "nats per point"), *Classifying.metrics[1:])
+    labels = ("0", "1")
+    seq_len = 1
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Points (batch_size, 2), from -1 to 1 but for the noise, and their classes (batch_size, 1): 0 or 1."""
@@ -122,22 +120,6 @@ class OneToOne(Made):
     def network(self) -> FeedForward:
         return FeedForward(self.config, 2, 1)
 
-    @property
-    def num_losses(self) -> int:
-        return self.config.batch_size
-
-    @property
-    def batch_tokens(self) -> int:
-        return self.config.batch_size
-
-    @property
-    def baselines(self) -> dict[str, tuple[str, float]]:
-        return {"loss": ("by guessing", math.log(2)), "accuracy": ("by guessing", 0.5)}
-
-    def scores(self, model: FeedForward, inputs: Any, targets: Any, state: Any) -> dict[str, tuple[float, float]]:
-        right = (device.host(model(inputs)[0].data) > 0) == (targets > 0.5)
-        return {"accuracy": (float(right.sum()), right.size)}
-
     def parse(self, line: str) -> np.ndarray:
         values = [number(word) for word in line.replace(",", " ").split()]
         if len(values) != 2:
@@ -146,10 +128,6 @@ class OneToOne(Made):
 
     def encode(self, example: np.ndarray) -> np.ndarray:
         return example[None]
-
-    def answer(self, outputs: np.ndarray, example: np.ndarray, proba: bool) -> dict[str, Any]:
-        p = 1 / (1 + math.exp(-float(outputs[0])))
-        return {"answer": str(int(p > 0.5))} | ({"probabilities": {"0": 1 - p, "1": p}} if proba else {})
 
     def told(self, model: FeedForward) -> dict[str, str]:
         b, h, n = self.config.batch_size, self.config.hidden_size, self.config.num_layers

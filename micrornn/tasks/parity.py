@@ -13,18 +13,16 @@ Hochreiter and Schmidhuber, Long Short-Term Memory, Neural Computation 9(8), 199
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from micrornn import device
 from micrornn.config import Config, setting
 from micrornn.data import Padded
-from micrornn.errors import DataError, quoted
 from micrornn.ops import binary_cross_entropy
-from micrornn.tasks.made import Made
+from micrornn.tasks.classes import shares
+from micrornn.tasks.made import Bits, Made
 from micrornn.tasks.parts import Features, usual
 from micrornn.tasks.task import Metric
 
@@ -42,63 +40,37 @@ class ParitySettings(Config):
     )  # fmt: skip
 
 
-class Parity(Made):
+class Parity(Made, Bits):
     name, about = "parity", "in step, or at the end: whether the number of ones so far is odd, made on the fly"
     Settings = ParitySettings
     config: ParitySettings
-    takes = "bits, such as 1 0 1 or 101"
-    metrics = (Metric("loss", "nats per answer"), Metric("accuracy", "", "higher"))
-
-    def __init__(self, config: ParitySettings, data: None = None):
-        super().__init__(config)
-        self.baseline = ("by guessing", math.log(2))
+    metrics = (Metric("loss", "nats per answer"), *Bits.metrics[1:])
+    between = ""
 
     @property
-    def end(self) -> bool:
-        return self.config.at == "end"
+    def per_step(self) -> bool:  # type: ignore[override]
+        return self.config.at == "every"
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray | Padded, np.ndarray]:
         """Bits (seq_len, batch_size, 1), and targets of the same shape, or (batch_size, 1)."""
         length, lanes = self.config.num_steps, self.config.batch_size
         bits = rng.integers(0, 2, (length, lanes, 1)).astype(self.config.dtype)
-        if not self.end:
+        if self.per_step:
             return bits, (bits.cumsum(axis=0) % 2).astype(self.config.dtype)
         mask = np.arange(length)[:, None] < rng.integers(1, length + 1, lanes)
         bits *= mask[:, :, None]
         return Padded(bits, mask), (bits.sum(axis=0) % 2).astype(self.config.dtype)
 
     def network(self) -> Features:
-        return Features(self.config, 1, 1, binary_cross_entropy, read="last" if self.end else "every")
-
-    @property
-    def num_losses(self) -> int:
-        return self.config.batch_size * (1 if self.end else self.config.num_steps)
-
-    @property
-    def baselines(self) -> dict[str, tuple[str, float]]:
-        return {"loss": ("by guessing", math.log(2)), "accuracy": ("by guessing", 0.5)}
-
-    def scores(self, model: Features, inputs: Any, targets: Any, state: Any) -> dict[str, tuple[float, float]]:
-        right = (device.host(model(inputs, state)[0].data) > 0) == (targets > 0.5)
-        return {"accuracy": (float(right.sum()), right.size)}
-
-    def parse(self, line: str) -> np.ndarray:
-        bits = "".join(line.split())
-        if not bits or set(bits) - {"0", "1"}:
-            raise DataError(f"{quoted(line)}: wanted {self.takes}")
-        return np.array([int(bit) for bit in bits], self.config.dtype)
-
-    def encode(self, example: np.ndarray) -> np.ndarray:
-        return example[:, None, None]
+        return Features(self.config, 1, 1, binary_cross_entropy, read="every" if self.per_step else "last")
 
     def answer(self, outputs: np.ndarray, example: np.ndarray, proba: bool) -> dict[str, Any]:
         """In step a bit for each bit; else odd or even."""
-        rows = outputs.reshape(-1).astype(np.float64)
-        odd = (1 / (1 + np.exp(-rows))).tolist()
-        if self.end:
-            found: dict[str, Any] = {"answer": "odd" if odd[0] > 0.5 else "even"}
-            return found | ({"probabilities": {"odd": odd[0], "even": 1 - odd[0]}} if proba else {})
-        return {"answer": "".join(str(int(p > 0.5)) for p in odd)} | ({"probabilities": odd} if proba else {})
+        if self.per_step:
+            return super().answer(outputs, example, proba)
+        even, odd = shares(outputs).tolist()
+        told: dict[str, Any] = {"answer": "odd" if odd > 0.5 else "even"}
+        return told | ({"probabilities": {"odd": odd, "even": even}} if proba else {})
 
     def drawing(self) -> str:
         inputs, targets = self.draw(np.random.default_rng(0))

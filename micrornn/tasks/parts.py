@@ -122,6 +122,8 @@ class Features(Module):
     activation   an op that the outputs go through, such as tanh
     """
 
+    takes_padded = True
+
     def __init__(self, config: Config, input_size: int, output_size: int, loss_of: Callable[..., Tensor],
                  read: str = "every", *, embedding: int = 0, input_dropout: float = 0.0,
                  activation: Callable[[Tensor], Tensor] | None = None):  # fmt: skip

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from micrornn.data.madeup import said_of_films
 from micrornn.data.rows import BadRows
 from micrornn.data.sequences import cut
 from micrornn.errors import DataError
-from micrornn.tasks.labelling import Example, Ids, Labelling, LabelSettings, shares
+from micrornn.tasks.labelling import Example, Ids, Labelling, LabelSettings
 from micrornn.tasks.parts import READS, usual
 from micrornn.tasks.task import Metric, Progress
 
@@ -49,11 +49,11 @@ class SentimentSettings(LabelSettings):
 class Sentiment(Labelling):
     name, about = "sentiment", "many to one: the class of a text, from a file or a folder for each class, or a table"
     Settings = SentimentSettings
-    per_word: ClassVar[bool] = False
+    per_step = False
     noun, nouns = "class", "classes"
     remedy: ClassVar[str] = "give a file or a folder for each class, or choose another --label-column"
     takes: ClassVar[str] = "a text"
-    metrics = (Metric("loss", "nats per text"), Labelling.metrics[1])  # type: ignore[misc]
+    metrics = (Metric("loss", "nats per text"), *Labelling.metrics[1:])  # type: ignore[misc]
     config: SentimentSettings
 
     @property
@@ -83,7 +83,7 @@ class Sentiment(Labelling):
         most = int(self.counts.argmax())
         return {
             "loss": ("by how often each class comes", float(-np.log(shares[classes]).mean())),
-            "accuracy": (f"always {self.labels.tokens[most]}", float((classes == most).mean())),
+            "accuracy": (f"always {self.labels[most]}", float((classes == most).mean())),
         }
 
     # --- use ---
@@ -97,12 +97,6 @@ class Sentiment(Labelling):
     def encode(self, example: list[str]) -> np.ndarray:
         kept = cut(self.words.encode(example), self.config.max_len, self.config.keep)
         return np.asarray(kept)[:, None]
-
-    def answer(self, outputs: np.ndarray, example: list[str], proba: bool) -> dict[str, Any]:
-        found: dict[str, Any] = {"answer": self.labels.tokens[int(outputs.argmax())]}
-        if proba:
-            found["probabilities"] = dict(zip(self.labels.tokens, shares(outputs).round(6).tolist()))
-        return found
 
 
 def tokens(text: str) -> list[str]:

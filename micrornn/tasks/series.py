@@ -246,7 +246,8 @@ class Series(Task):
     def read_inputs(self, lines: Iterable[str], where: str) -> Iterator[tuple[int, Row]]:
         return row_reader(self.chosen, self.config, self._unfit)(lines, where)
 
-    def predict(self, model: Any, examples: Iterable[Row], proba: bool = False) -> Iterator[dict[str, Any]]:
+    def predict(self, model: Any, examples: Iterable[Row], proba: bool = False,
+                at_hand: Any = None) -> Iterator[dict[str, Any]]:  # fmt: skip
         """After each row, what comes: of the first rows, whose difference to rows before is not known, "-"."""
         follower = self._follower(model)
         for row in examples:

@@ -23,7 +23,8 @@ from micrornn.data.rows import BadRows
 from micrornn.data.spans import f1, is_spans
 from micrornn.errors import DataError
 from micrornn.schema import Rule
-from micrornn.tasks.labelling import Example, Ids, Labelling, LabelSettings, shares
+from micrornn.tasks.classes import shares
+from micrornn.tasks.labelling import Example, Ids, Labelling, LabelSettings
 from micrornn.tasks.parts import Features
 from micrornn.tasks.task import Metric, Progress
 
@@ -62,7 +63,7 @@ class Tags(Labelling):
         self._judge_spans()
 
     def _judge_spans(self) -> None:
-        if is_spans(self.labels.tokens):
+        if is_spans(self.labels):
             self.metrics = (*Labelling.metrics, SPAN_F1)
 
     def meta(self) -> dict[str, Any]:
@@ -104,7 +105,7 @@ class Tags(Labelling):
             right: list[list[str]] = []
             guessed: list[list[str]] = []
             for _ in range(batches.num_windows):
-                tags, said, mask = self.outputs(model, *batches.next())
+                tags, said, mask, _ = self.found(model, *batches.next())
                 for lane, valid in enumerate(mask.T):
                     right.append(self.labels.decode(tags[valid, lane]))
                     guessed.append(self.labels.decode(said[valid, lane]))

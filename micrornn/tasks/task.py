@@ -19,17 +19,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from micrornn import device
 from micrornn.config import MOST, Config
 from micrornn.errors import ConfigError, DataError, DivergedError
 from micrornn.evaluate import losses as losses
 from micrornn.schema import Rule
-from micrornn.tape import no_tape
 from micrornn.tasks.batches import VALIDATION as VALIDATION
 from micrornn.tasks.batches import Batches as Batches
 from micrornn.tasks.batches import Drawn as Drawn
 from micrornn.tasks.batches import Slices as Slices
 from micrornn.tasks.batches import State as State
+from micrornn.tasks.together import gathered, said
 
 if TYPE_CHECKING:
     from micrornn.tasks.material import Material
@@ -105,8 +104,10 @@ class Task:
     baseline        (in words, the loss of it): what takes no network; None where there is nothing of that kind
     baselines       the same for each metric that has one; by itself `baseline` for the loss
     segment_steps   how many time steps of a window are on a tape at once
-    num_losses      of how many numbers the loss of a batch is the mean: time steps times batch_size, say
-    batch_tokens    how many of `unit` an update reads
+    per_step        whether there is an answer at every time step, or one for each sequence
+    seq_len         time steps of a sequence; by itself num_steps
+    num_losses      of how many numbers the loss of a batch is the mean: by itself one for each answer
+    batch_tokens    how many of `unit` an update reads; by itself one for each time step
     """
 
     name: ClassVar[str] = ""
@@ -119,6 +120,7 @@ class Task:
     takes: ClassVar[str] = ""
     writes: ClassVar[bool] = False
     unit: ClassVar[str] = "steps"
+    per_step: bool = True
     RULES: ClassVar[Mapping[str, Rule]] = {}
     # Of a task whose data is one long text, as `micrornn.data` has them; what writes, or looks at windows of a text,
     # asks for these, and says so where there are none.
@@ -217,12 +219,16 @@ class Task:
         return MOST
 
     @property
+    def seq_len(self) -> int:
+        return self.config.num_steps
+
+    @property
     def num_losses(self) -> int:
-        return self.config.batch_size * self.config.num_steps
+        return self.config.batch_size * (self.seq_len if self.per_step else 1)
 
     @property
     def batch_tokens(self) -> int:
-        return self.config.batch_size * self.config.num_steps
+        return self.config.batch_size * self.seq_len
 
     @property
     def baselines(self) -> Mapping[str, tuple[str, float]]:
@@ -260,12 +266,16 @@ class Task:
 
         options    those of a reading of text: unseen, encoding, batch_size, num_steps; None: not given
         """
-        given = [name for name, value in options.items() if value is not None]
-        if given:
-            raise ConfigError(f"--{given[0].replace('_', '-')} is no option for the task {self.name}; leave it away")
+        self.refuse(options)
         if files:
             return Judged(self.evaluate(model, self.batches_of(files)))
         return Judged(self.evaluate(model), self.baselines)
+
+    def refuse(self, options: Mapping[str, Any]) -> None:
+        """ConfigError where an option was given that means nothing here."""
+        given = [name for name, value in options.items() if value is not None]
+        if given:
+            raise ConfigError(f"--{given[0].replace('_', '-')} is no option for the task {self.name}; leave it away")
 
     def confusion(self, model: Any) -> Confusion | None:
         """Which class is taken for which, of what is held out; None where there are no classes."""
@@ -295,17 +305,19 @@ class Task:
         """An example as the network's inputs, one lane wide."""
         return example
 
-    def predict(self, model: Any, examples: Iterable[Any], proba: bool = False) -> Iterator[dict[str, Any]]:
-        """An answer to each example, as it comes: a dictionary fit for JSON, whose "answer" a reader is told; with
-        `proba` also "probabilities", where there are any."""
+    def predict(self, model: Any, examples: Iterable[Any], proba: bool = False,
+                at_hand: Callable[[], bool] = lambda: True) -> Iterator[dict[str, Any]]:  # fmt: skip
+        """An answer to each example, in their order: a dictionary fit for JSON, whose "answer" a reader is told; with
+        `proba` also "probabilities", where there are any. Some are read ahead and answered together.
+
+        at_hand    whether the next example is there; if not, all that were read are answered before it is waited for
+        """
         model.train(False)
-        for example in examples:
-            with no_tape():
-                outputs, _ = model(self.encode(example))
-            rows = device.host(outputs.data)
-            if not np.isfinite(rows).all():
-                raise DivergedError("the network's numbers became NaN or infinite on this input")
-            yield self.answer(rows[:, 0] if rows.ndim == 3 else rows[0], example, proba)
+        for group in gathered(examples, at_hand):
+            for example, outputs in zip(group, said(model, [self.encode(example) for example in group])):
+                if not np.isfinite(outputs).all():
+                    raise DivergedError("the network's numbers became NaN or infinite on this input")
+                yield self.answer(outputs, example, proba)
 
     def go_on(self, model: Any, examples: Iterable[Any], steps: int) -> Iterator[dict[str, Any]]:
         """The `steps` rows that follow the last example, as answers. ConfigError where examples are no series."""
