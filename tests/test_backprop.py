@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,6 +23,7 @@ from micrornn.ops import binary_cross_entropy, mean, stack
 from micrornn.ops.recurrent import SequenceOp
 from micrornn.parameters import Flat, Module, Parameter
 from micrornn.tape import Tape, Tensor
+from micrornn.tasks.language import LanguageModel
 from micrornn.tasks.parts import Features
 from micrornn.tasks.task import Slices
 
@@ -285,13 +287,13 @@ def test_copies_that_take_more_memory_than_there_is(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("k1, k2", [(1, 5), (2, 6), (3, 7), (4, 4)])
 def test_each_time_step_is_computed_forward_once(k1: int, k2: int, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = {"forward": 0, "back": 0}
-    for name in ("_forward", "_back"):
+    for name, way in (("_forward", "forward"), ("cell_back", "back")):
         original = getattr(SequenceOp, name)
 
-        def counted(self: Any, k: Any, first: Any, *rest: Any, original: Any = original, name: str = name,
+        def counted(self: Any, k: Any, first: Any, *rest: Any, original: Any = original, way: str = way,
                     **options: Any) -> Any:  # fmt: skip
-            rows = first if name == "_forward" else first["gates"]
-            steps[name.strip("_")] += len(rows)
+            rows = first if way == "forward" else first["gates"]
+            steps[way] += len(rows)
             return original(self, k, first, *rest, **options)
 
         monkeypatch.setattr(SequenceOp, name, counted)
@@ -305,7 +307,27 @@ def test_each_time_step_is_computed_forward_once(k1: int, k2: int, monkeypatch: 
         step.backward()
         way.commit(step)
         assert steps == {"forward": k1, "back": min((update + 1) * k1, k2)}
-        assert sum(map(len, way.kept)) <= k2 - k1  # what lies further back is released
+        assert len(way.past) <= k2 - k1  # what lies further back is released
+
+
+@pytest.mark.parametrize("more", [{"num_layers": 2, "dropout": 0.3, "input_dropout": 0.2}, {"tied": True}, {}])
+def test_one_way_back_over_the_past_is_that_over_each_tape(more: dict[str, Any]) -> None:
+    """With ids that are looked up, dropout between the layers, and products shared by all pieces; once over the edge
+    of a sequence."""
+    config = config_of("2,7", "lstm_peephole", hidden_size=4, embedding_size=4, input_dropout=0.0)
+    config = dataclasses.replace(config, **more)
+    rng, found = np.random.default_rng(4), []
+    inputs, targets = rng.integers(0, 5, (2, 16, LANES)).astype(np.int32)
+    moves = [rng.normal(size=len(LanguageModel(config, 5).flat)) * 0.3 for _ in range(10)]
+    for pieces in ([], None):
+        model = LanguageModel(config, 5)
+        way = bptt.find(config, model, Slices(inputs, targets, 2), 2)
+        way.past.pieces = pieces
+        found.append(gradients(way, len(moves), np.repeat(moves, 2, 0)))
+        assert (way.past.pieces is None) == (pieces is None)
+    for update, (at_once, by_tape) in enumerate(zip(*found)):
+        np.testing.assert_allclose(at_once, by_tape, rtol=1e-10, atol=1e-12, err_msg=f"update {update}")
+        assert np.linalg.norm(by_tape) > 0.01
 
 
 def three_errors(draws: np.ndarray, wanted: np.ndarray) -> None:

@@ -6,7 +6,7 @@ k1k2        an update every k1 time steps, back through k2, each computed forwar
 grow        windows that double
 random      cut at random, compensated
 rtrl        forward: real-time recurrent learning; snap1 and uoro are cheaper and approximate
-chain, forward    what several of them are made of
+chain, past, forward    what several of them are made of
 
 find(config, model, batches, segment_steps)    the way of a run
 """

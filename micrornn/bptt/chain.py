@@ -1,8 +1,8 @@
 """Pieces of a sequence on tapes of their own, linked by their states.
 
-Link      a piece: what it read, its tape, the state it starts from as leaves, the state it ends in
-record    a piece on a tape
-Chain     the Step over some links: losses from the last of them, gradients through all
+Link            a piece: what it read, its tape, the state it starts from as leaves, the state it ends in
+record, back    a piece on a tape, and the way back over it; record_all, of several
+Chain           the Step over some links
 """
 
 from __future__ import annotations
@@ -56,6 +56,14 @@ def record(model: Any, link: Link) -> Segment:
     return link.segment
 
 
+def record_all(model: Any, links: Sequence[Link]) -> None:
+    """Compute links forward, each from where the one before ended."""
+    for n, link in enumerate(links):
+        if n:
+            link.state = record(model, links[n - 1]).last
+        record(model, link)
+
+
 @contextmanager
 def _as_they_were(flat: Flat, weights: np.ndarray | None) -> Iterator[None]:
     """Let these be the parameters' numbers: a tape that outlives an update must not refer to what an update changes."""
@@ -72,56 +80,35 @@ def _as_they_were(flat: Flat, weights: np.ndarray | None) -> Iterator[None]:
             parameter.data = now[name]
 
 
-def forget_losses(link: Link) -> None:
-    """Leave on the tape what its last state was computed from: the rest, such as the logits, is not needed again."""
-    assert link.segment is not None
-    tape, needed = link.segment.tape, {id(tensor) for tensor in link.segment.last}
-    kept = []
-    for row in reversed(tape.records):
-        if any(id(tensor) in needed for tensor in row.outputs):
-            needed |= {id(tensor) for tensor in row.inputs}
-            kept.append(row)
-    tape.records = kept[::-1]
-
-
 class Chain:
     """The Step over links, from the oldest to the newest.
 
-    new       so many of the links at the end are this update's; their losses count
-    seeds     cotangent of the mean loss of each new link
+    seeds     cotangent of the mean loss of each link
     factor    what a cotangent is multiplied with where it crosses from a link to the one before
+    past      what lies before them (past.py): has back(dlast), from the cotangents of its last state to `grad`
     """
 
     whole: Segment | None = None
 
-    def __init__(self, model: Any, links: Sequence[Link], new: int, seeds: Sequence[float], factor: float = 1.0):
-        self.model, self.links, self.new, self.seeds, self.factor = model, list(links), new, list(seeds), factor
+    def __init__(self, model: Any, links: Sequence[Link], seeds: Sequence[float], factor: float = 1.0,
+                 past: Any = None):  # fmt: skip
+        self.model, self.links, self.seeds, self.factor, self.past = model, list(links), list(seeds), factor, past
         self.seed = 1.0
         self.last: State = ()
 
     def backward(self) -> float:
         flat = self.model.flat
         flat.join()
-        fresh = self.links[len(self.links) - self.new :]
-        for n, link in enumerate(fresh):
-            if n:  # a link of the same sequence goes on where the one before ended
-                link.state = record(self.model, fresh[n - 1]).last
-            record(self.model, link)
-        parameters = list(flat.parameters.values())
-        flat.zero_grad()
-        seeds = [0.0] * (len(self.links) - self.new) + self.seeds
-        loss, steps = 0.0, sum(map(len, fresh))
+        record_all(self.model, self.links)
+        loss, steps = 0.0, sum(map(len, self.links))
         dlast: list[Any] = []
-        for link, seed in zip(reversed(self.links), reversed(seeds)):
+        for n, (link, seed) in enumerate(zip(reversed(self.links), reversed(self.seeds))):
             segment = record(self.model, link)
-            of = [*parameters, *(segment.first or ())]
-            found = _back(segment, of, seed, dlast)
-            for parameter, gradient in zip(parameters, found):
-                if gradient is not None:
-                    kernels.of(gradient).accumulate(parameter.grad, gradient)
-            dlast = [self._crossed(gradient) for gradient in found[len(parameters) :]]
-            loss += segment.loss.item() * len(link) / steps if seed else 0.0
-        self.last = tuple(Tensor(tensor.data) for tensor in record(self.model, fresh[-1]).last)
+            dlast = [self._crossed(gradient) for gradient in back(self.model, segment, seed, dlast, new=n == 0)]
+            loss += segment.loss.item() * len(link) / steps
+        if self.past is not None:
+            self.past.back(dlast)
+        self.last = tuple(Tensor(tensor.data) for tensor in record(self.model, self.links[-1]).last)
         return loss
 
     def _crossed(self, gradient: Any) -> Any:
@@ -134,16 +121,25 @@ class Chain:
         return out
 
     def blown(self, limit: float | None = None) -> Blown | None:
-        fresh = self.links[len(self.links) - self.new :]
-        inputs, targets = (np.concatenate([getattr(link, name) for link in fresh]) for name in ("inputs", "targets"))
-        state = fresh[0].state
-        return Segments(self.model, inputs, targets, state, length=len(inputs), update=fresh[0].update).blown(limit)
+        inputs, targets = (np.concatenate([getattr(link, a) for link in self.links]) for a in ("inputs", "targets"))
+        first = self.links[0]
+        window = Segments(self.model, inputs, targets, first.state, length=len(inputs), update=first.update)
+        return window.blown(limit)
 
 
-def _back(segment: Segment, of: list[Tensor], seed: float, dlast: Sequence[Any]) -> list[Any]:
-    """What flows back from the loss of a piece, times the seed, and from the cotangents of its last state."""
+def back(model: Any, segment: Segment, seed: float, dlast: Sequence[Any], new: bool = False) -> list[Any]:
+    """From the loss of a piece, times the seed, and the cotangents of its last state: adds to `grad` of all parameters,
+    or takes the place of what is there if `new`. The cotangents of its first state, which may lie on the tape."""
     pairs = [(segment.loss, seed)] if seed else []
     pairs += [(tensor, gradient) for tensor, gradient in zip(segment.last, dlast) if gradient is not None]
-    if not pairs:
-        return [None] * len(of)
-    return segment.tape.cotangents(of, [pair[0] for pair in pairs], [pair[1] for pair in pairs], copy=False)
+    parameters, first = list(model.flat.parameters.values()), segment.first or ()
+    found: list[Any] = [None] * (len(parameters) + len(first))
+    if pairs:
+        outputs, seeds = zip(*pairs)
+        found = segment.tape.cotangents([*parameters, *first], outputs, seeds, copy=False)
+    for parameter, gradient in zip(parameters, found):
+        if new:
+            parameter.grad[...] = 0 if gradient is None else gradient
+        elif gradient is not None:
+            kernels.of(gradient).accumulate(parameter.grad, gradient)
+    return found[len(parameters) :]

@@ -35,7 +35,7 @@ class Random(Way):
             inputs, targets, state = self.batches.next()
             links.append(Link(np.array(inputs), np.array(targets), None if n else state, update, n * len(inputs)))
         scale = self.config.num_steps if self.config.loss == "sum" else 1.0
-        return Chain(self.model, links, len(links), [scale * share] * len(links), 1 / (1 - share))
+        return Chain(self.model, links, [scale * share] * len(links), 1 / (1 - share))
 
     @property
     def per_epoch(self) -> int | None:

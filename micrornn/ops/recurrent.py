@@ -104,38 +104,48 @@ class SequenceOp(Op):
             dstates.append(drows)
         dgates = k.empty(gates.shape, gates.dtype)
         dhidden = k.empty(gates.shape, gates.dtype) if program.sided else dgates
-        dvectors = [k.empty(vector.shape, vector.dtype) for vector in saved["vectors"]]
-        k.cell_sequence_vjp(
-            program, dgates, dhidden, dstates, dvectors, states, gates, saved.get("hidden"), saved["weights"][1],
-            saved["vectors"], mask, reverse, saved["clip"],
-        )  # fmt: skip
+        dvectors = self.cell_back(k, saved, dgates, dhidden, dstates)
         saved.update({f"d{name}": drows for name, drows in zip(cell.states, dstates)}, dgates=dgates)
         if program.sided:
             saved["dhidden"] = dhidden
-        first = -1 if reverse else 0
-        dx, dweights = self._weight_gradients(k, saved, dgates, dhidden, needs[0])
+        first, x, weight_ih, dx = -1 if reverse else 0, saved["x"], saved["weights"][0], None
+        if needs[0]:
+            dx = k.empty(x.shape, x.dtype)
+            k.matmul(dx.reshape(-1, x.shape[2]), dgates.reshape(-1, dgates.shape[2]), weight_ih)
+        before = _ends(states[0], reverse)[1]
+        if mask.size and cell.recurrent:  # a lane that is masked throughout may have started from NaN
+            before = keep(k, before, mask)
+        dweights = self.weight_gradients(k, x, before, dgates, dhidden)
         return dx, *(drows[first] for drows in dstates), *(dweights[name] for name in cell.weights), *dvectors
 
-    def _weight_gradients(self, k: Kernels, saved: dict[str, Any], dgates: np.ndarray, dhidden: np.ndarray,
-                          needs_x: bool) -> tuple[Any, dict[str, np.ndarray]]:  # fmt: skip
-        """(dx, gradients of weights and biases by name), each as one product over all time steps and lanes."""
-        x, (weight_ih, weight_hh), width = saved["x"], saved["weights"], dgates.shape[2]
-        rows, dx = dgates.reshape(-1, width), None
-        if needs_x:
-            dx = k.empty(x.shape, x.dtype)
-            k.matmul(dx.reshape(-1, x.shape[2]), rows, weight_ih)
-        found = {"weight_ih": k.empty(weight_ih.shape, x.dtype)}
-        k.matmul(found["weight_ih"], rows, x.reshape(-1, x.shape[2]), trans_a=True)
-        if weight_hh is not None:
-            _, before, _ = _ends(saved[self.cell.states[0]], saved["reverse"])
-            if saved["mask"].size:  # a lane that is masked throughout may have started from NaN
-                before = keep(k, before, saved["mask"])
-            hidden_rows, found["weight_hh"] = dhidden.reshape(-1, width), k.empty(weight_hh.shape, x.dtype)
-            k.matmul(found["weight_hh"], hidden_rows, before.reshape(-1, before.shape[2]), trans_a=True)
-        found["bias_ih"] = sum_axis(k, rows, 0)
-        if weight_hh is not None:
-            found["bias_hh"] = found["bias_ih"] if dhidden is dgates else sum_axis(k, hidden_rows, 0)
-        return dx, found
+    def cell_back(self, k: Kernels, saved: dict[str, Any], dgates: np.ndarray, dhidden: np.ndarray,
+                  dstates: list[np.ndarray]) -> list[np.ndarray]:  # fmt: skip
+        """From the cotangents of the states (T + 1, B, H), which hold what comes from outside the layer, to those of
+        the gates, to those of the states before, all of them written in place; the cotangents of the vectors."""
+        cell, program = self.cell, self.cell.program
+        dvectors = [k.empty(vector.shape, vector.dtype) for vector in saved["vectors"]]
+        k.cell_sequence_vjp(
+            program, dgates, dhidden, dstates, dvectors, [saved[name] for name in cell.states], saved["gates"],
+            saved.get("hidden"), saved["weights"][1], saved["vectors"], saved["mask"], saved["reverse"], saved["clip"],
+        )  # fmt: skip
+        return dvectors
+
+    def weight_gradients(self, k: Kernels, x: np.ndarray, before: np.ndarray, dgates: np.ndarray, dhidden: np.ndarray,
+                         into: dict[str, Any] | None = None) -> dict[str, np.ndarray]:  # fmt: skip
+        """Gradients of weights and biases by name, each as one product over all time steps and lanes.
+
+        x, before    what the layer read, and the h that each step started from
+        into         arrays by name to which they are added
+        """
+        found: dict[str, np.ndarray] = {}
+        for side, cotangents, read in (("ih", dgates, x), ("hh", dhidden, before))[: 1 + self.cell.recurrent]:
+            rows, weight, bias = cotangents.reshape(-1, dgates.shape[2]), f"weight_{side}", f"bias_{side}"
+            found[weight] = into[weight] if into else k.empty((rows.shape[1], read.shape[2]), x.dtype)
+            k.matmul(found[weight], rows, read.reshape(-1, read.shape[2]), trans_a=True, accumulate=into is not None)
+            found[bias] = found["bias_ih"] if side == "hh" and dhidden is dgates else sum_axis(k, rows, 0)
+            if into:
+                k.accumulate(into[bias], found[bias])
+        return found
 
 
 class StepOp(Op):
