@@ -59,16 +59,6 @@ def micrornn(micrornn: Micrornn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     return micrornn
 
 
-def printed(*arguments: object, columns: int = 80, **environment: str) -> str:
-    """The stdout of a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "micrornn_cli", *map(str, arguments)],
-        env=os.environ | {"COLUMNS": str(columns)} | environment, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_sample_writes_the_prompt_and_so_many_characters(micrornn, lstm):
     code, text, err = micrornn("sample", lstm.path, "--prompt", "the ", "--length", 50, "--seed", 3)
     assert (code, err) == (0, "")
@@ -115,7 +105,8 @@ def test_a_model_that_is_not_finite_is_told_with_exit_code_6(micrornn, lstm, tmp
     for arguments in (("sample",), ("sample", "--json"), ("eval", tmp_path / "text.txt", "--json")):
         code, out, err = micrornn(arguments[0], tmp_path / "broken.ckpt", *arguments[1:])
         assert (code, out) == (Exit.DIVERGED, "") and f"{name} holds" in err and "Warning" not in err, err
-    for measure in ("flow", "truncation", "jacobian", "states", "nonfinite", "all"):
+    some = ("flow", "truncation", "jacobian", "states", "nonfinite", "all")
+    for measure in some if name == "rnn.weight_hh_l0" else ("jacobian", "nonfinite"):
         code, out, err = micrornn(
             "inspect", measure, tmp_path / "broken.ckpt", "--text", tmp_path / "text.txt", "--json"
         )
@@ -226,7 +217,7 @@ def test_a_text_that_changed_is_not_what_was_held_out(micrornn, tmp_path):
 
 def test_every_cell_agrees_in_every_granularity(micrornn, monkeypatch):
     # one of each kind; test_gradcheck.py goes through all of them
-    some = {name: CELLS[name] for name in ("rnn", "lstm", "gru", "lstm_peephole", "gru_before", "mingru")}
+    some = {name: CELLS[name] for name in ("rnn", "lstm_peephole", "gru_before")}
     monkeypatch.setattr("micrornn_cli.gradcheck.CELL_NAMES", tuple(some))
     sizes = ("--hidden-size", 3, "--input-size", 2, "--seq-len", 3)
     code, out, _ = micrornn("gradcheck", "--json", *sizes)
@@ -315,7 +306,8 @@ def test_the_tape_speaks_of_x_h_and_c(micrornn):
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
-def test_what_people_read_fits_and_is_plain_off_a_terminal(lstm, columns):
+def test_what_people_read_fits_and_is_plain_off_a_terminal(micrornn, lstm, columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
     for arguments in (
         ("tape", "--cell", "lstm", "--batch-size", 2),
         ("tape", "--cell", "gru", "--granularity", "sequence", "--hidden-size", 9),
@@ -323,11 +315,16 @@ def test_what_people_read_fits_and_is_plain_off_a_terminal(lstm, columns):
         ("eval", lstm.path),
         ("info",),
     ):
-        text = printed(*arguments, columns=columns)
-        assert "\x1b" not in text and "\r" not in text
+        code, text, _ = micrornn(*arguments)
+        assert code == 0 and "\x1b" not in text and "\r" not in text
         assert max(map(len, text.splitlines())) <= columns, arguments
-    assert "h_init, W_hh, b_hh)" in printed("tape", columns=columns).replace("\n", " ") or columns < 80
-    assert printed("tape", columns=columns, PYTHONIOENCODING="ascii")
+    assert "h_init, W_hh, b_hh)" in micrornn("tape")[1].replace("\n", " ") or columns < 80
+
+
+def test_a_stream_of_another_encoding_is_written_to():
+    command = [sys.executable, "-m", "micrornn_cli", "tape"]
+    done = subprocess.run(command, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, timeout=60)
+    assert done.returncode == 0 and done.stdout.isascii() and done.stdout
 
 
 def test_info(micrornn):

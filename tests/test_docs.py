@@ -19,6 +19,7 @@ import importlib.util
 import io
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -29,11 +30,12 @@ from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import pytest
+from notices import without_compiling
 
 import micrornn.ops  # noqa: F401  fills the table of ops
 from micrornn.config import Config
 from micrornn.tape import OPS
-from micrornn_cli.main import COMMANDS
+from micrornn_cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -101,18 +103,43 @@ def run_python(block: Block, path: Path, names: dict[str, Any], output: str | No
     check(block, path, "\n".join(said) if output is None else output, printed.getvalue())
 
 
-def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("MICRORNN_")}
-    environment |= {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "COLUMNS": "100", "NO_COLOR": "1", "PYTHONUTF8": "1",
-    }  # fmt: skip
-    if "MICRORNN_CACHE" in os.environ:
-        environment["MICRORNN_CACHE"] = os.environ["MICRORNN_CACHE"]
-    return subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=environment, timeout=120, stdin=subprocess.DEVNULL,
+SHELLS = re.compile(r"[|&;<>$`*?~(){}#!\n]")  # what a shell does something about, outside of quotes
+
+
+class Done(NamedTuple):
+    returncode: int
+    stdout: str  # with what went to stderr
+
+
+def environment() -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("MICRORNN_") or k == "MICRORNN_CACHE"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return kept | {"PATH": path, "COLUMNS": "100", "NO_COLOR": "1", "PYTHONUTF8": "1"}
+
+
+def shell(command: str, folder: Path) -> Done:
+    """What a shell makes of it. A plain `micrornn ...` is called in this process, which spares it the imports."""
+    if command.startswith("micrornn ") and not SHELLS.search(re.sub(r"'[^']*'|\"[^\"$`]*\"", "", command)):
+        return here(shlex.split(command)[1:])
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=environment(), timeout=120, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
     )  # fmt: skip
+    return Done(done.returncode, done.stdout)
+
+
+def here(arguments: list[str]) -> Done:
+    """The command in this process and the folder that it is in."""
+    told = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+        for key in os.environ.keys() - environment().keys():
+            patch.delenv(key)
+        for key, value in environment().items():
+            patch.setenv(key, value)
+        patch.setattr("sys.stdin", io.StringIO())
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+    return Done(int(end.value.code or 0), without_compiling(told.getvalue()))
 
 
 def run_console(block: Block, path: Path, folder: Path) -> None:
@@ -151,8 +178,9 @@ def test_code_runs_and_prints_what_it_says(path: Path, tmp_path: Path, monkeypat
         elif block.kind == "console":
             run_console(block, path, tmp_path)
         elif block.kind == "bash":
-            done = shell(f"set -e\n{block.text}", tmp_path)
-            assert done.returncode == 0, f"{name(path)}:{block.line}:\n{done.stdout}"
+            for command in re.sub(r"\\\n\s*", "", block.text).splitlines():
+                done = shell(command, tmp_path)
+                assert done.returncode == 0, f"{name(path)}:{block.line}: {command}\n{done.stdout}"
         elif block.kind == "toml":
             Config.from_dict(tomllib.loads(block.text), f"{name(path)}:{block.line}")
         else:

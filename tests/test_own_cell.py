@@ -39,6 +39,8 @@ class TwoTimes(Cell):
         return tanh(w.gain * s) + h_prev / 4, s
 '''
 
+DOUBLE = ("--dtype", "float64")  # in which the derivatives are checked: so it is compiled once
+
 
 @pytest.fixture
 def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -50,7 +52,7 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_train_inspect_save_load_sample(spec: str, micrornn: Micrornn) -> None:
     Path("text.txt").write_text(TEXT * 3)
-    sizes = ("--hidden-size", 8, "--num-updates", 8, "--val-every", 4, "--batch-size", 4, "--num-steps", 8)
+    sizes = ("--hidden-size", 8, "--num-updates", 8, "--val-every", 4, "--batch-size", 4, "--num-steps", 8, *DOUBLE)
     code, _, err = micrornn("train", "text.txt", "--cell", spec, *sizes, "--out", "run")
     assert code == 0, err
     for measure, part in (("flow", "two_times_l0"), ("credit", "two_times_l0 s"), ("jacobian", "two_times_l0")):
@@ -76,7 +78,7 @@ def test_code_that_nobody_typed_is_not_run(spec: str, micrornn: Micrornn,
                                            tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     """Whatever names it: a checkpoint, the settings of a run, or a file of settings."""
     Path("text.txt").write_text(TEXT)
-    sizes = ("--hidden-size", 8, "--num-updates", 2, "--batch-size", 4, "--num-steps", 8)
+    sizes = ("--hidden-size", 8, "--num-updates", 2, "--batch-size", 4, "--num-steps", 8, *DOUBLE)
     assert micrornn("train", "text.txt", "--cell", spec, *sizes, "--out", "run")[0] == 0
     Path("mine.py").write_text(TWO_TIMES + "\nopen('was_run', 'w')\n")
     commands = (

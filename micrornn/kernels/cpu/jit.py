@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from micrornn import folders
 from micrornn.kernels.kept import keep
 
 
+@cache  # whatever happens to the environment, what lies in one folder stays together
 def cache_dir() -> Path:
     """Where compiled kernels are kept: one folder per state of the sources, of Numba and of the processor.
 
