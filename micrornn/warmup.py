@@ -127,7 +127,7 @@ def _ops(dtype: str) -> None:
     x = Tensor(np.full((3, 4), 0.5), requires_grad=True, dtype=np.dtype(dtype).type)
     some = np.eye(3, 4) > 0
     with _split(2, False), Tape() as tape:
-        y = ops.exp(x) + ops.log(x) - ops.sqrt(x) * ops.sigmoid(x) / ops.tanh(x) + ops.neg(ops.relu(x))
+        y = ops.exp(x) + ops.log(x) - ops.sqrt(x) * ops.sigmoid(x) / ops.tanh(x) + ops.neg(ops.relu(ops.log_sigmoid(x)))
         y = y + ops.abs(x) + ops.pow(x, x)
         y = ops.where(y, x, mask=some) + ops.clip_message(y, limit=1.0)
         y = y + ops.dropout(x, rate=0.5, key=1)

@@ -177,6 +177,8 @@ ROWS: dict[str, Row] = {
     "sqrt": flat(1, low=0.01),
     "sigmoid": both(flat(1), flat(1, low=-50, high=50)),
     "sigmoid_vjp": flat(2),
+    "log_sigmoid": both(flat(1), flat(1, low=-150, high=150)),
+    "log_sigmoid_vjp": both(flat(2), flat(2, low=-150, high=150)),
     "tanh": both(flat(1), flat(1, low=-20, high=20)),
     "tanh_vjp": flat(2),
     "abs": flat(1),

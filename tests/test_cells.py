@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from kernel_rows import BASIC, Draw, cell_backward, cell_forward, cell_step, compare
 
 from micrornn import kernels
-from micrornn.cells import CELLS, Cell, State, Weights, find_cell
+from micrornn.cells import BOTH_SIDES, CELLS, Cell, State, Weights, find_cell
 from micrornn.cells.explain import explain
 from micrornn.errors import CellError, ConfigError, ShapeError
 from micrornn.gradcheck import gradcheck
@@ -291,3 +291,28 @@ def test_a_window_is_a_feed_forward_net_over_the_last_inputs(size: int) -> None:
     assert max(check.error for check in checks) < 1e-8
     with pytest.raises(ConfigError, match="windowK for a K of 1 to 99"):
         find_cell(f"window0{size}")
+
+
+def test_the_stabiliser_of_an_slstm_changes_no_number_and_nothing_overflows() -> None:
+    """Beside its equations without m (xLSTM, eq. 8-14): where inputs are moderate, that is the same; where gates are
+    large, exp(500) for one, numbers and gradients stay finite."""
+    rng = np.random.default_rng(4)
+    net, x = Recurrent("slstm", D, H, dtype=np.float64), rng.normal(size=(20, B, D))
+    for weight in net.weights.values():
+        weight.data[...] = rng.uniform(-1, 1, weight.shape)
+    w_ih, w_hh, b_ih, b_hh = (net.weights[f"{name}_l0"].data for name in BOTH_SIDES)
+    h, c, n, wanted = np.zeros((B, H)), np.zeros((B, H)), np.zeros((B, H)), []
+    for x_t in x:
+        i, f, g, o = np.split(x_t @ w_ih.T + b_ih + h @ w_hh.T + b_hh, 4, axis=1)
+        i, f, o = np.exp(i), 1 / (1 + np.exp(-f)), 1 / (1 + np.exp(-o))
+        c, n = f * c + i * np.tanh(g), f * n + i
+        h = o * c / n
+        wanted.append(h)
+    with kernels.use("reference"):
+        np.testing.assert_allclose(net(x)[0].data, wanted, rtol=1e-12, atol=1e-14)
+        large = Tensor(500 * x, True)
+        with Tape() as tape:
+            y, _ = net(large)
+        grads = tape.cotangents([large, *net.weights.values()], [y], [np.ones(y.shape)])
+    assert np.abs(500 * x @ w_ih[:H].T).max() > 700, "exp of which is no float64"
+    assert all(np.isfinite(array).all() for array in (y.data, *grads))

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from kernel_rows import ROWS, SIZES, TOLERANCE, Draw, arrays_of, compare, copied, sweep
 
 from micrornn.kernels import NAMES, cpu, reference
-from micrornn.kernels.cpu import product, recurrent, threads, tile
+from micrornn.kernels.cpu import maths, product, recurrent, threads, tile
 from micrornn.kernels.cpu.jit import TILE_ROWS, kernel
 
 PARALLEL = ("matmul", "matvec", "cross_entropy", "cross_entropy_vjp", *(name for name in NAMES if "_sequence" in name))
@@ -80,6 +80,7 @@ LIMITS = {
     "sigmoid": {-INF: 0, INF: 1, -800: 0, 800: 1, NAN: NAN, 0: 0.5},
     "relu": {-INF: 0, INF: INF, NAN: NAN, -0.0: 0},
     "log": {0: -INF, INF: INF, NAN: NAN, 1: 0},
+    "log_sigmoid": {-INF: -INF, INF: 0, NAN: NAN, -800: -800, 800: 0},
 }
 
 
@@ -96,6 +97,15 @@ def test_exp_of_float32_leaves_its_range() -> None:
     y = np.empty(2, np.float32)
     cpu.exp(y, np.array([-200, 200], np.float32))
     assert y.tolist() == [0, INF]
+
+
+def test_the_logarithm_of_cells() -> None:
+    x = np.exp(np.linspace(-87, 88, 501), dtype=np.float32)
+    x = np.append(x, [1, np.nextafter(np.float32(1), np.float32(0)), 3e38])
+    y, wanted = np.array([maths.log32(number) for number in x]), np.log(x.astype(np.float64))
+    np.testing.assert_allclose(y, wanted, rtol=3e-7)
+    assert [maths.log32(np.float32(number)) for number in (0, INF)] == [-INF, INF]
+    assert all(np.isnan(maths.log32(np.float32(number))) for number in (-1, -INF, NAN))
 
 
 @pytest.mark.parametrize("name, error", [("exp", 3e-7), ("tanh", 4e-7), ("sigmoid", 2e-7)])

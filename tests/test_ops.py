@@ -70,6 +70,7 @@ ROWS: dict[str, list[Row]] = {
     "sqrt": [Row(ONE, draw=positive, plain=np.sqrt)],
     "tanh": [Row(ONE, plain=np.tanh)],
     "sigmoid": [Row(ONE, plain=lambda x: 1 / (1 + np.exp(-x)))],
+    "log_sigmoid": [Row(ONE, plain=lambda x: -np.log1p(np.exp(-x)))],
     "relu": [Row(ONE, draw=apart, plain=lambda x: np.maximum(x, 0))],
     "where": [
         Row([((3, 4), (3, 4)), ((4,), (3, 1)), ((), (3, 4)), ((2, 3, 4), (4,))], [{"mask": MASK}],

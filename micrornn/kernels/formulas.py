@@ -67,6 +67,15 @@ def sigmoid_vjp(dy, y):
     return dy * y * (m.ONE - y)
 
 
+def log_sigmoid(x):
+    """No exp of a positive number: it cannot overflow, and is no log of 0."""
+    return m.where(x < m.ZERO, x, m.ZERO) - m.log(m.ONE + m.exp(m.where(x < m.ZERO, x, -x)))
+
+
+def log_sigmoid_vjp(dy, x):
+    return dy * m.sigmoid(-x)
+
+
 def tanh(x):
     return m.tanh(x)
 

@@ -2,7 +2,8 @@
 
 Every op stands next to its VJP, with the formula, written once for every device in calls to kernels.
 
-    elementwise   add sub mul div pow neg abs exp log sqrt tanh sigmoid relu where dropout clip_message
+    elementwise   add sub mul div pow neg abs exp log sqrt tanh sigmoid log_sigmoid relu where dropout
+                  clip_message
     linear        matmul linear
     shape         reshape transpose concatenate split stack unstack getitem
     reduce        sum mean max softmax log_softmax

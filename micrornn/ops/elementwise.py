@@ -191,6 +191,17 @@ def sigmoid_vjp(k, y, dy, needs):
 
 
 @op
+def log_sigmoid(k, x):
+    """y = ln(1 / (1 + e^-x));  dx = dy / (1 + e^x). Finite where sigmoid(x) itself is rounded to 0."""
+    return each(k, k.log_sigmoid, x), x
+
+
+@log_sigmoid.vjp
+def log_sigmoid_vjp(k, x, dy, needs):
+    return [each(k, k.log_sigmoid_vjp, dy, x)]
+
+
+@op
 def relu(k, x):
     """y = max(x, 0);  dx = dy where y > 0."""
     y = each(k, k.relu, x)

@@ -27,11 +27,12 @@ Changes here are lost: the file is named by its contents.
 
 import numpy as np
 from numba import prange
-from numpy import log, power, sqrt
+from numpy import power, sqrt
 from numpy import sign as sign_of
 
 from micrornn.kernels.cpu.jit import kernel, parallel
 from micrornn.kernels.cpu.maths import exp, sigmoid, tanh
+from micrornn.kernels.cpu.maths import quick_log as log
 from micrornn.kernels.cpu.recurrent import (
     add_held, add_row, clear_row, clip_message, copy_row, hold_back, rows, times, times_part,
 )

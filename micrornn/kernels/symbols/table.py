@@ -91,6 +91,15 @@ exp, log, sqrt, tanh, sigmoid, relu = (_plain(op) for op in ("exp", "log", "sqrt
 relu_vjp = _each(lambda dy, y: apply("if_positive", y, dy))
 tanh_vjp = _each(lambda dy, y: apply("mul", dy, apply("sub", ONE, apply("mul", y, y))))
 sigmoid_vjp = _each(lambda dy, y: apply("mul", apply("mul", dy, y), apply("sub", ONE, y)))
+
+
+def _log_sigmoid(x: Symbol) -> Symbol:
+    low = apply("neg", apply("relu", apply("neg", x)))  # the smaller of x and 0
+    return apply("sub", low, apply("log", apply("add", ONE, apply("exp", apply("neg", apply("abs", x))))))
+
+
+log_sigmoid = _each(_log_sigmoid)
+log_sigmoid_vjp = _each(lambda dy, x: apply("mul", dy, apply("sub", ONE, apply("sigmoid", x))))
 abs = _plain("abs")
 abs_vjp = _each(lambda dy, x: apply("mul", dy, apply("sign", x)))
 where = _each(lambda mask, a, b: a if mask else b)
