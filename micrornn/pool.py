@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,9 @@ class Idle:
     SECONDS = 60.0
     FEW = 64 << 20
 
-    def __init__(self, most: float = math.inf) -> None:
+    def __init__(self, most: float = math.inf, free: Callable[[Any], None] | None = None) -> None:
         self.most = most  # bytes to keep, whatever was in use
+        self._free = free  # gives a block back that is to be dropped, if to drop it is not enough
         self.bytes = 0  # that are idle
         self.used = 0  # bytes in use
         self._peaks = [0, 0]  # bytes in use at most, in this period and in the last one
@@ -84,8 +85,10 @@ class Idle:
             key = next(iter(self._blocks))
             blocks = self._blocks[key]
             if blocks:
-                blocks.pop()
+                block = blocks.pop()
                 self.bytes -= key[0]
+                if self._free:
+                    self._free(block)
             else:
                 del self._blocks[key]
         except (StopIteration, KeyError, IndexError, RuntimeError):  # dropped by somebody else meanwhile

@@ -98,7 +98,7 @@ def cell_forward(cell: str) -> Row:
             for name, state in zip(program.states, states):
                 state[-1 if reverse else 0] = drawn_state(d, name, B, H)
             gates, hidden = d.out(T, B, count * H), d.out(T, B, count * H) if program.sided else None
-            weights = [d.normal(count * H, size, std=min(0.5, 2 * H**-0.5)) for size in (4, H)] + [
+            weights = [d.normal(count * H, size, std=min(0.5, H**-0.5)) for size in (4, H)] + [
                 d.normal(count * H) for _ in "ih"
             ]
             if not program.recurrent:
@@ -124,7 +124,7 @@ def cell_backward(cell: str) -> Row:
             dvectors, vectors = [d.out(H) for _ in program.vectors], [d.normal(H) for _ in program.vectors]
             # sigmoids lie above 0, and some programs divide by what is above 0
             gates, hidden = d.between(0.1, 1, T, B, count * H), d.normal(T, B, count * H) if program.sided else None
-            weight_hh = d.normal(count * H, H, std=min(0.5, 2 * H**-0.5)) if program.recurrent else None
+            weight_hh = d.normal(count * H, H, std=min(0.5, H**-0.5)) if program.recurrent else None
             calls.append([program, dgates, dhidden, dstates, dvectors, states, gates, hidden, weight_hh, vectors, mask,
                           reverse, clip])  # fmt: skip
         return calls

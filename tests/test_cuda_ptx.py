@@ -49,6 +49,7 @@ def stand_in(capability: tuple[int, int]) -> list[tuple[Any, tuple, tuple]]:
     from numba import types
     from numba.np.numpy_support import from_dtype
 
+    from micrornn.kernels.cuda import array, driver
     from micrornn.kernels.cuda.jit import cuda
 
     class Numbers:
@@ -75,12 +76,12 @@ def stand_in(capability: tuple[int, int]) -> list[tuple[Any, tuple, tuple]]:
     launches: list[tuple[Any, tuple, tuple]] = []
 
     def configured(kernel: Any, launch: Any) -> Callable[..., None]:
-        return lambda *arguments: launches.append((kernel, launch, arguments))
+        return lambda *arguments: launches.append((kernel.dispatcher, launch, arguments))
 
-    dispatcher.CUDADispatcher.__getitem__ = configured
+    driver.Kernel.__getitem__ = configured
     dispatcher.get_current_device = cuda.get_current_device = lambda: card
     cuda.current_context = lambda *_: SimpleNamespace(get_memory_info=lambda: (70 * 10**9, 80 * 10**9), device=card)
-    cuda.device_array = Numbers
+    array.allocate = Numbers
     return launches
 
 

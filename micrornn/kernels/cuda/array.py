@@ -20,11 +20,11 @@ from numpy.lib.stride_tricks import as_strided
 
 from micrornn.errors import DeviceError
 from micrornn.kernels.cuda import card
-from micrornn.kernels.cuda.jit import THREADS, blocks, cuda, kernel, stream
+from micrornn.kernels.cuda.driver import OUT_OF_MEMORY, CardError
+from micrornn.kernels.cuda.jit import THREADS, allocate, blocks, cuda, free, kernel, stream
 from micrornn.pool import Idle
 
 MOST_AXES = 5  # of a view that is copied
-OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY of the driver
 
 
 class Pool:
@@ -32,7 +32,7 @@ class Pool:
     that Python has dropped may be handed out again at once, whatever the card is still to do with it."""
 
     def __init__(self) -> None:
-        self.idle = Idle()
+        self.idle = Idle(free=lambda block: free(block[0]))
 
     def take(self, size: int, dtype: np.dtype) -> Memory:
         """Room for so many numbers."""
@@ -50,31 +50,18 @@ class Pool:
     def _allocate(self, size: int, dtype: np.dtype) -> Any:
         if self.idle.most == math.inf:
             self.idle.most = card.memory()[1] // 2
-        try:
-            return cuda.device_array(size, dtype)
-        except Exception as error:
-            if not _out_of_memory(error):
-                raise
-        self.idle.release()
-        try:
-            return cuda.device_array(size, dtype)
-        except Exception as error:
-            if not _out_of_memory(error):
-                raise
-            free, total = card.memory()
-            raise DeviceError(
-                f"device cuda is out of memory: {_bytes(size * dtype.itemsize)} were asked for, {_bytes(free)} of "
-                f"{_bytes(total)} are free\nlower --batch-size, --num-steps or --hidden-size"
-            ) from None
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Numba raises CudaAPIError with the driver's code for it: a number, or an enum of cuda-bindings."""
-    code = getattr(error, "code", None)
-    try:
-        return code is not None and int(code) == OUT_OF_MEMORY
-    except (TypeError, ValueError):
-        return False
+        for _ in range(2):
+            try:
+                return allocate(size, dtype)
+            except CardError as error:
+                if error.code != OUT_OF_MEMORY:
+                    raise
+            self.idle.release()
+        available, total = card.memory()
+        raise DeviceError(
+            f"device cuda is out of memory: {_bytes(size * dtype.itemsize)} were asked for, {_bytes(available)} of "
+            f"{_bytes(total)} are free\nlower --batch-size, --num-steps or --hidden-size"
+        )
 
 
 def _bytes(n: int) -> str:

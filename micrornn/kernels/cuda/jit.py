@@ -5,6 +5,7 @@ device      compile a function that kernels call
 intrinsic   a function whose instructions are written by hand, with `ir` (llvmlite's) and `types` (Numba's)
 blocks(n)   how many blocks of THREADS threads a loop over n numbers is given
 stream()    where everything is queued, in order
+allocate    memory on the card for so many numbers of a type; free(numbers) gives it back
 SIM         whether Numba's simulator runs the kernels, thread by thread, in Python (NUMBA_ENABLE_CUDASIM=1)
 
 A kernel over n numbers strides through them (`for i in range(cuda.grid(1), n, cuda.gridsize(1))`): so it is right
@@ -28,6 +29,7 @@ from llvmlite import ir as ir  # offered to those who write an intrinsic
 from numba import types as types
 
 from micrornn import folders
+from micrornn.kernels.cuda import driver
 from micrornn.kernels.kept import keep
 
 _all: Any = numba.config
@@ -49,6 +51,8 @@ _config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a small network has small grids, and 
 SIM = bool(_all.ENABLE_CUDASIM)
 _simulator: Any = importlib.import_module("micrornn.kernels.cuda.simulator") if SIM else None
 cuda: Any = _simulator.cuda if SIM else _cuda
+allocate: Any = cuda.device_array if SIM else driver.allocate
+free: Any = (lambda numbers: None) if SIM else driver.free
 
 THREADS = 4 if SIM else 256  # of a block of a kernel in which each thread works for itself; the simulator starts each
 MOST_BLOCKS = 2 if SIM else 2048  # a grid that covers the largest card several times
@@ -85,7 +89,7 @@ def kernel(function: Callable[..., None] | None = None, **options: Any) -> Any:
     with _kept():
         compiled = cuda.jit(**options)(function)
         keep(compiled, _config.CACHE_DIR)  # compile once per machine, not once per process
-        return compiled
+        return compiled if options.get("device") else driver.Kernel(compiled)
 
 
 device = partial(kernel, device=True)
@@ -97,6 +101,6 @@ def blocks(n: int) -> int:
 
 
 def stream() -> Any:
-    """All copies and kernels of this process are queued here, one behind the other. The number 0 names the stream that
-    is always there; an object for it would be made, and its launch set up, anew at every launch."""
+    """All copies and kernels of this process are queued here, one behind the other. 0 is the one that is always
+    there."""
     return 0
