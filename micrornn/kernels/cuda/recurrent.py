@@ -41,7 +41,7 @@ from micrornn.kernels.cuda.array import Array, empty, zeros
 from micrornn.kernels.cuda.barrier import APART_BY, exchange, this_thread
 from micrornn.kernels.cuda.jit import SIM, cuda, device, stream
 from micrornn.kernels.cuda.maths import ZERO, clipped
-from micrornn.kernels.cuda.tensor import load4
+from micrornn.kernels.cuda.tensor import load4, store4
 
 HELD = 16  # k's for which a thread holds weights, of 4 rows
 WEIGHTS = 4 * HELD  # in registers
@@ -49,6 +49,7 @@ THREADS = 512  # of a block at most: each may then have 128 registers
 LARGEST = 32 * HELD  # hidden size of kernel 3: the slices of a set share a warp
 APART = 256  # hidden size from which kernel 2 is better than kernel 1
 AT_ONCE = 4  # loads that a thread has on their way at the same time
+ON_THE_WAY = 4 * AT_ONCE  # numbers
 
 LIMITS: dict[str, Any] = {} if SIM else {"launch_bounds": THREADS}  # else ptxas may use more registers than there are
 
@@ -177,19 +178,35 @@ def stage(vectors, source, at, count, size, depth, threads):
     """vectors (count, depth) = source[at:] (count, size), filled up with zeros.
 
     Shared memory and `source` could be the same for all that the compiler knows, so it would wait for each load before
-    the next: hence some at once into registers, and never out of bounds, which needs no branch.
+    the next: hence some at once into registers, and never out of bounds, which needs no branch. What is on its way at
+    the same time decides how long it takes: so four numbers by each load, where vectors begin at multiples of four.
     """
-    held, thread = cuda.local.array(AT_ONCE, float32), this_thread()
-    lines = max(threads // depth, 1)  # of vectors that the threads copy side by side
-    for k in range(thread % depth if threads >= depth else thread, depth, threads):
-        for first in range(thread // depth, count, lines * AT_ONCE):
+    thread, wide = this_thread(), 4 if size % 4 == 0 else 1
+    width = depth // wide
+    held = cuda.local.array(ON_THE_WAY, float32)
+    lines = max(threads // width, 1)  # of vectors that the threads copy side by side
+    for column in range(thread % width if threads >= width else thread, width, threads):
+        k = column * wide
+        for first in range(thread // width, count, lines * AT_ONCE):
             for n in range(AT_ONCE):
                 line = first + n * lines
-                held[n] = source[at + line * size + k] if line < count and k < size else ZERO
+                there = line < count and k < size
+                place = at + (line * size + k if there else 0)
+                if wide == 4:
+                    x0, x1, x2, x3 = load4(source, place)
+                    held[4 * n + 1], held[4 * n + 2] = x1 if there else ZERO, x2 if there else ZERO
+                    held[4 * n + 3] = x3 if there else ZERO
+                else:
+                    x0 = source[place]
+                held[4 * n] = x0 if there else ZERO
             for n in range(AT_ONCE):
                 line = first + n * lines
                 if line < count:
-                    vectors[line * depth + k] = held[n]
+                    place = line * depth + k
+                    if wide == 4:
+                        store4(vectors, place, (held[4 * n], held[4 * n + 1], held[4 * n + 2], held[4 * n + 3]))
+                    else:
+                        vectors[place] = held[4 * n]
 
 
 @device

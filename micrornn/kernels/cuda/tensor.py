@@ -1,6 +1,7 @@
 """Instructions of the card that Numba has no word for, each as a function that kernels call.
 
 load4(x, i)          x[i], x[i + 1], x[i + 2], x[i + 3] in one instruction; i a multiple of 4
+store4(x, i, four)   the same way back
 round_tf32(x)        a float32 with the 10 bits behind the point that a tensor core sees
 mma(c, a, b)         C + A B of 16 x 8 x 8 numbers by a whole warp, on tensor cores; each lane holds a fragment
 
@@ -54,6 +55,7 @@ def c_column(lane, i):
 
 
 load4: Any
+store4: Any
 round_tf32: Any
 mma: Any
 
@@ -61,6 +63,9 @@ if SIM:
 
     def load4(x, i):
         return x[i], x[i + 1], x[i + 2], x[i + 3]
+
+    def store4(x, i, four):
+        x[i], x[i + 1], x[i + 2], x[i + 3] = four
 
     def round_tf32(x):
         return x
@@ -70,18 +75,32 @@ if SIM:
 
 else:
 
+    def _four(context, builder, x, arguments):
+        """A pointer to the four numbers from x[i] on."""
+        at = builder.gep(context.make_array(x)(context, builder, arguments[0]).data, [arguments[1]])
+        return builder.bitcast(at, ir.VectorType(context.get_data_type(x.dtype), 4).as_pointer(at.type.addrspace))
+
     @intrinsic
     def load4(typing, x, i):
         def codegen(context, builder, signature, arguments):
-            array = context.make_array(x)(context, builder, arguments[0])
-            vector = ir.VectorType(context.get_data_type(x.dtype), 4)
-            at = builder.gep(array.data, [arguments[1]])
-            loaded = builder.load(builder.bitcast(at, vector.as_pointer(at.type.addrspace)))
+            loaded = builder.load(_four(context, builder, x, arguments))
             loaded.align = 16  # of doubles, two such instructions
             found = [builder.extract_element(loaded, ir.Constant(ir.IntType(32), n)) for n in range(4)]
             return context.make_tuple(builder, signature.return_type, found)
 
         return types.UniTuple(x.dtype, 4)(x, types.intp), codegen
+
+    @intrinsic
+    def store4(typing, x, i, four):
+        def codegen(context, builder, signature, arguments):
+            vector = ir.Constant(ir.VectorType(context.get_data_type(x.dtype), 4), ir.Undefined)
+            for n in range(4):
+                number = builder.extract_value(arguments[2], n)
+                vector = builder.insert_element(vector, number, ir.Constant(ir.IntType(32), n))
+            builder.store(vector, _four(context, builder, x, arguments)).align = 16
+            return context.get_dummy_value()
+
+        return types.void(x, types.intp, four), codegen
 
     @intrinsic
     def round_tf32(typing, x):
