@@ -13,7 +13,7 @@ ByLength    batches of sequences of similar length, with an exact place to go on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,16 +67,48 @@ def pad(sequences: Sequence[Any], side: str = "right", max_len: int | None = Non
     return Padded(values, mask)
 
 
-def hold_out(count: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def hold_out(count: int, fraction: float, seed: int,
+             kinds: Sequence[Iterable[Hashable]] | None = None) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """(indices to learn from, indices held out), each in ascending order: drawn at random, the same for a seed. At
-    least one on either side; none is held out if the fraction is 0."""
+    least one on either side; none is held out if the fraction is 0.
+
+    kinds    of each sequence, such as the labels in it: of each kind the same share is held out, as near as may be, and
+             where it comes in two sequences, one at least; what comes in one alone is learned from
+    """
     held = min(max(1, round(count * fraction)), count - 1) if fraction else 0
     if fraction and not held:
         raise DataError(
             f"there is {count:,} sequence, and nothing can be held out of it; give more, or --val-fraction 0"
         )
     order = np.random.default_rng([seed, count]).permutation(count)
-    return np.sort(order[held:]), np.sort(order[:held])
+    chosen = order[:held]
+    if kinds is not None and fraction:
+        chosen = _of_each_kind(order, kinds, fraction)
+        if not len(chosen):
+            raise DataError(
+                "nothing can be held out where each label comes in one sequence alone; give more, or --val-fraction 0"
+            )
+    return np.setdiff1d(order, chosen), np.sort(chosen)
+
+
+def _of_each_kind(order: np.ndarray, kinds: Sequence[Iterable[Hashable]], fraction: float) -> np.ndarray:
+    """Which to hold out. The rarest kinds choose first, as they have the fewest to choose from (Sechidis, Tsoumakas,
+    Vlahavas, On the Stratification of Multi-Label Data, 2011)."""
+    members: dict[Hashable, list[int]] = {}
+    for n in order.tolist():
+        for kind in dict.fromkeys(kinds[n]):
+            members.setdefault(kind, []).append(n)
+    held: dict[int, bool] = {}
+    for those in sorted(members.values(), key=len):
+        wanted = min(max(1, round(len(those) * fraction)), len(those) - 1)
+        wanted -= sum(held.get(n, False) for n in those)
+        for n in those:
+            if n not in held:
+                held[n], wanted = wanted > 0, wanted - 1
+    for those in members.values():  # rarer kinds may have taken all of them
+        if all(held[n] for n in those):
+            held[those[0]] = False
+    return np.array([n for n in order.tolist() if held.get(n)], np.intp)
 
 
 class ByLength:

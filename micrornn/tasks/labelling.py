@@ -135,9 +135,8 @@ class Labelling(Classifying):
             other, _ = cls.examples(config, find_validation(config), bad)
             learned, held = read, known(other, {label for one in read for label in one.labels}, cls.noun, bad)
         else:
-            parts = hold_out(len(read), config.val_fraction, config.seed)
+            parts = hold_out(len(read), config.val_fraction, config.seed, [one.labels for one in read])
             learned, held = ([read[n] for n in part] for part in parts)
-            held = known(held, {label for one in learned for label in one.labels}, cls.noun, BadRows(True))
         return cls(config, learned, held, how | bad.told())
 
     def _ids(self, examples: Sequence[Example]) -> tuple[Ids, Ids]:
