@@ -37,6 +37,8 @@ from micrornn.inspect.measure import Measure
 from micrornn.inspect.noise import noise
 from micrornn.inspect.subject import Subject
 from micrornn.inspect.truncation_verdict import TOLERABLE
+from micrornn.tasks import Task
+from micrornn.tasks.material import Material
 from micrornn.train import Training
 
 Progress = Callable[[str, int, int], None]  # (what is being done, done, total)
@@ -60,8 +62,8 @@ def advise(config: Config, data: Any, seconds: float = 120.0, progress: Progress
 
     config       the model, and the batch_size, num_steps and lr to start from, smaller where the text is too short for
                  them; its limits do not matter
-    data         the Tokens of a text; or, with a trained model of any task, data(**settings): that task with other
-                 settings, such as num_steps
+    data         the Tokens of a text; or data(**settings): a task, with these settings in the place of its
+                 own
     progress     progress(what, done, total) hears what is being done
     trained      measure at this point, instead of training anew
     tolerance    the largest truncation bias to be borne
@@ -79,13 +81,9 @@ def advise(config: Config, data: Any, seconds: float = 120.0, progress: Progress
     asked = config.batch_size, config.num_steps
     if trained is None:  # a schedule that ends would end with the few updates that are made
         config = dataclasses.replace(config, num_updates=0, epochs=0.0, max_minutes=0.0, patience=0)
-        config = brief.fitted(config, len(data))
+        config = brief.shrunk(config, _room(config, data)) if callable(data) else brief.fitted(config, len(data))
     part = _Parts(config, data, time.monotonic(), seconds, progress or (lambda what, done, total: None))
-    if not part.material.cut:
-        raise ConfigError(
-            "advise weighs how to cut long sequences into windows, and the task "
-            f"{part.training.task.name} reads each as a whole"
-        )
+    require_cut(part.material, part.training.task.name)
     part.fresh(config).update()  # compiles, which is no time of measuring
     part.start = time.monotonic()
     briefs = part.train() if trained is None else [part.resumed(trained)]
@@ -109,20 +107,50 @@ def advise(config: Config, data: Any, seconds: float = 120.0, progress: Progress
     return advice(found, {"item": text.item, **about, "seconds": round(time.monotonic() - part.start, 1)})
 
 
+def _room(config: Config, data: Callable[..., Task]) -> int:
+    """Time steps that a task learns from. ConfigError where it does not cut sequences into windows; what is wrong with
+    its data, unless that is only too short for batch_size and num_steps."""
+    batch_size, num_steps, wrong = config.batch_size, config.num_steps, None
+    while True:
+        try:
+            task = data(**config.to_dict() | {"batch_size": batch_size, "num_steps": num_steps})
+            break
+        except (ConfigError, DataError) as error:
+            wrong = wrong or error
+            if batch_size == num_steps == 1:
+                raise wrong from None
+            batch_size, num_steps = max(1, batch_size // 2), max(1, num_steps // 2)
+    material = task.material(data)
+    require_cut(material, task.name)
+    return material.room
+
+
+def require_cut(material: Material, task: str) -> None:
+    if not material.cut:
+        raise ConfigError(
+            f"advise weighs how to cut long sequences into windows, and the task {task} reads each as a whole"
+        )
+
+
 class _Parts:
     """What `advise` does, one after the other, by the clock."""
 
     def __init__(self, config: Config, data: Any, start: float, seconds: float, tell: Progress):
         self.config, self.data, self.start, self.seconds, self.tell = config, data, start, seconds, tell
         self.training = self.fresh(config)
-        self.material = self.training.task.material(data if callable(data) else lambda **_: self.training.task)
+        self.material = self.training.task.material(self.remade)
 
     def fresh(self, config: Config) -> Training:
         """A training from the start."""
         if not callable(self.data):
             return Training(config, self.data)
-        task = self.data(batch_size=config.batch_size, num_steps=config.num_steps)
+        task = self.data(**config.to_dict() | {"backprop": "window"})
         return Training(task.config, task)
+
+    def remade(self, **settings: Any) -> Task:
+        """The task with other settings than those it was made with here."""
+        task = self.training.task
+        return self.data(**task.config.to_dict() | settings) if callable(self.data) else task
 
     def left(self, share: float) -> float:
         """Seconds until so much of the time is gone."""
@@ -137,7 +165,7 @@ class _Parts:
         for n in range(SEEDS):
             config = dataclasses.replace(self.config, seed=(self.config.seed + n) % 2**63)
             left = partial(self.left, TRAINED * (n + 1) / SEEDS)
-            found.append(brief.train(config, self.data, left, partial(self._nth, "training briefly", n, SEEDS)))
+            found.append(brief.train(config, self.fresh, left, partial(self._nth, "training briefly", n, SEEDS)))
         return found
 
     def resumed(self, trained: Point) -> Brief:

@@ -1,7 +1,8 @@
 """Brief trainings to measure on: with more than one seed, early and where the validation loss is best.
 
-fitted(config, tokens)      the settings with sizes that fit the text: they are only where a training starts from
-train(config, tokens, ...)  -> Brief: the model at two places of a training, and what validation said meanwhile
+fitted(config, num_tokens)  the settings with sizes that fit the text: they are only where a training starts from
+shrunk(config, room)        the same where it is known how much there is to learn from
+train(config, make, ...)    -> Brief: the model at two places of a training, and what validation said meanwhile
 
 No place lies inside the warm-up of the learning rate, which is shortened for so short a training: the gradient of a
 model that has not moved yet says nothing of the one that will be trained. And none lies behind the least validation
@@ -17,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from micrornn.config import Config
-from micrornn.data import Lanes, Tokens
-from micrornn.errors import DataError, DivergedError
+from micrornn.data import Lanes
+from micrornn.errors import ConfigError, DataError, DivergedError
 from micrornn.evaluate import window_losses
 from micrornn.inspect.advice import Brief, Point
 from micrornn.optim import Schedule
@@ -45,24 +46,39 @@ def fitted(config: Config, num_tokens: int) -> Config:
     if room < LEAST:
         least = int(np.ceil((LEAST + 1) / (1 - share)))
         raise DataError(f"the text has {num_tokens:,} tokens; to measure, {least:,} are needed")
+    return shrunk(config, room)
+
+
+def shrunk(config: Config, room: int) -> Config:
+    """The settings with batch_size and num_steps so small that each lane has a few windows; room: time steps that are
+    there to learn from, in all lanes together."""
     batch_size, num_steps = config.batch_size, config.num_steps
     while WINDOWS * batch_size * num_steps > room:
         if batch_size >= num_steps and batch_size > 1:
             batch_size = (batch_size + 1) // 2
         else:
             num_steps = (num_steps + 1) // 2
+        if batch_size == num_steps == 1:
+            break
     return dataclasses.replace(config, batch_size=batch_size, num_steps=num_steps, backprop="window")
 
 
-def train(config: Config, tokens: Tokens, left: Callable[[], float], tell: Callable[[int, int], None]) -> Brief:
-    """Train until LATER updates, until the validation loss has turned, or while left() is above 0."""
-    epoch = Training(config, tokens).batches.num_windows
+def train(config: Config, make: Callable[[Config], Training], left: Callable[[], float],
+          tell: Callable[[int, int], None]) -> Brief:  # fmt: skip
+    """Train until LATER updates, until the validation loss has turned, or while left() is above 0.
+
+    make    a training from the start, with these settings
+    """
+    training = make(config)
+    if not training.validates:
+        raise ConfigError("a brief training goes by its validation loss, and nothing is held out; raise --val-fraction")
+    epoch = training.batches.num_windows
     schedule = Schedule(config.schedule)
     warmup = int(min(schedule.warmup, WARMUP, max(10, WARMUP_EPOCHS * epoch)))
     config = dataclasses.replace(config, schedule=schedule.with_warmup(warmup))
-    training = Training(config, tokens)
-    assert training.task.val_lanes is not None
-    lanes = Lanes.validation(training.task.val_lanes.tokens[0:VAL_TOKENS], 16, config.num_steps)
+    training, lanes = make(config), None
+    if training.task.val_lanes is not None:
+        lanes = Lanes.validation(training.task.val_lanes.tokens[0:VAL_TOKENS], 16, config.num_steps)
     early, seed = max(EARLY, 2 * warmup), config.seed
     points: list[Point] = []
     best, losses = None, []
@@ -97,9 +113,11 @@ def _turned(losses: list[float]) -> bool:
     return len(losses) > TIMES and min(losses[-TIMES:]) > above
 
 
-def _validate(training: Training, lanes: Lanes) -> float:
+def _validate(training: Training, lanes: Lanes | None) -> float:
+    """On these lanes; without any, on all that the task holds out."""
     training.model.train(False)
-    loss = float(np.mean(list(window_losses(training.model, lanes))))
+    found = window_losses(training.model, lanes) if lanes else [training.validate()]
+    loss = float(np.mean(list(found)))
     if not np.isfinite(loss):
         raise DivergedError(f"update {training.updates} of the brief training: the validation loss is {loss}")
     return loss

@@ -319,7 +319,7 @@ def test_a_text_that_is_learned_by_heart_is_measured_before_that(tmp_path: Path)
     (tmp_path / "text.txt").write_text("".join("abcdefgh"[n] for n in rng.integers(0, 8, 700)))
     tokens = tokenize([tmp_path / "text.txt"], "char", tmp_path / "cache")
     config = brief.fitted(Config(hidden_size=32, embedding_size=8, batch_size=4, num_steps=16, lr=0.02), len(tokens))
-    found = brief.train(config, tokens, lambda: 1.0, lambda done, of: None)
+    found = brief.train(config, lambda config: Training(config, tokens), lambda: 1.0, lambda done, of: None)
     assert found.turned and not found.inside and found.best_epochs > 1
     assert max(point.updates for point in found.points) == found.best_updates < brief.LATER
     assert all(point.updates >= 10 for point in found.points)  # not within the warm-up, which has become that short

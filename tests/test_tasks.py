@@ -165,15 +165,18 @@ def inspected(task: str, micrornn: Micrornn) -> bool:
     return bool(found["flow"]["subject"]["cut"])
 
 
-def advised(task: str, micrornn: Micrornn, cut: bool) -> None:
-    """Of a task that cuts long sequences into windows, advise measures a run; any other one is told why not."""
-    code, out, err = micrornn("advise", "whole", "--minutes", 0.001, "--json")
-    assert "Traceback" not in err
-    if cut:
-        assert code == 0 and json.loads(out)["numbers"]["num_steps"]["value"] >= 2, err
-        assert f"--config {Path('whole/config.toml')} --batch-size" in json.loads(out)["command"]
-    else:
-        assert code == Exit.USAGE and len(err.splitlines()) == 1 and f"the task {task} reads each as a whole" in err
+def advised(task: str, micrornn: Micrornn, cut: bool, given: list[object]) -> None:
+    """Of a task that cuts long sequences into windows, advise measures a run, or trains briefly by itself; any other
+    one is told why not."""
+    for command, start in ((["whole"], f"--config {Path('whole/config.toml')} --batch-size"), ([task, *given], "")):
+        code, out, err = micrornn("advise", *command, "--minutes", 0.001, "--json")
+        assert "Traceback" not in err
+        if cut:
+            assert code == 0 and json.loads(out)["numbers"]["num_steps"]["value"] >= 2, err
+            assert start in json.loads(out)["command"]
+        else:
+            told = f"the task {task} reads each as a whole"
+            assert code == Exit.USAGE and len(err.splitlines()) == 1 and told in err, err
 
 
 @pytest.mark.parametrize("task", MADE)
@@ -196,13 +199,14 @@ def test_train_resume_eval(task: str, micrornn: Micrornn) -> None:
     assert all(f"{value:.4g}" in told for value in found["baselines"].values())
     answers(task, micrornn)
     cell = [] if "cell" in tasks.find(task).unused else ["--cell", "rnn"]
-    fresh = [] if task == "series" else [["--task", task, *cell, "--samples", 3]]  # that needs a table
-    for command in (["whole"], *fresh):
+    for command in (["whole"], ["--task", task, *cell, "--samples", 3]):
         code, out, _ = micrornn("gradcheck", *command, "--granularity", "sequence", "--json")
         assert code == 0 and json.loads(out)["passed"]
 
     Path("text.txt").write_text("some text")
-    advised(task, micrornn, inspected(task, micrornn))
+    own = [value for name, value in zip([None, *MADE[task]], MADE[task]) if name == "--set" and "=" in str(value)]
+    flags = [part for pair in own for part in (f"--{pair.partition('=')[0].replace('_', '-')}", pair.partition("=")[2])]
+    advised(task, micrornn, inspected(task, micrornn), [*FILES_OF.get(task, ()), *flags])
     for command in (["sample", "whole"], ["inspect", "flow", "whole", "--text", "text.txt"]):
         code, _, err = micrornn(*command)
         assert code and "Traceback" not in err and len(err.splitlines()) < 4, err

@@ -14,15 +14,16 @@ import click
 
 from micrornn.folders import expand
 from micrornn_cli.arguments import PATH, TEXTS, texts
-from micrornn_cli.options import resolve, settings
+from micrornn_cli.options import refuse_unused, resolve, settings
+from micrornn_cli.taskflags import TaskCommand, named_task
 
 # What says how long to train and how to report: no part of what is measured.
 NO_MATTER = ("num_updates", "epochs", "max_minutes", "val_every", "watch_gradients", "patience", "keep_every",
              "bidirectional", "granularity", "init_from")  # fmt: skip
 
 
-@click.command(short_help="Which batch_size, num_steps and learning rate?")
-@click.argument("files", nargs=-1, type=TEXTS, metavar="[RUN] [FILES]...")
+@click.command(cls=TaskCommand, short_help="Which batch_size, num_steps and learning rate?")
+@click.argument("files", nargs=-1, type=TEXTS, metavar="[RUN|TASK] [FILES]...")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), metavar="X", default=2.0, show_default=True,
               help="To measure for, at most.")  # fmt: skip
 @click.option("--bias", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="X", default=0.1,
@@ -41,12 +42,13 @@ def advise(files: tuple[str, ...], minutes: float, bias: float, last: bool, save
     and --lr are where it starts from.
 
     With a RUN folder or checkpoint nothing is trained: its model is measured, on its own data, with its own settings.
-    If its text lies elsewhere now, name its FILES behind the RUN. A RUN of any task will do that cuts long sequences
-    into windows.
+    If its text lies elsewhere now, name its FILES behind the RUN. A TASK, or a RUN of one, will do if it cuts long
+    sequences into windows; where each is read as a whole there is nothing to weigh.
 
     \b
     Examples:
       micrornn advise book.txt --num-layers 2 --hidden-size 128
+      micrornn advise series sales.csv --target 2
       micrornn advise runs/2026-11-20-120000-lstm --minutes 1
     """
 
@@ -93,22 +95,45 @@ def _is_run(files: Sequence[str]) -> bool:
 
 
 def _of_files(files: Sequence[str], given: dict[str, Any], quiet: bool) -> _Job:
-    from micrornn.config import Config
+    from micrornn import tasks
+    from micrornn.data import find
 
-    config = resolve(given, {}, "the settings")
+    name = named_task(files)
+    kind, files = (tasks.find(), files) if name is None else (tasks.find(name), files[1:])
+    refuse_unused(kind, given)
+    config = resolve(given, {}, "the settings", kind.Settings)
     told = ", ".join(map(str, files[:2])) + (f" and {len(files) - 2} more" if len(files) > 2 else "")
-    flags, advised = [], ("batch_size", "num_steps", "lr")
+    start = [*([name] if name else []), *map(str, files), *_flags(config)]
+    if kind is tasks.find():
+        about = {"run": _model(config), "text": told or "Python's own standard library"}
+        return _Job(config, _tokens(files, config, quiet), None, start, about)
+    paths = find(texts(files)) if files else ()
+
+    def data(**settings: Any) -> Any:
+        return kind.prepare(dataclasses.replace(config, **settings), paths)
+
+    _set_up(config)
+    about = {"run": f"{kind.name}, {_model(config)}", "text": told or "the data it makes"}
+    return _Job(config, data, None, start, about)
+
+
+def _flags(config: Any) -> list[str]:
+    """What to type for settings that are not as usual, but for those that are advised."""
+    found, usual = [], type(config)()
     for name, value in config.to_dict().items():
-        if name not in advised and value != getattr(Config(), name):
-            flags += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
-    about = {"run": _model(config), "text": told or "Python's own standard library"}
-    return _Job(config, _tokens(files, config, quiet), None, [*map(str, files), *flags], about)
+        flag = name.replace("_", "-")
+        if name in ("batch_size", "num_steps", "lr") or value == getattr(usual, name):
+            continue
+        if isinstance(value, bool):
+            found.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            found += [f"--{flag}", f"{value:g}" if isinstance(value, float) else str(value)]
+    return found
 
 
 def _of_run(path: str, files: Sequence[str], last: bool, quiet: bool) -> _Job:
     """files: where the text lies now, if elsewhere than when the run began."""
     from micrornn import data as texts_of
-    from micrornn import device, kernels
     from micrornn.advise import Point
     from micrornn.errors import DataError
     from micrornn.evaluate import require_finite
@@ -123,8 +148,7 @@ def _of_run(path: str, files: Sequence[str], last: bool, quiet: bool) -> _Job:
     if vocab is None:
         if files:
             raise click.UsageError("a RUN of this task is measured on its own data; leave FILES away")
-        device.require(model.config.device)
-        kernels.set_threads(model.config.threads or device.default_threads())
+        _set_up(model.config)
         model.train(False)
         require_finite_parameters(model)
         data = partial(own_task, meta)
@@ -163,13 +187,19 @@ def _tokens(files: Sequence[str], config: Any, quiet: bool) -> Any:
 
 
 def _read(paths: Sequence[Path], config: Any, quiet: bool) -> Any:
-    from micrornn import data, device, kernels
+    from micrornn import data
     from micrornn_cli.waiting import progress
+
+    _set_up(config)
+    with progress("reading the text", quiet) as tell:
+        return data.read_tokens(paths, config, tell)
+
+
+def _set_up(config: Any) -> None:
+    from micrornn import device, kernels
 
     device.require(config.device)
     kernels.set_threads(config.threads or device.default_threads())
-    with progress("reading the text", quiet) as tell:
-        return data.read_tokens(paths, config, tell)
 
 
 def _model(config: Any) -> str:

@@ -164,14 +164,16 @@ def _new(asked: Any, given: dict[str, Any]) -> Any:
     from micrornn.compare.search import draws, rungs
     from micrornn.compare.vary import axes
     from micrornn.data.stream import is_stream
-    from micrornn_cli.train import _named, _task
+    from micrornn_cli.taskflags import named_task
+    from micrornn_cli.train import _task
     from micrornn_cli.waiting import progress
 
-    from_file = read_config(asked.config_file, ("task", "files", "out"), _named(asked.files, None))
+    named = named_task(asked.files)
+    from_file = read_config(asked.config_file, ("task", "files", "out"), named)
     in_file = {name: from_file.pop(name, None) for name in ("task", "files", "out")}
     files, out = asked.files, asked.out or in_file["out"]
-    name = _named(files, in_file["task"])
-    files = files[1:] if files and name == files[0] else files
+    name = named or in_file["task"]
+    files = files[1:] if named else files
     files = files or tuple(in_file["files"] or ())
     kind, own = _task(name), own_settings(asked.own, name)
     vary = (*asked.vary, *(value.vary for value in given.values() if isinstance(value, Several)))

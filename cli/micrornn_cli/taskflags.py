@@ -1,22 +1,26 @@
-"""The flags of `micrornn train` are those of the task that is named: its own settings, and its defaults.
+"""The flags of `micrornn train` and `advise` are those of the task that is named: its own settings, and its defaults.
 
-TaskCommand    a command with an argument FILES, the first of which may name a task; or --config does
+TaskCommand      a command with an argument FILES, the first of which may name a task; or --config does
+named_task       the task that the first of FILES names
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import difflib
+import os
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from micrornn.config import Config
-from micrornn.errors import CheckpointError, ConfigError
+from micrornn.errors import CheckpointError, ConfigError, quoted
 from micrornn_cli.options import flag
 
 TASK, FLAGS = "micrornn.task", "micrornn.flags"  # in the context: the class of the task, its flags
-MORE = "\n\nTasks: {}, or FILE.py:CLASS. `micrornn train TASK --help` shows the settings and the defaults of one."
+MORE = "\n\nTasks: {}, or FILE.py:CLASS. `micrornn {} TASK --help` shows the settings and the defaults of one."
 
 
 class TaskCommand(click.Command):
@@ -50,23 +54,38 @@ class TaskCommand(click.Command):
             kind, own = context.meta[TASK]
             formatter.write_paragraph()
             with formatter.indentation():
-                formatter.write_text(f"Train on the task {kind.name}: {kind.about}.")
+                formatter.write_text(f"The task {kind.name}: {kind.about}.")
                 names = ", ".join("--" + name.replace("_", "-") for name in own)
                 formatter.write_paragraph()
-                formatter.write_text(f"Its own settings: {names or 'none'}. `micrornn train --help` says the rest.")
+                formatter.write_text(
+                    f"Its own settings: {names or 'none'}. `micrornn {context.info_name} --help` says the rest."
+                )
             return
         super().format_help_text(context, formatter)
         formatter.write_paragraph()
         with formatter.indentation():
-            formatter.write_text(MORE.format(", ".join(tasks.names())).strip())
+            formatter.write_text(MORE.format(", ".join(tasks.names()), context.info_name).strip())
+
+
+def named_task(files: Sequence[str]) -> str | None:
+    """The task that is named in the place of the first file; None: none is. ConfigError where one may be meant."""
+    if not files or os.path.lexists(files[0]):
+        return None
+    from micrornn import tasks
+
+    if tasks.is_name(files[0]):
+        tasks.trust(files[0])
+        return files[0]
+    close = difflib.get_close_matches(files[0], tasks.names(), 1) if files[0].isidentifier() else []
+    if close:
+        raise ConfigError(f"there is no file, folder or task {quoted(files[0])}; did you mean {close[0]}?")
+    return None
 
 
 def _named(files: Any) -> Any:
     """The class of the task that one of what looks like files names: of a flag not known yet, the value is one too."""
     if not isinstance(files, tuple | list) or not files:  # Click has a value of its own for none
         return None
-    import os
-
     from micrornn import tasks
 
     name = next((name for name in files if tasks.is_name(name) and not os.path.lexists(name)), None)

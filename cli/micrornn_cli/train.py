@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import os
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -17,7 +15,7 @@ from micrornn_cli.options import own_settings, read_config, refuse_unused, resol
 from micrornn_cli.signals import graceful
 from micrornn_cli.starting import with_shape
 from micrornn_cli.streams import silence_unread, unread
-from micrornn_cli.taskflags import TaskCommand
+from micrornn_cli.taskflags import TaskCommand, named_task
 from micrornn_cli.waiting import compiling, progress
 
 
@@ -73,9 +71,11 @@ def train(files: tuple[str, ...], out: str | None, resume: str | None, config_fi
     """
     job = None if resume is None else _Job(resume, as_json)
     if job is None:
-        from_file = read_config(config_file, ("task", "files", "out"), _named(files, None))
-        task = _named(files, from_file.pop("task", None))
-        files = files[1:] if files and task == files[0] else files
+        named = named_task(files)
+        from_file = read_config(config_file, ("task", "files", "out"), named)
+        in_file = from_file.pop("task", None)
+        task = named or in_file
+        files = files[1:] if named else files
         files = files or tuple(from_file.pop("files", ()))
         out = out or from_file.pop("out", None)
         from_file.pop("files", None), from_file.pop("out", None)
@@ -310,21 +310,6 @@ class _Job:
             conclude(training, bool(self.files), where, again, stopped)
         if stopped:
             raise SystemExit(int(Exit.INTERRUPTED))
-
-
-def _named(files: tuple[str, ...], in_file: Any) -> str | None:
-    """The task that is named in the place of the first file, else in a file of settings; None: the usual one."""
-    if files and not os.path.lexists(files[0]):
-        from micrornn import tasks
-        from micrornn.errors import ConfigError, quoted
-
-        if tasks.is_name(files[0]):
-            tasks.trust(files[0])
-            return files[0]
-        close = difflib.get_close_matches(files[0], tasks.names(), 1) if files[0].isidentifier() else []
-        if close:
-            raise ConfigError(f"there is no file, folder or task {quoted(files[0])}; did you mean {close[0]}?")
-    return in_file
 
 
 def _task(name: str | None) -> Any:

@@ -34,21 +34,22 @@ def _plain(measure: Measure) -> dict[str, float]:
 
 def _text_verdict(measure: Measure, found: Measured) -> Verdict | None:
     """That the text is short: overfitted, or too short for the sizes that were asked for; or that there was no time."""
-    n, said, advice = _plain(measure), [], []
+    n, said, advice, text = _plain(measure), [], [], _text(measure)
     turned = [one for one in found.briefs if one.turned]
     if found.own != found.asked:
-        said.append("The text is too short for {} lanes of {} time steps; ".format(*found.asked)
-                    + "it was started from {} of {}.".format(*found.own))  # fmt: skip
+        sizes = "too short for {} lanes of {} time steps; it was started from {} of {}"
+        said.append(f"The {text} is {sizes.format(*found.asked, *found.own)}.")
     if turned:
+        nats = " nats" if text == "text" else ""
         updates, epochs = (sum(getattr(one, f"best_{name}") for one in turned) / len(turned)
                            for name in ("updates", "epochs"))  # fmt: skip
         said.append(
-            f"The text is so short that the model learns it by heart: after {updates:,.0f} updates, {epochs:,.0f} "
-            f"epochs, the validation loss ({min(one.best for one in turned):.2f} nats) rose again."
+            f"The {text} is so short that the model learns it by heart: after {updates:,.0f} updates, {epochs:,.0f} "
+            f"epochs, the validation loss ({min(one.best for one in turned):.2f}{nats}) rose again."
         )
         advice.append(
-            "All is measured up to there. Stop there when you train, with --patience 3; more text, a smaller model or "
-            "--dropout 0.3 would help more than any size below."
+            f"All is measured up to there. Stop there when you train, with --patience 3; more {text}, a smaller model "
+            "or --dropout 0.3 would help more than any size below."
         )
     stopped = [one.updates for one in found.briefs if one.updates < one.planned and not one.turned]
     if stopped:
@@ -68,6 +69,11 @@ def after(found: Measured) -> list[str]:
         updates = sorted({point.updates for point in found.points if point.stage == stage})
         told.append(" and ".join(f"{n:,}" for n in updates))
     return told
+
+
+def _text(measure: Measure) -> str:
+    """What the data is called, in words."""
+    return "text" if measure.subject.get("item", "token") == "token" else "data"
 
 
 def _start(measure: Measure) -> str:
@@ -97,12 +103,13 @@ def _steps_verdict(measure: Measure, found: Measured, chosen: Chosen) -> Verdict
             f"{found.lags.pairs:.2f}: nothing from further back was learned, and no lag stands out. So the fewest do."
         )
         return Verdict("healthy", words, n, "If you know of something further back, give it the time steps it takes.")
+    text = _text(measure)
     if chosen.why == "untold":
         words = (
-            f"num_steps {K}: the mean gradient cannot be told from 0 in this much text, so no bias of it can. This is "
-            "what it was started from."
+            f"num_steps {K}: the mean gradient cannot be told from 0 in this much {text}, so no bias of it can. This "
+            "is what it was started from."
         )
-        return Verdict("unsure", words, n, "Give more text, or more --minutes.")
+        return Verdict("unsure", words, n, f"Give more {text}, or more --minutes.")
     if chosen.why == "lag":
         gain = found.lags.gains[found.lag - 1]
         words = (
@@ -114,8 +121,9 @@ def _steps_verdict(measure: Measure, found: Measured, chosen: Chosen) -> Verdict
     if chosen.why == "beyond":
         words += f". None up to that stays below the {percent(found.tolerance)} to be borne, and no more were tried."
         if np.nanmax(measure["low"][:, -1]) <= found.tolerance:
-            return Verdict("unsure", f"{words} But this much text cannot tell.", n, f"Measure on more text. {ranges}")
-        return Verdict("biased", words, n, "Bear more with --bias, or measure on more text.")
+            words += f" But this much {text} cannot tell."
+            return Verdict("unsure", words, n, f"Measure on more of it. {ranges}")
+        return Verdict("biased", words, n, f"Bear more with --bias, or measure on more {text}.")
     words += (
         f", and keep {percent(n['kept'])} of it. It is the smallest that is surely below {percent(found.tolerance)}."
     )
@@ -145,10 +153,10 @@ def _batch_verdict(measure: Measure, found: Measured) -> Verdict:
     for stage, updates in enumerate(after(found)):
         of = [lanes_of(value) for value, point in zip(measure["scale"][:, 0], found.points) if point.stage == stage]
         each += [f"{' and '.join(of)} after {updates}"] if of else []
+    go = f"1 + {lanes_of(scale)} / N" if math.isfinite(scale) else "1 / N"
     words = (
         f"batch_size {N}: the noise scale is {', '.join(each)} updates, "
-        f"so updates go as 1 + {lanes_of(scale)} / N; throughput saturates at {n['saturated']:.0f} lanes. Together, "
-        f"{N} is the quickest."
+        f"so updates go as {go}; throughput saturates at {n['saturated']:.0f} lanes. Together, {N} is the quickest."
     )
     advice = "".join(
         f"{word} takes x {time[sizes.index(size)]:.2f} the time. "

@@ -91,6 +91,18 @@ class Series(Task):
             )
         return cls(config, read_columns(files, config, config.target, config.inputs))
 
+    @classmethod
+    def example(cls, config: Any) -> Series:
+        """Two waves, the first of which is forecast."""
+        least = 2 * config.batch_size * config.num_steps + config.difference + config.horizon + config.season
+        count = round(least / max(0.05, 1 - config.val_fraction - config.test_fraction)) + 50
+        t = np.arange(count)
+        values = np.stack([2 + np.sin(0.7 * t), 2 + np.cos(0.3 * t)], axis=1)
+        chosen = Chosen(("wave", "other"), (0, 1), 1, -1, 2)
+        return cls(
+            config, Columns(chosen, values, [(Path("made up"), n) for n in range(1, count + 1)], [""] * count, {})
+        )
+
     def __init__(self, config: SeriesSettings, data: Columns):
         super().__init__(config)
         self.data, self.chosen, values = data, data.chosen, data.values
