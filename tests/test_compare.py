@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,8 @@ from micrornn.checkpoint import load
 from micrornn.compare.folder import NAME, Comparison, Outcome
 from micrornn.compare.plan import Plan, Variant
 from micrornn.compare.results import of_rows
-from micrornn.compare.search import draws, rungs, survivors
+from micrornn.compare.run import go
+from micrornn.compare.search import brackets, draws, rungs, survivors
 from micrornn.compare.summary import Summary, summarize
 from micrornn.compare.vary import Range, axes, combined, told
 from micrornn.compare.verdict import verdicts
@@ -219,7 +222,39 @@ def test_search_drops_the_worse_half_and_goes_on_from_checkpoints(micrornn: Micr
     assert re.match(r"Of 6 settings, lr \S+ has the lowest loss, .* of the 2 that were", told["verdicts"][0]["words"])
 
 
+def test_brackets_that_begin_to_drop_later(micrornn: Micrornn) -> None:
+    """Hyperband, stopped in the middle and gone on with: each bracket drops the worse half of its own settings."""
+    code, out, err = micrornn(
+        "compare", "echo", *SMALL[:2], *SMALL[4:], "--search", 6, "--brackets", 3, "--vary", "lr:1e-4..1e-1:log",
+        "--tokens", 75 * 16, "--out", "whole", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    told, plan = json.loads(out), Comparison.open("whole").plan
+    assert plan.brackets == (6, 5, 5) and plan.rungs == (0.25, 0.5, 1.0)
+    won = int(told["arrays"]["bracket"]["values"][0])
+    words = (
+        f"Bracket {won} of 3 has found it, which dropped nobody before {25 * 2 ** (won - 1)} % of the way; the lowest"
+    )
+    assert words in told["verdicts"][0]["words"]
+    stopped = Comparison.create("s", plan)
+    with closing(go(stopped)) as training:
+        assert len(list(islice(filter(None, training), 13))) == 13
+    assert micrornn("compare", "--resume", "s", "--json")[0] == 0
+    names = [Comparison.run(stopped, *run) for run in stopped.runs()]
+    ends = {name: [load(Path(folder, name, "last.ckpt")) for folder in ("whole", "s")] for name in names}
+    updates = [one[1]["updates"] for one, _ in ends.values()]
+    assert [sorted(updates[:6]), sorted(updates[6:11]), updates[11:]] == [
+        [4, 4, 4, 8, 16, 16],
+        [8, 8, 16, 16, 16],
+        [16] * 5,
+    ]
+    for one, two in ends.values():
+        assert one[1]["updates"] == two[1]["updates"]
+        np.testing.assert_array_equal(one[0]["parameter/decoder.weight"], two[0]["parameter/decoder.weight"])
+
+
 def test_rungs_and_survivors() -> None:
+    assert [brackets(40, n) for n in (1, 6)] == [(40,), (40, 24, 15, 10, 8, 8)] and brackets(40, 2, 0.3) == (40, 40)
     assert rungs(40) == (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1) and rungs(2) == (1,) and rungs(40, 0.3) == (0.5, 1)
     losses = [0.3, float("inf"), 0.1, float("nan"), 0.2]
     assert survivors(range(5), losses) == [0, 2, 4] and survivors([1, 3, 4], losses) == [4]
@@ -272,6 +307,10 @@ def test_contours_lie_where_the_surface_has_their_level() -> None:
         (["--num-steps", "3,100000"], "num-steps 100000: --set length"),
         (["--vary", "lr:1e-3..1e-1"], "that is for --search N"),
         (["--search", 4], "--search draws from what --vary names"),
+        (["--search", 4, "--brackets", 3, "--vary", "lr:1..9"], "--brackets 3: a search of 4 settings has 2 rungs"),
+        (["--search", 8, "--brackets", 2, "--vary", "hidden-size:3..9"], "draws 14 settings, and there are 7"),
+        (["--brackets", 3, "--vary", "lr:1,2"], "--brackets is for a search; give --search N"),
+        (["--first-rung", 0.5, "--vary", "lr:1,2"], "--first-rung is for a search"),
         (["--search", 4, "--vary", "lr:1e-1..1e-3"], "the lower end must come first"),
         (["--search", 4, "--vary", "clip-norm:0..1:log"], "must begin above 0"),
         (["--search", 4, "--vary", "lr:1e-3..1e-1", "--max-minutes", 1], "--search needs to know where"),

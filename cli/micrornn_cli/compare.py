@@ -60,9 +60,15 @@ from micrornn_cli.varying import SETTINGS, Several, varied_settings
 @click.option(
     "--first-rung",
     type=click.FloatRange(0, 1),
-    default=0.0,
     metavar="X",
     help="Of a search: drop nobody before this share of the training.  [by the number of settings]",
+)
+@click.option(
+    "--brackets",
+    type=click.IntRange(1, 16),
+    metavar="N",
+    help="Of a search: so many of them side by side, each with fewer settings than the one before, and dropping nobody "
+    "before its next rung (Hyperband).  [1]",
 )
 @click.option(
     "--trajectory",
@@ -161,7 +167,6 @@ def _new(asked: Any, given: dict[str, Any]) -> Any:
     from micrornn.checkpoint import default_run_path
     from micrornn.compare.folder import Comparison
     from micrornn.compare.plan import plan
-    from micrornn.compare.search import draws, rungs
     from micrornn.compare.vary import axes
     from micrornn.data.stream import is_stream
     from micrornn_cli.taskflags import named_task
@@ -189,15 +194,35 @@ def _new(asked: Any, given: dict[str, Any]) -> Any:
     common = resolve(given | {"seed": asked.seed}, from_file | own, "the settings", kind.Settings)
     if any(is_stream(file) for file in files):
         raise click.UsageError("a comparison reads its text more than once; write standard input to a file first")
-    drawn, chosen = draws(found, asked.search, asked.seed) if asked.search else [], from_file | given
+    chosen = from_file | given
     with progress("reading the text", asked.as_json):
         made = plan(
             kind, common, found, files=tuple(data.located(file) for file in texts(files)),
             seeds=asked.seeds or (1 if asked.search else 3), tokens=asked.tokens, scheduled="schedule" in chosen,
-            own_validations="val_every" in chosen, draws=drawn,
-            rungs=rungs(len(drawn), asked.first_rung) if asked.search else (),
+            own_validations="val_every" in chosen, **_drawn(asked, found),
         )  # fmt: skip
     return Comparison.create(out or default_run_path("search" if asked.search else "compare"), made)
+
+
+def _drawn(asked: Any, found: Any) -> dict[str, Any]:
+    """What a search adds to a plan: its settings, drawn at random, its rungs and its brackets."""
+    from micrornn.compare.search import brackets, draws, rungs
+
+    first, number = asked.first_rung or 0.0, asked.brackets or 1
+    if not asked.search:
+        if asked.first_rung is not None or asked.brackets is not None:
+            flag = "--first-rung" if asked.first_rung is not None else "--brackets"
+            raise click.UsageError(f"{flag} is for a search; give --search N, or leave it away")
+        return {}
+    sizes = brackets(asked.search, number, first)
+    drawn = draws(found, sum(sizes), asked.seed)
+    if number == 1:
+        return {"draws": drawn, "rungs": rungs(len(drawn), first)}
+    if len(drawn) < sum(sizes):
+        raise click.UsageError(
+            f"--brackets {number} draws {sum(sizes):,} settings, and there are {len(drawn):,}; name ranges, more values"
+        )
+    return {"draws": drawn, "rungs": rungs(sizes[0], first), "brackets": sizes}
 
 
 def _trust(given: dict[str, Any], found: Any) -> None:

@@ -33,6 +33,7 @@ _PLAN = {
     "seeds": Rule(list, items=Rule(int, low=0), most=MOST_RUNS), "scheduled": Rule(bool), "unit": _TEXT, "loss": _TEXT,
     "texts": Rule(list, items=_TEXT), "baseline": Rule(list, none=True),
     "rungs": Rule(list, items=Rule(float, above=0, high=1)),
+    "brackets": Rule(list, items=Rule(int, low=1, high=MOST), optional=True),  # older ones had a single one
 }  # fmt: skip
 _VARIANT = {
     "name": _TEXT, "settings": Rule(dict), "num_updates": _COUNT, "epochs": Rule(float, low=0), "val_every": _COUNT,
@@ -99,7 +100,7 @@ class Comparison:
             raise CheckpointError(
                 f"{where}: is of version {read['version']}, and this micrornn knows version {VERSION}"
             )
-        values = check_table(read["plan"], _PLAN, where, CheckpointError)
+        values = {"brackets": []} | check_table(read["plan"], _PLAN, where, CheckpointError)
         variants = [
             Variant(**{name: row[name] for name in _VARIANT})
             for n, entry in enumerate(values["variants"])
@@ -109,6 +110,7 @@ class Comparison:
         plan = Plan(**({name: values[name] for name in _PLAN} | {
             "files": tuple(values["files"]), "varied": tuple(values["varied"]), "variants": tuple(variants),
             "seeds": tuple(values["seeds"]), "rungs": tuple(values["rungs"]), "texts": tuple(values["texts"]),
+            "brackets": tuple(values["brackets"]),
             "baseline": None if baseline is None else (str(baseline[0]), float(baseline[1])),
         }))  # fmt: skip
         outcomes = {

@@ -70,6 +70,8 @@ def measure(summary: Summary, runs: Sequence[Sequence[Run]], name: str) -> Measu
     }  # fmt: skip
     if plan.rungs:
         shares = [row.updates / max(1, plan.variants[row.number].num_updates) for row in rows]
+        numbers_of = [plan.bracket(row.number) + 1.0 for row in rows]
+        arrays["bracket"] = Array(np.array(numbers_of), ("setting",), "", "number of the bracket it was drawn for")
         arrays["trained"] = Array(np.array(shares, float), ("setting",), "", "share of the whole training")
     best = summary.best
     pairs = [None if best is None or row is best else summary.pair(row, best) for row in rows]

@@ -11,6 +11,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,8 @@ class Plan:
     texts       the fingerprint of the data, of each seed: some tasks draw by it what they hold out
     baseline    (in words, its loss): what takes no network
     rungs       of a search: the shares of the whole training after which the worse half is dropped; else empty
+    brackets    of a search: how many of the variants each bracket has, one behind the other. The n-th begins to drop at
+                the n-th rung
     """
 
     task: str
@@ -79,6 +82,11 @@ class Plan:
     texts: tuple[str, ...]
     baseline: tuple[str, float] | None
     rungs: tuple[float, ...] = ()
+    brackets: tuple[int, ...] = ()
+
+    def bracket(self, variant: int) -> int:
+        """The number, from 0, of the bracket of a variant."""
+        return next((n for n, end in enumerate(accumulate(self.brackets)) if variant < end), 0)
 
     def kind(self) -> type[Task]:
         return tasks.find(self.task)
@@ -94,14 +102,14 @@ class Plan:
 
 def plan(kind: type[Task], common: Config, found: Sequence[Axis], *, files: Sequence[str] = (), seeds: int = 3,
          tokens: int = 0, scheduled: bool = True, own_validations: bool = False, draws: Sequence[dict[str, Any]] = (),
-         rungs: Sequence[float] = ()) -> Plan:  # fmt: skip
+         rungs: Sequence[float] = (), brackets: Sequence[int] = ()) -> Plan:  # fmt: skip
     """The plan of a comparison; ConfigError, DataError and so on where a variant cannot be trained.
 
     found             the axes; their combinations are compared, unless there are
     draws             settings that were drawn at random
     tokens            each run reads so many; 0: by the limits of `common`, and without one USUAL_UPDATES of `common`
     own_validations   val_every was chosen: all validate after so many updates
-    rungs             every variant ends at an update that can be divided by what they need
+    rungs, brackets   every variant ends at an update that can be divided by what the rungs need
     """
     rows = list(draws) or combined(found)
     if len(rows) < 2 and not draws:
@@ -144,6 +152,7 @@ def plan(kind: type[Task], common: Config, found: Sequence[Axis], *, files: Sequ
         varied=tuple(axis.name for axis in found),
         variants=tuple(variants), seeds=every, scheduled=scheduled,
         unit=first.unit, loss=first.metrics[0].unit, baseline=first.baseline, rungs=tuple(rungs),
+        brackets=tuple(brackets),
         texts=tuple(fingerprints(kind, common, rows[0], every, paths)),
     )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Trains what a comparison has left to train.
 
-go(comparison, ...)     every run to its end; of a search, rung by rung, the worse half dropped at each
+go(comparison, ...)     every run to its end; of a search, rung by rung, the worse half of each bracket dropped
 """
 
 from __future__ import annotations
@@ -32,21 +32,31 @@ def go(comparison: Comparison, backend: str = "loky", workers: int = 1,
         if not comparison.plan.rungs:
             yield from _train(comparison, comparison.runs(), 0.0, backend, workers, stopped)
             return
-        alive = list(range(len(comparison.plan.variants)))
-        for share in comparison.plan.rungs:
-            runs = [(n, seed) for n, seed in comparison.runs() if n in alive]
+        plan = comparison.plan
+        alive: dict[int, list[int]] = {}  # of each bracket
+        for n in range(len(plan.variants)):
+            alive.setdefault(plan.bracket(n), []).append(n)
+        for rung, share in enumerate(plan.rungs):
+            there = {n for bracket, left in alive.items() if bracket <= rung for n in left}
+            runs = [(n, seed) for n, seed in comparison.runs() if n in there]
             yield from _train(comparison, runs, share, backend, workers, stopped)
             if stopped():
                 return
             if share < 1:
                 losses = [_loss(comparison, n, row, share) for n, row in enumerate(read(comparison))]
-                kept = survivors(alive, losses)
-                for n in set(alive) - set(kept):
-                    for seed in comparison.plan.seeds:
-                        if comparison.outcome(n, seed).state == "stopped":
-                            comparison.outcomes[comparison.run(n, seed)] = Outcome("dropped")
+                for bracket in range(rung + 1):
+                    alive[bracket] = _halved(comparison, alive.get(bracket, []), losses)
                 comparison.write()
-                alive = kept
+
+
+def _halved(comparison: Comparison, alive: list[int], losses: list[float]) -> list[int]:
+    """Those of a bracket that go on; the others are noted as dropped."""
+    kept = survivors(alive, losses)
+    for n in set(alive) - set(kept):
+        for seed in comparison.plan.seeds:
+            if comparison.outcome(n, seed).state == "stopped":
+                comparison.outcomes[comparison.run(n, seed)] = Outcome("dropped")
+    return kept
 
 
 def _loss(comparison: Comparison, number: int, runs: list[Run], share: float) -> float:

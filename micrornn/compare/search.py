@@ -5,13 +5,17 @@
 
 draws(axes, n, seed)    n different settings at random
 rungs(n)                the shares of the whole training after which half is dropped
+brackets(n, ...)        how many settings each of several such searches draws, of which each begins to drop a rung later
 survivors(...)          who goes on
 
 Random rather than on a grid: where only some settings matter, a grid tries few values of those (Bergstra, Bengio
 2012). The survivors go on from their checkpoints, so that no update is made twice: of 40 settings all rungs together
-cost some 4 whole trainings in place of 40. What is slow to
-start may be dropped too early; Hyperband (Li et al. 2018) hedges against that with searches that begin later, which is
-`--first-rung` here.
+cost some 4 whole trainings in place of 40. What is slow to start may be dropped too early. Hyperband hedges against
+that with several searches, each of settings of its own: the first of many that are dropped early, the last of few that
+are trained to the end. All cost about as much.
+
+Li, Jamieson, DeSalvo, Rostamizadeh, Talwalkar, Hyperband: A Novel Bandit-Based Approach to Hyperparameter Optimization,
+2018, JMLR 18(185).
 """
 
 from __future__ import annotations
@@ -54,6 +58,19 @@ def rungs(count: int, first: float = 0.0) -> tuple[float, ...]:
     halvings = max(0, math.ceil(math.log2(max(1, count))) - 1)
     halvings = min(halvings, int(math.log2(1 / (first or SMALLEST)) + 1e-9))
     return tuple(2.0**-k for k in range(halvings, -1, -1))
+
+
+def brackets(count: int, number: int, first: float = 0.0) -> tuple[int, ...]:
+    """How many settings each of `number` brackets draws, the first `count`: so many that all of them cost about as
+    much. ConfigError where there are not so many rungs at which one could begin."""
+    most = len(rungs(count, first))
+    if number > most:
+        raise ConfigError(
+            f"--brackets {number}: a search of {count:,} settings has {most} rung{'s' * (most > 1)}, and each bracket "
+            f"begins at another; give at most {most}, or draw more settings"
+        )
+    # a bracket that drops at the last k of the rungs costs k trainings of 2^-(k - 1) of its settings
+    return tuple(math.ceil(count * most / (most - n) / 2**n) for n in range(number))
 
 
 def survivors(alive: Sequence[int], losses: Sequence[float]) -> list[int]:

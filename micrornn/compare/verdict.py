@@ -14,7 +14,7 @@ from micrornn.compare.reach import furthest
 from micrornn.compare.statistics import Pair
 from micrornn.compare.summary import Row, Summary, one
 from micrornn.inspect.measure import Verdict
-from micrornn.inspect.words import number
+from micrornn.inspect.words import number, percent
 
 MOST_NAMED = 4
 WELL = 0.5  # of the baseline's loss: who is below that knows where the answer lies, and is asked
@@ -87,11 +87,29 @@ def _found(summary: Summary) -> Iterator[Verdict]:
         words += (
             f" Behind it: {_named([f'{row.name} ({number(row.mean)})' for row in ends[1:]]).replace(' or ', ' and ')}."
         )
+    words += _of_brackets(summary, best, ends)
     seeds = "one seed" if count == 1 else f"{count} seeds"
     yield Verdict(
         "unsure", f"{words} That is of {seeds}, and the best of many is partly the luckiest.", {"best": best.mean},
         "To know whether it is better than another, compare the two of them: --seeds 5.",
     )  # fmt: skip
+
+
+def _of_brackets(summary: Summary, best: Row, ends: Sequence[Row]) -> str:
+    """Which of several brackets has found the best, and what the others found."""
+    plan, count = summary.plan, len(summary.plan.brackets)
+    if count < 2:
+        return ""
+    won = plan.bracket(best.number)
+    others = [next((row for row in ends if plan.bracket(row.number) == n), None) for n in range(count) if n != won]
+    told = [f"{number(row.mean)} in bracket {plan.bracket(row.number) + 1}" for row in others if row is not None]
+    words = (
+        f" Bracket {won + 1} of {count} has found it, which dropped nobody before {percent(plan.rungs[won])} of the way"
+    )
+    words += f"; the lowest loss was {_named(told).replace(' or ', ' and ')}." if told else "."
+    if won:
+        words += " The brackets before it drop earlier: what is slow to start may not have outlived that."
+    return words
 
 
 def _told(row: Row, found: Pair) -> str:

@@ -20,15 +20,17 @@ def panels(measure: Measure) -> list[Panel]:
 
 def _search(measure: Measure) -> list[Panel]:
     """What was drawn, the best first, and how far each came."""
-    rows = []
+    rows, brackets = [], measure["bracket"]
+    several = bool(brackets.max() > 1)
     for n, name in enumerate(map(str, measure.axes["setting"].places[:MOST_ROWS])):
         known = measure["loss"][n][np.isfinite(measure["loss"][n])]
         failed = "failed" if np.isinf(measure["loss"][n]).any() else percent(measure["trained"][n])
-        rows.append([name, f"{known.mean():.4g}" if known.size else "-", failed])
+        bracket = [f"{brackets[n]:.0f}"] if several else []
+        rows.append([name, f"{known.mean():.4g}" if known.size else "-", failed, *bracket])
     left = len(measure.axes["setting"].places) - len(rows)
     note = f"{left} settings more are left out. " if left > 0 else ""
     return [
-        Rows("Settings drawn at random", ["setting", "loss", "trained"], rows,
+        Rows("Settings drawn at random", ["setting", "loss", "trained", *["bracket"] * several], rows,
              note=f"{note}Only losses of settings that were trained as far can be compared."),
     ]  # fmt: skip
 
