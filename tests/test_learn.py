@@ -118,10 +118,15 @@ WRONG = [  # exercise, what comes behind the right answers, what the line says
     ("slope", "def slope(f, x): return str(math.cos(x))", "got '0.26749"),
     ("states", "def states(*case): return [[1.0, 2.0], 3.0, [4.0]]", r"got an array of shape \(2,\), expected 0.7"),
     ("states", "def states(*case):\n    yield 0.1\n    raise KeyError('gone')", "KeyError: 'gone'"),
-    ("slope", "slope = 3.0", "got 3.0, expected a function"),
+    ("slope", "slope = 3.0", "slope is 3.0, expected a function"),
+    ("slope", "def slope(f, x): return (f(x - 1e-5) - f(x + 1e-5)) / 2e-5", "got -0.267499, .* right up to its sign"),
     ("gradients", "def gradients(w, x, b): return 1, 2", "got 2 values, expected 3"),
-    ("gradients", "def gradients(w, x, b): pass", r"got None \(is there a return\?\)"),
-    ("gradients", "def gradients(w, x, b): return w, x, b", r"dy/dw at w=0.5, x=1.0, b=0.3: got 0.5, expected 0.559"),
+    ("gradients", "def gradients(w, x, b): pass", "got None, expected 3 values; a function that ends without `return`"),
+    ("gradients", "def gradients(w, x, b): return w, x, b", "dy/dw of gradients at w=0.5, .*: got 0.5, expected 0.559"),
+    ("gradients", "def gradients(w, x, b, right=gradients): return right(w, x, b)[::-1]",
+     "the right values, from the last to the first: dy/dw comes first"),
+    ("gradients", "def gradients(w, x, b, right=gradients):\n    g = right(w, x, b)\n    return g[1], g[0], g[2]",
+     "the right values in another order; expected dy/dw, dy/dx, dy/db"),
     ("gradients", "def gradients(w, x, b):\n    return 1 / 0", r"answers.py:\d+: ZeroDivisionError: division by zero"),
     ("gradients", "def gradients(w, x, b): raise SystemExit", r"answers.py:\d+: SystemExit"),
     ("backward", "def backward(rows, last):\n    g = {last: 1.0}\n    for o, i in reversed(rows):\n"
@@ -129,22 +134,48 @@ WRONG = [  # exercise, what comes behind the right answers, what the line says
     ("backward", "def backward(rows, last): return [1.0]", "got list, expected a dict"),
     ("fold", "def fold(dy, shape): return dy.sum(axis=0)", r"\(4, 1\)\): got an array of shape \(3,\), expected"),
     ("fold", "def fold(dy, shape): return dy.mean() * np.ones(shape)", r"at \[0\]: got .*, expected"),
-    ("linear_back", "def linear_back(x, w, dy): return dy @ w, x.T @ dy", r"dw of .*\(3, 2\), expected .*\(2, 3\)"),
+    ("fold", "def fold(dy, shape, right=fold): return right(dy, shape) * dy[:1].size / dy.size",
+     "all are 0.25 times what they should be"),
+    ("fold", "def fold(dy, shape, right=fold): return right(dy, shape)[None]",
+     "the numbers are right, only the shape is not"),
+    ("fold", "def fold(dy, shape): dy.sum()", "got None, expected an array of shape"),
+    ("linear_back", "def linear_back(x, w, dy): return dy @ w, x.T @ dy",
+     r"dw of .*\(3, 2\), expected .*\(2, 3\); .* transposed"),
+    ("linear_back", "def linear_back(x, w, dy): return dy.T @ x, dy @ w",
+     "another order|from the last to the first: dx comes"),
     ("center_back", "def center_back(dy): return dy", "center_back of dy"),
     ("center_back", "def center_back(dy): return 'dy'", "got 'dy', expected an array"),
-    ("states", "def states(xs, w, u, b, h_init): return [math.tanh(w * x + b) for x in xs]", "h_0 of xs="),
+    ("states", "def states(xs, w, u, b, h_init): return [math.tanh(w * x + b) for x in xs]", "h_0 of states"),
+    ("states", "def states(xs, w, u, b, h, right=states): return [h] + right(xs, w, u, b, h)",
+     "got 4 values, expected 3; without the first of them it is right"),
+    ("states", "def states(xs, w, u, b, h, right=states): return [h] + right(xs, w, u, b, h)[:-1]",
+     "h_0 of states.*; each stands one place too late"),
     ("parts", "def parts(*case): return state_gradients(*case)", "part of time step 0"),
+    ("parts", "def parts(*case, right=parts): return right(*case)[::-1]",
+     "the last to the first: part of time step 0 comes"),
+    ("parts", "def parts(*case):\n    return [h * 2 for h in helper(*case)]\n\n\n"
+     "def helper(*case):\n    found = states(*case)",
+     r"TypeError: 'NoneType' object is not iterable; helper, line \d+, ends without `return` and so gives None"),
+    ("parts", "def parts(*case): return [].append(1).real", "AttributeError: .*; something is None here"),
     ("state_gradients", "def state_gradients(xs, *rest): return [1.0 for _ in xs]", "dL/dh_0 of"),
     ("lanes", "def lanes(ids, batch_size): return ids[: len(ids) // batch_size * batch_size].reshape(-1, batch_size)",
      r"at \[0, 1\]: got 101, expected 104"),
     ("windows", "def windows(a, n): return [(a[s : s + n], a[s + 1 : s + n + 1]) for s in range(len(a) - n)]",
      "got 9 values, expected 3"),  # they overlap
     ("truncated", "def truncated(xs, u, num_steps, whole=truncated): return whole(xs, u, len(xs))", "num_steps=3"),
-    ("jacobian", "def jacobian(h, u): return (1 - h**2) * u", "for 2 units at"),  # columns for rows
+    ("jacobian", "def jacobian(h, u): return (1 - h**2) * u", r"1 - h\[j\]\*\*2 multiplies column j of u"),
+    ("jacobian", "def jacobian(h, u): return (1 - h**2) * u.T", r"right numbers, transposed: at \[i, j\] stands"),
+    ("jacobian", "def jacobian(h, u): return [[1], [2, 3]]", "got "),
     ("bias", "bias = 3.0", "what is left after 100 time steps with bias = 3: got 0.0077"),
     ("bias", "bias = 'three'", "got 'three', expected a number"),
-    ("bias", "def bias(): return 3.8", "got a function, expected a variable"),
-    ("clip", "def clip(grads, limit): return [g * min(1, limit / np.linalg.norm(g)) for g in grads]", "0 of clip"),
+    ("bias", "def bias(): return 3.8", "bias is a function, expected a variable"),
+    ("clip", "def clip(grads, limit): return [np.clip(g, -limit, limit) for g in grads]",
+     "each number was clipped by itself"),
+    ("clip", "def clip(grads, limit): return [g * min(1, limit / (1e-300 + np.linalg.norm(g))) for g in grads]",
+     "each array was scaled by its own norm"),
+    ("clip",
+     "def clip(grads, limit, right=clip): return [g if g.any() else g + math.nan for g in right(grads, limit)]",
+     r"got nan, expected -?0; nan is what 0 / 0 gives"),
     ("rnn", "def rnn(x, w, u, b):\n    h, all_ = np.zeros((x.shape[1], len(u))), []\n    for one in x:\n"
      "        h = np.tanh(one @ w.T + h @ u.T + b)\n        all_.append(h)\n    return np.stack(all_)",
      "got 5 products with w, expected 1"),
@@ -211,8 +242,31 @@ def test_what_is_missing_is_told_and_the_rest_is_checked(tmp_path: Path) -> None
     done = CliRunner().invoke(cli, ["learn", "check", "1", str(tmp_path / "answers.py"), "--json"])
     told = json.loads(done.stdout)
     assert done.exit_code == 1 and [one["passed"] for one in told["exercises"]] == [True, False, False]
-    assert re.search(r"answers.py:\d+: .*nothing defines the function gradients", told["exercises"][1]["said"])
+    assert told["exercises"][1]["said"] == "there is no function gradients in answers.py"
     assert "hello" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("def gradient(w, x, b): pass",
+         "there is no function gradients in answers.py; line 1 defines gradient: is that it?"),
+        ("def f():\n    def gradients(): pass\n", "; line 2 defines one inside of f, where nobody else sees it"),
+        ("class A:\n    x = 1\n    def gradients(self): pass\n", "; line 3 defines one inside of A,"),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_not_there_is_looked_for(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "answers.py").write_text(text)
+    assert said in check(PAGES[0], tmp_path / "answers.py").results[1].said
+
+
+def test_a_warning_has_its_line(answers: Path) -> None:
+    answers.write_text("import numpy as np\nnp.log(0.0)\n\n\ndef slope(f, x):\n    return np.mean([])\n")
+    with pytest.warns(RuntimeWarning) as warned:
+        check(PAGES[0], answers)
+    told = [str(one.message) for one in warned]
+    assert told[0] == "answers.py:2: divide by zero encountered in log"
+    assert told[1] == "answers.py:6: Mean of empty slice"  # raised by NumPy, further down
 
 
 def test_answers_cannot_change_what_they_are_held_against(answers: Path) -> None:

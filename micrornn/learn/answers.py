@@ -9,6 +9,9 @@ import ast
 import copy
 import sys
 import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +19,7 @@ from typing import Any
 
 from micrornn.errors import DataError, named, quoted
 from micrornn.learn.exercise import Exercise, Page, Wrong
+from micrornn.learn.names import lines_of, missing, of_none
 
 MOST_BYTES = 1_000_000
 MODULE = "micrornn_answers"
@@ -50,9 +54,8 @@ class _Answers:
         if b"\0" in source:
             line = source.count(b"\n", 0, source.index(0)) + 1
             raise Wrong(f"{self.at(line)}: a zero byte; is it a Python file?")
-        tree = _within(self, lambda: ast.parse(source, self.path))
-        self.end = source.count(b"\n") + (not source.endswith(b"\n"))
-        self.lines = _lines(tree)
+        self.tree = tree = _within(self, lambda: ast.parse(source, self.path))
+        self.lines = lines_of(tree)
         module = ModuleType(MODULE)
         module.__file__ = self.path
         sys.modules[MODULE] = module  # a dataclass looks for its module by name
@@ -66,10 +69,10 @@ class _Answers:
         """What the exercise asks for; of a function, one that takes copies and tells errors with their line."""
         name, kind = exercise.name, "function" if exercise.function else "variable"
         if name not in self.values:
-            raise Wrong(f"{self.at(self.end)}: up to here, its last line, nothing defines the {kind} {name}")
+            raise Wrong(f"there is no {kind} {name} in {self.file}{missing(self.tree, name, self.lines)}")
         value = self.values[name]
         if callable(value) != exercise.function:
-            raise Wrong(f"got {'a function' if callable(value) else quoted(value)}, expected a {kind}")
+            raise Wrong(f"{name} is {'a function' if callable(value) else quoted(value)}, expected a {kind}")
         if not exercise.function:
             return value
 
@@ -95,22 +98,29 @@ def _within(answers: _Answers, run: Any, line: int | None = None) -> Any:
         except Exception:  # an exception of the reader's own may not even be printed
             said = ""
         what = f"{type(error).__name__}: {said[:300]}" if said else type(error).__name__
-        raise Wrong(f"{answers.at(syntax or (lines[-1] if lines else line))}: {what}") from None
+        last = syntax or (lines[-1] if lines else line)
+        because = (
+            of_none(answers.tree, last) if "NoneType" in said and isinstance(error, TypeError | AttributeError) else ""
+        )
+        raise Wrong(f"{answers.at(last)}: {what}{because}") from None
 
 
-def _lines(tree: ast.Module) -> dict[str, int]:
-    """The line where each name of the file is defined or imported, the last one if there are several."""
-    found: dict[str, int] = {}
-    for node in tree.body:
-        whole = isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
-        for inner in [node] if whole else ast.walk(node):
-            if isinstance(inner, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-                found[inner.name] = inner.lineno
-            elif isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
-                found[inner.id] = inner.lineno
-            elif isinstance(inner, ast.alias):
-                found[inner.asname or inner.name] = inner.lineno
-    return found
+@contextmanager
+def _placed_warnings(path: Path) -> Iterator[None]:
+    """A warning of what the reader's code does begins with the line of the file that was run."""
+    with warnings.catch_warnings():
+        show: Any = warnings.showwarning
+
+        def placed(message: Warning | str, category: type[Warning], file: str, line: int, *rest: Any) -> None:
+            frame = sys._getframe()
+            while frame is not None and frame.f_code.co_filename != str(path):
+                frame = frame.f_back  # type: ignore[assignment]
+            if frame is not None:
+                message = category(f"{path.name}:{frame.f_lineno}: {message}")
+            show(message, category, file, line, *rest)
+
+        warnings.showwarning = placed  # type: ignore[assignment]
+        yield
 
 
 def check(page: Page, file: str | Path) -> Report:
@@ -126,8 +136,9 @@ def check(page: Page, file: str | Path) -> Report:
     kept = list(sys.path)
     sys.path.insert(0, str(path.resolve().parent))  # as Python does for a file that it runs
     try:
-        answers = _Answers(path, source)
-        return Report(tuple(_one(exercise, answers) for exercise in page.exercises))
+        with _placed_warnings(path):
+            answers = _Answers(path, source)
+            return Report(tuple(_one(exercise, answers) for exercise in page.exercises))
     except Wrong as wrong:
         return Report((), str(wrong))
     finally:
@@ -141,5 +152,5 @@ def _one(exercise: Exercise, answers: _Answers) -> Result:
         return Result(exercise.name, True, _within(answers, lambda: exercise.check(answer), line))
     except Wrong as wrong:
         said, line = str(wrong), answers.lines.get(exercise.name)
-        placed = said if said.startswith(f"{answers.file}:") else f"{answers.at(line)}: {said}"
+        placed = said if said.startswith((f"{answers.file}:", "there is no ")) else f"{answers.at(line)}: {said}"
         return Result(exercise.name, False, placed)

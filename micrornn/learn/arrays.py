@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn.learn.exercise import Page, compare, several, slopes
+from micrornn.learn.exercise import Page, compare, compare_each, slopes
 
 PAGE = Page(
     2, "2-arrays", "Arrays, and the way back through their shapes",
@@ -33,8 +33,7 @@ def linear_back(answer: Any) -> str:
         x, w, dy = rng.normal(size=(batch, size)), rng.normal(size=(out, size)), rng.normal(size=(batch, out))
         truth = slopes(lambda x, w, dy=dy: np.sum(dy * (x @ w.T)), [x, w])
         what = f"x {x.shape}, w {w.shape}, dy {dy.shape}"
-        for name, one, right in zip(("dx", "dw"), several(f"linear_back of {what}", answer(x, w, dy), 2), truth):
-            compare(f"{name} of {what}", one, right)
+        compare_each(f"linear_back of {what}", ("dx", "dw"), answer(x, w, dy), truth)
     return "dx and dw agree with finite differences for three sizes"
 
 

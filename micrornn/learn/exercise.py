@@ -3,8 +3,11 @@
 Page          its number, title, and file; `exercise` is a decorator for the check of one of its exercises
 Exercise      the name that the reader's file must define, what it is, and the check
 Wrong         what a check raises: in a line, what was got and what was expected
-compare       numbers that were got against those expected;  several  unpacks what was returned
+compare       numbers that were got against those expected;  compare_each  each part of what was returned
+several       unpacks what was returned;  agree  whether it is this array
 slopes        a gradient by central differences: the truth that most answers are held against
+
+Some mistakes are made by many, and looks.py knows them by their numbers: then the line says which one it is.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from micrornn.errors import DataError, quoted
+from micrornn.learn.looks import NONE, near, of_array, of_list, same
 
 HERE = Path(__file__).parent
 FOLDERS = (HERE / "pages", HERE.parents[1] / "docs" / "learn")  # of a wheel; of the sources
@@ -73,35 +77,62 @@ def compare(what: str, got: Any, expected: Any, tolerance: float = 1e-5) -> None
     wanted = np.asarray(expected, np.float64)
     kind = f"an array of shape {wanted.shape}" if wanted.ndim else f"{wanted:.6g}"
     if got is None:
-        raise Wrong(f"{what}: got None (is there a return?), expected {kind}")
-    try:
-        found = np.asarray(got)
-    except (TypeError, ValueError):  # lists of unequal length
-        found = np.asarray(None)
-    if found.dtype.kind not in "fiub":
+        raise Wrong(f"{what}: got None, expected {kind}; {NONE}")
+    found = _numbers(got)
+    if found is None:
         raise Wrong(f"{what}: got {quoted(got)}, expected {kind}")
-    found = found.astype(np.float64)
     if found.shape != wanted.shape:
         shape = f"an array of shape {found.shape}" if found.ndim else f"the number {found:.6g}"
-        raise Wrong(f"{what}: got {shape}, expected {kind}")
-    near = np.abs(found - wanted) <= tolerance * np.maximum(1, np.abs(wanted))
-    if not near.all():
-        at = tuple(int(n) for n in np.argwhere(~near)[0])
-        place = f" at {list(at)}" if at else ""
-        raise Wrong(f"{what}{place}: got {found[at]:.6g}, expected {wanted[at]:.6g}")
+        raise Wrong(f"{what}: got {shape}, expected {kind}{of_array(found, wanted, tolerance)}")
+    right = near(found, wanted, tolerance)
+    if not right.all():
+        at = tuple(int(n) for n in np.argwhere(~right)[0])
+        place, looks = f" at {list(at)}" if at else "", of_array(found, wanted, tolerance)
+        raise Wrong(f"{what}{place}: got {found[at]:.6g}, expected {wanted[at]:.6g}{looks}")
 
 
-def several(what: str, got: Any, count: int) -> list[Any]:
-    """The `count` parts of what was returned. Wrong where it is something else."""
+def compare_each(what: str, names: Sequence[str], got: Any, expected: Sequence[Any]) -> None:
+    """Wrong where a part of what was returned differs from the expected one, which `names` names; they are told apart
+    from the right ones in another order, or one place off."""
     if got is None:
-        raise Wrong(f"{what}: got None (is there a return?), expected {count} values")
+        raise Wrong(f"{what}: got None, expected {len(expected)} values; {NONE}")
+    parts = several(what, got)
+    looks = of_list([_numbers(part) for part in parts], expected, names)
+    if len(parts) != len(expected):
+        raise Wrong(f"{what}: got {len(parts)} values, expected {len(expected)}{looks}")
+    for name, part, right in zip(names, parts, expected):
+        try:
+            compare(f"{name} of {what}", part, right)
+        except Wrong as wrong:
+            raise Wrong(f"{wrong}{looks}") from None
+
+
+def several(what: str, got: Any, count: int | None = None) -> list[Any]:
+    """The parts of what was returned. Wrong where it has none, or not `count`."""
+    expected = "a list" if count is None else f"{count} values"
+    if got is None:
+        raise Wrong(f"{what}: got None, expected {expected}; {NONE}")
     try:
         parts = list(islice(iter(got), 10_000))
     except TypeError:
-        raise Wrong(f"{what}: got {quoted(got)}, expected {count} values") from None
-    if len(parts) != count:
+        raise Wrong(f"{what}: got {quoted(got)}, expected {expected}") from None
+    if count is not None and len(parts) != count:
         raise Wrong(f"{what}: got {len(parts)} values, expected {count}")
     return parts
+
+
+def agree(got: Any, wanted: np.ndarray) -> bool:
+    """Whether something that was returned is this array."""
+    return same(_numbers(got), wanted)
+
+
+def _numbers(got: Any) -> np.ndarray | None:
+    """As an array of float64, or None if it is something else."""
+    try:
+        found = np.asarray(got)
+    except (TypeError, ValueError):  # lists of unequal length
+        return None
+    return found.astype(np.float64) if found.dtype.kind in "fiub" else None
 
 
 def slopes(function: Callable[..., Any], places: Sequence[Any], step: float = 1e-5) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn.learn.exercise import Page, Wrong, compare, several, slopes
+from micrornn.learn.exercise import Page, Wrong, compare, compare_each, slopes
 
 PAGE = Page(
     1, "1-scalars", "A number that remembers how it was made",
@@ -36,9 +36,7 @@ def gradients(answer: Any) -> str:
     for place in ((0.5, 1.0, 0.3), (-1.2, 0.7, 0.1), (2.0, -0.4, 1.5)):
         truth = slopes(lambda w, x, b: math.tanh(float(w * x + b)), place)
         what = "w={}, x={}, b={}".format(*place)
-        got = several(f"gradients at {what}", answer(*place), 3)
-        for name, one, right in zip("wxb", got, truth):
-            compare(f"dy/d{name} at {what}", one, float(right))
+        compare_each(f"gradients at {what}", ("dy/dw", "dy/dx", "dy/db"), answer(*place), [float(d) for d in truth])
     return "nine gradients agree with finite differences"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn.learn.exercise import Page, compare, several, slopes
+from micrornn.learn.exercise import Page, compare_each, slopes
 
 PAGE = Page(
     3, "3-time", "Time: one cell, again and again",
@@ -41,13 +41,15 @@ def _told(case: tuple[Any, ...]) -> str:
     return "xs={}, w={}, u={}, b={}, h_init={}".format(*case)
 
 
+def _each(name: str, what: str, got: Any, right: Any) -> None:
+    compare_each(what, [name.format(t) for t in range(len(right))], got, right)
+
+
 @PAGE.exercise
 def states(answer: Any) -> str:
     """states(xs, w, u, b, h_init): the state at each time step."""
     for case in CASES:
-        right, what = run(*case), _told(case)
-        for t, one in enumerate(several(f"states({what})", answer(*case), len(right))):
-            compare(f"h_{t} of {what}", one, right[t])
+        _each("h_{}", f"states({_told(case)})", answer(*case), run(*case))
     return "three sequences, state by state"
 
 
@@ -57,9 +59,7 @@ def parts(answer: Any) -> str:
     for case in CASES:
         xs, u = case[0], case[2]
         (right,) = slopes(lambda us, case=case: run(case[0], case[1], us, *case[3:])[-1], [np.full(len(xs), u)])
-        what = _told(case)
-        for t, one in enumerate(several(f"parts({what})", answer(*case), len(xs))):
-            compare(f"part of time step {t} of {what}", one, right[t])
+        _each("part of time step {}", f"parts({_told(case)})", answer(*case), right)
     return "each part is what moves if u is changed at that time step alone"
 
 
@@ -68,7 +68,5 @@ def state_gradients(answer: Any) -> str:
     """state_gradients(xs, w, u, b, h_init): dL/dh_t at each time step, of L, the sum of all states."""
     for case in CASES:
         (right,) = slopes(partial(_sum, case), [np.zeros(len(case[0]))])
-        what = _told(case)
-        for t, one in enumerate(several(f"state_gradients({what})", answer(*case), len(right))):
-            compare(f"dL/dh_{t} of {what}", one, right[t])
+        _each("dL/dh_{}", f"state_gradients({_told(case)})", answer(*case), right)
     return "each agrees with a push to that state alone"

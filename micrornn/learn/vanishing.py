@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from micrornn.errors import quoted
-from micrornn.learn.exercise import Page, Wrong, compare, several, slopes
+from micrornn.learn.exercise import Page, Wrong, agree, compare, several, slopes
 
 PAGE = Page(
     5, "5-vanishing", "Vanishing and exploding",
@@ -22,7 +22,13 @@ def jacobian(answer: Any) -> str:
     for size in (1, 2, 4):
         u, h_prev, x = rng.normal(size=(size, size)), rng.normal(size=size), rng.normal(size=size)
         rows = [slopes(lambda before, i=i, u=u, x=x: np.tanh(u @ before + x)[i], [h_prev])[0] for i in range(size)]
-        compare(f"jacobian for {size} units", answer(np.tanh(u @ h_prev + x), u), np.array(rows))
+        h = np.tanh(u @ h_prev + x)
+        got, along = answer(h, u), (1 - h**2) * u
+        if size > 1 and agree(got, along):
+            raise Wrong(
+                f"jacobian for {size} units: 1 - h[j]**2 multiplies column j of u; 1 - h[i]**2 belongs to row i"
+            )
+        compare(f"jacobian for {size} units", got, np.array(rows))
     return "1, 2 and 4 units agree with finite differences"
 
 
@@ -46,6 +52,20 @@ def clip(answer: Any) -> str:
         grads = [scale * rng.normal(size=shape) for shape in ((3, 2), (4,))]
         norm = float(np.sqrt(sum(np.sum(g**2) for g in grads)))
         what = f"clip of gradients with norm {norm:.4g}, limit {limit:g}"
-        for n, (got, grad) in enumerate(zip(several(what, answer(grads, limit), 2), grads)):
-            compare(f"array {n} of {what}", got, grad * min(1.0, limit / norm if norm else 1.0))
+        got = several(what, answer(grads, limit), 2)
+        for words, others in _other_ways(grads, limit) if norm > limit else ():
+            if all(map(agree, got, others)):
+                raise Wrong(f"{what}: {words}")
+        for n, (one, grad) in enumerate(zip(got, grads)):
+            compare(f"array {n} of {what}", one, grad * min(1.0, limit / norm if norm else 1.0))
     return "large ones are scaled together, small ones are left alone, zeros stay zeros"
+
+
+def _other_ways(grads: list[np.ndarray], limit: float) -> list[tuple[str, list[np.ndarray]]]:
+    """What others have taken clipping for, and what it makes of the arrays."""
+    return [
+        ("each number was clipped by itself, which turns the gradient; expected all arrays times one number",
+         [np.clip(g, -limit, limit) for g in grads]),
+        ("each array was scaled by its own norm; expected the norm of all arrays together",
+         [g * min(1.0, limit / float(np.linalg.norm(g))) for g in grads]),
+    ]  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn.learn.exercise import Page, compare, several, slopes
+from micrornn.learn.exercise import Page, compare, compare_each, several, slopes
 
 PAGE = Page(
     4, "4-windows", "Batch and windows",
@@ -39,8 +39,7 @@ def windows(answer: Any) -> str:
                 right.append((array[start : start + num_steps], array[start + 1 : start + num_steps + 1]))
         what = f"windows(array of shape {array.shape}, num_steps={num_steps})"
         for n, (one, both) in enumerate(zip(several(what, answer(array, num_steps), len(right)), right)):
-            for name, got, part in zip(("inputs", "targets"), several(f"window {n} of {what}", one, 2), both):
-                compare(f"{name} of window {n} of {what}", got, part)
+            compare_each(f"window {n} of {what}", ("inputs", "targets"), one, both)
     return "four lengths; targets are one time step ahead, and nothing is used twice"
 
 
