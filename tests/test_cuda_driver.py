@@ -94,12 +94,12 @@ def test_each_parameter_stands_where_the_driver_looks_for_it(library: Library) -
     x: Numbers = allocate(6, np.dtype("f8"))
     given = (x[2:5], 7, -7, True, np.float32(1.5), 2.5, np.uint64(2**63), np.int32(-3))
     launch[(4, 2), 64, 0](*given)
-    launch[9, 32, 0](*given)
+    launch[9, (32, 2), 0](*given)
     launch[9, 32, 0](x, *given[1:])
     assert [str(t) for t in compiled[0][1:]] == ["int64", "int64", "bool", "float32", "float64", "uint64", "int32"]
     assert len(compiled) == 1 and compiled[0][0] == numba.types.Array(numba.float64, 1, "C")
     (how, words, rest), second, whole = library.launches
-    assert how == (77, 4, 2, 1, 64, 1, 1, 0, 0) and rest == (None,) and second[0][:7] == (77, 9, 1, 1, 32, 1, 1)
+    assert how == (77, 4, 2, 1, 64, 1, 1, 0, 0) and rest == (None,) and second[0][:7] == (77, 9, 1, 1, 32, 2, 1)
     assert [int.from_bytes(w, "little") for w in words[:7]] == [0, 0, 3, 8, x.place + 16, 3, 8]
     assert [int.from_bytes(w, "little") for w in whole[1][:7]] == [0, 0, 6, 8, x.place, 6, 8]
     kinds = ["<i8", "<i8", "?", "<f4", "<f8", "<u8", "<i4"]

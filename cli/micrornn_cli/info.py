@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-PACKAGES = ("micrornn", "numpy", "numba", "llvmlite", "click", "rich")
+PACKAGES = ("numpy", "numba", "llvmlite", "click", "rich")
 EXTRAS = ("numba-cuda", "cuda-bindings", "nvidia-nvvm")  # what the kernels for graphics cards are compiled by
 
 
@@ -37,18 +37,17 @@ def info(as_json: bool) -> None:
 
 def _facts() -> dict[str, Any]:
     """Everything, fit for JSON."""
-    import importlib.metadata
     import os
     import platform
 
-    from micrornn import data, device, folders
+    from micrornn import __version__, data, device, folders
     from micrornn.kernels.about import about
 
     kernels, tokens = about(), data.default_cache_dir()
     compiled = Path(kernels.pop("cache"))
     return {
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in PACKAGES}
+        "versions": {"python": platform.python_version(), "micrornn": __version__}
+        | {name: _version(name) or "unknown" for name in PACKAGES}
         | {name: version for name in EXTRAS if (version := _version(name))},
         "system": platform.platform(),
         "processor": {"name": _processor(), "cores": os.cpu_count()},

@@ -151,10 +151,10 @@ class Kernel:
         self.ready: dict[tuple[Any, ...], Ready] = {}
         self.lock = threading.Lock()  # of the buffers
 
-    def __getitem__(self, grid: tuple[Any, int, int]) -> Any:
+    def __getitem__(self, grid: tuple[Any, Any, int]) -> Any:
         return partial(self.launch, *grid)
 
-    def launch(self, blocks: Any, threads: int, stream: int, *arguments: Any) -> None:
+    def launch(self, blocks: Any, threads: Any, stream: int, *arguments: Any) -> None:
         kinds: list[Any] = []
         values: list[Any] = []
         for argument in arguments:
@@ -168,11 +168,11 @@ class Kernel:
         ready = self.ready.get(key)
         if ready is None:
             ready = self.ready[key] = self._compiled(arguments)
-        grid = (*blocks, 1, 1)[:3] if isinstance(blocks, tuple) else (blocks, 1, 1)
+        grid, block = _three(blocks), _three(threads)
         with self.lock:
             ready.pack(ready.buffer, 0, *values)
             call(
-                ready.call, ready.function, *grid, threads, 1, 1, 0, stream, ready.addresses, *ready.rest
+                ready.call, ready.function, *grid, *block, 0, stream, ready.addresses, *ready.rest
             )  # fmt: skip
 
     def _compiled(self, arguments: tuple[Any, ...]) -> Ready:
@@ -187,3 +187,8 @@ class Kernel:
         alone, together = library().cuLaunchKernel, library().cuLaunchCooperativeKernel
         launch, rest = (together, ()) if compiled.cooperative else (alone, (None,))
         return Ready(handle, launch, packing.pack_into, buffer, addresses, rest)
+
+
+def _three(sizes: Any) -> tuple[int, ...]:
+    """Of a grid or a block: Numba takes fewer, and a number for a tuple of one."""
+    return (*sizes, 1, 1)[:3] if isinstance(sizes, tuple) else (sizes, 1, 1)
