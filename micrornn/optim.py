@@ -163,7 +163,7 @@ class Schedule:
 
 
 class Optimizer:
-    """Updates all parameters in one pass over one buffer. The equations are on the reference page of the kernels.
+    """Updates all parameters in one pass over one buffer. The equations: kernels/formulas.py.
 
     parameters  a Module, parameters, a list of both, or a Flat. Their Flat is made here where there is none
     text        name and options, e.g. "rmsprop:decay=0.95"

@@ -276,7 +276,7 @@ def mix_key(*numbers: int) -> int:
 def key_at(key: int, place: int) -> int:
     """The key whose mask is that of `key` from this number on: so a segment of a window gets its part of the mask.
 
-    Dropout draws from splitmix64, which adds this constant to the key for each number (kernels/reference.py).
+    Dropout draws from splitmix64, which adds this constant to the key for each number (kernels/maths.py).
     """
     return (key + place * 0x9E3779B97F4A7C15) % 2**64
 

@@ -21,32 +21,7 @@ from micrornn.kernels.symbols.numbers import computed, kept, leaves_of, pre_acti
 
 # --- elementwise -----------------------------------------------------------------------------------------------
 
-globals().update(lift.over_arrays())  # add, exp, ...
-
-
-def scale_by(out, x, factor):
-    """factor (1,): a number that may be on a graphics card, and stays there."""
-    out[...] = x * factor[0]
-
-
-def accumulate(out, x):
-    out += x
-
-
-def dropout(out, x, rate, key):
-    """Keep x[i] / (1 - rate) with probability 1 - rate, else 0. Its own VJP, with the same key.
-
-    The i-th number of the stream `key` is splitmix64 of (key, i) (Steele, Lea, Flood, Fast Splittable
-    Pseudorandom Number Generators, 2014): no state, so every device and every thread draws the same mask.
-    """
-    with np.errstate(over="ignore"):
-        z = np.uint64(key) + np.arange(1, x.size + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z = z ^ (z >> np.uint64(31))
-    kept = (z >> np.uint64(32)) >= np.uint64(rate * 4294967296.0)
-    out[...] = np.where(kept.reshape(x.shape), x * out.dtype.type(1 / (1 - rate)), 0)
-
+globals().update(lift.over_arrays())  # add, exp, ..., adam
 
 # --- products --------------------------------------------------------------------------------------------------
 
@@ -223,48 +198,3 @@ def cell_step(program, states, turn, gates, hidden, vectors):
     values = computed(program.forward, leaves, before[0])
     for rows, new in zip(states, program.new):
         rows[1 - turn] = values[new]
-
-
-# --- optimizers ------------------------------------------------------------------------------------------------
-#
-# Each sees the gradient as g = clip(grad * scale, +-limit): `scale` carries clipping by global norm, `limit` by value.
-
-
-def _clipped(grad, scale, limit):
-    return np.clip(grad * grad.dtype.type(scale), -limit, limit)
-
-
-def sgd(p, grad, lr, scale, limit):
-    """p -= lr g."""
-    p -= lr * _clipped(grad, scale, limit)
-
-
-def momentum(p, grad, v, lr, mu, scale, limit):
-    """v = mu v + g;  p -= lr v (Polyak 1964)."""
-    v[...] = mu * v + _clipped(grad, scale, limit)
-    p -= lr * v
-
-
-def adagrad(p, grad, s, lr, eps, scale, limit):
-    """s += g^2;  p -= lr g / (sqrt(s) + eps) (Duchi, Hazan, Singer 2011)."""
-    g = _clipped(grad, scale, limit)
-    s += g * g
-    p -= lr * g / (np.sqrt(s) + eps)
-
-
-def rmsprop(p, grad, s, lr, decay, eps, scale, limit):
-    """s = decay s + (1 - decay) g^2;  p -= lr g / (sqrt(s) + eps) (Tieleman and Hinton 2012)."""
-    g = _clipped(grad, scale, limit)
-    s[...] = decay * s + (1 - decay) * g * g
-    p -= lr * g / (np.sqrt(s) + eps)
-
-
-def adam(p, grad, m, v, lr, beta1, beta2, eps, shrink, step, scale, limit):
-    """m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  p = shrink p - lr m^ / (sqrt(v^) + eps), where
-    m^ = m / (1 - b1^step), v^ = v / (1 - b2^step) (Kingma and Ba 2015). shrink = 1 - lr * weight_decay makes
-    it AdamW (Loshchilov and Hutter 2019)."""
-    g = _clipped(grad, scale, limit)
-    m[...] = beta1 * m + (1 - beta1) * g
-    v[...] = beta2 * v + (1 - beta2) * g * g
-    p *= shrink
-    p -= lr * (m / (1 - beta1**step)) / (np.sqrt(v / (1 - beta2**step)) + eps)

@@ -3,9 +3,8 @@
 Importing this package imports Numba (0.4 s); nothing is compiled before it is first called.
 """
 
-from micrornn.kernels.cpu.elementwise import LIFTED, accumulate, dropout, scale_by
+from micrornn.kernels.cpu.elementwise import LIFTED
 from micrornn.kernels.cpu.jit import cache_dir
-from micrornn.kernels.cpu.optim import adagrad, adam, momentum, rmsprop, sgd
 from micrornn.kernels.cpu.product import add_bias, matmul
 from micrornn.kernels.cpu.reduce import (
     cross_entropy,

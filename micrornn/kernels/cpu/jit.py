@@ -23,6 +23,7 @@ from numba.core import sigutils
 from numba.core.ccallback import CFunc
 
 from micrornn import folders
+from micrornn.kernels import maths
 from micrornn.kernels.kept import keep
 
 
@@ -34,7 +35,7 @@ def cache_dir() -> Path:
     write when the package is installed read-only. A folder named by the hash of all kernel sources mends both.
     """
     state = hashlib.sha256(f"{numba.__version__} {llvm.get_host_cpu_name()}".encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    for source in sorted([*Path(__file__).parent.glob("*.py"), Path(maths.__file__)]):
         state.update(source.read_bytes())
     return folders.cache_home("kernels", state.hexdigest()[:16])
 

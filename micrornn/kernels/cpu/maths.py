@@ -21,6 +21,7 @@ from numba import config, float32, types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
+from micrornn.kernels import maths
 from micrornn.kernels.cpu.jit import kernel
 
 f = np.float32  # a bare literal is a float64 and would pull the whole expression up with it
@@ -120,6 +121,14 @@ def log32(x):
     y = -f(np.inf) if x < _NORMAL else y
     y = f(np.nan) if x < f(0) else y
     return y if x <= _LARGEST else x  # inf and NaN stay what they are
+
+
+bits = kernel(maths.bits)
+
+
+@kernel
+def clipped(x, limit):
+    return min(max(x, -limit), limit)
 
 
 @intrinsic

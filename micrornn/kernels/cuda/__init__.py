@@ -3,9 +3,8 @@
 Importing this package imports Numba's `cuda`; nothing is compiled before it is first launched.
 """
 
-from micrornn.kernels.cuda.elementwise import LIFTED, accumulate, dropout, scale_by
+from micrornn.kernels.cuda.elementwise import LIFTED
 from micrornn.kernels.cuda.jit import cache_dir
-from micrornn.kernels.cuda.optim import adagrad, adam, momentum, rmsprop, sgd
 from micrornn.kernels.cuda.product import add_bias, matmul
 from micrornn.kernels.cuda.reduce import max, max_vjp, sum, sum_of_squares
 from micrornn.kernels.cuda.rows import (

@@ -1,6 +1,6 @@
-"""One number in, one number out: the loops that are made of formulas.py (LIFTED), and those that are no formula.
+"""One number in, one number out: the loops made of formulas.py (LIFTED).
 
-`flat` makes a kernel over flat arrays callable with arrays of any number of axes; steps and optimizers use it too.
+`flat` makes a kernel over flat arrays callable with arrays of any number of axes.
 All of these are bound by memory: neighbouring threads touch neighbouring numbers, and nothing is read twice.
 """
 
@@ -13,10 +13,8 @@ from typing import Any
 import numpy as np
 
 from micrornn.kernels import lift
-from micrornn.kernels.cuda import maths
 from micrornn.kernels.cuda.array import Array
-from micrornn.kernels.cuda.jit import THREADS, blocks, cache_dir, cuda, kernel, stream
-from micrornn.kernels.cuda.maths import ZERO
+from micrornn.kernels.cuda.jit import THREADS, blocks, cache_dir, kernel, stream
 
 
 def flat(function: Callable[..., None]) -> Callable[..., None]:
@@ -40,29 +38,6 @@ def flat(function: Callable[..., None]) -> Callable[..., None]:
 
 def _typed(number: Any) -> bool:
     return isinstance(number, bool | np.bool_ | np.uint64)
-
-
-@flat
-def scale_by(out, x, factor):
-    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        out[i] = x[i] * factor[0]
-
-
-@flat
-def accumulate(out, x):
-    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        out[i] += x[i]
-
-
-@flat
-def _dropout(out, x, keep, key, least):
-    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        out[i] = x[i] * keep if (maths.bits(key, i) >> np.uint64(32)) >= least else ZERO
-
-
-def dropout(out, x, rate, key):
-    least = np.uint64(rate * 4294967296.0)  # of 2^32: a number is kept when its upper half is no less
-    _dropout(out, x, 1 / (1 - rate), np.uint64(key), least)
 
 
 LIFTED = lift.kernels("cuda", cache_dir())

@@ -29,6 +29,7 @@ from llvmlite import ir as ir  # offered to those who write an intrinsic
 from numba import types as types
 
 from micrornn import folders
+from micrornn.kernels import maths
 from micrornn.kernels.cuda import driver
 from micrornn.kernels.kept import keep
 
@@ -62,7 +63,7 @@ MOST_BLOCKS = 2 if SIM else 2048  # a grid that covers the largest card several 
 def cache_dir() -> Path:
     """Where compiled kernels are kept, as for the processor (kernels/cpu/jit.py): named by the hash of the sources."""
     state = hashlib.sha256(f"{numba.__version__} {getattr(cuda, '__version__', '')}".encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    for source in sorted([*Path(__file__).parent.glob("*.py"), Path(maths.__file__)]):
         state.update(source.read_bytes())
     return folders.cache_home("kernels", f"cuda-{state.hexdigest()[:16]}")
 

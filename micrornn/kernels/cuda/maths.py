@@ -3,7 +3,7 @@
     ZERO, ONE, HALF             beside a float64 they are widened, and lose nothing
     exp, log, sqrt, tanh, sigmoid   of the number's own precision
     clipped(x, limit)           x between -limit and limit
-    bits(key, i)                the i-th 64-bit number of the stream `key`
+    bits(key, place)            a random 64-bit number
     row_sum, row_max            of one number from each lane, where a row of lanes works on a row of an array
     rows_and_lanes              the grid and the block of a kernel that works like that
 
@@ -22,6 +22,7 @@ import math
 import numpy as np
 from numba import float32
 
+from micrornn.kernels import maths
 from micrornn.kernels.cuda.jit import SIM, cuda, device
 
 ZERO, ONE, HALF = np.float32(0), np.float32(1), np.float32(0.5)
@@ -44,20 +45,12 @@ def _tanh(x):
     return math.tanh(x)
 
 
-def _bits(key, i):
-    """splitmix64 of (key, i), see reference.dropout."""
-    z = np.uint64(key) + np.uint64(i + 1) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
 if SIM:  # Python's own functions raise an error where a card's give inf or NaN
     quiet = importlib.import_module("micrornn.kernels.cuda.simulator").quiet
     exp, log, sqrt, tanh = (quiet(f) for f in (np.exp, np.log, np.sqrt, np.tanh))
-    bits = quiet(_bits)
+    bits = quiet(maths.bits)
 else:
-    exp, log, sqrt, tanh, bits = (device(f) for f in (_exp, _log, _sqrt, _tanh, _bits))
+    exp, log, sqrt, tanh, bits = (device(f) for f in (_exp, _log, _sqrt, _tanh, maths.bits))
 
 
 @device
