@@ -181,9 +181,8 @@ class Config:
     )  # fmt: skip
     init_from: str = setting(
         "",
-        "Start from the weights of this run or checkpoint, on any text, at any rate; cell and sizes are its own, and "
-        "symbols keep their weights where both texts have them.",
-        special=True,
+        "Start from the weights of this run or checkpoint of the same task, on any data, at any rate; cell and sizes "
+        "are its own, and symbols (characters, words, labels) keep their weights where both have them.",
     )
     seed: int = setting(0, "Random seed of initial weights and dropout.", low=0, cap=2**63 - 1)
     device: str = setting("cpu", "Where to compute.", choices=("cpu", "cuda"))

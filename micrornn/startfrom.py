@@ -1,7 +1,8 @@
-"""A new run that starts from the weights of an old one: on another text, at another rate, with other symbols.
+"""A new run that starts from the weights of an old one of the same task: on other data, at another rate, with other
+symbols.
 
 shape_of        the settings that must be as they are in the old run, for its weights to fit
-start_from      copy the weights; rows of the embedding and of the output layer go by symbol
+start_from      copy the weights; rows of an embedding and of an output layer go by symbol
 """
 
 from __future__ import annotations
@@ -14,32 +15,37 @@ import numpy as np
 from micrornn import device
 from micrornn.checkpoint import StrPath
 from micrornn.config import Config
-from micrornn.data import Vocab
 from micrornn.errors import ConfigError, named
 from micrornn.finite import require_finite_parameters
-from micrornn.runs import load_run
-
-SHAPE = ("cell", "num_layers", "hidden_size", "embedding_size", "tied", "level")
-BY_SYMBOL = ("embedding.weight", "decoder.weight", "decoder.bias")  # (vocab_size, ...)
-ONE_HOT = "rnn.weight_ih_l0"  # (..., vocab_size) where there is no embedding
+from micrornn.runs import load_run, task_from
+from micrornn.tasks import Task
 
 
 @dataclass(frozen=True)
-class Started:
-    """What a run started from: the checkpoint and its updates, and how many of the `size` symbols of the new vocabulary
-    the old one has, too; `new` are some that it lacks."""
+class Matched:
+    """How many of the `size` symbols of the new run, called `what`, the old one has, too; `new` are some it lacks."""
 
-    path: str
-    updates: int
+    what: str
     matched: int
     size: int
     new: tuple[str, ...]
 
 
-def shape_of(path: StrPath) -> dict[str, Any]:
-    """The settings of a run, by name, that a run which starts from it shares."""
-    config = load_run(path)[0].config
-    return {name: getattr(config, name) for name in SHAPE}
+@dataclass(frozen=True)
+class Started:
+    """What a run started from: the checkpoint and its updates, and the symbols by which its weights went."""
+
+    path: str
+    updates: int
+    symbols: tuple[Matched, ...]
+
+
+def shape_of(path: StrPath, kind: type[Task]) -> dict[str, Any]:
+    """The settings of a run, by name, that a run of this task which starts from it shares. ConfigError where it is of
+    another task."""
+    model, _, meta = load_run(path, any_task=True)
+    _require_task(path, meta, kind)
+    return _shape(model, kind)
 
 
 def require_shape(path: StrPath, shape: dict[str, Any], config: Config) -> None:
@@ -53,28 +59,46 @@ def require_shape(path: StrPath, shape: dict[str, Any], config: Config) -> None:
             )
 
 
-def start_from(model: Any, vocab: Vocab, path: StrPath) -> Started:
-    """Copy the weights of the run or checkpoint at `path` into the model; what its vocabulary lacks stays as it is.
+def start_from(model: Any, task: Task, path: StrPath) -> Started:
+    """Copy the weights of the run or checkpoint at `path` into the model of a task; those of symbols that the old run
+    lacks stay as they are.
 
-    ConfigError where cell, layers or sizes differ, or no symbol is common to both; DivergedError where a weight is not
-    finite.
+    ConfigError where the task, its sizes or its inputs differ, or where no symbol is common to both; DivergedError
+    where a weight is not finite.
     """
-    old, old_vocab, meta = load_run(path)
+    old, _, meta = load_run(path, any_task=True)
+    _require_task(path, meta, type(task))
     require_finite_parameters(old, f"--init-from: {named(path)}: ")
-    require_shape(path, {name: getattr(old.config, name) for name in SHAPE}, model.config)
-    places = {token: n for n, token in enumerate(old_vocab.tokens)}
-    here = np.array([n for n, token in enumerate(vocab.tokens) if token in places], np.intp)
-    there = np.array([places[vocab.tokens[n]] for n in here], np.intp)
-    if not here.size:
-        raise ConfigError(f"--init-from: the text has no symbol in common with that of {named(path)}")
+    require_shape(path, _shape(old, type(task)), model.config)
+    weights = {name: device.host(p.data) for name, p in old.flat.parameters.items()}
+    found: list[Matched] = []
+    for here, there in zip(task.by_symbol(), task_from(meta).by_symbol(), strict=True):
+        places = {token: n for n, token in enumerate(there.tokens)}
+        common = [(n, places[token]) for n, token in enumerate(here.tokens) if token in places]
+        new = tuple(token for token in here.tokens if token not in places)
+        found.append(Matched(here.what, len(common), len(here.tokens), new[:5]))
+        mine, theirs = np.array(common, np.intp).reshape(-1, 2).T
+        for name, axis in here.parameters.items():
+            rows = np.moveaxis(device.host(model.flat.parameters[name].data).copy(), axis, 0)
+            rows[mine] = np.moveaxis(weights[name], axis, 0)[theirs]
+            weights[name] = np.moveaxis(rows, 0, axis)
+    if found and not any(one.matched for one in found):
+        raise ConfigError(f"--init-from: the data has no symbol in common with that of {named(path)}")
     for name, parameter in model.flat.parameters.items():
-        weights = device.host(old.flat.parameters[name].data)
-        if name in BY_SYMBOL:
-            weights, rows = device.host(parameter.data).copy(), weights
-            weights[here] = rows[there]
-        elif name == ONE_HOT and not model.config.embedding_size:
-            weights, columns = device.host(parameter.data).copy(), weights
-            weights[:, here] = columns[:, there]
-        parameter.data[...] = weights.astype(parameter.dtype)
-    new = tuple(token for token in vocab.tokens if token not in places)[:5]
-    return Started(meta["path"], meta["updates"], len(here), vocab.size, new)
+        if weights[name].shape != parameter.shape:
+            raise ConfigError(
+                f"--init-from: {name} is {parameter.shape} here and {weights[name].shape} in {named(path)}, which has "
+                "other inputs or outputs"
+            )
+    for name, parameter in model.flat.parameters.items():
+        parameter.data[...] = weights[name].astype(parameter.dtype)
+    return Started(meta["path"], meta["updates"], tuple(found))
+
+
+def _shape(model: Any, kind: type[Task]) -> dict[str, Any]:
+    return {name: getattr(model.config, name) for name in kind.shape if hasattr(model.config, name)}
+
+
+def _require_task(path: StrPath, meta: dict[str, Any], kind: type[Task]) -> None:
+    if meta["task"] != kind.name:
+        raise ConfigError(f"--init-from: {named(path)} is of the task {meta['task']}, not of {kind.name}")

@@ -150,3 +150,60 @@ def test_without_an_embedding_symbols_have_columns(tmp_path, monkeypatch, capsys
     assert (drawn[0] == drawn[1]).all() and (drawn[0] != drawn[2]).any()
     kept = drawn[0][..., places[0]]
     assert set(np.unique(kept.round(4))) == {np.float32(0), np.float32(1.6667)} and 0.45 < (kept > 0).mean() < 0.75
+
+
+TAGGED = "the DET\ncat NOUN\nsat VERB\n\na DET\ndog NOUN\n\nthe DET\ndog NOUN\nran VERB\n\n" * 3
+OTHER = TAGGED.replace("cat", "cow").replace("VERB", "V") + "the DET\ncow NOUN\n\n"
+SYMBOLS = {  # a task -> files of the old run and of the new one; parameter -> the symbols of its rows; what is told
+    "tags": (
+        TAGGED, OTHER, {"embedding.weight": "words", "decoder.weight": "labels", "decoder.bias": "labels"},
+        "6 of 7 words have their weights from there; new here: cow; 2 of 3 tags have their weights from there; new "
+        "here: V",
+    ),
+    "pairs": (
+        "ab\tA B\nba\tB A\nc\tC\n", "ab\tA B\nbd\tB D\nd\tD\n",
+        {"source_embedding.weight": "source_tokens", "target_embedding.weight": "target_tokens",
+         "output.weight": "target_tokens", "output.bias": "target_tokens"},
+        "new here: d; 4 of 5 symbols of targets have their weights from there; new here: D",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("task", SYMBOLS)
+def test_words_labels_and_symbols_keep_their_weights(task, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    before, after, rows, words = SYMBOLS[task]
+    for name, text in (("one.txt", before), ("two.txt", after)):
+        Path(name).write_text(text)
+    sizes = ["--hidden-size", 6, "--batch-size", 4, "--val-fraction", 0, "--schedule", "constant"]
+    own = ["--min-count", 1] if task == "tags" else ["--target-level", "word", "--attention", "none"]
+    assert micrornn(capsys, "train", task, "one.txt", *sizes, *own, "--num-updates", 9, "--out", "old")[0] == 0
+    given = [*sizes[2:], *own[:2], "--num-updates", 1, "--lr", 1e-9, "--init-from", "old"]
+    code, _, err = micrornn(capsys, "train", task, "two.txt", *given, "--out", "new")
+    assert code == 0 and words in " ".join(err.split()), err  # of sizes and attention those of the old run
+    (one, old), (two, new) = (load(f"{run}/last.ckpt") for run in ("old", "new"))
+    for name in (name.removeprefix("parameter/") for name in weights("old/last.ckpt")):
+        a, b = (arrays[f"parameter/{name}"] for arrays in (one, two))
+        if name not in rows:
+            assert a.shape != b.shape or np.allclose(a, b, atol=1e-6), name
+            continue
+        for n, token in enumerate(new[rows[name]]):
+            kept = token in old[rows[name]] and np.allclose(b[n], a[old[rows[name]].index(token)], atol=1e-6)
+            assert kept == (token in old[rows[name]]), (name, token)
+    code, _, err = micrornn(capsys, "train", "echo", "--init-from", "old")
+    assert code == Exit.USAGE and f"old is of the task {task}, not of echo" in err
+
+
+def test_other_inputs_or_outputs_are_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for symbols, given in ((3, []), (4, ["--init-from", "old"])):
+        flags = ["--hidden-size", 6, "--alphabet", symbols, "--num-updates", 1, "--out", "new" if given else "old"]
+        code, _, err = micrornn(capsys, "train", "copy", *given, *(flags[2:] if given else flags))
+    assert code == Exit.USAGE and "--alphabet is 4, but the weights of " in err and not Path("new").exists()
+    code, _, err = micrornn(capsys, "train", "copy", "--init-from", "old", "--num-updates", 1, "--out", "new")
+    assert code == 0 and "all weights are those" in " ".join(err.split()), err
+    Path("t.csv").write_text("".join(f"{n % 4},{n % 3}\n" for n in range(200)))
+    for target, given in (("1", []), ("1,2", ["--init-from", "one"])):
+        flags = ["--target", target, "--num-updates", 1, "--out", "both" if given else "one"]
+        code, _, err = micrornn(capsys, "train", "series", "t.csv", *given, *flags)
+    assert code == Exit.USAGE and "(128, 2) here and (128, 1) in" in err and not Path("both").exists()

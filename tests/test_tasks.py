@@ -6,6 +6,8 @@ import csv
 import json
 import os
 import re
+import signal
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,8 +22,10 @@ from micrornn.config import Config
 from micrornn.data import tokenize
 from micrornn.errors import ConfigError
 from micrornn.gradcheck import gradcheck
+from micrornn.optim import Optimizer
 from micrornn.train import Training, run
 from micrornn_cli.exits import Exit
+from micrornn_cli.main import main
 
 GENERAL = [path for path in FILES if path.relative_to(ROOT).parts[1] != "tasks"] + CLI
 
@@ -179,16 +183,39 @@ def advised(task: str, micrornn: Micrornn, cut: bool, given: list[object]) -> No
             assert code == Exit.USAGE and len(err.splitlines()) == 1 and told in err, err
 
 
+def killed(command: list[object], after: int) -> None:
+    """A process that runs the command and gets SIGKILL in the middle of an update, when so many are made."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that threads are not forked: kernels/cpu/forks.py sees to its own
+        process = os.fork()
+    if not process:
+        try:
+            step = Optimizer.update
+
+            def update(self: Optimizer, *given: object) -> None:
+                if self.updates == after:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                step(self, *given)  # type: ignore[arg-type]
+
+            Optimizer.update = update  # type: ignore[method-assign]
+            main(list(map(str, command)))
+        finally:
+            os._exit(1)
+    assert os.waitpid(process, 0)[1] == signal.SIGKILL
+
+
 @pytest.mark.parametrize("task", MADE)
 def test_train_resume_eval(task: str, micrornn: Micrornn) -> None:
     given = [*(WHOLE if "num_steps" in tasks.find(task).unused else SMALL), *MADE[task]]
     for name, content in FILES_OF.get(task, {}).items():
         Path(name).write_text(content)
-    for out, updates in (("whole", 13), ("parts", 5)):
-        code, _, err = micrornn("train", task, *given, "--num-updates", updates, "--out", out)
-        assert code == 0, err
-        assert tasks.find(task).about in " ".join(err.split()) and f"micrornn eval {out}" in err and "sample" not in err
-    assert micrornn("train", "--resume", "parts", "--num-updates", 13)[0] == 0
+    command = ["train", task, *given, "--num-updates", 13, "--out"]
+    code, _, err = micrornn(*command, "whole")
+    assert code == 0, err
+    assert tasks.find(task).about in " ".join(err.split()) and "micrornn eval whole" in err and "sample" not in err
+    killed([*command, "parts"], after=7)
+    assert load("parts/last.ckpt")[1]["updates"] == 6  # the last validation before that
+    assert micrornn("train", "--resume", "parts")[0] == 0
     same("whole", "parts")
 
     found = json.loads(micrornn("eval", "whole", "--json")[1])
@@ -215,6 +242,12 @@ def test_train_resume_eval(task: str, micrornn: Micrornn) -> None:
     code, _, err = micrornn("train", "--config", "whole/config.toml", "--num-updates", 13, "--out", "again")
     assert code == 0, err
     same("whole", "again")
+    given = ["--init-from", "whole/last.ckpt", "--num-updates", 1, "--lr", 1e-9, "--out", "from"]
+    code, _, err = micrornn("train", "--config", "whole/config.toml", *given)
+    assert code == 0 and "whole/last.ckptatupdate13:" in "".join(err.split()), err
+    one, two = (load(f"{run}/last.ckpt")[0] for run in ("whole", "from"))
+    for name in (name for name in one if name.startswith("parameter/")):
+        np.testing.assert_allclose(one[name], two[name], atol=1e-6, err_msg=name)
 
 
 SMALLEST = {"copy": {"symbols": 1}, "reversal": {"digits": 3, "examples": 20}, "dates": {"examples": 20},

@@ -22,7 +22,7 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
              started: Started | None = None, changed: Sequence[str] = ()) -> None:  # fmt: skip
     """What is about to be done, with the true numbers."""
     if training.task.vocab is None:
-        _announce_task(training, resumed, changed)
+        _announce_task(training, resumed, started, changed)
         return
     config, vocab, tokens, model = training.config, training.task.vocab, training.task.tokens, training.model
     unit = UNITS[vocab.kind][1]
@@ -49,7 +49,7 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
             f"takes at most {config.memory_budget / 1e6:,.0f} MB"
         )
     if started is not None:
-        rows["starts from"] = _started(started, unit)
+        rows["starts from"] = _started(started)
     if resumed:
         rows["resumed"] = _resumed(training, resumed, changed)
     _table(rows, {"text": tokens.notes})
@@ -58,7 +58,7 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
     err.print()
 
 
-def _announce_task(training: Training, resumed: str | None, changed: Sequence[str]) -> None:
+def _announce_task(training: Training, resumed: str | None, started: Started | None, changed: Sequence[str]) -> None:
     """The same of a task that is not about text."""
     task, config = training.task, training.config
     rows = task.told(training.model) | {"learning": _learning(config)} | _way(config)
@@ -70,6 +70,8 @@ def _announce_task(training: Training, resumed: str | None, changed: Sequence[st
         words, loss = task.baseline
         rows["baseline"] = f"{words}: {measure('', loss)} {task.metrics[0].unit}"
     rows["ends"] = _end(training)
+    if started is not None:
+        rows["starts from"] = _started(started)
     if resumed:
         rows["resumed"] = _resumed(training, resumed, changed)
     _table(rows)
@@ -108,14 +110,14 @@ def _resumed(training: Training, run: str, changed: Sequence[str]) -> str:
     )
 
 
-def _started(started: Started, unit: str) -> str:
-    new = ", ".join(visible(token) for token in started.new)
-    lacking = started.size - started.matched
-    more = f"; new here: {new}" + (" ..." if lacking > len(started.new) else "") if lacking else ""
-    return (
-        f"{started.path} at update {started.updates:,}: {started.matched:,} of {started.size:,} {unit} have their "
-        f"weights from there{more}"
-    )
+def _started(started: Started) -> str:
+    told = []
+    for one in started.symbols:
+        new = ", ".join(visible(token) for token in one.new)
+        lacking = one.size - one.matched
+        more = f"; new here: {new}" + (" ..." if lacking > len(one.new) else "") if lacking else ""
+        told.append(f"{one.matched:,} of {one.size:,} {one.what} have their weights from there{more}")
+    return f"{started.path} at update {started.updates:,}: {'; '.join(told) or 'all weights are those'}"
 
 
 def _clips(config: Any) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 
-def with_shape(given: dict[str, Any], from_file: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings as they were given and as they stand in a file, for a run that starts from the weights of another: cell
-    and sizes are of that one. ConfigError where one was given that does not fit.
+def with_shape(kind: Any, given: dict[str, Any],
+               from_file: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:  # fmt: skip
+    """Settings of a task as they were given and as they stand in a file, for a run that starts from the weights of
+    another: cell and sizes are of that one. ConfigError where one was given that does not fit.
 
     The path is made absolute: a run must be resumable from any folder.
     """
@@ -19,12 +20,11 @@ def with_shape(given: dict[str, Any], from_file: dict[str, Any]) -> tuple[dict[s
     path = given.get("init_from") or from_file.get("init_from")
     if not path:
         return given, from_file
-    from micrornn.config import Config
     from micrornn.folders import expand
     from micrornn.startfrom import require_shape, shape_of
 
     path = os.path.join(os.getcwd(), expand(path))
-    shape = shape_of(path)
+    shape = shape_of(path, kind)
     chosen = from_file | {name: value for name, value in given.items() if value is not None}
-    require_shape(path, shape, Config.from_dict(shape | chosen))
+    require_shape(path, shape, kind.Settings.from_dict(shape | chosen))
     return given | {"init_from": path}, shape | from_file

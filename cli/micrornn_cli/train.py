@@ -85,8 +85,7 @@ def train(files: tuple[str, ...], out: str | None, resume: str | None, config_fi
             trust(given["cell"])
         kind, from_file = _task(task), from_file | own_settings(own, task)
         refuse_unused(kind, given | from_file)
-        if "init_from" not in kind.unused:
-            given, from_file = with_shape(given, from_file)
+        given, from_file = with_shape(kind, given, from_file)
         config = resolve(given, from_file, "the settings", kind.Settings)
         job = _Job.new(kind, config, files, out, as_json)
         job.scheduled = given["schedule"] is not None or "schedule" in from_file
@@ -225,7 +224,7 @@ class _Job:
         self.config = training.config
         started = None
         if not (resumed and self.folder.has_checkpoint) and self.config.init_from:
-            started = start_from(training.model, training.task.vocab, self.config.init_from)
+            started = start_from(training.model, training.task, self.config.init_from)
         if self.folder is None:
             self.folder = RunFolder.create(self.out or default_run_path(self._name()), self._settings())
             self._keep_streams()

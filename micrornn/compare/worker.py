@@ -102,7 +102,7 @@ def _train(job: Job) -> Outcome:
         if folder.has_checkpoint:
             resume(training, folder)
         elif config.init_from:
-            start_from(training.model, task.vocab, config.init_from)
+            start_from(training.model, task, config.init_from)
         paused = _paused(training, job)
         for _ in run(training, folder, paused):
             pass

@@ -27,7 +27,7 @@ from micrornn.schema import Rule
 from micrornn.tasks.encdec import EncoderDecoder, Pair, TeacherForcing, num_parameters
 from micrornn.tasks.pairing import Codec, PairBatches, Part, by_source
 from micrornn.tasks.parts import usual
-from micrornn.tasks.task import VALIDATION, Metric, Task, losses
+from micrornn.tasks.task import VALIDATION, BySymbol, Metric, Task, losses
 from micrornn.tasks.together import gathered
 
 TOGETHER = 128  # sources that are answered at once
@@ -80,6 +80,7 @@ class Answering(Task):
         Metric("word_error_rate"),
     )  # fmt: skip
     takes = "a source, without its target"
+    shape = (*Task.shape, "attention", "source_level", "target_level")
     unit = "tokens"
     RULES: ClassVar[Mapping[str, Rule]] = {
         "source_tokens": _NAMES, "target_tokens": _NAMES, "longest": Rule(int, low=1, high=MOST),
@@ -109,6 +110,13 @@ class Answering(Task):
 
     def network(self) -> EncoderDecoder:
         return EncoderDecoder(self.config, len(self.codec.source), len(self.codec.target))
+
+    def by_symbol(self) -> list[BySymbol]:
+        written = {"target_embedding.weight": 0, "output.weight": 0, "output.bias": 0}
+        return [
+            BySymbol("symbols of sources", self.codec.source, {"source_embedding.weight": 0}),
+            BySymbol("symbols of targets", self.codec.target, written),
+        ]
 
     def meta(self) -> dict[str, Any]:
         return self.codec.to_dict()

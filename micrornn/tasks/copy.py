@@ -44,6 +44,7 @@ class Copy(Made):
     name, about = "copy", "in step: say some symbols again after a wait, made on the fly"
     Settings = CopySettings
     uses = ("num_steps", "loss")
+    shape = (*Made.shape, "alphabet")
     takes = "symbols by their numbers from 0 on, such as 3 1 0"
     metrics = (Metric("loss", "nats per time step"), Metric("recalled", "", "higher"))
     config: CopySettings

@@ -52,6 +52,7 @@ class Digits(Made, Classifying):
     Settings = DigitsSettings
     config: DigitsSettings
     uses = ("bidirectional",)
+    shape = (*Made.shape, "step")
     metrics = (Metric("loss", "nats per picture"), *Classifying.metrics[1:])
     labels = tuple("0123456789")
     per_step = False

@@ -67,6 +67,7 @@ class Echo(Bits):
     config: EchoSettings
     batches: Slices
     uses = ("num_steps", "loss", "state")
+    shape = (*Bits.shape, "output")
     metrics = (Metric("loss", "nats per bit"), *Bits.metrics[1:])
 
     def __init__(self, config: EchoSettings, data: None = None):

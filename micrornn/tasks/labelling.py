@@ -27,7 +27,7 @@ from micrornn.schema import Rule
 from micrornn.tasks.classes import Classifying
 from micrornn.tasks.parts import Features, classes, usual
 from micrornn.tasks.picture import network_picture, padded_picture
-from micrornn.tasks.task import VALIDATION, Judged, Metric, Progress, Task
+from micrornn.tasks.task import VALIDATION, BySymbol, Judged, Metric, Progress, Task
 
 MOST_NAMED = 6  # labels that are told with their counts
 Ids = list[np.ndarray]
@@ -190,6 +190,10 @@ class Labelling(Classifying):
         loss = classes(self.config.label_smoothing, None if weights is None else weights.tolist())
         size = self.config.embedding_size
         return Features(self.config, size, len(self.labels), loss, self.read, embedding=len(self.words))
+
+    def by_symbol(self) -> list[BySymbol]:
+        output = {"decoder.weight": 0, "decoder.bias": 0}
+        return [BySymbol("words", self.words, {"embedding.weight": 0}), BySymbol(self.nouns, self.labels, output)]
 
     def meta(self) -> dict[str, Any]:
         return {"words": self.words.tokens, "labels": self.labels.tokens, "counts": self.counts.tolist()}

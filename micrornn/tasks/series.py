@@ -77,6 +77,7 @@ class Series(Task):
     name, about = "series", "in step: what the columns of a table will be, or whether they will be higher"
     Settings = SeriesSettings
     uses = ("num_steps", "state", "encoding", "val_fraction")
+    shape = (*Task.shape, "predict")
     takes = "a row of the table, or its columns that are read, with commas between"
     RULES = {"columns": Rule(dict), "scaling": Rule(dict), "known": Rule(dict)}
     config: SeriesSettings

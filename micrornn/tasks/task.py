@@ -5,6 +5,7 @@ Metric      what a trained network is judged by
 Judged      what it is worth by them, on what it was judged
 Confusion   which class was taken for which
 Forecast    what came, and what was forecast
+BySymbol    symbols of the data, and the weights that are theirs
 
 Batches, Drawn, Slices and losses (tasks/batches.py) are offered here, too.
 """
@@ -80,6 +81,14 @@ class Forecast(NamedTuple):
     baseline: np.ndarray | None = None
 
 
+class BySymbol(NamedTuple):
+    """Symbols, what they are called, and of each parameter that has weights for each of them, along which axis."""
+
+    what: str
+    tokens: Sequence[str]
+    parameters: Mapping[str, int]
+
+
 class Task:
     """A kind of job, bound to its settings and its data. A subclass says what is marked with *, and may say the rest.
 
@@ -93,6 +102,8 @@ class Task:
     takes           what a line of new input is, for `predict`; "": it has no answer to any
     writes          whether a trained network writes text: then `vocab` is there, and the network has a `stepper`
     unit            what the speed of training counts
+    shape           settings on which the shapes of the weights depend: a run that starts from another (init_from) has
+                    those of that one
     RULES           what a checkpoint holds of it besides settings: the rules for what `meta` returns
 
     batches         * what is learned from
@@ -120,6 +131,9 @@ class Task:
     takes: ClassVar[str] = ""
     writes: ClassVar[bool] = False
     unit: ClassVar[str] = "steps"
+    shape: ClassVar[Sequence[str]] = (
+        "cell", "num_layers", "hidden_size", "embedding_size", "bidirectional", "tied", "level"
+    )  # fmt: skip
     per_step: bool = True
     RULES: ClassVar[Mapping[str, Rule]] = {}
     # Of a task whose data is one long text, as `micrornn.data` has them; what writes, or looks at windows of a text,
@@ -199,6 +213,10 @@ class Task:
     def network_from(cls, config: Any, meta: Mapping[str, Any], num_parameters: int) -> Any:
         """The network of a checkpoint, which has so many parameters."""
         return cls.from_meta(config, meta).network()
+
+    def by_symbol(self) -> Sequence[BySymbol]:
+        """Which weights are those of symbols that the data has, such as its words."""
+        return ()
 
     def material(self, remade: Callable[..., Task]) -> Material:
         """What a trained network is looked at with. remade(**settings): this task with other settings."""

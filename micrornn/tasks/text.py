@@ -36,7 +36,7 @@ from micrornn.tasks.language import LanguageModel, num_parameters, require_memor
 from micrornn.tasks.language import Stepper as Stepper
 from micrornn.tasks.language import memory_needed as memory_needed
 from micrornn.tasks.material import Material
-from micrornn.tasks.task import SPECIAL, Judged, Metric, Progress, Task
+from micrornn.tasks.task import SPECIAL, BySymbol, Judged, Metric, Progress, Task
 from micrornn.windows import Windows
 
 # Of a validation text whose words the text does not have, when no word stands for those.
@@ -127,6 +127,14 @@ class Text(Task):
 
     def validation(self) -> Windows | None:
         return None if self.val_lanes is None else Windows(self.val_lanes)
+
+    def by_symbol(self) -> list[BySymbol]:
+        config, rows = self.config, {"embedding.weight": 0, "decoder.weight": 0, "decoder.bias": 0}
+        if config.tied:  # both are one
+            rows = {"embedding.weight": 0, "decoder.bias": 0}
+        elif not config.embedding_size:
+            rows = {"rnn.weight_ih_l0": 1, "decoder.weight": 0, "decoder.bias": 0}
+        return [BySymbol(UNITS[self.vocab.kind][1], self.vocab.tokens, rows)]
 
     def meta(self) -> dict[str, Any]:
         return {"vocab": self.vocab.to_dict()}
