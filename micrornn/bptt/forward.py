@@ -181,12 +181,13 @@ class Forward(Way):
     def _require_room(self, size: int) -> None:
         """ConfigError where the influence of so many parameters takes too much memory."""
         shapes = self.shapes_of(self.config.batch_size, size)
+        states = shapes["influence"][1] if "influence" in shapes else self.states
         needed = (
             sum(int(np.prod(shape, dtype=float)) for shape in shapes.values()) * np.dtype(self.config.dtype).itemsize
         )
         if needed > MOST_BYTES:
             raise ConfigError(
-                f"--backprop {self.config.backprop} keeps how each of {size:,} parameters acts on {self.states:,} "
+                f"--backprop {self.config.backprop} keeps how each of {size:,} parameters acts on {states:,} "
                 f"states in {self.config.batch_size:,} lanes: {needed / 1e9:,.1f} GB, and {MOST_BYTES / 1e9:.0f} GB "
                 "are the most\n"
                 "  lower --hidden-size, --num-layers or --batch-size"

@@ -30,7 +30,7 @@ from micrornn.inspect.window import Window
 from micrornn.tasks.batches import Slices
 
 FORWARD = ("rtrl", "snap1", "uoro")
-STATES = 32  # that a forward way is tried on: each time step takes as many VJPs, in each lane
+STATES = 32  # that rtrl and uoro are tried on: each time step takes as many VJPs, in each lane
 PIECES, LANES = 8, 2  # of the data, and of a piece, at most
 TIME_STEPS, TIMES = 24, 4  # so many, or so many windows, are far enough back
 
@@ -91,7 +91,8 @@ def _gradient(config: Any, model: Any, piece: Window, name: str, num_steps: int,
         config, **given, state="fresh" if name == "stateless" else "carried", batch_size=piece.inputs.shape[1]
     )
     rnn = model.rnn
-    if name in FORWARD and len(rnn.cell.states) * rnn.num_layers * rnn.hidden_size > STATES:
+    dear = name in FORWARD and not (name == "snap1" and rnn.cell.derivable)
+    if dear and len(rnn.cell.states) * rnn.num_layers * rnn.hidden_size > STATES:
         return None
     batches = Slices(piece.inputs[:seq_len], piece.targets[:seq_len], steps, carried=name != "stateless")
     if name != "stateless" and piece.state is not None:

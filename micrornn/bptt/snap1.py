@@ -1,11 +1,23 @@
-"""SnAp-1: real-time recurrent learning that keeps of the influence what acts within one time step.
+"""SnAp-1: real-time recurrent learning that keeps of the influence what a weight does to the unit that it feeds.
 
-    J_t = M o (D J_{t-1} + I),    M: where I may differ from 0
+    J_t = M o (D J_{t-1} + I),    M: where I may differ from 0, of a layer's own weights on its own states
 
-A weight acts within a time step on the unit that it feeds (that of an output gate on its h, not on its c), and on
-all layers above; an embedding acts on all units. What reaches a unit through another one's state is left out. Here all
-of J is held, with zeros in it: it shows what SnAp-1 learns, and costs what `rtrl` costs. J moves on at each time step,
-whatever num_steps is.
+A weight of row i of a gate acts within a time step on unit i alone (that of an output gate on its h, not on its c). So
+for each weight one number for each kind of state is kept, not S, and of D what ties a unit to itself:
+
+    J_k[g, i, j] <- sum over l of D_kl[i] J_l[g, i, j]  +  A_k[g, i] x_t[j]          x_t; h_{t-1}; 1, for a bias
+
+    A_k[g, i]     d s_k[i] / d (pre-activation g of unit i): one way back of the cell's kernel from ones in all of s_k,
+                  for units meet in the product with the recurrent weights alone, and that is left out
+    D_kl[i]       what goes straight from s_l[i] to s_k[i]; to l = h also  sum over g of A_k[g, i] W_hh[g, i, i]
+
+What reaches a unit through another one's state is left out; so is what a layer does, at later time steps, through the
+layers above, and all that an embedding does at later ones. J moves on at each time step, whatever num_steps is. All
+time steps of a batch are gone over at once but for J, as so many lanes. It costs K passes over n numbers for each time
+step and lane, and keeps K n numbers a lane, K the kinds of state.
+
+Where units read one another within a time step (gru_before), or no kernel can be derived, J is held with its zeros and
+costs what `rtrl` costs.
 
 Menick, Elsen, Evci, Osindero, Simonyan, Graves, A Practical Sparse Approximation for Real Time Recurrent Learning,
 2020, arXiv:2006.07232.
@@ -13,25 +25,48 @@ Menick, Elsen, Evci, Osindero, Simonyan, Graves, A Practical Sparse Approximatio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
+from micrornn.bptt.forward import ForwardStep, flat_of, leaves
 from micrornn.bptt.rtrl import RTRL
 from micrornn.cells import Cell, Weights, take_step
-from micrornn.tape import Tape, Tensor
+from micrornn.kernels.symbols.numbers import computed, kept, leaves_of
+from micrornn.ops.recurrent import SequenceOp
+from micrornn.recompute import read
+from micrornn.tape import Record, Tape, Tensor
 from micrornn.tasks.task import State
 
 LANES = 32
+TOGETHER = 1 << 15  # numbers of J, of one kind of state
 
 
 class SnAp1(RTRL):
     steps_at_once = 1
 
     def prepare(self) -> None:
+        self.compact = self.model.rnn.cell.derivable
         super().prepare()
-        self.pattern = pattern(self.model)[:, self.of]
+        if not self.compact:
+            self.pattern = pattern(self.model)[:, self.of]
+
+    def _reached(self) -> np.ndarray:
+        """The places of the recurrent layers' weights, each layer by itself."""
+        named = {id(parameter): self.model.flat.places[name] for name, parameter in self.model.flat.parameters.items()}
+        places = [named[id(weight)] for weight in self.model.rnn.weights.values()]
+        return np.concatenate([np.arange(place.start, place.stop) for place in places])
+
+    def shapes_of(self, lanes: int, size: int) -> dict[str, tuple[int, ...]]:
+        return {"influence": (lanes, len(self.model.rnn.cell.states) if self.compact else self.states, size)}
+
+    def next(self, update: int) -> ForwardStep:
+        step = super().next(update)
+        return AtOnce(self, step.inputs, step.targets, step.state, update) if self.compact else step
 
     def advanced(self, inputs: Any, state: State | None, kept: dict[str, np.ndarray],
                  key: Sequence[int]) -> dict[str, np.ndarray]:  # fmt: skip
@@ -40,19 +75,176 @@ class SnAp1(RTRL):
         return found
 
 
+class AtOnce(ForwardStep):
+    """The Step: the states of all time steps, then each time step as a lane of its own, then J along time."""
+
+    def backward(self) -> float:
+        model, rnn = self.way.model, self.way.model.rnn
+        steps, lanes = self.inputs.shape[:2]
+        model.flat.join()
+        model.draw_dropout(self.update)
+        with Tape(guard=False) as tape:
+            last = read(model, self.inputs, leaves(self.state or rnn.zero_state(lanes)))
+        self.last = tuple(Tensor(part.data) for part in last)
+        rows = [record.saved for record in tape.records if isinstance(record.op, SequenceOp)]
+        wide = (len(rows), steps * lanes, rnn.hidden_size)
+        before = [np.stack([saved[name][:-1] for saved in rows]).reshape(wide) for name in rnn.cell.states]
+        inputs, targets = (part.reshape(1, steps * lanes, *part.shape[2:]) for part in (self.inputs, self.targets))
+        loss, gradient, dbefore, records = _at_once(model, inputs, targets, before, self.seed)
+        shape = self.way.shapes_of(lanes, len(self.way.of))["influence"]
+        going_on = self.state is not None and self.way.kept
+        influence = self.way.kept["influence"].copy() if going_on else np.zeros(shape, gradient.dtype)
+        arrived = np.zeros(len(self.way.of), gradient.dtype)
+        places, start = {}, 0
+        for name, weight in rnn.weights.items():
+            places[name], start = slice(start, start + weight.data.size), start + weight.data.size
+        for layer, record in enumerate(records):
+            dlosses = np.stack([part[layer].reshape(steps, lanes, -1) for part in dbefore])
+            for group in _groups(rnn.cell, record, steps):
+                found = [(places[f"{name}_l{layer}"], columns) for name, columns in group.columns.items()]
+                for some in group.together(lanes):
+                    group.along(influence[some], found, dlosses[:, :, some], some, arrived)
+        gradient[self.way.of] += arrived
+        model.flat.grad[...] = gradient
+        self.kept = {"influence": influence}
+        return loss
+
+
+def _at_once(model: Any, inputs: Any, targets: Any, before: Sequence[np.ndarray],
+             seed: float) -> tuple[float, np.ndarray, list[np.ndarray], list[Record]]:  # fmt: skip
+    """(loss, its gradient with the states given, by those states, the records of the recurrent layers)."""
+    first = leaves(tuple(Tensor(part) for part in before))
+    with Tape(guard=False) as tape:
+        loss, _ = model.loss(inputs, targets, first)
+    found = tape.cotangents([*model.flat.parameters.values(), *first], [loss], [seed], copy=False)
+    gradient, parts = np.empty_like(model.flat.data), found[len(model.flat.parameters) :]
+    flat_of(model, found[: len(model.flat.parameters)], gradient)
+    dfirst = [np.zeros_like(f.data) if part is None else part for f, part in zip(first, parts)]
+    return loss.item(), gradient, dfirst, [record for record in tape.records if isinstance(record.op, SequenceOp)]
+
+
+@dataclass
+class Group:
+    """Parameters of a layer with the same A, side by side: G gates, H units, D numbers of each.
+
+    columns    of each parameter by name, which of the D are its own; biases of both sides are the same numbers
+    acts       (K, G) bool: M
+    within     (K, G, T, B, H): A
+    read       (T, B, D): what the numbers are multiplied with
+    tied       (K, K, T, B, H): D_kl
+    """
+
+    columns: dict[str, slice]
+    acts: np.ndarray
+    within: np.ndarray
+    read: np.ndarray
+    tied: np.ndarray
+
+    def together(self, lanes: int) -> list[slice]:
+        """So many lanes at a time that what is worked on stays in the second-level cache."""
+        gates, units = self.within.shape[1], self.within.shape[4]
+        most = max(1, TOGETHER // (gates * units * self.read.shape[2]))
+        return [slice(first, min(first + most, lanes)) for first in range(0, lanes, most)]
+
+    def along(self, influence: np.ndarray, places: Sequence[tuple[slice, slice]], dlosses: np.ndarray, some: slice,
+              arrived: np.ndarray) -> None:  # fmt: skip
+        """Move the influence (lanes, K, n) of some lanes on, over all time steps; what it brings to the gradient is
+        added to `arrived` (n,).
+
+        places     of each parameter, its place in n and its columns
+        dlosses    (K, T, lanes, H): of the losses by the states before
+        """
+        kinds, count, gates, units = range(len(self.acts)), len(influence), self.within.shape[1], self.within.shape[4]
+        read, shape = self.read[:, some], (count, gates, units, self.read.shape[2])
+        J, brought, part = (
+            np.empty((len(kinds), *shape), read.dtype),
+            np.zeros(shape, read.dtype),
+            np.empty(shape, read.dtype),
+        )
+        for place, columns in places:
+            rows = influence[:, :, place].reshape(count, len(kinds), gates, units, -1)
+            J[..., columns] = rows.swapaxes(0, 1)
+        new = np.empty_like(J)
+        ties = np.any(self.tied != 0, axis=(2, 3, 4))
+        within, tied = self.within[:, :, :, some, :, None].swapaxes(1, 3), self.tied[:, :, :, some, None, :, None]
+        dlosses, read = dlosses[:, :, :, None, :, None], read[:, :, None, None]
+        for t in range(len(read)):
+            for k in kinds:
+                brought += np.multiply(dlosses[k, t], J[k], out=part)
+            for k in kinds:
+                np.multiply(within[k, :, t], read[t], out=new[k])
+                for l in kinds:
+                    if ties[k, l]:
+                        new[k] += np.multiply(tied[k, l, t], J[l], out=part)
+                if not self.acts[k].all():
+                    new[k][:, ~self.acts[k]] = 0
+            J, new = new, J
+        total = brought.sum(axis=0)
+        for place, columns in places:
+            influence[:, :, place] = J[..., columns].swapaxes(0, 1).reshape(count, len(kinds), -1)
+            arrived[place] += total[..., columns].reshape(-1)
+
+
+def _groups(cell: Cell, record: Record, steps: int) -> list[Group]:
+    """Of all parameters of a layer, from the record of one time step of T B lanes."""
+    saved, program = record.saved, cell.program
+    before, after = ([saved[name][at] for name in cell.states] for at in (0, 1))
+    hidden = None if saved.get("hidden") is None else saved["hidden"][0]
+    known = kept(program, saved["gates"][0], hidden, before, after, saved["vectors"])
+    found = []
+    for k in range(len(after)):
+        ones = [np.full_like(part, n == k) for n, part in enumerate(after)]
+        with np.errstate(all="ignore"):
+            values = computed(program.backward, known | leaves_of("dcur", ones), after[0])
+        parts = (program.dx, program.dh, program.dprev, program.dvector)
+        found.append([np.array([np.broadcast_to(values[a], after[0].shape) for a in part]) for part in parts])
+    from_x, from_h, tied, from_vector = (np.array([row[part] for row in found]) for part in range(4))
+    if cell.recurrent:
+        units = np.arange(after[0].shape[1])
+        own = saved["weights"][1].reshape(len(cell.gates), len(units), len(units))[:, units, units]
+        tied[:, 0] += (from_h * own[:, None]).sum(axis=1)
+    x, h, one = saved["x"][0], before[0], np.ones((len(after[0]), 1), after[0].dtype)
+    d, size, acts = x.shape[1], h.shape[1], acting(cell)
+    by_x = {"weight_ih": slice(0, d), "bias_ih": slice(-1, None)}
+    by_h = {"weight_hh": slice(0, size), "bias_hh": slice(-1, None)}
+    if not cell.recurrent:
+        rows = [(by_x, "weight_ih", from_x, [x, one])]
+    elif program.sided:
+        rows = [(by_x, "weight_ih", from_x, [x, one]), (by_h, "weight_hh", from_h, [h, one])]
+    else:
+        both = by_x | by_h | {"weight_hh": slice(d, d + size)}
+        rows = [(both, "weight_ih", from_x, [x, h, one])]
+    rows += [({name: slice(0, 1)}, name, from_vector[:, n : n + 1], [one]) for n, name in enumerate(cell.vectors)]
+
+    def in_time(array: np.ndarray, axis: int) -> np.ndarray:
+        return array.reshape(*array.shape[:axis], steps, -1, array.shape[-1])
+
+    return [
+        Group(columns, acts[name], in_time(within, 2), in_time(np.concatenate(read, axis=1), 0), in_time(tied, 2))
+        for columns, name, within, read in rows
+    ]
+
+
+@cache
+def acting(cell: Cell) -> dict[str, np.ndarray]:
+    """Of each parameter (K, G) bool: on which kinds of the state of its own unit the numbers of a gate may act."""
+    shapes = cell.shapes(2, 2)
+    found = _of_layer(cell, list(shapes.values()), 2)
+    return {
+        name: np.any(acts.reshape(len(acts), 2, -1, 2, math.prod(shape[1:])), axis=(1, 3, 4))
+        for (name, shape), acts in zip(shapes.items(), found)
+    }
+
+
 def pattern(model: Any) -> np.ndarray:
-    """(S, len(flat)) bool: on which numbers of the state a parameter may act within a time step."""
+    """(S, len(flat)) bool: on which numbers of the state of its own layer a parameter may act within a time step."""
     rnn, flat = model.rnn, model.flat
-    found = np.ones(
-        (len(rnn.cell.states), rnn.num_layers, rnn.hidden_size, len(flat)), bool
-    )  # an embedding acts on all
+    found = np.zeros((len(rnn.cell.states), rnn.num_layers, rnn.hidden_size, len(flat)), bool)
     places = {id(parameter): flat.places[name] for name, parameter in flat.parameters.items()}
     for at in range(rnn.num_layers):
         weights = [rnn.weights[f"{name}_l{at}"] for name in rnn.cell.parameters]
         for weight, acts in zip(weights, _of_layer(rnn.cell, [weight.shape for weight in weights], rnn.hidden_size)):
-            place = places[id(weight)]
-            found[:, :at, :, place] = False
-            found[:, at, :, place] = acts
+            found[:, at, :, places[id(weight)]] = acts
     return found.reshape(-1, len(flat))
 
 
