@@ -143,7 +143,8 @@ def check_model(model: Any, granularity: str, inputs: Any, targets: Any, *,
     than DECIMALS is looked at once more with a tenth of the step: the error of the difference falls 10,000
     times, that of a wrong gradient does not.
     """
-    network = model.copy(dtype="float64", granularity=granularity, clip_message=0.0, dropout=0.0)
+    network = model.copy(dtype="float64", granularity=granularity, clip_message=0.0, dropout=0.0,
+                         recurrent_dropout=0.0)  # fmt: skip
     network.train()  # so that its loss has a gradient, however it computes it
     parameters = list(network.flat.parameters.values())
 

@@ -80,6 +80,16 @@ class Config:
     bidirectional: bool = setting(False, "Read in both directions (not for a language model).", special=True)
     dropout: float = setting(0.0, "Rate of dropout between layers and before the output.", low=0, below=1)
     input_dropout: float = setting(0.0, "Rate of dropout on what the lowest layer reads.", low=0, below=1)
+    recurrent_dropout: float = setting(
+        0.0,
+        "Rate of dropout on the state where it goes through weights, the same at all time steps of a window.",
+        low=0, below=1,
+    )  # fmt: skip
+    dropout_mask: str = setting(
+        "step", "What is dropped of inputs, between layers and before the output: other numbers at each time step, or "
+        "(sequence) the same ones at all of a window.",
+        choices=("step", "sequence"),
+    )  # fmt: skip
     forget_bias: float = setting(1.0, "Where the bias of a forget gate f starts.", low=-100, high=100)
     init: str = setting(
         "",

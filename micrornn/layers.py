@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from micrornn import kernels
 from micrornn.arguments import real, sizes, whole
+from micrornn.dropout import MASKS, drop, mix_key
 from micrornn.errors import ConfigError
-from micrornn.ops import dropout, embedding, linear
+from micrornn.ops import embedding, linear
 from micrornn.parameters import Initializer, Module, Parameter, normal, uniform
-from micrornn.recurrent import Recurrent, key_at, mix_key
+from micrornn.recurrent import Recurrent
 from micrornn.tape import Tensor
 
 
@@ -139,20 +139,23 @@ class Dropout(Module):
 
     Set `key` anew for every update; the same key gives the same mask, on every device. Of a window in segments,
     `start` is how many rows x[t] came before this one: all get their part of the same mask (Srivastava et al. 2014).
+    With mask="sequence" the same is dropped at all time steps of x (seq_len, batch_size, ...) (Gal, Ghahramani 2016).
 
     >>> import numpy as np, micrornn as mr
     >>> mr.Dropout(0.5)(np.ones(1000)).shape
     (1000,)
     """
 
-    def __init__(self, rate: float, *, seed: int = 0):
+    def __init__(self, rate: float, *, seed: int = 0, mask: str = "step"):
         if not 0 <= real("Dropout: rate", rate) < 1:
             raise ConfigError(f"dropout must lie in 0..1 (1 excluded), not {rate}")
+        if mask not in MASKS:
+            raise ConfigError(f"Dropout: there is no mask {mask!r}; choose one of {', '.join(MASKS)}")
         self.rate, self.seed, self.key, self.start = rate, whole("Dropout: seed", seed), 0, 0
+        self.mask = mask
 
     def __call__(self, x: Tensor) -> Tensor:
         x = x if isinstance(x, Tensor) else Tensor(x)
         if not self.rate or not self.training:
             return x
-        key = mix_key(self.seed, self.key)
-        return dropout(x, rate=self.rate, key=key_at(key, self.start * math.prod(x.shape[1:])))
+        return drop(x, self.rate, mix_key(self.seed, self.key), self.start, self.mask)

@@ -8,7 +8,6 @@ One recurrence, three granularities, the same numbers:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -18,8 +17,10 @@ import numpy as np
 from micrornn import device, kernels
 from micrornn.arguments import flag, numbers, real, short, sizes, whole, wholes
 from micrornn.cells import BOTH_SIDES, Cell, State, Weights, bias_with_forget, declared, find_cell, take_step
+from micrornn.dropout import MASKS, drop, drop_mask, mix_key
 from micrornn.errors import ConfigError, ShapeError
-from micrornn.ops import clip_message, concatenate, dropout, mask_message, reshape, stack, where
+from micrornn.ops import clip_message, concatenate, mask_message, reshape, stack, where
+from micrornn.ops.linear import Instead
 from micrornn.ops.masks import take_mask
 from micrornn.parameters import Initializer, Module, Parameter, zeros
 from micrornn.tape import Tape, Tensor, stamp
@@ -39,6 +40,9 @@ class Recurrent(Module):
     bidirectional      a second set of weights walks from the last step to the first
     dropout            rate between layers, while training. The mask is that of dropout_key from dropout_start on: so
                        many time steps came before x
+    recurrent_dropout  rate on h_prev where it goes through weights, while training, the same at all time steps
+                       (cells/dropped.py)
+    dropout_mask       step: dropout between layers drops other numbers at each time step; sequence: the same at all
     granularity        primitive, cell or sequence
     learn_initial      h_0 (and c_0) are parameters, one row for all lanes, instead of zeros
     forget_bias        None: as the other biases. A number: where bias_ih of a forget gate f starts
@@ -53,15 +57,19 @@ class Recurrent(Module):
     """
 
     def __init__(self, cell: str | Cell, input_size: int, hidden_size: int, num_layers: int = 1,
-                 bidirectional: bool = False, dropout: float = 0.0, *, granularity: str = "sequence",
-                 learn_initial: bool = False, forget_bias: float | None = None,
+                 bidirectional: bool = False, dropout: float = 0.0, *, recurrent_dropout: float = 0.0,
+                 dropout_mask: str = "step", granularity: str = "sequence", learn_initial: bool = False,
+                 forget_bias: float | None = None,
                  initializers: dict[str, Initializer] | None = None, clip_message: float = 0.0,
                  seed: int = 0, dtype: type = np.float32):  # fmt: skip
         if not isinstance(granularity, str) or granularity not in GRANULARITIES:
             raise ConfigError(f"there is no granularity {granularity!r}; choose one of {', '.join(GRANULARITIES)}")
         sizes("Recurrent", input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
-        if not 0 <= real("Recurrent: dropout", dropout) < 1:
-            raise ConfigError(f"dropout must lie in 0..1 (1 excluded), not {dropout}")
+        for what, rate in (("dropout", dropout), ("recurrent_dropout", recurrent_dropout)):
+            if not 0 <= real(f"Recurrent: {what}", rate) < 1:
+                raise ConfigError(f"{what} must lie in 0..1 (1 excluded), not {rate}")
+        if dropout_mask not in MASKS:
+            raise ConfigError(f"there is no dropout_mask {dropout_mask!r}; choose one of {', '.join(MASKS)}")
         if not real("Recurrent: clip_message", clip_message) >= 0:
             raise ConfigError(f"clip_message must be 0 or more, not {clip_message}")
         if not isinstance(cell, (str, Cell)):
@@ -73,7 +81,13 @@ class Recurrent(Module):
         self.granularity = granularity
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.directions = ("", "_reverse") if bidirectional else ("",)
+        if recurrent_dropout and not (self.cell.recurrent and self.cell.derivable):
+            why = "no kernel can be derived of its step" if self.cell.recurrent else "its state goes through no weights"
+            raise ConfigError(f"recurrent_dropout: of the cell {self.cell.name} {why}; leave it away")
+        if recurrent_dropout and clip_message:
+            raise ConfigError("recurrent_dropout and clip_message: the message is in two parts then; leave one away")
         self.dropout, self.clip_message, self.seed = dropout, clip_message, seed
+        self.recurrent_dropout, self.dropout_mask = recurrent_dropout, dropout_mask
         self.dropout_key, self.dropout_start = 0, 0
         self.part = ""  # of a network that has several, such as "encoder": its records are named after it
         rng = np.random.default_rng(seed)
@@ -145,26 +159,34 @@ class Recurrent(Module):
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
                 key = mix_key(self.seed, self.dropout_key, layer)
-                x = dropout(x, rate=self.dropout, key=key_at(key, self.dropout_start * math.prod(x.shape[1:])))
+                x = drop(x, self.dropout, key, self.dropout_start, self.dropout_mask)
             outputs = []
             for n, direction in enumerate(self.directions):
                 at = f"_l{layer}{direction}"
                 weights = Weights(self.cell.parameters, [self.weights[name + at] for name in self.cell.parameters])
                 first = tuple(rows[layer * len(self.directions) + n] for rows in states)
                 with stamp(scope=f"{self.part}.{self.cell.name}{at}" if self.part else self.cell.name + at):
-                    y, end = self._run(x, first, weights, mask, bool(n))
+                    y, end = self._run(x, first, weights, mask, bool(n), self._keep(first[0], layer, n))
                 outputs.append(y)
                 for rows, row in zip(last, end):
                     rows.append(row)
             x = concatenate(*outputs, axis=2) if len(outputs) > 1 else outputs[0]
         return x, tuple(stack(*rows) for rows in last)
 
-    def _run(self, x: Tensor, state: State, weights: Weights, mask: np.ndarray | None,
-             reverse: bool) -> tuple[Tensor, State]:  # fmt: skip
+    def _keep(self, h: Tensor, layer: int, direction: int) -> Tensor | None:
+        """(B, H): what h_prev is multiplied by before it goes through weights; None: it is not dropped."""
+        if not (self.recurrent_dropout and self.training):
+            return None
+        key = mix_key(self.seed, self.dropout_key, layer, direction, 1)
+        return drop_mask(h, h.shape, self.recurrent_dropout, key)
+
+    def _run(self, x: Tensor, state: State, weights: Weights, mask: np.ndarray | None, reverse: bool,
+             keep: Tensor | None) -> tuple[Tensor, State]:  # fmt: skip
         """One layer in one direction."""
-        op, clip = self.cell.op, self.clip_message
+        clip, op = self.clip_message, self.cell.op if keep is None else self.cell.dropped.op
+        kept = () if keep is None else (keep,)
         if self.granularity == "sequence":
-            y, *end = op(x, *state, *weights, mask=mask, reverse=reverse, clip=clip)
+            y, *end = op(x, *state, *kept, *weights, mask=mask, reverse=reverse, clip=clip)
             return y, tuple(end)
         inputs = list(x)
         outputs: list[Tensor] = [x] * len(inputs)
@@ -172,30 +194,32 @@ class Recurrent(Module):
             with stamp(t=t):
                 row = None if mask is None else mask[t : t + 1]
                 if self.granularity == "cell" and self.cell.derivable:
-                    _, *end = op(stack(inputs[t]), *state, *weights, mask=row, reverse=reverse, clip=clip)
+                    _, *end = op(stack(inputs[t]), *state, *kept, *weights, mask=row, reverse=reverse, clip=clip)
                     state = tuple(end)
                 elif self.granularity == "cell":
                     state = self.cell.whole_step(inputs[t], *state, *weights, run=partial(self._step, mask=row))
                 else:
-                    state = self._step(inputs[t], *state, *weights, mask=row)
+                    state = self._step(inputs[t], *state, *weights, mask=row, keep=keep)
                 outputs[t] = state[0]
         y = stack(*outputs)
         return (y if mask is None else mask_message(y, mask=mask)), state
 
-    def _step(self, x: Tensor, *given: Tensor, mask: np.ndarray | None) -> State:
+    def _step(self, x: Tensor, *given: Tensor, mask: np.ndarray | None, keep: Tensor | None = None) -> State:
         """One time step out of primitive ops, from x, the states and the weights. Lanes that are masked (1, B) step
         from zeros to nowhere: what stands in their x and state meets no product, on the way forward or back, and their
         state is carried over."""
         count = len(self.cell.states)
-        state, weights = given[:count], Weights(self.cell.parameters, given[count:])
+        state, weights = given[:count], dict[str, Any](zip(self.cell.parameters, given[count:]))
         if self.clip_message:
             state = tuple(clip_message(s, limit=self.clip_message) for s in state)
-        if mask is None:
-            return take_step(self.cell, x, state, weights)
-        keep = mask[0][:, None]
-        x, *before = (where(part, 0.0, mask=keep) for part in (x, *state))
-        new = take_step(self.cell, x, tuple(before), weights)
-        return tuple(where(n, s, mask=keep) for n, s in zip(new, state))
+        before, counts = state, None if mask is None else mask[0][:, None]
+        if counts is not None:
+            x, *rest = (where(part, 0.0, mask=counts) for part in (x, *state))
+            before = tuple(rest)
+        if keep is not None:
+            weights["weight_hh"] = Instead(before[0] * keep, weights["weight_hh"])
+        new = take_step(self.cell, x, before, Weights([*weights], [*weights.values()]))
+        return new if counts is None else tuple(where(n, s, mask=counts) for n, s in zip(new, state))
 
     def tensor(self, x: Any) -> Tensor:
         """An array is as good as a tensor, in the precision of the weights."""
@@ -266,19 +290,6 @@ def take_lengths(name: str, lengths: Any, batch_size: int, least: int, seq_len: 
     if np.ndim(lengths) != 1 or len(found) != batch_size or not all(least <= n <= seq_len for n in found):
         raise ShapeError(f"{name}: lengths {short(lengths)}, wanted {batch_size} numbers in {least}..{seq_len}")
     return np.array(found, np.int64)
-
-
-def mix_key(*numbers: int) -> int:
-    """One 64-bit key of several integers; any change in them gives an unrelated key."""
-    return int(np.random.SeedSequence([number % 2**64 for number in numbers]).generate_state(1, np.uint64)[0])
-
-
-def key_at(key: int, place: int) -> int:
-    """The key whose mask is that of `key` from this number on: so a segment of a window gets its part of the mask.
-
-    Dropout draws from splitmix64, which adds this constant to the key for each number (kernels/maths.py).
-    """
-    return (key + place * 0x9E3779B97F4A7C15) % 2**64
 
 
 def last_valid(y: Tensor, lengths: Sequence[int]) -> Tensor:

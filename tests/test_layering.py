@@ -32,6 +32,7 @@ HOUSE = (
     "active",
     "tape",
     "ops",
+    "dropout",
     "parameters",
     "cells",
     "recurrent",

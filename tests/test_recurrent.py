@@ -15,10 +15,12 @@ from kernel_rows import VARIED
 
 from micrornn import ops
 from micrornn.cells import CELLS
+from micrornn.dropout import drop_mask, mix_key
 from micrornn.errors import ConfigError, ShapeError
+from micrornn.gradcheck import gradcheck
 from micrornn.layers import Dropout, Embedding, Linear
 from micrornn.parameters import Module, glorot, identity, normal, orthogonal, uniform, zeros
-from micrornn.recurrent import GRANULARITIES, Recurrent, last_valid, mix_key
+from micrornn.recurrent import GRANULARITIES, Recurrent, last_valid
 from micrornn.tape import Tape, Tensor
 
 T, B, D, H = 5, 3, 4, 6
@@ -112,6 +114,57 @@ def test_clip_message_does_limit_and_dropout_does_drop() -> None:
         results.append(everything(model, 3, np.float64)["y"])
     assert (results[0] == results[1]).all() and (results[0] != results[2]).any()
     assert (results[3] == results[4]).all() and (results[3] != results[0]).any()
+
+
+@pytest.mark.parametrize("where", [{}, {"mask": [[0, 1, 1], [1, 0, 1], [1, 1, 0], [0, 1, 1], [1, 1, 0]]}])
+def test_recurrent_dropout(where: dict[str, Any]) -> None:
+    """One mask for all time steps, on what goes through weights; all granularities agree; the gradient is the numeric
+    one; and nothing is dropped when it is used."""
+    found, usual = [], {"num_layers": 2, "bidirectional": True, "dropout": 0.3, "dtype": np.float64}
+    for granularity in GRANULARITIES:
+        model = Recurrent(
+            "gru", D, H, **usual, recurrent_dropout=0.4, dropout_mask="sequence", granularity=granularity,
+            learn_initial=True,
+        )  # fmt: skip
+        model.dropout_key, model.dropout_start = 7, 2  # where a segment begins does not matter
+        found.append(everything(model, 3, np.float64, **where))
+    assert_close(found[1], found[0], 1e-12)
+    assert_close(found[2], found[1], 1e-12)
+    rng = np.random.default_rng(3)
+    x, weights = Tensor(rng.normal(size=(T, B, D))), rng.normal(size=(T, B, 2 * H))
+    checks = gradcheck(lambda: ops.sum(model(x, **where)[0] * weights), [*model.parameters().values()], samples=2)
+    assert max(check.error for check in checks) < 1e-8
+    model.train(False)
+    plain = Recurrent("gru", D, H, **usual, learn_initial=True)
+    plain.train(False)
+    for parameter, other in zip(plain.parameters().values(), model.parameters().values()):
+        parameter.data[...] = other.data
+    assert (model(x)[0].data == plain(x)[0].data).all()
+
+
+def test_recurrent_dropout_by_hand() -> None:
+    model = Recurrent("gru", D, H, recurrent_dropout=0.5, dtype=np.float64)
+    x = np.random.default_rng(0).normal(size=(4, B, D))
+    keep = drop_mask(Tensor(x), (B, H), 0.5, mix_key(model.seed, 0, 0, 0, 1)).data
+    w, h = {name: parameter.data for name, parameter in model.weights.items()}, np.zeros((B, H))
+    assert set(keep.ravel()) == {0.0, 2.0}
+    for t in range(4):
+        from_x = x[t] @ w["weight_ih_l0"].T + w["bias_ih_l0"]
+        from_h = (h * keep) @ w["weight_hh_l0"].T + w["bias_hh_l0"]
+        r, z = (1 / (1 + np.exp(-a)) for a in np.split((from_x + from_h)[:, : 2 * H], 2, axis=1))
+        n = np.tanh(from_x[:, 2 * H :] + r * from_h[:, 2 * H :])
+        h = (1 - z) * n + z * h
+    np.testing.assert_allclose(model(x)[0].data[-1], h, atol=1e-12)
+
+
+def test_dropout_of_a_sequence_drops_the_same_at_all_time_steps() -> None:
+    x = Tensor(np.ones((T, B, 40)), True)
+    with Tape() as tape:
+        y = Dropout(0.5, mask="sequence")(x)
+    (dx,) = tape.cotangents([x], [y], [np.ones(y.shape)])
+    assert (y.data == y.data[0]).all() and set(y.data.ravel()) == {0.0, 2.0} and (dx == y.data).all()
+    y = Dropout(0.5)(x)
+    assert (y.data != y.data[0]).any()
 
 
 # --- masks --------------------------------------------------------------------------------------------------
@@ -329,6 +382,12 @@ MISTAKES: list[tuple[Callable[[], Any], Sequence[str]]] = [
     (lambda: Recurrent("gru", D, H, granularity="fine"), ["'fine'", "primitive, cell, sequence"]),
     (lambda: Recurrent("gru", D, 0), ["hidden_size must be 1 or more, not 0"]),
     (lambda: Dropout(1.0), ["0..1", "1.0"]),
+    (lambda: Dropout(0.5, mask="lane"), ["'lane'", "step, sequence"]),
+    (lambda: Recurrent("gru", D, H, dropout_mask="lane"), ["'lane'", "step, sequence"]),
+    (lambda: Recurrent("gru", D, H, recurrent_dropout=1.0), ["recurrent_dropout", "0..1", "1.0"]),
+    (lambda: Recurrent("gru", D, H, recurrent_dropout=0.1, clip_message=1.0), ["recurrent_dropout and clip_message"]),
+    (lambda: Recurrent("gru_before", D, H, recurrent_dropout=0.1), ["cell gru_before", "no kernel"]),
+    (lambda: Recurrent("mingru", D, H, recurrent_dropout=0.1), ["cell mingru", "through no weights"]),
     (lambda: Recurrent("gru", D + 1, H)(Tensor(OK)), ["(5, 3, 4)", "(seq_len, batch_size, 5)"]),
     (lambda: Recurrent("gru", D, H)(Tensor(OK[:0])), ["(0, 3, 4)", "seq_len"]),
     (lambda: Recurrent("gru", D, H)(Tensor(OK), [Tensor(STATE[:, :2])]), ["(1, 2, 6)", "(1, 3, 6)", "h"]),

@@ -153,6 +153,7 @@ class Forward(Way):
     steps_at_once = 0
     refused = {
         "dropout": "it looks at each lane by itself, and dropout is drawn for all of them",
+        "recurrent_dropout": "it looks at each lane by itself, and dropout is drawn for all of them",
         "clip_message": "what is clipped is no sum of what each loss gives",
     }
 

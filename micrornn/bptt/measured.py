@@ -48,8 +48,9 @@ def with_ways(measure: Measure, model: Any, windows: Sequence[Window],
               progress: Callable[[int, int], None] | None = None) -> Measure:  # fmt: skip
     """The measure with more arrays: way_bias, way_low, way_high, way_spread, way_cosine (backprop,); NaN for a way that
     does not go with the network. low and high are two standard errors away. windows as `truncation` takes them."""
-    config = dataclasses.replace(model.config, dropout=0.0, clip_message=0.0, memory_budget=0, watch_gradients=0)
-    model = model.copy(dropout=0.0, clip_message=0.0, device="cpu")
+    plain = {"dropout": 0.0, "recurrent_dropout": 0.0, "clip_message": 0.0}
+    config = dataclasses.replace(model.config, **plain, memory_budget=0, watch_gradients=0)
+    model = model.copy(**plain, device="cpu")
     model.train(False)
     seq_len, lanes = windows[0].inputs.shape[:2]
     num_steps = max(1, min(config.num_steps, seq_len // 2))

@@ -52,7 +52,9 @@ def layers(segment: Segment, count: int) -> list[Layer] | None:
     records = segment.tape.records
     places = [n for n, record in enumerate(records) if isinstance(record.op, SequenceOp)]
     found = [records[n] for n in places]
-    if len(found) != count or any(record.saved["mask"].size or record.saved["reverse"] for record in found):
+    if len(found) != count or any(type(record.op) is not SequenceOp for record in found):  # recurrent dropout
+        return None
+    if any(record.saved["mask"].size or record.saved["reverse"] for record in found):
         return None
     kinds = range(1, 1 + len(segment.last))
     made = {id(tensor): record for record in records for tensor in record.outputs}

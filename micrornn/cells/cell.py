@@ -25,6 +25,9 @@ from micrornn.ops.recurrent import SequenceOp, StepOp
 from micrornn.parameters import Initializer, uniform
 from micrornn.tape import Tensor
 
+if TYPE_CHECKING:
+    from micrornn.cells.dropped import Dropped
+
 State = tuple[Tensor, ...]  # h first
 BOTH_SIDES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
@@ -113,6 +116,13 @@ class Cell:
     def op(self) -> SequenceOp:
         """The cell over a sequence, as one op."""
         return SequenceOp(self)
+
+    @cached_property
+    def dropped(self) -> Dropped:
+        """The same with recurrent dropout; CellError where no kernel can be derived."""
+        from micrornn.cells.dropped import Dropped
+
+        return Dropped(self)
 
     @cached_property
     def whole_step(self) -> StepOp:

@@ -34,9 +34,10 @@ ALIKE = 4096  # numbers of the data that are compared
 # What changes nothing in the data. Whether another setting does, such as one of a task's own, is looked at.
 FREE = (
     "cell", "num_layers", "hidden_size", "embedding_size", "tied", "bidirectional", "dropout", "forget_bias",
-    "granularity", "batch_size", "state", "memory_budget", "val_every", "watch_gradients", "keep_every", "optimizer",
-    "lr", "schedule", "clip_norm", "clip_value", "clip_message", "loss", "num_updates", "epochs", "max_minutes",
-    "patience", "init_from", "device", "matmul_precision", "threads", "backprop",
+    "recurrent_dropout", "dropout_mask", "granularity", "batch_size", "state", "memory_budget", "val_every",
+    "watch_gradients", "keep_every", "optimizer", "lr", "schedule", "clip_norm", "clip_value", "clip_message", "loss",
+    "num_updates", "epochs", "max_minutes", "patience", "init_from", "device", "matmul_precision", "threads",
+    "backprop",
 )  # fmt: skip
 
 

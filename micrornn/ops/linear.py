@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from micrornn.errors import ShapeError
 from micrornn.kernels import Kernels
 from micrornn.ops.axes import sum_axis
-from micrornn.tape import op
+from micrornn.tape import Op, Tensor, op
 
 
 def _product(k: Kernels, out: np.ndarray, a: np.ndarray, b: np.ndarray, **turned: bool) -> None:
@@ -57,7 +58,22 @@ def matmul_vjp(k, saved, dy, needs):
     return da, db
 
 
-@op
+class Instead(NamedTuple):
+    """In the place of a weight of `linear`: it reads x, whatever it is given. So dropout comes between a state and the
+    weights that it goes through, where a cell's step has only the two of them (recurrent.py)."""
+
+    x: Tensor
+    weight: Tensor
+
+
+class LinearOp(Op):
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        if len(inputs) > 1 and isinstance(inputs[1], Instead):
+            inputs = (*inputs[1], *inputs[2:])
+        return super().__call__(*inputs, **options)
+
+
+@LinearOp
 def linear(k, x, weight, bias):
     """y = x W^T + b;  dx = dy W, dW = dy^T x, db = the sum of dy's rows. x (..., D), weight (N, D), bias (N,)."""
     if not x.ndim or weight.shape[1:] != x.shape[-1:] or bias.shape != weight.shape[:1]:

@@ -1,6 +1,7 @@
 """A recurrent cell over a whole sequence, in one direction, as a single op. A single time step is a sequence of one.
 
     SequenceOp    the op of a cell
+    DroppedOp     the same with recurrent dropout
     StepOp        for a cell that has no kernels of its own: a time step, recorded on a tape inside
 
     x (T, B, D), states (B, H) to start from, then the cell's parameters in the order in which it declares them:
@@ -19,10 +20,12 @@ their cotangents: h, c, gates, dh, dc, dgates. That is what inspection reads.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from micrornn import device
 from micrornn.errors import ShapeError
 from micrornn.kernels import Kernels
 from micrornn.ops.axes import sum_axis
@@ -94,14 +97,9 @@ class SequenceOp(Op):
               needs: tuple[bool, ...]) -> tuple[Any, ...]:  # fmt: skip
         cell, program = self.cell, self.cell.program
         gates, reverse, mask, (dy, *dlast) = saved["gates"], saved["reverse"], saved["mask"], dys
-        states = [saved[name] for name in cell.states]
         if dy is not None and mask.size:
             dy = drop_nonfinite(k, dy, mask)
-        dstates = [_seeded(k, states[0], reverse, dy, dlast[0])]
-        for rows, last in zip(states[1:], dlast[1:]):
-            drows = k.empty(rows.shape, rows.dtype)
-            _ends(drows, reverse)[2][...] = 0 if last is None else last
-            dstates.append(drows)
+        dstates = self._arrived(k, saved, dy, dlast)
         dgates = k.empty(gates.shape, gates.dtype)
         dhidden = k.empty(gates.shape, gates.dtype) if program.sided else dgates
         dvectors = self.cell_back(k, saved, dgates, dhidden, dstates)
@@ -112,11 +110,21 @@ class SequenceOp(Op):
         if needs[0]:
             dx = k.empty(x.shape, x.dtype)
             k.matmul(dx.reshape(-1, x.shape[2]), dgates.reshape(-1, dgates.shape[2]), weight_ih)
-        before = _ends(states[0], reverse)[1]
+        before = _ends(saved[cell.states[0]], reverse)[1]
         if mask.size and cell.recurrent:  # a lane that is masked throughout may have started from NaN
             before = keep(k, before, mask)
         dweights = self.weight_gradients(k, x, before, dgates, dhidden)
         return dx, *(drows[first] for drows in dstates), *(dweights[name] for name in cell.weights), *dvectors
+
+    def _arrived(self, k: Kernels, saved: dict[str, Any], dy: Any, dlast: Sequence[Any]) -> list[np.ndarray]:
+        """The cotangents of the states, holding so far what comes from outside the layer."""
+        states, reverse = [saved[name] for name in self.cell.states], saved["reverse"]
+        dstates = [_seeded(k, states[0], reverse, dy, dlast[0])]
+        for rows, last in zip(states[1:], dlast[1:]):
+            drows = k.empty(rows.shape, rows.dtype)
+            _ends(drows, reverse)[2][...] = 0 if last is None else last
+            dstates.append(drows)
+        return dstates
 
     def cell_back(self, k: Kernels, saved: dict[str, Any], dgates: np.ndarray, dhidden: np.ndarray,
                   dstates: list[np.ndarray]) -> list[np.ndarray]:  # fmt: skip
@@ -148,6 +156,39 @@ class SequenceOp(Op):
         return found
 
 
+class DroppedOp(SequenceOp):
+    """The op of a cells.dropped.Dropped: behind the states, keep (B, H) is told, which is no state to whoever calls it.
+    `saved` holds h and dh as without dropout."""
+
+    def _forward(self, k: Kernels, x: np.ndarray, *given: np.ndarray, reverse: bool = False,
+                 **options: Any) -> tuple[tuple[np.ndarray, ...], dict[str, Any]]:  # fmt: skip
+        h, keep = given[0], given[len(self.cell.states) - 2]
+        through = k.empty(h.shape, h.dtype)
+        k.mul(through, h, keep)
+        ends, saved = super()._forward(k, x, through, *given, reverse=reverse, **options)
+        return (_ends(saved[self.cell.states[1]], reverse)[0], *ends[2:-1]), saved
+
+    def _arrived(self, k: Kernels, saved: dict[str, Any], dy: Any, dlast: Sequence[Any]) -> list[np.ndarray]:
+        rows = saved["arrived"] = _seeded(k, saved[self.cell.states[0]], saved["reverse"], dy, None)
+        if dy is not None and saved["mask"].size:
+            _hand_back(k, rows, saved["mask"], saved["reverse"])
+        return super()._arrived(k, saved, None, [None, *dlast, None])
+
+    def cell_back(self, k: Kernels, saved: dict[str, Any], dgates: np.ndarray, dhidden: np.ndarray,
+                  dstates: list[np.ndarray]) -> list[np.ndarray]:  # fmt: skip
+        return super().cell_back(k, saved | {self.cell.states[0]: saved["arrived"]}, dgates, dhidden, dstates)
+
+    def _back(self, k: Kernels, saved: dict[str, Any], dys: tuple[Any, ...],
+              needs: tuple[bool, ...]) -> tuple[Any, ...]:  # fmt: skip
+        dx, dthrough, dh, *others = super()._back(k, saved, dys, needs)
+        count, first = len(self.cell.states), -1 if saved["reverse"] else 0
+        total = k.empty(dh.shape, dh.dtype)
+        k.mul(total, dthrough, saved[self.cell.states[-1]][first])
+        k.accumulate(total, dh)
+        k.accumulate(total, saved.pop("arrived")[first])  # what came back to masked first steps
+        return dx, total, *others[: count - 3], None, *others[count - 2 :]
+
+
 class StepOp(Op):
     """One time step as one record: what `run` records lies on a tape of its own, and is walked back over there.
 
@@ -175,6 +216,17 @@ class StepOp(Op):
 def _ends(rows: np.ndarray, reverse: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(outputs of every step, the states every step started from, the last state) as views."""
     return (rows[:-1], rows[1:], rows[0]) if reverse else (rows[1:], rows[:-1], rows[-1])
+
+
+def _hand_back(k: Kernels, rows: np.ndarray, mask: np.ndarray, reverse: bool) -> None:
+    """What comes back to the output of a masked step (rows (T + 1, B, H)) goes to the one before, which it repeats."""
+    if device.of(mask) == "cpu" and not _ends(rows, reverse)[0][~mask].any():
+        return
+    for t in range(len(mask)) if reverse else reversed(range(len(mask))):
+        cur, prev = (t, t + 1) if reverse else (t + 1, t)
+        masked = k.empty(rows[cur].shape, rows.dtype)
+        k.sub(masked, rows[cur], keep(k, rows[cur], mask[t]))
+        k.accumulate(rows[prev], masked)
 
 
 def _seeded(k: Kernels, rows: np.ndarray, reverse: bool, dy: Any, dlast: Any) -> np.ndarray:

@@ -71,6 +71,7 @@ class EncoderDecoder(Module):
         seeds = [int(s) for s in np.random.SeedSequence(config.seed).generate_state(7)]
         common = {
             "num_layers": config.num_layers, "dropout": config.dropout, "granularity": config.granularity,
+            "recurrent_dropout": config.recurrent_dropout, "dropout_mask": config.dropout_mask,
             "forget_bias": config.forget_bias, "clip_message": config.clip_message, "dtype": dtype,
         }  # fmt: skip
         self.source_embedding = Embedding(source_size, width, seed=seeds[0], dtype=dtype)
@@ -82,7 +83,7 @@ class EncoderDecoder(Module):
         self.attention = None
         if config.attention != "none":
             self.attention = Attention(config.attention, units, seed=seeds[4], dtype=dtype)
-        self.dropout = Dropout(config.dropout, seed=seeds[5])
+        self.dropout = Dropout(config.dropout, seed=seeds[5], mask=config.dropout_mask)
         self.output = Linear(units, target_size, seed=seeds[6], dtype=dtype)
         self.forcing, self.update = TeacherForcing(config.teacher_forcing), 0
         self.to(config.device)

@@ -51,13 +51,14 @@ class LanguageModel(Module):
             if config.embedding_size
             else OneHot(vocab_size, dtype=dtype, device=config.device)
         )
-        self.input_dropout = Dropout(config.input_dropout, seed=seeds[0])
+        self.input_dropout = Dropout(config.input_dropout, seed=seeds[0], mask=config.dropout_mask)
         self.rnn = Recurrent(
             config.cell, width, config.hidden_size, config.num_layers,
-            dropout=config.dropout, granularity=config.granularity,
+            dropout=config.dropout, recurrent_dropout=config.recurrent_dropout,
+            dropout_mask=config.dropout_mask, granularity=config.granularity,
             forget_bias=config.forget_bias, clip_message=config.clip_message, seed=seeds[1], dtype=dtype,
         )  # fmt: skip
-        self.dropout = Dropout(config.dropout, seed=seeds[2])
+        self.dropout = Dropout(config.dropout, seed=seeds[2], mask=config.dropout_mask)
         self.decoder = Linear(config.hidden_size, vocab_size, seed=seeds[3], dtype=dtype)
         if config.tied:
             if config.embedding_size != config.hidden_size:
@@ -151,6 +152,8 @@ def _memory(config: Config, vocab_size: int) -> tuple[int, int, int]:
     h, d, layers = config.hidden_size, config.embedding_size or vocab_size, config.num_layers
     parameters = num_parameters(config, vocab_size)
     per_token = layers * h * (3 * gates + 8) + 3 * d + (3 * vocab_size if vocab_size < LARGE_VOCABULARY else h)
+    if config.recurrent_dropout:  # two more states (cells/dropped.py), forward and back, and what comes back to y
+        per_token += 5 * layers * h
     if config.lines:  # what a mask selects is copied
         per_token += d + (layers - 1) * h + (vocab_size if vocab_size < LARGE_VOCABULARY else h)
     size = np.dtype(config.dtype).itemsize

@@ -135,13 +135,14 @@ class Features(Module):
         dtype = np.dtype(config.dtype).type
         seeds = [int(s) for s in np.random.SeedSequence(config.seed).generate_state(5)]
         self.embedding = Embedding(embedding, input_size, seed=seeds[3], dtype=dtype) if embedding else None
-        self.input_dropout = Dropout(input_dropout or config.input_dropout, seed=seeds[4])
+        self.input_dropout = Dropout(input_dropout or config.input_dropout, seed=seeds[4], mask=config.dropout_mask)
         self.rnn = Recurrent(
             config.cell, input_size, config.hidden_size, config.num_layers, bidirectional=config.bidirectional,
-            dropout=config.dropout, granularity=config.granularity,
+            dropout=config.dropout, recurrent_dropout=config.recurrent_dropout,
+            dropout_mask=config.dropout_mask, granularity=config.granularity,
             forget_bias=config.forget_bias, clip_message=config.clip_message, seed=seeds[0], dtype=dtype,
         )  # fmt: skip
-        self.dropout = Dropout(config.dropout, seed=seeds[1])
+        self.dropout = Dropout(config.dropout, seed=seeds[1], mask=config.dropout_mask)
         width = config.hidden_size * len(self.rnn.directions)
         self.decoder = Linear(width, output_size, seed=seeds[2], dtype=dtype)
         self.to(config.device)
