@@ -34,7 +34,7 @@ def why_not() -> str | None:
             "a process that was forked cannot use the card of the one it comes from; start processes by "
             'multiprocessing.get_context("spawn"), or use --device cpu'
         )
-    reason = _no_driver() or _no_compiler()
+    reason = _no_driver() or _no_compiler() or _no_match()
     if reason:
         return reason
     card, oldest = cuda.gpus[0], max(OLDEST, _oldest_compiled())
@@ -75,6 +75,17 @@ def _no_compiler() -> str | None:
     if importlib.import_module("numba.cuda.cudadrv.nvvm").is_available():
         return None
     return f"there is no compiler for kernels (libnvvm); `{INSTALL}`, or use --device cpu"
+
+
+def _no_match() -> str | None:
+    """numba-cuda does not say which NumPy it needs: with one that is too new, its first kernel ends in an error."""
+    try:
+        importlib.import_module("numba.cuda.np.arrayobj")
+    except AttributeError as error:
+        return f"numba-cuda does not work with this NumPy ({error}); `{INSTALL}`, or use --device cpu"
+    except ImportError:  # another version, which has it elsewhere
+        pass
+    return None
 
 
 def _oldest_compiled() -> tuple[int, int]:
