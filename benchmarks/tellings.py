@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks import plain
 from micrornn.cells import CELLS
-from micrornn.kernels import cpu, plain, reference
+from micrornn.kernels import cpu, reference
 from micrornn.kernels.cpu import maths, multiply, product, recurrent, reduce, sequence, tile
 from micrornn.kernels.cpu.jit import REORDER, TILE_BYTES, TILE_ROWS, kernel
 from micrornn.kernels.cpu.maths import ONE, sigmoid, tanh
@@ -100,7 +101,7 @@ def laid_in_panels(weight, transposed):
 
 @kernel(cache=False)
 def add_tiles(out, a, p):
-    recurrent.times(out.reshape(1, *out.shape), 0, a.reshape(1, *a.shape), 0, p, 0, len(out), 1)
+    recurrent.times(out.reshape(1, *out.shape), 0, a.reshape(1, *a.shape), 0, p, 0, len(out), 0, out.shape[1], 1)
 
 
 @kernel(cache=False)
@@ -204,8 +205,8 @@ def forward_in_groups(h, c, gates, bias, x, mask, reverse, low, high, p_ih, p_hh
         for first in range(low, high, TILE_ROWS):
             last = min(first + TILE_ROWS, high)
             if x.size:
-                recurrent.times(gates, t, x, t, p_ih, first, last, 0)
-            recurrent.times(gates, t, h, prev, p_hh, first, last, 1)
+                recurrent.times(gates, t, x, t, p_ih, first, last, 0, gates.shape[2], 0)
+            recurrent.times(gates, t, h, prev, p_hh, first, last, 0, gates.shape[2], 1)
             lstm.gate(flat_h, flat_c, flat_gates, bias, mask, t, prev, cur, first, last, lanes, units)
 
 
@@ -272,11 +273,10 @@ def _kernel(words: str, forward: Any = None, backward: Any = None, rows: Any = N
     return told
 
 
-def _products(words: str, multiply: Any = multiply.multiply, multiply_t: Any = multiply.multiply_t,
-              **names: Any) -> Telling:  # fmt: skip
+def _products(words: str, multiply: Any = multiply.multiply, **names: Any) -> Telling:
     """The finished kernel with other products."""
     times = told_with(recurrent.times, multiply=multiply, **names)
-    rows = told_with(product._matmul_rows, multiply=multiply, multiply_t=multiply_t, **names)
+    rows = told_with(product._matmul_rows, multiply=multiply, **names)
     return _kernel(words, told_with(lstm.forward, times=times), told_with(lstm.backward, times=times), rows)
 
 
@@ -285,10 +285,7 @@ def tiled(old: str, new: str) -> dict[str, Any]:
     text, changed = Path(str(tile.__file__)).read_text("utf-8"), ModuleType("changed")
     assert old in text, f"tile.py does not hold {old!r}"
     exec(text.replace(old, new), changed.__dict__)
-    return {
-        "multiply": kernel(told_with(multiply.loop, tile=changed.tile), cache=False),
-        "multiply_t": kernel(told_with(multiply.loop_t, tile_t=changed.tile_t), cache=False),
-    }
+    return {"multiply": kernel(told_with(multiply.loop, tile=changed.tile, tile_t=changed.tile_t), cache=False)}
 
 
 def written(old: str, new: str) -> ModuleType:

@@ -316,7 +316,6 @@ def main(mode: str) -> None:
         # The others read and write through bare pointers.
         multiply.tile, multiply.tile_t = kernel(tile.plain_tile), kernel(tile.plain_tile_t)
         product.multiply = recurrent.multiply = kernel(multiply.loop)
-        product.multiply_t = kernel(multiply.loop_t)
         product.ready = recurrent.ready = lambda dtype: None
         try:
             cpu.gather(np.zeros((1, 2)), np.zeros((3, 2)), np.array([3], np.int32))

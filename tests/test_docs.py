@@ -38,6 +38,7 @@ from micrornn.tape import OPS
 from micrornn_cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # benchmarks/ is not installed
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MEND = "run `make docs` and commit what it changes"
 

@@ -3,6 +3,7 @@ is the sources' code."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
@@ -15,10 +16,11 @@ from click import ClickException
 from kernel_rows import SIZES, TOLERANCE, Draw, cell_backward, cell_forward, compare
 
 from micrornn.cells import CELLS
-from micrornn.kernels import plain
 from micrornn.kernels.cpu.write import source
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # benchmarks/ is not installed
+plain = importlib.import_module("benchmarks.plain")
 PAGE = (ROOT / "docs" / "faster.md").read_text("utf-8")
 
 

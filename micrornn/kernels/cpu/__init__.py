@@ -5,7 +5,7 @@ Importing this package imports Numba (0.4 s); nothing is compiled before it is f
 
 from micrornn.kernels.cpu.elementwise import LIFTED
 from micrornn.kernels.cpu.jit import cache_dir
-from micrornn.kernels.cpu.product import add_bias, matmul
+from micrornn.kernels.cpu.product import add_bias, matmul, matvec
 from micrornn.kernels.cpu.reduce import (
     cross_entropy,
     cross_entropy_vjp,
@@ -21,7 +21,6 @@ from micrornn.kernels.cpu.reduce import (
     sum_of_squares,
 )  # fmt: skip
 from micrornn.kernels.cpu.sequence import cell_sequence, cell_sequence_vjp, cell_step
-from micrornn.kernels.cpu.step import matvec
 from micrornn.kernels.cpu.threads import set_threads
 
 globals().update(LIFTED)  # add, exp, ...: what formulas.py tells

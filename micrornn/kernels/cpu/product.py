@@ -1,4 +1,5 @@
-"""Matrix products: packing, the loop over tiles, and `matmul` on top of them.
+"""Matrix products: packing, the loop over tiles, and `matmul` on top of them; a product with one vector, as sampling
+needs it.
 
 The order of loops is Goto's (K. Goto, R. van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008):
 a block of B is packed into panels that stay in the second-level cache, a panel in the first, a tile of C in
@@ -10,13 +11,14 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from micrornn.kernels.cpu.jit import TILE_BYTES, TILE_ROWS, kernel, parallel
-from micrornn.kernels.cpu.multiply import multiply, multiply_t, ready
+from micrornn.kernels.cpu.jit import REORDER, TILE_BYTES, TILE_ROWS, kernel, parallel
+from micrornn.kernels.cpu.multiply import multiply, ready
 from micrornn.kernels.cpu.threads import bound, split, workspace
 
 DEPTH = 256  # rows of a packed block: a panel of DEPTH rows fits the first-level cache
 BREADTH = 1024  # its columns: the block fits the second-level cache
 PAGE = 4096  # bytes from row to row, from which on a transposed product copies what it reads
+BLOCK = 4  # rows of the weights that go through x side by side: one sum would wait for its own last addition
 STRIP = 8 * TILE_ROWS  # rows of C that are done with all panels before the next are begun: they stay near too
 
 
@@ -111,15 +113,11 @@ def _matmul_rows(out, a, b, trans_a, trans_b, accumulate, low, high, p, p_at, q,
                 if trans_a and not near:
                     copy_strip(q, q_at, a, k0, k1, first, first + n)
                     z, z_at, z_row = q, q_at, n
-                if trans_a and n0 < whole:
-                    multiply_t(c, at + n0, columns, n, whole - n0, z, z_at, z_row,
-                               y, k0 * columns + n0, columns, 1, width, k1 - k0, add)  # fmt: skip
-                if trans_a:
-                    multiply_t(c, at + whole, columns, n, n1 - whole, z, z_at, z_row,
-                               p, p_at, width, k1 - k0, width, k1 - k0, add)  # fmt: skip
-                else:
-                    multiply(c, at + whole, columns, n, n1 - whole, z, z_at, z_row,
-                             p, p_at, width, k1 - k0, width, k1 - k0, add)  # fmt: skip
+                if n0 < whole:
+                    multiply(c, at + n0, columns, n, whole - n0, z, z_at, z_row,
+                             y, k0 * columns + n0, columns, 1, width, k1 - k0, add, 1)  # fmt: skip
+                multiply(c, at + whole, columns, n, n1 - whole, z, z_at, z_row,
+                         p, p_at, width, k1 - k0, width, k1 - k0, add, 1 if trans_a else 0)  # fmt: skip
 
 
 @parallel
@@ -142,6 +140,40 @@ def matmul(out, a, b, trans_a=False, trans_b=False, accumulate=False):
         _matmul_rows(out, a, b, trans_a, trans_b, accumulate, 0, rows, p, 0, q, 0)
     else:
         _matmul_parallel(out, a, b, trans_a, trans_b, accumulate, parts, p, block, q)
+
+
+@kernel(fastmath=REORDER)
+def _matvec_rows(out, weight, x, bias, low, high):
+    whole = low + (high - low) // BLOCK * BLOCK
+    for n in range(low, whole, BLOCK):
+        row_0, row_1, row_2, row_3 = weight[n], weight[n + 1], weight[n + 2], weight[n + 3]
+        sum_0, sum_1, sum_2, sum_3 = bias[n], bias[n + 1], bias[n + 2], bias[n + 3]
+        for k in range(x.size):
+            sum_0 += row_0[k] * x[k]
+            sum_1 += row_1[k] * x[k]
+            sum_2 += row_2[k] * x[k]
+            sum_3 += row_3[k] * x[k]
+        out[n], out[n + 1], out[n + 2], out[n + 3] = sum_0, sum_1, sum_2, sum_3
+    for n in range(whole, high):
+        row, total = weight[n], bias[n]
+        for k in range(x.size):
+            total += row[k] * x[k]
+        out[n] = total
+
+
+@parallel
+def _matvec_parallel(out, weight, x, bias, parts):
+    for part in prange(parts):
+        _matvec_rows(out, weight, x, bias, bound(part, parts, len(out)), bound(part + 1, parts, len(out)))
+
+
+def matvec(out, weight, x, bias):
+    """Each weight is read once: packing gains nothing, and the speed of the memory is all that counts."""
+    parts = split(len(out), weight.size)
+    if parts == 1:
+        _matvec_rows(out, weight, x, bias, 0, len(out))
+    else:
+        _matvec_parallel(out, weight, x, bias, parts)
 
 
 @kernel

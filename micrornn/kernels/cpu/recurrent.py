@@ -76,14 +76,15 @@ def rows(step, seq_len, reverse):
 
 
 @kernel(inline="always")
-def times(c, t_c, a, t_a, p, low, high, add):
-    """c[t_c, low:high] (+)= a[t_a, low:high] P for the packed weights P; a and c are time-major."""
+def times(c, t_c, a, t_a, p, low, high, left, right, add):
+    """c[t_c, low:high, left:right] (+)= a[t_a, low:high] P for the packed weights P; a and c are time-major. `left` is
+    the first column of a panel."""
     depth, width = a.shape[2], TILE_BYTES // c.itemsize
-    c_at, a_at = (t_c * c.shape[1] + low) * c.shape[2], (t_a * a.shape[1] + low) * depth
+    c_at, a_at = (t_c * c.shape[1] + low) * c.shape[2] + left, (t_a * a.shape[1] + low) * depth
     for k in range(0, depth, DEPTH):  # so much of a panel as stays in the first-level cache
         multiply(
-            c.reshape(-1), c_at, c.shape[2], high - low, c.shape[2], a.reshape(-1), a_at + k, depth,
-            p, k * width, width, depth, width, min(DEPTH, depth - k), 1 if k else add,
+            c.reshape(-1), c_at, c.shape[2], high - low, right - left, a.reshape(-1), a_at + k, depth,
+            p, left * depth + k * width, width, depth, width, min(DEPTH, depth - k), 1 if k else add, 0,
         )  # fmt: skip
 
 
@@ -92,25 +93,13 @@ def times_part(c, t_c, a, t_a, p, part, parts, add):
     """The same for all lanes, and this part's columns of c."""
     width = TILE_BYTES // c.itemsize
     panels = (c.shape[2] + width - 1) // width
-    n0, n1 = bound(part, parts, panels) * width, min(bound(part + 1, parts, panels) * width, c.shape[2])
-    depth, rows, c_at, a_at = a.shape[2], c.shape[1], t_c * c.shape[1] * c.shape[2], t_a * a.shape[1] * a.shape[2]
-    for k in range(0, depth, DEPTH):
-        multiply(
-            c.reshape(-1), c_at + n0, c.shape[2], rows, n1 - n0, a.reshape(-1), a_at + k, depth,
-            p, n0 * depth + k * width, width, depth, width, min(DEPTH, depth - k), 1 if k else add,
-        )  # fmt: skip
-
-
-@kernel
-def copy(out, row):
-    """A masked step hands the state over as it is."""
-    for j in range(row.size):
-        out[j] = row[j]
+    left, right = bound(part, parts, panels) * width, min(bound(part + 1, parts, panels) * width, c.shape[2])
+    times(c, t_c, a, t_a, p, 0, c.shape[1], left, right, add)
 
 
 @kernel
 def copy_row(flat, to, at, size):
-    """The same in a flat array, from one place to another."""
+    """A masked step hands the state over as it is. Flat arrays, here and below."""
     for j in range(size):
         flat[to + j] = flat[at + j]
 
@@ -127,15 +116,6 @@ def clear_row(flat, at, width):
     """And nothing for the gates."""
     for j in range(np.uint64(width)):
         flat[at + j] = 0
-
-
-@kernel(inline="always")
-def carry_back(drow, dprev, dcur):
-    """The way back through a masked step: nothing for the gates, everything for the step before."""
-    for j in range(drow.size):
-        drow[j] = 0
-    for j in range(dcur.size):
-        dprev[j] += dcur[j]
 
 
 @kernel(inline="always")

@@ -83,7 +83,7 @@ $forward_flatten
     for step in range(len(gates)):
         t, prev, cur = rows(step, len(gates), reverse)
         if x.size:
-            times(gates, t, x, t, p_ih, low, high, 0)
+            times(gates, t, x, t, p_ih, low, high, 0, gates.shape[2], 0)
 $forward_product
         gate($forward_flat, mask, t, prev, cur, low, high, lanes, units)
 
@@ -210,8 +210,10 @@ class Writer:
             "wide_clips": _indent([f"clip_message({d}, prev, 0, lanes, clip)" for d in self.dstates[1:]], 3),
         }  # fmt: skip
         if p.recurrent:
-            pieces["forward_product"] = f"        times({into}, t, {h}, prev, p_hh, low, high, {pieces['add']})"
-            pieces["backward_product"] = f"        times(d{h}, prev, {self.dboth[-1]}, t, p, low, high, 1)"
+            pieces["forward_product"] = (
+                f"        times({into}, t, {h}, prev, p_hh, low, high, 0, gates.shape[2], {pieces['add']})"
+            )
+            pieces["backward_product"] = f"        times(d{h}, prev, {self.dboth[-1]}, t, p, low, high, 0, units, 1)"
         return HEAD.substitute(pieces) + (WIDE.substitute(pieces) if p.recurrent else "")
 
     # --- one lane, one time step -----------------------------------------------------------------------------------

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from micrornn.kernels.maths import sigmoid
 from micrornn.kernels.symbols.program import Program
-from micrornn.kernels.symbols.symbol import Symbol, walk
+from micrornn.kernels.symbols.symbol import COMPUTE, Symbol, walk
 
 Leaves = dict[tuple[str, int], np.ndarray]
-
-
-COMPUTE: dict[str, Callable[..., np.ndarray]] = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative, "exp": np.exp,
-    "log": np.log, "sqrt": np.sqrt, "tanh": np.tanh, "sigmoid": sigmoid, "abs": np.abs, "sign": np.sign,
-    "pow": np.power, "relu": lambda x: np.where(x <= 0, 0, x), "if_positive": lambda y, dy: np.where(y > 0, dy, 0),
-    "clip": np.clip,
-}  # fmt: skip
 
 
 def computed(roots: Sequence[Symbol], leaves: Mapping[tuple[str, int], np.ndarray],

@@ -10,38 +10,28 @@ An operation on one number each is all there is: what mixes units is a product, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from micrornn.errors import CellError
+import numpy as np
 
-# What a constant becomes. The names are those of the kernels, so far as there is one.
-FOLD: dict[str, Callable[..., float]] = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "div": lambda a, b: a / b if b else math.nan,
-    "neg": lambda x: -x,
-    "exp": math.exp,
-    "log": math.log,
-    "sqrt": math.sqrt,
-    "tanh": math.tanh,
-    "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
-    "relu": lambda x: max(x, 0.0),
-    "if_positive": lambda y, dy: dy if y > 0 else 0.0,
-    "clip": lambda x, low, high: min(max(x, low), high),
-    "abs": abs,
-    "sign": lambda x: float((x > 0) - (x < 0)),
-    "pow": lambda x, y: x**y,
-}
+from micrornn.errors import CellError
+from micrornn.kernels.maths import sigmoid
+
+# What the operations do to numbers and arrays. The names are those of the kernels, so far as there is one.
+COMPUTE: dict[str, Callable[..., Any]] = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative, "exp": np.exp,
+    "log": np.log, "sqrt": np.sqrt, "tanh": np.tanh, "sigmoid": sigmoid, "abs": np.abs, "sign": np.sign,
+    "pow": np.power, "relu": lambda x: np.where(x <= 0, 0, x), "if_positive": lambda y, dy: np.where(y > 0, dy, 0),
+    "clip": np.clip,
+}  # fmt: skip
 # Where a gate's own value comes from. The others are arithmetic: quick, and computed again on the way back.
 FUNCTIONS = ("exp", "log", "sqrt", "tanh", "sigmoid", "relu", "pow")
 
 
 class Symbol:
-    """One number of the computation. `op` is "leaf", "constant", or a name in FOLD; `args` are symbols, for a leaf what
-    tells it apart, for a constant its value."""
+    """One number of the computation. `op` is "leaf", "constant", or a name in COMPUTE; `args` are symbols, for a leaf
+    what tells it apart, for a constant its value."""
 
     __slots__ = ("args", "op")
 
@@ -89,7 +79,8 @@ ZERO, ONE = constant(0), constant(1)
 def apply(op: str, *args: Symbol) -> Symbol:
     """The result of an operation; not a new instruction where an older one, or none, will do."""
     if all(a.op == "constant" for a in args):
-        return constant(FOLD[op](*(a.args[0] for a in args)))
+        with np.errstate(all="ignore"):
+            return constant(COMPUTE[op](*(a.args[0] for a in args)))
     return _SIMPLER.get(op, _as_it_is)(op, *args)
 
 

@@ -1,7 +1,7 @@
 """The LSTM over a sequence in plain Numba: the equations of reference.py as loops, and nothing done for speed.
 
-It stands between reference.py and cpu/lstm.py, to be read: docs/faster.md walks from the one to the other. No table
-holds what is told here. Names and parameters of the two sequence kernels are those of reference.py.
+It stands between reference.py and the kernels of the processor, to be read: docs/faster.md walks from the one to the
+other. The parameters of the two sequence kernels are those of reference.py.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from numpy import exp, tanh
 
 from micrornn.kernels.cpu.jit import kernel
-from micrornn.kernels.cpu.recurrent import add_held, carry_back, clip_message, copy, hold_back, rows
+from micrornn.kernels.cpu.recurrent import add_held, clip_message, hold_back, rows
 
 
 @kernel
@@ -50,6 +50,22 @@ def matmul(out, a, b, trans_a=False):
 def laid(weight, transposed):
     """The weights, or their transpose, as `add_product` walks over them: row after row."""
     return weight.T.copy() if transposed else weight
+
+
+@kernel
+def copy(out, row):
+    """A masked step hands the state over as it is."""
+    for j in range(row.size):
+        out[j] = row[j]
+
+
+@kernel
+def carry_back(drow, dprev, dcur):
+    """The way back through a masked step: nothing for the gates, everything for the step before."""
+    for j in range(drow.size):
+        drow[j] = 0
+    for j in range(dcur.size):
+        dprev[j] += dcur[j]
 
 
 @kernel
