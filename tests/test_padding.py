@@ -15,6 +15,7 @@ from micrornn.errors import ConfigError
 from micrornn.gradcheck import gradcheck
 from micrornn.ops import binary_cross_entropy, cross_entropy, mean_squared_error
 from micrornn.tape import Tape, Tensor
+from micrornn.tasks import find
 from micrornn.tasks.parts import READS, Features, classes, pooled
 
 LENGTHS = (4, 1, 3)
@@ -176,3 +177,32 @@ def test_gradcheck_sees_padding_that_has_a_part(read: str) -> None:
     model.__class__ = Forgetful
     steps, more = check_padding(model, padded, np.abs(targets) % CLASSES)
     assert more.error > 1e-6 and (steps.error > 1e-6 or read == "every")  # there the loss forgets nothing
+
+
+TOPOLOGIES: dict[str, dict[str, Any]] = {  # every task whose sequences are of unequal length
+    "tags": {"dropout": 0.0}, "sentiment": {"dropout": 0.0, "read": "mean"},
+    "adding": {"shortest": 2, "num_steps": 6, "centred": True}, "parity": {"at": "end", "num_steps": 6},
+    "pairs": {"attention": "none", "val_fraction": 0.0}, "dates": {"examples": 20},
+    "reversal": {"attention": "additive", "bidirectional": True, "examples": 30},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES)
+def test_each_task_learns_the_same_on_whichever_side_it_pads(name: str) -> None:
+    """Many to one, in step, encoder and decoder: from the same examples the same loss and the same gradient; and of
+    neither has a padded step a part."""
+    found = []
+    for side in ("right", "left"):
+        kind = find(name)
+        settings = {"hidden_size": 4, "embedding_size": 3, "batch_size": 5, "dtype": "float64"} | TOPOLOGIES[name]
+        task = kind.example(kind.Settings(pad=side, **{k: v for k, v in settings.items() if k not in kind.unused}))
+        model = task.network()
+        batches = (task.batches.next() for _ in range(task.batches.num_windows))
+        inputs, targets = next((i, t) for i, t, _ in batches if not getattr(i, "source", i).mask.all())
+        assert getattr(inputs, "source", inputs).mask[-1 if side == "left" else 0].all()
+        found.append(gradients(model, inputs, targets))
+        steps, more = check_padding(model, inputs, targets)
+        assert steps.error == 0 and more.decimals >= 10
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-12)
+    for parameter, gradient in found[0][1].items():
+        np.testing.assert_allclose(found[1][1][parameter], gradient, rtol=1e-9, atol=1e-13, err_msg=parameter)

@@ -2,6 +2,7 @@
 
 Padded      values and the mask that tells what of them is no padding
 pad         sequences side by side in one time-major array
+on_side     what is padded on the right, padded on the other side
 cut         the first, or the last, so many time steps of a sequence
 hold_out    which sequences are learned from, and which are held out
 ByLength    batches of sequences of similar length, with an exact place to go on from
@@ -65,6 +66,15 @@ def pad(sequences: Sequence[Any], side: str = "right", max_len: int | None = Non
         if len(row):
             values[start : start + len(row), lane], mask[start : start + len(row), lane] = row, True
     return Padded(values, mask)
+
+
+def on_side(side: str, values: np.ndarray, mask: np.ndarray) -> Padded:
+    """Sequences (seq_len, batch_size, ...) with their padding behind them, padded on this side."""
+    if side == "right":
+        return Padded(values, mask)
+    places = (np.arange(len(mask))[:, None] + mask.sum(axis=0)) % len(mask)
+    wide = places.reshape(places.shape + (1,) * (values.ndim - 2))
+    return Padded(np.take_along_axis(values, wide, axis=0), np.take_along_axis(mask, places, axis=0))
 
 
 def hold_out(count: int, fraction: float, seed: int,

@@ -17,11 +17,11 @@ import numpy as np
 
 from micrornn import device
 from micrornn.config import MOST, Config, setting
-from micrornn.data import Padded
+from micrornn.data.sequences import Padded, on_side
 from micrornn.errors import ConfigError, DataError, quoted
 from micrornn.ops import mean_squared_error, tanh
 from micrornn.tasks.made import Made
-from micrornn.tasks.parts import Features, number, usual
+from micrornn.tasks.parts import Features, number, pad_side, usual
 from micrornn.tasks.task import Metric
 
 CLOSE = 0.04  # a sum counts as solved where the error is less, as in the paper
@@ -40,9 +40,9 @@ class AddingSettings(Config):
         choices=("halves", "ends"),
     )  # fmt: skip
     shortest: int = setting(
-        0, "Sequences of from so many to --num-steps time steps, padded at the end. 0: all of --num-steps.",
-        low=0, cap=MOST,
-    )  # fmt: skip
+        0, "Sequences of from so many to --num-steps time steps. 0: all of --num-steps.", low=0, cap=MOST
+    )
+    pad: str = pad_side()
     centred: bool = setting(False, "Subtract from both inputs and from the sums their mean over the batch.")
     output: str = setting(
         "linear", "The output as it is, or through tanh, which suits centred sums.", choices=("linear", "tanh")
@@ -76,8 +76,7 @@ class Adding(Made):
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray | Padded, np.ndarray]:
         """Inputs (seq_len, batch_size, 2), padded if lengths differ, and sums (batch_size, 1)."""
-        values, marks, sums, mask = self._sequences(rng)
-        inputs = np.stack([values, marks], axis=2)
+        inputs, sums, mask = self._sequences(rng)
         if self.config.centred:
             inputs -= inputs[mask].mean(axis=0)
             sums = sums - sums.mean()
@@ -85,7 +84,7 @@ class Adding(Made):
         return (Padded(inputs, mask) if self.config.shortest else inputs), targets
 
     def _sequences(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Values, marks, and what is no padding, all (seq_len, batch_size); and the sums (batch_size,)."""
+        """Values and marks (seq_len, batch_size, 2), the sums (batch_size,), and what is no padding."""
         longest, lanes, shortest = self.config.num_steps, self.config.batch_size, self.config.shortest
         every = np.arange(lanes)
         length = rng.integers(shortest, longest + 1, lanes) if shortest else np.full(lanes, longest)
@@ -95,7 +94,9 @@ class Adding(Made):
         places = rng.integers(0, first), rng.integers(half, length)
         for place in places:
             marks[place, every] = 1
-        return values, marks, (values * marks).sum(axis=0), np.arange(longest)[:, None] < length
+        mask = np.arange(longest)[:, None] < length
+        inputs, mask = on_side(self.config.pad, np.stack([values, marks], axis=2), mask)
+        return inputs, (values * marks).sum(axis=0), mask
 
     def network(self) -> Features:
         activation = tanh if self.config.output == "tanh" else None
@@ -127,7 +128,8 @@ class Adding(Made):
 
     def drawing(self) -> str:
         """The shortest sequence of a batch: how it begins, and, where it is padded, how it ends."""
-        values, marks, sums, mask = self._sequences(np.random.default_rng(0))
+        inputs, sums, mask = self._sequences(np.random.default_rng(0))
+        values, marks = inputs[..., 0], inputs[..., 1]
         b, steps = int(mask.sum(axis=0).argmin()), len(values)
         padding = steps - int(mask[:, b].sum())
         shown = [*range(min(6, steps)), *range(max(6, steps - 6), steps)] if padding else [*range(min(12, steps))]

@@ -26,7 +26,7 @@ from micrornn.errors import CheckpointError, ConfigError, DataError
 from micrornn.schema import Rule
 from micrornn.tasks.encdec import EncoderDecoder, Pair, TeacherForcing, num_parameters
 from micrornn.tasks.pairing import Codec, PairBatches, Part, by_source
-from micrornn.tasks.parts import usual
+from micrornn.tasks.parts import pad_side, usual
 from micrornn.tasks.task import VALIDATION, BySymbol, Metric, Task, losses
 from micrornn.tasks.together import gathered
 
@@ -55,6 +55,7 @@ class AnsweringSettings(Config):
     label_smoothing: float = setting(
         0.0, "How much of a target's probability is spread over all tokens while it learns.", low=0, below=1
     )
+    pad: str = pad_side()
     beam: int = setting(
         1, "Hypotheses that are kept while an answer is looked for. 1: the greedy choice.", low=1, high=1000
     )

@@ -25,7 +25,7 @@ from micrornn.data.symbols import Symbols
 from micrornn.errors import DataError, quoted
 from micrornn.schema import Rule
 from micrornn.tasks.classes import Classifying
-from micrornn.tasks.parts import Features, classes, usual
+from micrornn.tasks.parts import Features, classes, pad_side, usual
 from micrornn.tasks.picture import network_picture, padded_picture
 from micrornn.tasks.task import VALIDATION, BySymbol, Judged, Metric, Progress, Task
 
@@ -47,7 +47,7 @@ class LabelSettings(Config):
     min_count: int = setting(2, "Words that come less often are read as unknown.", low=1, cap=MOST)
     max_len: int = setting(0, "Words of a sequence that are read at most. 0: all.", low=0, cap=MOST)
     keep: str = setting("first", "Which words of a longer one are kept.", choices=("first", "last"))
-    pad: str = setting("right", "On which side shorter sequences of a batch are padded.", choices=("left", "right"))
+    pad: str = pad_side()
     class_weights: str = setting(
         "none", "Labels count the same in the loss, or the less the more often they come (balanced).",
         choices=("none", "balanced"),

@@ -50,10 +50,11 @@ class Codec:
         """An answer as it would stand in a file."""
         return (" " if self.levels[1] == "word" else "").join(self.target.decode(answer.tokens))
 
-    def batch(self, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> tuple[Pair, Padded]:
-        """What the network reads, and what it is to write."""
-        padded = pad(targets)
-        return Pair(pad(sources), shifted(padded)), padded
+    def batch(self, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray],
+              side: str = "right") -> tuple[Pair, Padded]:  # fmt: skip
+        """What the network reads, and what it is to write, padded on this side."""
+        padded = pad(targets, side)
+        return Pair(pad(sources, side), shifted(padded)), padded
 
     def unseen(self, part: Part) -> str:
         """What of these pairs has no symbol here, in words; empty: nothing."""
@@ -127,7 +128,7 @@ class PairBatches(ByLength):
         ]
 
         def make(chosen: Iterable[int]) -> tuple[Pair, Padded]:
-            return codec.batch([pairs[n][0] for n in chosen], [pairs[n][1] for n in chosen])
+            return codec.batch([pairs[n][0] for n in chosen], [pairs[n][1] for n in chosen], config.pad)
 
         lengths, counts = ([len(pair[side]) for pair in pairs] for side in (0, 1))
         shuffle = epoch is None

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from micrornn.config import Config, setting
-from micrornn.data import Padded
+from micrornn.data.sequences import Padded, on_side
 from micrornn.ops import binary_cross_entropy
 from micrornn.tasks.classes import shares
 from micrornn.tasks.made import Bits, Made
-from micrornn.tasks.parts import Features, usual
+from micrornn.tasks.parts import Features, pad_side, usual
 from micrornn.tasks.task import Metric
 
 
@@ -38,6 +38,7 @@ class ParitySettings(Config):
         "every", "When to say it: after every bit, or at the end of sequences of 1 to num_steps bits.",
         choices=("every", "end"),
     )  # fmt: skip
+    pad: str = pad_side()
 
 
 class Parity(Made, Bits):
@@ -59,7 +60,7 @@ class Parity(Made, Bits):
             return bits, (bits.cumsum(axis=0) % 2).astype(self.config.dtype)
         mask = np.arange(length)[:, None] < rng.integers(1, length + 1, lanes)
         bits *= mask[:, :, None]
-        return Padded(bits, mask), (bits.sum(axis=0) % 2).astype(self.config.dtype)
+        return on_side(self.config.pad, bits, mask), (bits.sum(axis=0) % 2).astype(self.config.dtype)
 
     def network(self) -> Features:
         return Features(self.config, 1, 1, binary_cross_entropy, read="every" if self.per_step else "last")

@@ -6,6 +6,7 @@ pooled      the mean or the maximum over time, of what is no padding
 classes     the cross-entropy of classes, smoothed, or with some of them counting for more
 split       values and mask of what may be padded
 number      a word of a line as a finite number
+pad_side    the setting of tasks that pad
 usual       a setting that all tasks share, with another default
 """
 
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from micrornn import device, kernels
-from micrornn.config import Config
+from micrornn.config import Config, setting
 from micrornn.data import Padded
 from micrornn.errors import ConfigError, DataError, quoted
 from micrornn.layers import Dropout, Embedding, Linear
@@ -39,6 +40,14 @@ LARGEST = 1e30  # of a number that is read: its square, and what a float32 makes
 def usual(name: str, default: Any) -> Any:
     """A row for the settings of a task: that of `Config` with this name, with another default."""
     return field(default=default, metadata=Config.__dataclass_fields__[name].metadata)
+
+
+def pad_side() -> Any:
+    """A row for the settings of a task that pads."""
+    return setting(
+        "right", "On which side shorter sequences of a batch are padded; nothing is learned of padding.",
+        choices=("left", "right"),
+    )  # fmt: skip
 
 
 def split(given: Any) -> tuple[Any, np.ndarray | None]:
