@@ -19,10 +19,14 @@ os.environ.setdefault("MICRORNN_TRACEBACK", "1")
 # Where there is no card, CUDA kernels run in Numba's simulator, which must be chosen before its import.
 os.environ.setdefault("NUMBA_ENABLE_CUDASIM", str(int(not has_card())))
 
+# A console that is made while COLUMNS is set keeps that width; one that is not, looks each time.
+os.environ.pop("COLUMNS", None)
+
 import numpy as np
 import pytest
 from notices import without_compiling
 
+import micrornn_cli.console  # noqa: F401
 from micrornn import device, kernels
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -48,6 +48,15 @@ class Kernels:
                 if function is None:
                     raise NotImplementedError(f"kernel {one} is missing on device {name}")
                 setattr(self, one, function)
+        self._lifted = {formula.function: getattr(self, one) for one, formula in lift.FORMULAS.items()}
+        self._lift = module.lifted
+
+    def lift(self, function: Any) -> Any:
+        """The kernel(out, arrays...) of a formula: it does to each number what the function does to one."""
+        found = self._lifted.get(function)
+        if found is None:
+            found = self._lifted[function] = self._lift(lift.own(function))
+        return found
 
     def __getattr__(self, name: str) -> Any:  # tells a type checker that kernels are found here
         raise AttributeError(name)

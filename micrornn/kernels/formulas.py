@@ -76,6 +76,7 @@ def sqrt(x):
 
 
 def sigmoid(x):
+    """y = 1 / (1 + e^-x);  dx = dy y (1 - y)."""
     return m.sigmoid(x)
 
 
@@ -84,7 +85,8 @@ def sigmoid_vjp(dy, y):
 
 
 def log_sigmoid(x):
-    """No exp of a positive number: it cannot overflow, and is no log of 0."""
+    """y = ln(1 / (1 + e^-x));  dx = dy / (1 + e^x). Finite where sigmoid(x) itself is rounded to 0."""
+    # no exp of a positive number: it cannot overflow, and is no log of 0
     return m.where(x < m.ZERO, x, m.ZERO) - m.log(m.ONE + m.exp(m.where(x < m.ZERO, x, -x)))
 
 
@@ -93,6 +95,7 @@ def log_sigmoid_vjp(dy, x):
 
 
 def tanh(x):
+    """y = tanh x;  dx = dy (1 - y^2)."""
     return m.tanh(x)
 
 
@@ -101,6 +104,7 @@ def tanh_vjp(dy, y):
 
 
 def relu(x):
+    """y = max(x, 0);  dx = dy where y > 0."""
     return m.where(x <= m.ZERO, m.ZERO, x)
 
 
@@ -109,6 +113,7 @@ def relu_vjp(dy, y):
 
 
 def abs(x):
+    """y = |x|;  dx = dy sign(x), 0 where x is 0."""
     return m.where(x > m.ZERO, x, m.ZERO - x)
 
 
@@ -118,7 +123,8 @@ def abs_vjp(dy, x):
 
 
 def pow(a, b):
-    """NaN where a is negative and b no whole number."""
+    """y = a^b;  da = dy b a^(b-1), db = dy y ln a. A negative a wants a whole b, and a gradient of b a positive a:
+    else they are NaN. 0^0 is 1, and has no slope."""
     return a**b
 
 

@@ -1,8 +1,9 @@
-"""From the functions of single numbers in formulas.py to kernels over arrays.
+"""From functions of single numbers to kernels over arrays: those of formulas.py, and those in the file of an op.
 
-NAMES                     of the kernels that are told there
-over_arrays()             NumPy: the function itself, on whole arrays
-kernels(device, folder)   for Numba: one loop for each, written out as one would by hand (`loops`)
+NAMES                               of the kernels that formulas.py tells
+own(function)                       a formula that stands elsewhere
+over_arrays(formula)                NumPy: the function itself, on whole arrays
+kernels(device, folder, formulas)   for Numba: one loop for each, written out as one would by hand (`loop`)
 
 The loops lie in the folder of compiled kernels, where a debugger can step through them. They are written rather than
 built of closures because Numba keeps nothing on disk of what it compiles of those.
@@ -12,16 +13,18 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from micrornn.kernels import formulas
+from micrornn.errors import ConfigError
+from micrornn.kernels import formulas, maths
 from micrornn.kernels.module import module_of
 
-HEAD = '''"""Generated from micrornn/kernels/formulas.py: an edit there makes another file."""
+HEAD = '''"""Generated from the formulas of {source}: an edit there makes another file."""
 
 import math
 
@@ -35,7 +38,7 @@ RANGE = {"cpu": "range({first}.size)", "cuda": "range(cuda.grid(1), {first}.size
 
 
 class Formula:
-    """A function of formulas.py, taken apart.
+    """A function of single numbers, taken apart.
 
     arrays, options    what stands for the numbers of arrays; what is the same for all of them
     once, body         statements that need nothing but options; statements for each number
@@ -43,8 +46,8 @@ class Formula:
     results            expressions; where they are names of arrays, they are written over these, else there is an `out`
     """
 
-    def __init__(self, told: ast.FunctionDef):
-        self.function, self.name = vars(formulas)[told.name], told.name
+    def __init__(self, told: ast.FunctionDef, function: Callable[..., Any]):
+        self.function, self.name = function, told.name
         self.arrays = [one.arg for one in told.args.args if one.arg != "place"]
         self.options = [one.arg for one in told.args.kwonlyargs]
         self.placed = len(self.arrays) < len(told.args.args)
@@ -72,51 +75,68 @@ def _target(statement: ast.stmt) -> str:
 
 
 _told = [one for one in ast.parse(inspect.getsource(formulas)).body if isinstance(one, ast.FunctionDef)]
-FORMULAS = {told.name: Formula(told) for told in _told}
+FORMULAS = {told.name: Formula(told, vars(formulas)[told.name]) for told in _told}
 NAMES = tuple(FORMULAS)
 
 
-def over_arrays() -> dict[str, Callable[..., None]]:
-    """name -> kernel(out, arrays..., options...), told by NumPy."""
-
-    def lifted(formula: Formula) -> Callable[..., None]:
-        def kernel(*given: Any) -> None:
-            named = dict(zip(formula.parameters, given))
-            outs = [named[name] for name in formula.outs]
-            if "out" not in formula.arrays:
-                named.pop("out", None)
-            if formula.placed:
-                named["place"] = np.arange(outs[0].size).reshape(outs[0].shape)
-            with np.errstate(all="ignore"):
-                values = formula.function(**named)
-                for out, value in zip(outs, values if len(outs) > 1 else [values]):
-                    out[...] = value
-
-        kernel.__name__ = kernel.__qualname__ = formula.name
-        kernel.__doc__ = formula.function.__doc__
-        kernel.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in formula.parameters]
-        )
-        return kernel
-
-    return {name: lifted(formula) for name, formula in FORMULAS.items()}
+def own(function: Callable[..., Any]) -> Formula:
+    """A formula from the file of an op: one expression of its parameters, of numbers and of `m`. Numbers get the
+    precision of the arrays, as options do. ConfigError where it is something else."""
+    name = function.__name__
+    try:
+        (told,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+    except OSError:
+        raise ConfigError(f"formula {name}: its text is needed; write it into a file") from None
+    *before, last = told.body if isinstance(told, ast.FunctionDef) else [told]
+    if not isinstance(told, ast.FunctionDef) or not isinstance(last, ast.Return) or last.value is None or any(
+        not isinstance(one, ast.Expr) for one in before
+    ):  # fmt: skip
+        raise ConfigError(f"formula {name}: expected one expression behind a `return`, and nothing else")
+    constants = _Constants(name, list(inspect.signature(function).parameters))
+    last.value = constants.visit(last.value)
+    told.body = [*constants.assigned, last]
+    return Formula(told, function)
 
 
-def kernels(device: str, folder: Path) -> dict[str, Callable[..., None]]:
+def over_arrays(formula: Formula) -> Callable[..., None]:
+    """kernel(out, arrays..., options...), told by NumPy."""
+
+    def kernel(*given: Any) -> None:
+        named = dict(zip(formula.parameters, given))
+        outs = [named[name] for name in formula.outs]
+        if "out" not in formula.arrays:
+            named.pop("out", None)
+        if formula.placed:
+            named["place"] = np.arange(outs[0].size).reshape(outs[0].shape)
+        with np.errstate(all="ignore"):
+            values = formula.function(**named)
+            for out, value in zip(outs, values if len(outs) > 1 else [values]):
+                out[...] = value
+
+    kernel.__name__ = kernel.__qualname__ = formula.name
+    kernel.__doc__ = formula.function.__doc__
+    kernel.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in formula.parameters]
+    )
+    return kernel
+
+
+def kernels(device: str, folder: Path, formulas: Sequence[Formula] = tuple(FORMULAS.values())) -> dict[str, Any]:
     """name -> kernel(out, arrays..., options...) of "cpu" or "cuda"."""
-    module = module_of("elementwise", loops(device), folder)
-    return {name: getattr(module, name) for name in NAMES}
+    name = "elementwise" if len(formulas) > 1 else formulas[0].name
+    module = module_of(name, loops(device, formulas), folder)
+    return {one.name: getattr(module, one.name) for one in formulas}
 
 
-def loops(device: str) -> str:
+def loops(device: str, formulas: Sequence[Formula] = tuple(FORMULAS.values())) -> str:
     """A module of kernels; `flat` of that device makes each callable with arrays of any number of axes."""
-    head = HEAD.format(device=device) + (ON_CARD if device == "cuda" else "")
-    return head + "".join(f"\n\n{loop(name, device)}" for name in NAMES)
+    head = HEAD.format(device=device, source=formulas[0].function.__module__) + (ON_CARD if device == "cuda" else "")
+    return head + "".join(f"\n\n{loop(formula, device)}" for formula in formulas)
 
 
-def loop(name: str, device: str) -> str:
+def loop(formula: Formula, device: str) -> str:
     """The text of one kernel."""
-    formula = FORMULAS[name]
+    name = formula.name
     first, numbers, once = formula.parameters[0], _Numbers(formula.arrays), list(map(ast.unparse, formula.once))
     each = [numbers.text(one) for one in formula.body]
     each += [f"{out}[i] = {numbers.text(one)}" for out, one in zip(formula.outs, formula.results)]
@@ -126,7 +146,7 @@ def loop(name: str, device: str) -> str:
         return "@flat\n" + _function(name, formula.parameters, [*once, *casts, *body])
     if not once:  # a card's kernel gets its options in the precision of the array already
         return "@flat\n" + _function(name, formula.parameters, body)
-    given = [*formula.parameters[: -len(formula.options)], *formula.read]
+    given = [*(one for one in formula.parameters if one not in formula.options), *formula.read]
     inner = "@flat\n" + _function(f"_{name}", given, body)
     return inner + "\n\n" + _function(name, formula.parameters, [*once, f"_{name}({', '.join(given)})"])
 
@@ -158,3 +178,40 @@ class _Numbers(ast.NodeTransformer):
             condition, a, b = node.args
             return ast.IfExp(condition, a, b)
         return node
+
+
+class _Constants(ast.NodeTransformer):
+    """Numbers become names, which are assigned to once; a whole exponent stays, for it is a product."""
+
+    def __init__(self, name: str, parameters: list[str]):
+        self.name, self.parameters, self.assigned = name, parameters, list[ast.stmt]()
+
+    def refuse(self, words: str) -> ConfigError:
+        return ConfigError(f"formula {self.name}: {words}")
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        if not isinstance(node.value, int | float):
+            raise self.refuse(f"{node.value!r} is no number")
+        name = f"c{len(self.assigned)}"
+        self.assigned += ast.parse(f"{name} = {float(node.value)!r}").body
+        return ast.Name(name)
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        whole = isinstance(node.op, ast.Pow) and isinstance(node.right, ast.Constant) and type(node.right.value) is int
+        node.left = self.visit(node.left)
+        node.right = node.right if whole else self.visit(node.right)
+        return node
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node.id not in self.parameters:
+            raise self.refuse(f"{node.id} is none of its parameters, and only `m` is known besides")
+        return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        if ast.unparse(node.value) != "m" or node.attr not in MATHS:
+            raise self.refuse(f"{ast.unparse(node)} is not known; `m` has {', '.join(MATHS)}")
+        return node
+
+
+MATHS = ("exp", "log", "sqrt", "tanh", "sigmoid", "where", "ZERO", "ONE")  # of maths.py, on every device
+assert all(hasattr(maths, name) for name in MATHS)

@@ -21,7 +21,8 @@ from micrornn.kernels.symbols.numbers import computed, kept, leaves_of, pre_acti
 
 # --- elementwise -----------------------------------------------------------------------------------------------
 
-globals().update(lift.over_arrays())  # add, exp, ..., adam
+lifted = lift.over_arrays
+globals().update({name: lifted(formula) for name, formula in lift.FORMULAS.items()})  # add, exp, ..., adam
 
 # --- products --------------------------------------------------------------------------------------------------
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import Parameter, Signature, signature
 from typing import Any
 
 import numpy as np
 
 from micrornn.arguments import real, whole
 from micrornn.errors import ConfigError, ShapeError
-from micrornn.kernels import Kernels
+from micrornn.kernels import Kernels, formulas
 from micrornn.ops.axes import fold, spread
 from micrornn.ops.masks import take_mask
-from micrornn.tape import op
+from micrornn.tape import Op, op
 
 
 def each(k: Kernels, kernel: Callable[..., None], first: np.ndarray, *rest: Any) -> np.ndarray:
@@ -20,6 +21,43 @@ def each(k: Kernels, kernel: Callable[..., None], first: np.ndarray, *rest: Any)
     y = k.empty(first.shape, first.dtype)
     kernel(y, first, *rest)
     return y
+
+
+class Elementwise(Op):
+    """An op of one or two inputs that does the same to each number, made of formulas (kernels/formulas.py): one for the
+    output, and one for the cotangent of each input. Every device makes its kernels of them; inputs broadcast."""
+
+    def __init__(self, formula: Callable[..., Any]):
+        self.slopes: list[tuple[Callable[..., Any], list[str]]] = []  # and what each reads behind dy
+        inputs = list(signature(formula).parameters)
+
+        def forward(k: Kernels, *arrays: Any) -> Any:
+            wide = spread(k, self.name, *arrays) if len(arrays) > 1 else arrays
+            y = each(k, k.lift(formula), *wide)
+            found = dict(zip(inputs, wide), y=y)
+            read = {name for _, reads in self.slopes for name in reads}
+            return y, {name: found[name] for name in read} | {"shapes": [array.shape for array in arrays]}
+
+        own = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("k", *inputs)]
+        forward.__signature__ = Signature(own)  # type: ignore[attr-defined]
+        forward.__name__, forward.__doc__, forward.__module__ = formula.__name__, formula.__doc__, formula.__module__
+        super().__init__(forward)
+
+    def slope(self, formula: Callable[..., Any]) -> Elementwise:
+        """Decorator: the cotangent of the next input, from dy and what else it names: inputs, or `y`, the output."""
+        self.slopes.append((formula, list(signature(formula).parameters)[1:]))
+        if len(self.slopes) == self.most:
+            self.vjp(self.back_by_slopes)
+        return self
+
+    def back_by_slopes(self, k: Kernels, saved: Any, dy: Any, needs: Any) -> list[Any]:
+        return [
+            fold(k, each(k, k.lift(formula), dy, *[saved[name] for name in reads]), shape) if need else None
+            for (formula, reads), shape, need in zip(self.slopes, saved["shapes"], needs)
+        ]
+
+
+elementwise = Elementwise  # as a decorator
 
 
 @op
@@ -96,37 +134,8 @@ def neg_vjp(k, saved, dy, needs):
     return [each(k, k.neg, dy)]
 
 
-@op
-def abs(k, x):
-    """y = |x|;  dx = dy sign(x), 0 where x is 0."""
-    return each(k, k.abs, x), x
-
-
-@abs.vjp
-def abs_vjp(k, x, dy, needs):
-    return [each(k, k.abs_vjp, dy, x)]
-
-
-@op
-def pow(k, a, b):
-    """y = a^b;  da = dy b a^(b-1), db = dy y ln a. A negative a wants a whole b, and a gradient of b a positive a:
-    else they are NaN. 0^0 is 1, and has no slope."""
-    x, z = spread(k, "pow", a, b)
-    y = each(k, k.pow, x, z)
-    return y, (x, z, y, a.shape, b.shape)
-
-
-@pow.vjp
-def pow_vjp(k, saved, dy, needs):
-    x, z, y, a_shape, b_shape = saved
-    da, db = (k.empty(dy.shape, dy.dtype) if need else None for need in needs)
-    if da is not None:
-        k.pow_vjp(da, dy, x, z)
-        da = fold(k, da, a_shape)
-    if db is not None:
-        k.pow_vjp_exponent(db, dy, x, z, y)
-        db = fold(k, db, b_shape)
-    return da, db
+abs = elementwise(formulas.abs).slope(formulas.abs_vjp)
+pow = elementwise(formulas.pow).slope(formulas.pow_vjp).slope(formulas.pow_vjp_exponent)
 
 
 @op
@@ -166,51 +175,10 @@ def sqrt_vjp(k, y, dy, needs):
     return (dx,)
 
 
-@op
-def tanh(k, x):
-    """y = tanh x;  dx = dy (1 - y^2)."""
-    y = each(k, k.tanh, x)
-    return y, y
-
-
-@tanh.vjp
-def tanh_vjp(k, y, dy, needs):
-    return [each(k, k.tanh_vjp, dy, y)]
-
-
-@op
-def sigmoid(k, x):
-    """y = 1 / (1 + e^-x);  dx = dy y (1 - y)."""
-    y = each(k, k.sigmoid, x)
-    return y, y
-
-
-@sigmoid.vjp
-def sigmoid_vjp(k, y, dy, needs):
-    return [each(k, k.sigmoid_vjp, dy, y)]
-
-
-@op
-def log_sigmoid(k, x):
-    """y = ln(1 / (1 + e^-x));  dx = dy / (1 + e^x). Finite where sigmoid(x) itself is rounded to 0."""
-    return each(k, k.log_sigmoid, x), x
-
-
-@log_sigmoid.vjp
-def log_sigmoid_vjp(k, x, dy, needs):
-    return [each(k, k.log_sigmoid_vjp, dy, x)]
-
-
-@op
-def relu(k, x):
-    """y = max(x, 0);  dx = dy where y > 0."""
-    y = each(k, k.relu, x)
-    return y, y
-
-
-@relu.vjp
-def relu_vjp(k, y, dy, needs):
-    return [each(k, k.relu_vjp, dy, y)]
+tanh = elementwise(formulas.tanh).slope(formulas.tanh_vjp)
+sigmoid = elementwise(formulas.sigmoid).slope(formulas.sigmoid_vjp)
+log_sigmoid = elementwise(formulas.log_sigmoid).slope(formulas.log_sigmoid_vjp)
+relu = elementwise(formulas.relu).slope(formulas.relu_vjp)
 
 
 @op

@@ -3,7 +3,7 @@
 Importing this package imports Numba (0.4 s); nothing is compiled before it is first called.
 """
 
-from micrornn.kernels.cpu.elementwise import LIFTED
+from micrornn.kernels.cpu.elementwise import LIFTED, lifted
 from micrornn.kernels.cpu.jit import cache_dir
 from micrornn.kernels.cpu.product import add_bias, matmul, matvec
 from micrornn.kernels.cpu.reduce import (

@@ -27,3 +27,8 @@ def flat(function: Callable[..., None]) -> Callable[..., None]:
 
 
 LIFTED = lift.kernels("cpu", cache_dir())
+
+
+def lifted(formula: lift.Formula) -> Callable[..., None]:
+    """The kernel of a formula from the file of an op."""
+    return lift.kernels("cpu", cache_dir(), [formula])[formula.name]

@@ -3,7 +3,7 @@
 Importing this package imports Numba's `cuda`; nothing is compiled before it is first launched.
 """
 
-from micrornn.kernels.cuda.elementwise import LIFTED
+from micrornn.kernels.cuda.elementwise import LIFTED, lifted
 from micrornn.kernels.cuda.jit import cache_dir
 from micrornn.kernels.cuda.product import add_bias, matmul
 from micrornn.kernels.cuda.reduce import max, max_vjp, sum, sum_of_squares

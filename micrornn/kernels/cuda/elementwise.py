@@ -41,3 +41,8 @@ def _typed(number: Any) -> bool:
 
 
 LIFTED = lift.kernels("cuda", cache_dir())
+
+
+def lifted(formula: lift.Formula) -> Callable[..., None]:
+    """The kernel of a formula from the file of an op."""
+    return lift.kernels("cuda", cache_dir(), [formula])[formula.name]

@@ -157,6 +157,10 @@ def add_bias(out: Any, bias: Any) -> None:
     out.reshape(-1)[:] = [leaf(*number.args[:3], name, number.args[4]) for number in out.reshape(-1)]
 
 
+def lifted(formula: Any) -> Any:
+    raise CellError(f"{formula.name} has a kernel of its own, which the kernel of a cell cannot hold; {INSTEAD}")
+
+
 def __getattr__(name: str) -> Any:
     def refuse(*_: Any, **__: Any) -> None:
         raise CellError(f"{name} works on several units at once, and the kernel of a cell has one; {INSTEAD}")
