@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -44,19 +43,22 @@ def trainer(run: Path) -> int | None:
         return None
 
 
-def test_workers_give_the_same_bits(tmp_path: Path) -> None:
-    pytest.importorskip("joblib")
-    one, two = comparison(tmp_path / "one"), comparison(tmp_path / "two")
-    assert all(ended[2].state == "done" for found in (go(one), go(two, workers=2)) for ended in found if ended)
-    assert len(weights(one.path)) == 4 and weights(one.path) == weights(two.path)
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What the runs hold that one worker has trained."""
+    found = comparison(tmp_path_factory.mktemp("one") / "c")
+    assert [ended[2].state for ended in go(found) if ended] == ["done"] * 4
+    return weights(found.path)
+
+
+@pytest.mark.parametrize("backend, package", [("loky", "joblib"), ("dask", "distributed")])
+def test_two_workers_give_the_same_bits(backend: str, package: str, one: dict[str, bytes], tmp_path: Path) -> None:
+    """In processes of this machine, and in a local cluster of dask."""
+    pytest.importorskip(package)
+    two = comparison(tmp_path / "two")
+    assert [ended[2].state for ended in go(two, backend, 2) if ended] == ["done"] * 4
+    assert len(one) == 4 and weights(two.path) == one
     assert {Outcome("done")} == set(Comparison.open(two.path).outcomes.values())
-
-
-@pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="dask's distributed is not installed")
-def test_a_local_cluster_of_dask_gives_the_same_bits(tmp_path: Path) -> None:
-    one, two = comparison(tmp_path / "one"), comparison(tmp_path / "two")
-    assert all(ended[2].state == "done" for found in (go(one), go(two, "dask", 2)) for ended in found if ended)
-    assert weights(one.path) == weights(two.path)
 
 
 def test_a_worker_that_dies_is_told_and_the_others_go_on(tmp_path: Path) -> None:
