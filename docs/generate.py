@@ -1,6 +1,6 @@
 """Writes what the documents show and nobody should have to type twice.
 
-    python docs/generate.py             docs/commands.md, and lists in README.md and docs/design.md
+    python docs/generate.py             docs/commands.md, and lists in README.md, docs/design.md and docs/inspect.md
     python docs/generate.py --picture   docs/train.svg as well, from a real `micrornn train` (1.5 minutes)
 
 `make docs` runs the first; tests/test_docs.py compares its output with what is committed.
@@ -20,6 +20,7 @@ from pathlib import Path
 from click import Context, Group
 from click.testing import CliRunner
 
+from micrornn.inspect.register import about, names
 from micrornn_cli.exits import Exit
 from micrornn_cli.main import COMMANDS, cli, main
 
@@ -116,13 +117,30 @@ EXIT_CODES
 """
 
 
-# --- README.md and docs/design.md -----------------------------------------------------------------------------
+# --- README.md, docs/design.md, docs/inspect.md ---------------------------------------------------------------
 
 
 def readme(text: str) -> str:
     """README.md with its table of commands written anew."""
     rows = [f"| `micrornn {name}` | {line} |" for name, line in COMMANDS.items()]
     return _between(text, "commands", "\n".join(["| command | what it does |", "|---|---|", *rows]))
+
+
+def inspect_page(text: str) -> str:
+    """docs/inspect.md with its table of measures written anew; a row leads to the section that its question heads."""
+    heads = {_anchor(head) for head in re.findall(r"^## (.*)$", text, re.MULTILINE)}
+    asked = [("is all well, and if not, what first?", "inspect RUN")]
+    asked += [(about(name).asks, f"inspect {name} RUN") for name in names()]
+    asked += [("so which sizes?", "advise FILES")]
+    rows = []
+    for question, command in asked:
+        anchor = next((_anchor(part) for part in (question, question.partition(",")[0]) if _anchor(part) in heads), "")
+        rows.append(f"| {question} | `micrornn {command}` | {f'[below](#{anchor})' if anchor else ''} |")
+    return _between(text, "measures", "\n".join(["| you wonder | ask | |", "|---|---|---|", *rows]))
+
+
+def _anchor(head: str) -> str:
+    return re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-")
 
 
 def design(text: str) -> str:
@@ -260,7 +278,7 @@ if __name__ == "__main__":
     if sys.argv[1:] not in ([], ["--picture"]):
         sys.exit(__doc__)
     (ROOT / "docs" / "commands.md").write_text(commands(), "utf-8")
-    for page, written in ((ROOT / "README.md", readme), (ROOT / "docs" / "design.md", design)):
-        page.write_text(written(page.read_text("utf-8")), "utf-8")
+    for page, written in (("README.md", readme), ("docs/design.md", design), ("docs/inspect.md", inspect_page)):
+        (ROOT / page).write_text(written((ROOT / page).read_text("utf-8")), "utf-8")
     if sys.argv[1:]:
         (ROOT / "docs" / "train.svg").write_text(picture(), "utf-8")

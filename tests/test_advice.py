@@ -18,7 +18,7 @@ import pytest
 from made_up_runs import made_up
 
 from micrornn import tasks
-from micrornn.inspect.register import REGISTER
+from micrornn.inspect.register import names
 from micrornn_cli.exits import Exit
 from micrornn_cli.main import COMMANDS, cli, main
 
@@ -214,7 +214,7 @@ def test_measures_that_a_verdict_points_to(kind: str, tmp_path: Path, call: Call
     told = call(f"inspect flow {run}")[1] + call(f"inspect credit {run}")[1]
     for name in set(re.findall(r"micrornn inspect (\w+)", told)):
         code, told = call(f"inspect {name} {run}")
-        assert (name in REGISTER and code == 0) or (name, code) == ("nonfinite", Exit.DIVERGED), told
+        assert (name in names() and code == 0) or (name, code) == ("nonfinite", Exit.DIVERGED), told
 
 
 # --- what stands in the sources ---------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def test_every_command_and_extra_that_is_named_exists() -> None:
             assert name in (*COMMANDS, "checkpoint"), at  # the line that a checkpoint begins with
             commands += 1
         for name in re.findall(r"`micrornn inspect ([a-z]+)", text):
-            assert name in REGISTER or name == "diagnosis", at
+            assert name in names() or name == "diagnosis", at
         for name, extra in re.findall(r"pip install (?:--upgrade )?'?([a-z]+)(?:\[(\w+)\])?'?", text):
             assert name in (project["name"], "numba"), at  # numba-cuda is numba's
             assert not extra or extra in project["optional-dependencies"], at

@@ -13,7 +13,7 @@ from made_up_runs import made_up
 
 from micrornn.inspect.diagnosis import diagnosis
 from micrornn.inspect.measure import Measure, Verdict
-from micrornn.inspect.register import REGISTER
+from micrornn.inspect.register import names
 
 
 def said(what: str, *kinds: str) -> Measure:
@@ -71,7 +71,7 @@ def test_a_run_without_a_measure_is_diagnosed(inspect, runs):
     assert (
         code == 1 and text.startswith("diagnosis  vanishing") and "Not well: vanishing (flow)" in " ".join(text.split())
     )
-    for name in REGISTER:
+    for name in names():
         assert any(line.endswith(f"inspect {name} {runs['vanishing']}") for line in text.splitlines())
     code, text, _ = inspect("--json", runs["healthy"])
     found = json.loads(text)

@@ -228,7 +228,9 @@ def test_command_reference_is_what_help_says(generate: ModuleType) -> None:
     assert written == fresh, f"docs/commands.md is not what --help says: {MEND}"
 
 
-@pytest.mark.parametrize("page, write", [("README.md", "readme"), ("docs/design.md", "design")])
+@pytest.mark.parametrize(
+    "page, write", [("README.md", "readme"), ("docs/design.md", "design"), ("docs/inspect.md", "inspect_page")]
+)
 def test_what_is_listed_is_what_the_sources_say(page: str, write: str, generate: ModuleType) -> None:
     written = (ROOT / page).read_text("utf-8")
     assert written == getattr(generate, write)(written), f"{page} does not list what there is: {MEND}"

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from micrornn.inspect.kinds import KINDS
 from micrornn.inspect.panels import Heat, Slides
-from micrornn.inspect.register import REGISTER, about, find
+from micrornn.inspect.register import about, find, names
 from micrornn.inspect.subject import Subject, open_subject
 from micrornn.inspect.words import number, percent
 from micrornn.report.page import title_of
@@ -159,7 +159,7 @@ def inspect(micrornn: Micrornn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 
 SMALL = ["--windows", 2, "--seq-len", 12, "--batch-size", 2]
-ONE = list(REGISTER)
+ONE = list(names())
 
 
 @pytest.mark.parametrize("name", ONE)
@@ -239,7 +239,7 @@ def test_windows_begin_with_the_state_that_the_text_before_them_leaves(run):
 
 def test_every_measure_is_taken_of_a_model_without_a_run(run) -> None:
     subject = open_subject(str(run))
-    for name in REGISTER:  # as `micrornn warmup` does
+    for name in names():  # as `micrornn warmup` does
         found = find(name).take(
             Subject(subject.model, {}, subject.material), Sizes(4, 600 if name == "states" else 8, 4)
         )
@@ -248,11 +248,11 @@ def test_every_measure_is_taken_of_a_model_without_a_run(run) -> None:
 
 def test_help_pages_and_docs_read_the_register(inspect) -> None:
     listed = inspect("--help")[1]
-    for name in (*REGISTER, "diagnosis", "all"):
+    for name in (*names(), "diagnosis", "all"):
         shown = inspect(name, "--help")[1]
         assert re.search(rf"^  {name} +\S", listed, re.MULTILINE) and all(kind in shown for kind in KINDS)
     page = (Path(__file__).parents[1] / "docs" / "inspect.md").read_text("utf-8")
-    for name in REGISTER:
+    for name in names():
         assert f"| `micrornn inspect {name} RUN` |" in page
         kind, told = find(name), about(name)
         assert kind.name == name and kind.title == told.title == title_of(name) and told.line in (kind.__doc__ or "")

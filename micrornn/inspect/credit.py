@@ -273,6 +273,8 @@ class Credit(Measuring):
     """
 
     name = "credit"
+    place = 3
+    asks = "how far back does a loss reach?"
     title = "Credit: how far back a loss reaches"
     example = "micrornn inspect credit runs/... --html credit.html"
     seq_len = 200

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from micrornn.inspect import register
 from micrornn.inspect.kinds import KINDS, grave
 from micrornn.inspect.measure import Learned, Measure, Verdict
-from micrornn.inspect.register import REGISTER, about
 from micrornn.inspect.words import number
 
 # What is worth knowing and no fault: most gradients are noisy once the loss has fallen, and train well.
@@ -44,8 +44,8 @@ def findings(found: Sequence[Measure]) -> list[Finding]:
 def well(found: Sequence[Measure]) -> list[tuple[str, tuple[str, ...]]]:
     """(what is well, which measures say so). Of what a measure could not tell, nothing is said."""
     rows, rules = [], dict[tuple[tuple[str, ...], str], list[str]]()
-    for name in REGISTER:
-        for rule in about(name).well:
+    for name in register.names():
+        for rule in register.about(name).well:
             rules.setdefault(rule, []).append(name)
     for (kinds, words), names in sorted(rules.items(), key=lambda rule: grave(rule[0][0][0])):
         asked = [m for m in found if m.what in names and all(v.kind not in ("unsure", "nonfinite") for v in m.verdicts)]

@@ -283,6 +283,8 @@ class Flow(Measuring):
     """
 
     name = "flow"
+    place = 1
+    asks = "does the gradient arrive, or is a gate stuck?"
     title = "Flow: how large the gradient is at every time step"
     example = "micrornn inspect flow runs/... --seq-len 200"
     quick = True

@@ -280,6 +280,8 @@ class Jacobian(Measuring):
     """
 
     name = "jacobian"
+    place = 5
+    asks = "why does it fade, or grow?"
     title = "Jacobian: what one time step does to the gradient"
     example = "micrornn inspect jacobian runs/... --seq-len 400"
     windows = 1

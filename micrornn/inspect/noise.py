@@ -259,6 +259,8 @@ class Noise(Measuring):
     """
 
     name = "noise"
+    place = 6
+    asks = "how many lanes are worth it?"
     title = "Noise: how much of a batch's gradient is chance"
     example = "micrornn inspect noise runs/... --windows 64"
     windows = 32

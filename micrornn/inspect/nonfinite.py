@@ -338,6 +338,8 @@ class Nonfinite(Measuring):
     """
 
     name = "nonfinite"
+    place = 7
+    asks = "did anything blow up?"
     title = "Non-finite: where NaN or infinity came up first"
     example = "micrornn inspect nonfinite runs/... --last"
     windows = 8

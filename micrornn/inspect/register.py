@@ -1,4 +1,5 @@
-"""All measures there are, and what each says of itself. This register alone knows a measure by name.
+"""All measures there are, and what each says of itself: every file of this folder that has one. Nothing knows a measure
+by name.
 
 Measuring    what a measure is: how it is taken and drawn, and what the command line says of it
 names        of all there are, in the order in which they are shown
@@ -10,9 +11,9 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
-from importlib.util import find_spec
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
     from micrornn.tasks.material import Sizes
 
 Progress = Callable[[int, int], None]
-REGISTER = {  # name -> module:class, imported when it is asked for
-    name: f"micrornn.inspect.{name}:{name.capitalize()}"
-    for name in ("flow", "weights", "credit", "truncation", "jacobian", "noise", "nonfinite", "states")
-}
 
 
 class Measuring:
@@ -38,6 +35,8 @@ class Measuring:
 
     Then in some more words. A subclass says what is marked with *; all else is as it stands here.
 
+    place          in the list of all: the small ones come first
+    asks           the question that it answers
     title          of its part of a page
     example        a command
     windows, seq_len, batch_size    how much is looked at unless told otherwise; None: as in training
@@ -50,6 +49,8 @@ class Measuring:
     """
 
     name: ClassVar[str] = ""
+    place: ClassVar[int] = 99
+    asks: ClassVar[str] = ""
     title: ClassVar[str] = ""
     example: ClassVar[str] = ""
     windows: ClassVar[int] = 4
@@ -94,28 +95,30 @@ class Measuring:
         return iter(())
 
 
+BASE = Measuring.__name__
 _OWN = OwnCode("measure", Measuring, ConfigError, "micrornn inspect")
 
 
-def names() -> tuple[str, ...]:
-    """Of all measures there are."""
-    return tuple(REGISTER)
-
-
-@lru_cache
+@cache
 def about(name: str) -> Any:
-    """What the class of a measure says of itself: the attributes of `Measuring`; line and words, of its docstring."""
-    module, _, kind = REGISTER[name].partition(":")
-    found = find_spec(module)
-    assert found is not None and found.origin is not None
-    tree = ast.parse(Path(found.origin).read_text("utf-8"))
-    (body,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == kind)
+    """What the class of a measure says of itself, without running it: the attributes of `Measuring`; line and words, of
+    its docstring; kind, the name of the class."""
+    tree = ast.parse(Path(__file__).with_name(f"{name}.py").read_text("utf-8"))
+    (body,) = (n for n in tree.body if isinstance(n, ast.ClassDef) and [ast.unparse(b) for b in n.bases] == [BASE])
     line, _, words = (ast.get_docstring(body) or "").partition("\n")
     facts = {key: getattr(Measuring, key) for key in Measuring.__annotations__}
     for row in body.body:
         if isinstance(row, ast.Assign) and isinstance(row.targets[0], ast.Name) and row.targets[0].id in facts:
             facts[row.targets[0].id] = ast.literal_eval(row.value)
-    return SimpleNamespace(**facts | {"name": name, "line": line, "words": " ".join(words.split())})
+    return SimpleNamespace(**facts | {"name": name, "line": line, "words": " ".join(words.split()), "kind": body.name})
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Of all measures there are, in the order in which they are shown."""
+    files = Path(__file__).parent.glob("*.py")
+    found = [file.stem for file in files if re.search(rf"^class \w+\({BASE}\):", file.read_text("utf-8"), re.MULTILINE)]
+    return tuple(sorted(found, key=lambda name: (about(name).place, name)))
 
 
 def find(name: str) -> Measuring:
@@ -129,8 +132,7 @@ def find(name: str) -> Measuring:
         kind.name = kind.name or kind.__name__.lower()
         own: Measuring = kind()
         return own
-    if name not in REGISTER:
-        raise ConfigError(f"there is no measure {quoted(name)}; choose one of {', '.join(REGISTER)}, or FILE.py:CLASS")
-    module, _, kind = REGISTER[name].partition(":")
-    found: Measuring = getattr(importlib.import_module(module), kind)()
+    if name not in names():
+        raise ConfigError(f"there is no measure {quoted(name)}; choose one of {', '.join(names())}, or FILE.py:CLASS")
+    found: Measuring = getattr(importlib.import_module(f"micrornn.inspect.{name}"), about(name).kind)()
     return found

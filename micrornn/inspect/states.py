@@ -268,6 +268,8 @@ class States(Measuring):
     """
 
     name = "states"
+    place = 8
+    asks = "what have the units learned?"
     title = "States: what the units do"
     example = "micrornn inspect states runs/... --text chapter.txt"
     windows = 1

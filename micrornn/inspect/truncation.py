@@ -261,6 +261,8 @@ class Truncation(Measuring):
     """
 
     name = "truncation"
+    place = 4
+    asks = "how many time steps are enough?"
     title = "Truncation: what windows of K time steps cut off"
     example = "micrornn inspect truncation runs/... --save truncation.png"
     windows = 8

@@ -213,6 +213,8 @@ class Weights(Measuring):
     """
 
     name = "weights"
+    place = 2
+    asks = "which time step taught the weights what?"
     title = "Weights: which time step taught which weight"
     example = "micrornn inspect weights runs/... --csv > weights.csv"
     quick = True

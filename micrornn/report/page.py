@@ -26,7 +26,7 @@ from micrornn.errors import MissingError
 from micrornn.inspect.kinds import ALL, grave
 from micrornn.inspect.measure import Measure, Verdict
 from micrornn.inspect.panels import Coloured, Heat, Lines, Panel, Rows, Slides, subject
-from micrornn.inspect.register import REGISTER, about
+from micrornn.inspect.register import about, names
 from micrornn.printable import printable, visible
 from micrornn.report.lanes import drawing
 from micrornn.report.numbers import Budget, to_json
@@ -48,8 +48,8 @@ NARROW, WIDE = 9, 24  # letters of a window in the drawing, on a phone and elsew
 def title_of(what: str) -> str:
     """Of a measure; of one that was taken of some part, with that."""
     name, of, part = what.partition("_of_")
-    title = about(name).title if name in REGISTER else TITLES.get(what, what.replace("_", " "))
-    return f"{title.partition(':')[0]} of the {part}" if of and name in REGISTER else title
+    title = about(name).title if name in names() else TITLES.get(what, what.replace("_", " "))
+    return f"{title.partition(':')[0]} of the {part}" if of and name in names() else title
 
 
 def require() -> None:
