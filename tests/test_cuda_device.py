@@ -88,8 +88,13 @@ driver = SimpleNamespace(is_available=True, initialization_error=None, get_versi
 nvvm = SimpleNamespace(is_available=lambda: True)
 runtime = SimpleNamespace(runtime=SimpleNamespace(get_version=lambda: (13, 0)))
 nvrtc = SimpleNamespace(get_lowest_supported_cc=lambda: (7, 5))
-modules = {"driver": SimpleNamespace(driver=driver), "nvvm": nvvm, "nvrtc": nvrtc, "runtime": runtime}
-card.importlib = SimpleNamespace(import_module=lambda name: modules[name.rpartition(".")[2]])
+modules = {"driver": SimpleNamespace(driver=driver), "nvvm": nvvm, "nvrtc": nvrtc, "runtime": runtime, "arrayobj": 0}
+def imported(name):
+    found = modules[name.rpartition(".")[2]]
+    if isinstance(found, Exception):
+        raise found
+    return found
+card.importlib = SimpleNamespace(import_module=imported)
 one = SimpleNamespace(compute_capability=(9, 0), name="NVIDIA Test", MULTIPROCESSOR_COUNT=132)
 card.cuda = SimpleNamespace(
     gpus=[one], get_current_device=lambda: one,
@@ -103,6 +108,9 @@ WRONG = {
     "one.compute_capability = (5, 2)": "NVIDIA Test has compute capability 5.2, and the kernels and their "
     "compiler need 7.5 or newer; use --device cpu",
     "one.compute_capability = (7, 5)": "None",
+    "modules['arrayobj'] = ImportError('elsewhere')": "None",
+    "modules['arrayobj'] = AttributeError('no row_stack')": "numba-cuda does not work with this NumPy (no row_stack); "
+    "`pip install 'micrornn[cuda]'`, or use --device cpu",
     "nvvm.is_available = lambda: False": "there is no compiler for kernels (libnvvm); "
     "`pip install 'micrornn[cuda]'`, or use --device cpu",
     "nvvm.is_available = lambda: True; driver.get_version = lambda: (12, 4)": "the driver knows CUDA 12.4, the "
