@@ -17,8 +17,8 @@
     Config, Training, tasks, load        what the command line trains with, and what it has trained
     inspect                              the measures of `micrornn inspect`
 
-All of it is imported when it is first asked for: so `micrornn --help` is quick. docs/design.md has the map
-of the house.
+All of it is imported when it is first asked for, so that the command line's help is quick. docs/design.md has the
+map of the house.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def advise(config: Config, data: Any, seconds: float = 120.0, progress: Progress
     training blew up. ConfigError: messages that are clipped (config.clip_message), as inspect/truncation.py has it.
     """
     if config.lines:
-        raise ConfigError("advise measures windows of one long text; it has no advice for --lines")
+        raise ConfigError("advise measures windows of one long text; it has no advice for `lines`")
     if not 0 < tolerance < 1:
         raise ConfigError(f"the truncation bias to be borne is {tolerance:g}; it must be above 0 and below 1")
     if not seconds > 0:
@@ -226,7 +226,7 @@ class _Parts:
             tell = partial(self._nth, "noise", n, len(points))
             measure = noise(point.model, subject.windows(num_steps, count, width), tell)
             if not measure.numbers:
-                raise DivergedError(f"{measure.verdicts[0].words} Try a lower --lr.")
+                raise DivergedError(f"{measure.verdicts[0].words} Try a lower `lr`.")
             found.append([measure.numbers[name].value for name in ("scale", "scale_low", "scale_high")])
         return np.array(found, float)
 

@@ -1,4 +1,4 @@
-"""What --backprop may be: the ways to propagate back, as they are typed. How each is done stands in bptt/.
+"""What `backprop` may be: the ways to propagate back, as they are typed. How each is done stands in bptt/.
 
 WAYS          name -> how it is written, what it does, and the class that does it
 parse         a text such as "grow:1-50:every=100" -> Typed
@@ -78,7 +78,7 @@ class Typed:
         return self.whole[1] if self.name in ("k1,k2", "grow") else None
 
 
-def parse(text: Any, flag: str = "--backprop") -> Typed:
+def parse(text: Any, flag: str = "`backprop`") -> Typed:
     """ConfigError where it is no way, or its numbers cannot be."""
     if not isinstance(text, str):
         raise ConfigError(f"{flag} must be a text, not {quoted(text)}")

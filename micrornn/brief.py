@@ -71,7 +71,7 @@ def train(config: Config, make: Callable[[Config], Training], left: Callable[[],
     """
     training = make(config)
     if not training.validates:
-        raise ConfigError("a brief training goes by its validation loss, and nothing is held out; raise --val-fraction")
+        raise ConfigError("a brief training goes by its validation loss, and nothing is held out; raise `val_fraction`")
     epoch = training.batches.num_windows
     schedule = Schedule(config.schedule)
     warmup = int(min(schedule.warmup, WARMUP, max(10, WARMUP_EPOCHS * epoch)))
@@ -86,7 +86,7 @@ def train(config: Config, make: Callable[[Config], Training], left: Callable[[],
         try:
             training.update()
         except DivergedError as error:
-            raise DivergedError(f"the brief training stopped at {error}\n  try a lower --lr") from None
+            raise DivergedError(f"the brief training stopped at {error}\n  try a lower `lr`") from None
         tell(training.updates, LATER)
         if training.updates == early:
             points.append(Point(early, _copy(training), 1.0, seed, 0))

@@ -136,7 +136,7 @@ def _nearest_kink(function: Callable[[], Tensor]) -> float:
 def check_model(model: Any, granularity: str, inputs: Any, targets: Any, *,
                 samples: int = 8, seed: int = 0) -> NetworkCheck:  # fmt: skip
     """Check the network of a task, cast to float64, on one batch of it: a random projection over all parameters, then
-    so many numbers of each of them. Without dropout, and without --clip-message, which changes the gradient on
+    so many numbers of each of them. Without dropout, and without `clip_message`, which changes the gradient on
     purpose.
 
     A trained model can be sharply curved, or near a kink, where a fresh one is not. So what agrees to fewer

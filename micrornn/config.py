@@ -1,4 +1,4 @@
-"""Every setting of a training run, once: name, type, default, range, and the sentence that `--help` prints.
+"""Every setting of a training run, once: name, type, default, range, and what help says of it.
 
 The command line, the environment (MICRORNN_*), run.toml and a checkpoint all read this one table.
 """
@@ -96,7 +96,7 @@ class Config:
         "How all weights start: uniform:BOUND, uniform:LOW:HIGH, normal:DEVIATION, he[:GAIN], glorot, orthogonal, "
         "identity or zeros. By itself each layer has its own way.",
     )
-    init_recurrent: str = setting("", "How the weights from h_prev start, if in another way than --init says.")
+    init_recurrent: str = setting("", "How the weights from h_prev start, if in another way than `init` says.")
     init_bias: str = setting("", "How biases start: zeros, uniform:... or normal:...")
     granularity: str = setting("sequence", "How finely the tape records.", choices=("primitive", "cell", "sequence"))
     dtype: str = setting("float32", "Precision of all numbers.", choices=("float32", "float64"))
@@ -160,7 +160,7 @@ class Config:
     schedule: str = setting(
         "warmup:100+cosine:0.05",
         "Of the learning rate: constant, step:EVERY:FACTOR, exponential:EVERY:FACTOR, cosine[:FINAL] (falls "
-        "only where --num-updates or --epochs tell the end), decay:AFTER:FACTOR (with each epoch after so many), "
+        "only where `num_updates` or `epochs` tell the end), decay:AFTER:FACTOR (with each epoch after so many), "
         "warmup:UPDATES, or two joined by +. By itself, a run of "
         "fewer than 1,000 updates is warmed up for a tenth of them.",
     )
@@ -217,7 +217,7 @@ class Config:
         if way.num_steps is not None and way.num_steps != self.num_steps:
             if self.num_steps != usual:
                 raise ConfigError(
-                    f"--backprop {way.text} takes batches of {way.num_steps:,} time steps, and --num-steps is "
+                    f"`backprop={way.text}` takes batches of {way.num_steps:,} time steps, and `num_steps` is "
                     f"{self.num_steps:,}; leave one of the two away"
                 )
             object.__setattr__(self, "num_steps", way.num_steps)
@@ -265,9 +265,9 @@ class Config:
 def check(entry: dataclasses.Field[Any], value: Any, name: str = "") -> Any:
     """The value in the field's own type, or ConfigError that says what was got and what is allowed.
 
-    name    under which it was given; by default its flag
+    name    under which it was given; by default its own
     """
-    flag = name or "--" + entry.name.replace("_", "-")
+    flag = name or f"`{entry.name}`"
     if entry.metadata["size"] and isinstance(value, str):
         value = parse_size(value, flag)
     prefix = entry.metadata["prefix"]

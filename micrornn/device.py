@@ -32,7 +32,7 @@ def available(device: str) -> str | None:
         try:
             return _cuda("card").why_not()
         except ImportError as error:
-            return f"Numba's part for it is missing ({error}); `pip install 'micrornn[cuda]'`, or use --device cpu"
+            return f"Numba's part for it is missing ({error}); `pip install 'micrornn[cuda]'`, or use `device=cpu`"
     return f"there is no device {device!r}; choose one of {', '.join(DEVICES)}"
 
 

@@ -2,7 +2,7 @@
 
 Divergence          looks at each update of a model
 in_validation       what blows up first when the held-out part is read
-advice              what to do about a run that diverged
+advice, safe_lr     what to do about a run that diverged, and a learning rate to do it with
 largest             the largest absolute value of an array
 """
 
@@ -15,11 +15,9 @@ import numpy as np
 
 from micrornn import device
 from micrornn.bptt import Step
-from micrornn.checkpoint import RunFolder
 from micrornn.config import Config
 from micrornn.inspect.nonfinite import LOST, Blown, blown
 from micrornn.inspect.words import number
-from micrornn.printable import shell_word
 from micrornn.tape import Tape
 from micrornn.tasks import Batches
 
@@ -87,13 +85,11 @@ def largest(array: Any) -> float:
     return float(np.abs(device.host(array)).max())
 
 
-def advice(config: Config, folder: RunFolder | None) -> str:
-    """What to do about a run that diverged, as a command where there is a folder."""
-    clip = "" if config.clip_norm else ", or limit the gradient with --clip-norm"
-    if folder is None:
-        return f"Lower --lr{clip}"
-    run, rate = shell_word(str(folder.path)), min(config.lr / 10, SAFE_LR)
-    return (
-        f"Lower --lr{clip}: micrornn train --resume {run} --lr {rate:.2g}, or, as a new run from its best weights, "
-        f"micrornn train --config {shell_word(str(folder.path / 'config.toml'))} --init-from {run} --lr {rate:.2g}"
-    )
+def advice(config: Config) -> str:
+    """What to do about a run that diverged."""
+    return "Lower `lr`" + ("" if config.clip_norm else ", or limit the gradient with `clip_norm`")
+
+
+def safe_lr(config: Config) -> float:
+    """A learning rate to go on with where a run diverged."""
+    return min(config.lr / 10, SAFE_LR)

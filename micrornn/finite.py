@@ -20,7 +20,7 @@ from micrornn.windows import Windows
 
 UNITS = {"char": "character", "word": "word", "spaced": "word", "byte": "byte"}  # of config.level
 ADVICE = (
-    "Use an earlier checkpoint, or train again: with a lower --lr, or a --cell whose state is bounded, as lstm and gru"
+    "Use an earlier checkpoint, or train again: with a lower `lr`, or a `cell` whose state is bounded, as lstm and gru"
 )
 
 

@@ -85,7 +85,7 @@ def initialize(model: Any, config: Config) -> None:
             continue
         text = getattr(config, setting)
         if text:
-            start = parse_initializer(text, "--" + setting.replace("_", "-"), bias)(rng, parameter.shape)
+            start = parse_initializer(text, f"`{setting}`", bias)(rng, parameter.shape)
             parameter.data[...] = start.astype(parameter.dtype)
     if config.init_bias:
         for layer in model.modules() if isinstance(model, Module) else ():

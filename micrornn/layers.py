@@ -125,7 +125,7 @@ class OneHot(Module):
         sizes("OneHot", vocab_size=vocab_size)
         if vocab_size > self.MOST:
             raise ConfigError(
-                f"--embedding-size 0: there are {vocab_size:,} symbols, and without an embedding at most {self.MOST:,} "
+                f"`embedding_size=0`: there are {vocab_size:,} symbols, and without an embedding at most {self.MOST:,} "
                 "can be read"
             )
         self.weight = Tensor(kernels.for_device(device).asarray(np.eye(vocab_size, dtype=dtype)))

@@ -55,7 +55,7 @@ def _changed(before: Config, training: Training) -> Iterator[str]:
     for name in LIMITS:
         limit = getattr(before, name)
         if limit and not getattr(config, name):
-            yield f"it no longer ends by --{name.replace('_', '-')} {limit:g}"
+            yield f"it no longer ends by `{name}={limit:g}`"
     if before.device != config.device:
         yield f"on {config.device} in place of {before.device}: from here on the same to rounding, not to the bit"
 
@@ -72,7 +72,7 @@ def _over(training: Training) -> Iterator[str]:
         minutes = f"{training.config.max_minutes:g} minutes"
         yield f"the limit of {minutes} is passed: it has trained for {training.seconds / 60:.1f}, {update:,} updates"
     elif training.gave_up():
-        yield f"{training.stale:,} validations in a row were no better, and --patience is {training.config.patience}"
+        yield f"{training.stale:,} validations in a row were no better, and `patience` is {training.config.patience}"
 
 
 def fit_warmup(training: Training, chosen: bool) -> list[str]:
@@ -90,4 +90,4 @@ def fit_warmup(training: Training, chosen: bool) -> list[str]:
     short = max(1, ends // 10)
     training.reschedule(schedule.with_warmup(short))
     updates = "1 update" if short == 1 else f"{short:,} updates"
-    return [f"a warm-up of {updates} in place of {schedule.warmup:,g}, as this run has {ends:,} (--schedule)"]
+    return [f"a warm-up of {updates} in place of {schedule.warmup:,g}, as this run has {ends:,} (`schedule`)"]

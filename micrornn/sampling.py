@@ -42,21 +42,21 @@ def sample(model: Any, vocab: Vocab, *, length: int | None, prompt: str = "", te
     become NaN or infinite.
     """
     if not temperature >= 0:
-        raise ConfigError(f"--temperature is {temperature}; it must be 0 or more")
+        raise ConfigError(f"`temperature` is {temperature}; it must be 0 or more")
     if not 0 < top_p <= 1:
-        raise ConfigError(f"--top-p is {top_p}; it must be above 0 and at most 1")
+        raise ConfigError(f"`top_p` is {top_p}; it must be above 0 and at most 1")
     barred = None if allow_unknown else vocab.unknown
     if barred is not None and vocab.size == 1:
-        raise ConfigError("the vocabulary holds nothing but the unknown token; --allow-unknown lets it be written")
+        raise ConfigError("the vocabulary holds nothing but the unknown token; `allow_unknown` lets it be written")
     if model.config.device != "cpu":  # one lane at a time is no work for a card
         model = model.copy(device="cpu")
     # A word brings the space before it along; a prompt that ends in one has written it already.
     spaced = vocab.kind == "word" and prompt.endswith(" ")
     ids = np.array([vocab.newline or 0])
     if prompt:
-        ids = vocab.encode(prompt[:-1] if spaced else prompt, unseen, "--prompt")
+        ids = vocab.encode(prompt[:-1] if spaced else prompt, unseen, "`prompt`")
     if not len(ids):
-        raise ConfigError("--prompt holds no token")
+        raise ConfigError("`prompt` holds no token")
     if model.config.lines and prompt:  # the state of a line begins with the newline before it
         ends = np.flatnonzero(ids == vocab.newline)
         ids = np.concatenate([[vocab.newline or 0], ids[ends[-1] + 1 if len(ends) else 0 :]])

@@ -52,10 +52,9 @@ def require_shape(path: StrPath, shape: dict[str, Any], config: Config) -> None:
     """ConfigError where a setting does not fit the weights to start from."""
     for name, wanted in shape.items():
         if getattr(config, name) != wanted:
-            flag = "--" + name.replace("_", "-")
             raise ConfigError(
-                f"--init-from: {flag} is {getattr(config, name)}, but the weights of {named(path)} are of {flag} "
-                f"{wanted}; leave {flag} away"
+                f"`init_from`: `{name}` is {getattr(config, name)}, but the weights of {named(path)} are of "
+                f"`{name}={wanted}`; leave `{name}` away"
             )
 
 
@@ -68,7 +67,7 @@ def start_from(model: Any, task: Task, path: StrPath) -> Started:
     """
     old, _, meta = load_run(path, any_task=True)
     _require_task(path, meta, type(task))
-    require_finite_parameters(old, f"--init-from: {named(path)}: ")
+    require_finite_parameters(old, f"`init_from`: {named(path)}: ")
     require_shape(path, _shape(old, type(task)), model.config)
     weights = {name: device.host(p.data) for name, p in old.flat.parameters.items()}
     found: list[Matched] = []
@@ -83,11 +82,11 @@ def start_from(model: Any, task: Task, path: StrPath) -> Started:
             rows[mine] = np.moveaxis(weights[name], axis, 0)[theirs]
             weights[name] = np.moveaxis(rows, 0, axis)
     if found and not any(one.matched for one in found):
-        raise ConfigError(f"--init-from: the data has no symbol in common with that of {named(path)}")
+        raise ConfigError(f"`init_from`: the data has no symbol in common with that of {named(path)}")
     for name, parameter in model.flat.parameters.items():
         if weights[name].shape != parameter.shape:
             raise ConfigError(
-                f"--init-from: {name} is {parameter.shape} here and {weights[name].shape} in {named(path)}, which has "
+                f"`init_from`: {name} is {parameter.shape} here and {weights[name].shape} in {named(path)}, which has "
                 "other inputs or outputs"
             )
     for name, parameter in model.flat.parameters.items():
@@ -101,4 +100,4 @@ def _shape(model: Any, kind: type[Task]) -> dict[str, Any]:
 
 def _require_task(path: StrPath, meta: dict[str, Any], kind: type[Task]) -> None:
     if meta["task"] != kind.name:
-        raise ConfigError(f"--init-from: {named(path)} is of the task {meta['task']}, not of {kind.name}")
+        raise ConfigError(f"`init_from`: {named(path)} is of the task {meta['task']}, not of {kind.name}")

@@ -82,7 +82,7 @@ class Training:
         self.stale = 0  # validations in a row without a new best
         self.validates = self.task.validation() is not None
         if config.patience and not self.validates:
-            raise ConfigError("--patience counts validations, and --val-fraction 0 leaves nothing to validate on")
+            raise ConfigError("`patience` counts validations, and `val_fraction=0` leaves nothing to validate on")
         self.history: list[dict[str, Any]] = []  # the reports of the updates at which there was a validation
 
     def reschedule(self, schedule: str) -> None:
@@ -96,13 +96,13 @@ class Training:
         self.config = dataclasses.replace(self.config, watch_gradients=every)
         if self.config.watch_gradients and self.config.granularity != "sequence":
             raise ConfigError(
-                f"--watch-gradients needs --granularity sequence, not {self.config.granularity}: "
+                f"`watch_gradients` needs `granularity=sequence`, not {self.config.granularity}: "
                 "it reads what the op of a whole sequence has saved"
             )
         if self.config.watch_gradients and self.segment_steps < self.config.num_steps:
             raise ConfigError(
-                f"--watch-gradients needs all {self.config.num_steps:,} time steps of a window at once, and "
-                f"--memory-budget allows {self.segment_steps:,}; leave one of the two away, or lower --num-steps"
+                f"`watch_gradients` needs all {self.config.num_steps:,} time steps of a window at once, and "
+                f"`memory_budget` allows {self.segment_steps:,}; leave one of the two away, or lower `num_steps`"
             )
 
     def update(self) -> Report:
@@ -227,7 +227,7 @@ class Training:
         if meta["text"] != self.task.fingerprint:
             raise CheckpointError(
                 f"{why_other(self.task.vocab, meta)}, so it cannot be resumed to the bit; "
-                "give the same text (--resume RUN FILES), or start a new run"
+                "give the same text (`resume=RUN` FILES), or start a new run"
             )
         self._require_fitting(arrays, meta, LIMITS + PLACE + SEEN + (MENDS if diverged else ()))
         load_parameters(self.model, arrays)
@@ -331,7 +331,7 @@ def run(training: Training, folder: RunFolder | None = None,
         kept = f"; the checkpoint of update {keeper.saved_update} is kept" if folder is not None else ""
         keeper.folder = None  # what led to it is not worth keeping
         what, *first = str(error).splitlines()
-        words = "\n  ".join([f"{what}{kept}. {advice(training.config, folder)}", *first])
+        words = "\n  ".join([f"{what}{kept}. {advice(training.config)}", *first])
         if folder is not None:
             folder.set_diverged(words)
         raise DivergedError(words) from None

@@ -302,7 +302,7 @@ def test_copies_that_take_more_memory_than_there_is(monkeypatch: pytest.MonkeyPa
     config = config_of("1,4", "rnn")
     way_of(config, model_of(config))
     monkeypatch.setattr("micrornn.device.memory", lambda: 300)
-    with pytest.raises(ConfigError, match=r"--backprop 1,4 keeps the parameters of 3 updates: .* take a larger K1"):
+    with pytest.raises(ConfigError, match=r"`backprop=1,4` keeps the parameters of 3 updates: .* take a larger K1"):
         way_of(config, model_of(config))
 
 

@@ -99,7 +99,7 @@ def test_what_a_way_keeps_is_looked_at_before_it_is_used(backprop: str, text: An
     wrong += [(arrays, meta | {"backprop": {"num_steps": 99}})] if not kept else []
     for given in wrong:
         save(tmp_path / "wrong.ckpt", *given)
-        with pytest.raises(CheckpointError, match=r"--backprop|backprop/"):
+        with pytest.raises(CheckpointError, match=r"`backprop|backprop/"):
             training_of(backprop, "echo", text).restore(*load(tmp_path / "wrong.ckpt"))
 
 

@@ -91,7 +91,7 @@ SETTINGS = {
     "no number": (["--lr", "fast"], ["--lr must be a number, not 'fast'"]),
     "not a number": (["--lr", "nan"], ["--lr is nan"]),
     "rate of one": (["--dropout", "1"], ["--dropout is 1.0", "below 1"]),
-    "cell": (["--cell", "lstn"], ["no 'lstn'", "rnn, rnn_relu, lstm, gru"]),
+    "cell": (["--cell", "lstn"], ["no 'lstn'", "did you mean lstm?"]),
     "optimizer": (["--optimizer", "adman"], ["no optimizer 'adman'", "adamw"]),
     "optimizer's option": (["--optimizer", "adam:beta3=1"], ["no option 'beta3'", "beta1"]),
     "schedule": (["--schedule", "cosin"], ["no schedule 'cosin'", "cosine"]),

@@ -246,7 +246,7 @@ def test_folders_in_the_way_and_folders_that_are_no_run(tmp_path):
     run.mkdir()
     (run / ".config.toml.tmp").write_text("killed before it was a run")
     RunFolder.create(run, {"a": 1})
-    with refused(run, f"--resume '{run}'", "another --out"):
+    with refused(run, f"`resume='{run}'`", "another `out`"):
         RunFolder.create(run, {})
     with refused("config.toml", "File exists"):
         RunFolder.create(run / "config.toml", {})

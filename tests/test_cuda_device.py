@@ -106,18 +106,18 @@ card.cuda = SimpleNamespace(
 WRONG = {
     "": "None",
     "one.compute_capability = (5, 2)": "NVIDIA Test has compute capability 5.2, and the kernels and their "
-    "compiler need 7.5 or newer; use --device cpu",
+    "compiler need 7.5 or newer; use `device=cpu`",
     "one.compute_capability = (7, 5)": "None",
     "modules['arrayobj'] = ImportError('elsewhere')": "None",
     "modules['arrayobj'] = AttributeError('no row_stack')": "numba-cuda does not work with this NumPy (no row_stack); "
     "`pip install 'micrornn[cuda]'`, or use --device cpu",
     "nvvm.is_available = lambda: False": "there is no compiler for kernels (libnvvm); "
-    "`pip install 'micrornn[cuda]'`, or use --device cpu",
+    "`pip install 'micrornn[cuda]'`, or use `device=cpu`",
     "nvvm.is_available = lambda: True; driver.get_version = lambda: (12, 4)": "the driver knows CUDA 12.4, the "
-    "compiler for kernels is of CUDA 13.0; update the driver, or `pip install 'numba-cuda[cu12]'`, or use --device cpu",
+    "compiler for kernels is of CUDA 13.0; update the driver, or `pip install 'numba-cuda[cu12]'`, or use `device=cpu`",
     "driver.is_available = False; driver.initialization_error = 'CUDA_ERROR_NO_DEVICE (100)'": "there is a driver, but "
-    "it sees no card (CUDA_VISIBLE_DEVICES hides some); use --device cpu",
-    r"driver.initialization_error = 'broken\n(999)'": "the NVIDIA driver does not work: broken (999); use --device cpu",
+    "it sees no card (CUDA_VISIBLE_DEVICES hides some); use `device=cpu`",
+    r"driver.initialization_error = 'broken\n(999)'": "the NVIDIA driver does not work: broken (999); use `device=cpu`",
 }  # one change after another
 
 
@@ -129,7 +129,7 @@ def test_what_is_wrong_with_the_card_is_one_line() -> None:
 
 def test_numba_without_its_part_for_cards_is_told() -> None:
     told = printed("import sys; sys.modules['numba.cuda'] = None" + WHY)
-    assert told.count("\n") == 1 and "pip install 'micrornn[cuda]'" in told and "--device cpu" in told
+    assert told.count("\n") == 1 and "pip install 'micrornn[cuda]'" in told and "`device=cpu`" in told
 
 
 def test_without_numba_cuda_only_the_simulator_runs() -> None:
@@ -187,7 +187,7 @@ def test_memory_that_is_idle_is_given_back_before_it_is_told_to_be_full() -> Non
     assert told.splitlines() == [
         "2400", "0 [600, 700, 700]",
         "device cuda is out of memory: 2.0 GB were asked for, 1.5 GB of 80.0 GB are free",
-        "lower --batch-size, --num-steps or --hidden-size",
+        "lower `batch_size`, `num_steps` or `hidden_size`",
     ]  # fmt: skip
 
 

@@ -288,6 +288,6 @@ def test_from_the_command_line(tmp_path: Path) -> None:
 
 
 def test_settings_of_the_card_alone_are_refused_elsewhere(training: Callable) -> None:
-    with pytest.raises(ConfigError, match="--matmul-precision"):
+    with pytest.raises(ConfigError, match="matmul_precision"):
         training(matmul_precision="tf32")
     assert dataclasses.asdict(Config())["matmul_precision"] == "float32"

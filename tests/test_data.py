@@ -171,8 +171,8 @@ def test_punctuation_is_its_own_token_and_the_usual_space_none() -> None:
     [
         ("春はあけぼのやうやう白くなりゆく山ぎは、少し明かりて。" * 50, "100 words of 12 characters on average, in"),
         ("สวัสดีชาวโลกทุกคน\n" * 50, "17 characters on average, in a script"),
-        ("ab" * 700, "this text has 1 word of 1,400 characters: use --level char"),
-        ("x" * 60 + " " + "y" * 60, "2 words of 60 characters on average: use --level char"),
+        ("ab" * 700, "this text has 1 word of 1,400 characters: use `level=char`"),
+        ("x" * 60 + " " + "y" * 60, "2 words of 60 characters on average: use `level=char`"),
         ("x" * 600_000 + "y" * 600_000, "1 word of more than 1,200,000 characters"),
     ],
 )
@@ -429,7 +429,7 @@ BAD: dict[str, tuple[Callable[[Path], object], type[MicrornnError], str]] = {
     "latin-1": (
         lambda d: read(d, b"caf\xe9 au lait"),
         DataError,
-        r"\(byte 0xe9 at offset 3, line 1\) but, as it seems, Latin-1. .*--encoding latin-1, or:\n  iconv -f LATIN1",
+        r"\(byte 0xe9 at offset 3, line 1\) but, as it seems, Latin-1. .*`encoding=latin-1`, or:\n  iconv -f LATIN1",
     ),
     "after é": (
         lambda d: read(d, "ééé".encode() + b"\xff"),
@@ -444,12 +444,12 @@ BAD: dict[str, tuple[Callable[[Path], object], type[MicrornnError], str]] = {
     "utf-16": (
         lambda d: read(d, "abc".encode("utf-16")),
         DataError,
-        r"byte 0xf[ef] at offset 0.*UTF-16.*--encoding utf-16, or:\n  iconv -f UTF-16",
+        r"byte 0xf[ef] at offset 0.*UTF-16.*`encoding=utf-16`, or:\n  iconv -f UTF-16",
     ),
     "binary": (
         lambda d: read(d, b"\x7fELF abc\0"),
         DataError,
-        r"looks binary: a NUL byte at offset 8\n  leave it out.*--level byte",
+        r"looks binary: a NUL byte at offset 8\n  leave it out.*`level=byte`",
     ),
     "empty": (lambda d: read(d, b""), DataError, r"the text is empty \(.*in.txt\)"),
     "only a mark": (lambda d: read(d, b"\xef\xbb\xbf"), DataError, "the text is empty"),
@@ -476,7 +476,7 @@ BAD: dict[str, tuple[Callable[[Path], object], type[MicrornnError], str]] = {
         lambda d: Vocab.build(["abc"], "char").encode("abé"),
         DataError,
         r"character 'é' \(U\+00E9\) at line 1, column 3, position 2, is unknown.* 1 of 3 are not in its vocabulary\n"
-        "  --unseen skip leaves",
+        "  `unseen=skip` leaves",
     ),
     "bad byte": (
         lambda d: Vocab.build(["ab"], "char").encode("a\udcff"),
@@ -493,19 +493,19 @@ BAD: dict[str, tuple[Callable[[Path], object], type[MicrornnError], str]] = {
         DataError,
         "damaged vocabulary",
     ),
-    "fraction": (lambda d: split(np.zeros(10), 1.0), ConfigError, "--val-fraction is 1.0, expected at least 0"),
-    "not a number": (lambda d: split(np.zeros(10), math.nan), ConfigError, "--val-fraction is nan"),
+    "fraction": (lambda d: split(np.zeros(10), 1.0), ConfigError, "`val_fraction` is 1.0, expected at least 0"),
+    "not a number": (lambda d: split(np.zeros(10), math.nan), ConfigError, "`val_fraction` is nan"),
     "batch_size": (lambda d: lay(10, 0, 3), ConfigError, "batch_size is 0, expected at least 1"),
     "num_steps": (lambda d: lay(10, 3, -1), ConfigError, "num_steps is -1, expected at least 1"),
     "short text": (
         lambda d: lay(2000, 40, 50),
         DataError,
-        r"2,000 tokens, but batch_size 40 x num_steps 50 \+ 1 = 2,001 .*\n.*--val-fraction, --batch-size or",
+        r"2,000 tokens, but batch_size 40 x num_steps 50 \+ 1 = 2,001 .*\n.*`val_fraction`, `batch_size` or",
     ),
     "short validation": (
         lambda d: Lanes.validation(np.zeros(1), 4, 4),
         DataError,
-        "validation part has 1 tokens, at least 2 are needed; raise --val-fraction",
+        "validation part has 1 tokens, at least 2 are needed; raise `val_fraction`",
     ),
 }
 

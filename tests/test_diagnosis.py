@@ -35,7 +35,7 @@ def about(loss: float) -> dict[str, Any]:
          "all values and gradients are finite (nonfinite)", "Mend vanishing"),
         ([said("flow", "dead", "exploding"), said("credit", "exploding")], 2.0, 0.01, "exploding",
          "exploding (flow, credit): flow: exploding.", "Mend exploding"),
-        ([said("flow", "healthy")], 3.1, 1e-7, "unlearned", "After 50 updates", "A higher --lr: it was 1e-7"),
+        ([said("flow", "healthy")], 3.1, 1e-7, "unlearned", "After 50 updates", "A higher `lr`: it was 1e-7"),
         ([said("flow", "healthy")], 3.0, 0.01, "unlearned", "no better than 3 by character frequencies",
          "Train longer than 50"),
         ([said("flow", "vanishing", "saturated")], 3.5, 0.01, "unlearned", "saturated (flow)", "Train longer"),

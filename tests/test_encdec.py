@@ -177,7 +177,7 @@ def test_how_often_the_decoder_is_told_the_truth() -> None:
     ):  # fmt: skip
         assert TeacherForcing(text)(at) == pytest.approx(share)
     for text in ("often", "1.5", "-1", "nan", "linear:0.5", "linear:0.5:0", "sigmoid:0.5", "exponential:2", ""):
-        with pytest.raises(ConfigError, match=r"--teacher-forcing is .*must be a probability such as 0.5"):
+        with pytest.raises(ConfigError, match=r"`teacher_forcing` is .*must be a probability such as 0.5"):
             TeacherForcing(text)
 
 
@@ -243,7 +243,7 @@ def test_edit_distance() -> None:
 
 
 def test_half_of_the_units_in_each_direction() -> None:
-    with pytest.raises(ConfigError, match="--bidirectional: each direction has half of the units, and --hidden-size 5"):
+    with pytest.raises(ConfigError, match="`bidirectional`: each direction has half of the units, and `hidden_size=5`"):
         network(bidirectional=True, hidden_size=5)
     model = network(bidirectional=True, num_layers=2, cell="slstm")
     _, first, _ = model.encode(pad(SOURCES))

@@ -43,14 +43,14 @@ KEPT_IN = [
 @pytest.mark.parametrize("name, encoding", KEPT_IN)
 @pytest.mark.parametrize("among", [0, 400])
 def test_the_advice_gives_the_text_back(name: str, encoding: str, among: int, tmp_path: Path) -> None:
-    """Also where nearly all of the text is ASCII. Tried as it is printed: with --encoding, and with iconv."""
+    """Also where nearly all of the text is ASCII. Tried as it is printed: with `encoding`, and with iconv."""
     text = ("plain words, 1 to 10; nothing else here\n" * among + TEXTS[name]) * 5
     path = tmp_path / "it's a file.txt"
     path.write_bytes(text.encode(encoding))
     with pytest.raises(DataError) as caught:
         list(read_chunks([path], 512))
     told = str(caught.value)
-    advised = re.search(r"--encoding (\S+), or:\n  (iconv .*) > utf8.txt$", told)
+    advised = re.search(r"`encoding=(\S+)`, or:\n  (iconv .*) > utf8.txt$", told)
     assert advised and len(told.splitlines()) == 2, told
     assert "".join(read_chunks([path], 512, encoding=advised[1])) == text
     if shutil.which("iconv"):
@@ -82,14 +82,14 @@ def test_nearly_utf8_stays_utf8(damage, told: str, left: int, tmp_path: Path) ->
 def test_what_is_nothing_known_is_told_so(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(bytes(range(256)) * 40)
-    with pytest.raises(DataError, match=r"looks binary: a NUL byte at offset 0\n.*--level byte reads any file"):
+    with pytest.raises(DataError, match=r"looks binary: a NUL byte at offset 0\n.*`level=byte` reads any file"):
         list(read_chunks([path]))
     assert guess(bytes(range(128, 256)) * 9) is None
     assert "".join(read_bytes([path], 100)).encode("utf-8", "surrogateescape") == path.read_bytes()
     tokens = tokenize([path], "byte", tmp_path)
     assert bytes(tokens[:]) == path.read_bytes() and tokens.vocab.size == 256
     for name in ("nix", "undefined", "base64", "a\0b", "é" * 3, "x" * 10_000):
-        with pytest.raises(ConfigError, match="--encoding: there is no"):
+        with pytest.raises(ConfigError, match="`encoding`: there is no"):
             codec(name)
     path.write_bytes(b"plain \x81")
     with pytest.raises(DataError, match=r"is not cp1252: byte 0x81 at offset 6, line 1"):
@@ -100,7 +100,7 @@ def test_what_is_utf8_and_read_as_something_else_is_told(tmp_path: Path) -> None
     path, cache = tmp_path / "a.txt", tmp_path / "cache"
     path.write_text(TEXTS["german"] * 9)
     for encoding, told in (
-        ("cp1252", "a.txt is UTF-8, as it seems, and is read as cp1252 (--encoding)"),
+        ("cp1252", "a.txt is UTF-8, as it seems, and is read as cp1252 (`encoding`)"),
         ("utf-8", ""),
     ):
         assert "; ".join(tokenize([path], "char", cache, encoding=encoding).notes) == told

@@ -47,7 +47,7 @@ def test_each_kind_of_weight_has_its_setting() -> None:
      ("uniform:0.6", 0.6 / 3**0.5), ("zeros", 0.0), ("identity:0.5", 0.5 * (39 / 1600) ** 0.5)],
 )  # fmt: skip
 def test_deviations(text: str, deviation: float) -> None:
-    array = parse_initializer(text, "--init")(np.random.default_rng(0), (40, 40))
+    array = parse_initializer(text, "`init`")(np.random.default_rng(0), (40, 40))
     assert array.std() == pytest.approx(deviation, rel=0.06, abs=1e-12)
 
 
@@ -58,6 +58,6 @@ def test_deviations(text: str, deviation: float) -> None:
      ("normal:nan", False, "write normal"), ("zeros:1", False, "write zeros"), ("glorot", True, "'glorot'; choose")],
 )  # fmt: skip
 def test_mistakes(text: str, bias: bool, named: str) -> None:
-    with pytest.raises(ConfigError, match=r"^--init") as caught:
-        parse_initializer(text, "--init-bias" if bias else "--init", bias)
+    with pytest.raises(ConfigError, match=r"^`init") as caught:
+        parse_initializer(text, "`init_bias`" if bias else "`init`", bias)
     assert named in str(caught.value) and set(NAMES) > {"he"}

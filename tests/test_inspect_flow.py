@@ -415,7 +415,7 @@ def test_watching_amiss_is_told_in_two_lines(micrornn, tmp_path, runs):
     ):
         rows = RunFolder.open(path).gradients
         rows.path.write_text(json.dumps(broken) + "\n")
-        with pytest.raises(CheckpointError, match=r"gradients.jsonl:(1: every is missing| not what --watch)"):
+        with pytest.raises(CheckpointError, match=r"gradients.jsonl:(1: every is missing| not what `watch)"):
             flow_over_training(path)
     rows.path.unlink()
 

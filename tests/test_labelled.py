@@ -75,7 +75,7 @@ def test_tables(name: str, text: str, given: dict[str, str], wanted: str, tmp_pa
         ({"a.csv": "text,label\nx,1\n ,0\n"}, {}, r"a\.csv:3: column 1 is empty, wanted a text"),
         ({"a.csv": "text,label\nx,\n"}, {}, r"a\.csv:2: column 2 is empty, wanted a label"),
         ({"a.csv": "what,which\nx,1\n"}, {}, r"a\.csv: which column holds the text is not clear; its first row has "
-         r"1 'what', 2 'which'\n  choose one by name or number with --text-column"),
+         r"1 'what', 2 'which'\n  choose one by name or number with `text_column`"),
         ({"a.csv": "text,label\nx,1\n"}, {"label": "sort"}, r"'sort' is no column; its first row has 1 'text'"),
         ({"a.csv": "text,label\nx,1\n"}, {"label": "3"}, r"'3' is no column"),
         ({"a.csv": "text,label\nx,1\n"}, {"label": "text"}, r"text and label are both column 1"),

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 HOUSE = (
     "__init__",
     "errors",
+    "calls",
     "printable",
     "schema",
     "folders",

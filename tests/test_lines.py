@@ -187,7 +187,7 @@ def test_each_line_is_written_from_a_fresh_state(level: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("setting", [{"loss": "sum"}, {"watch_gradients": 2}])
 def test_what_does_not_go_with_lines(setting: dict, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--lines pads them"):
+    with pytest.raises(ConfigError, match="`lines` pads them"):
         Training(dataclasses.replace(SMALL, **setting), tokens_of(NAMES, tmp_path))
 
 

@@ -40,7 +40,7 @@ def test_adding_of_unequal_lengths_centred() -> None:
     assert (training.model(centred)[0].data > 0.99).all() and (training.model(centred)[0].data <= 1).all()
     for settings, words in (
         ({"shortest": 31}, "no sequence is longer"),
-        ({"shortest": 1}, "shortest is 1; the task adding marks two"),
+        ({"shortest": 1}, "`shortest` is 1; the task adding marks two"),
     ):
         with pytest.raises(ConfigError, match=words):
             task("adding", **(given | settings))

@@ -251,7 +251,7 @@ def test_a_validation_loss_that_blows_up_names_it_too(text):
     with pytest.raises(DivergedError) as caught:
         list(run(one))
     what, first = str(caught.value).splitlines()
-    assert "the validation loss is nan. Lower --lr" in what and "op linear, layer decoder, time step 0" in first
+    assert "the validation loss is nan. Lower `lr`" in what and "op linear, layer decoder, time step 0" in first
 
 
 def test_a_run_that_is_lost_for_a_while_is_let_go_on(text):

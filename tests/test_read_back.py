@@ -128,7 +128,7 @@ METAS = {
     "config out of range": ({"config": {"hidden_size": -1}}, "hidden_size is -1"),
     "config larger": ({"config": CONFIG.to_dict() | {"hidden_size": 30_000}}, "its settings ask for 3,6"),
     "config deeper": ({"config": CONFIG.to_dict() | {"num_layers": 64}}, "its settings ask for"),
-    "both directions": ({"config": CONFIG.to_dict() | {"bidirectional": True}}, "--bidirectional"),
+    "both directions": ({"config": CONFIG.to_dict() | {"bidirectional": True}}, "`bidirectional`"),
     "text a number": ({"text": 5}, "text must be a text"),
     "updates gone": ({"updates": ...}, "updates is missing"),
     "updates negative": ({"updates": -1}, "0 or more"),

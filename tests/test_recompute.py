@@ -124,7 +124,7 @@ def test_what_is_said_to_do_would_do(num_steps: int) -> None:
     with pytest.raises(ConfigError) as error:
         segment_steps(config, 65)
     told = re.fullmatch(
-        rf"--memory-budget is 0.001 MB.* {num_steps:,} time .* 32 lanes: (\d+) MB would do", str(error.value)
+        rf"`memory_budget` is 0.001 MB.* {num_steps:,} time .* 32 lanes: (\d+) MB would do", str(error.value)
     )
     assert told
     would_do = int(told[1]) * 10**6
@@ -191,7 +191,7 @@ def test_sizes_are_read(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "much", "5 potatoes", "-5MB", "1..2GB", "9" * 400, "1e9"])
 def test_what_is_no_size_is_told(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"--memory-budget is .*; it must be a size such as 500MB or 2GB$"):
+    with pytest.raises(ConfigError, match=r"`memory_budget` is .*; it must be a size such as 500MB or 2GB$"):
         Config(memory_budget=text)
 
 

@@ -23,7 +23,7 @@ def test_lines_have_the_numbers_that_an_editor_shows(tmp_path: Path) -> None:
 
 
 def test_bad_rows_are_an_error_or_counted_and_listed() -> None:
-    with pytest.raises(DataError, match=r"a\.tsv:3: three fields\n  mend it, or leave .* --skip-bad-rows"):
+    with pytest.raises(DataError, match=r"a\.tsv:3: three fields\n  mend it, or leave .* `skip_bad_rows`"):
         BadRows(False).add("a.tsv", 3, "three fields")
     bad = BadRows(True)
     assert bad.told() == {}

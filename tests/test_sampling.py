@@ -87,7 +87,7 @@ def test_top_p_keeps_the_likeliest_that_reach_it() -> None:
     for top_p, kept in ((0.3, {1}), (0.4, {1}), (0.5, {1, 3}), (0.86, {1, 3, 4, 0}), (1.0, {0, 1, 2, 3, 4})):
         assert {draw(logits, 1.0, 0, top_p, rng) for _ in range(400)} == kept
     assert {draw(logits, 1.0, 2, 0.9, rng) for _ in range(100)} == {1, 3}
-    with pytest.raises(ConfigError, match="--top-p is 0"):
+    with pytest.raises(ConfigError, match="`top_p` is 0"):
         sample(a_model(3), Vocab.build(["abc"], "char"), length=1, top_p=0)
 
 

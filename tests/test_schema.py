@@ -105,5 +105,5 @@ def test_help_tells_a_range_and_not_a_cap() -> None:
 @pytest.mark.parametrize("name, value", [("capped", 10**12 + 1), ("capped", 1), ("bounded", 4.5), ("least", -1)])
 def test_a_cap_is_a_bound_all_the_same(name: str, value: float) -> None:
     assert getattr(Made(**{name: 3}), name) == 3
-    with pytest.raises(ConfigError, match=f"--{name} is .*; it must be"):
+    with pytest.raises(ConfigError, match=f"`{name}` is .*; it must be"):
         Made(**{name: value})

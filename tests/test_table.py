@@ -43,7 +43,7 @@ def test_what_is_read(text: str | bytes, options: dict, names: str, values: list
 def test_several_files_are_one_table_and_each_row_knows_its_place(tmp_path: Path) -> None:
     found = table(tmp_path, "d,a\n1,2\n", "d,a\n# no\n2,3\n")
     assert [(path.name, line) for path, line in found.where] == [("t1.csv", 2), ("t2.csv", 3)]
-    assert found.find("a", "--target") == found.find("2", "--target") == 1 and found.name(1) == "a"
+    assert found.find("a", "target") == found.find("2", "target") == 1 and found.name(1) == "a"
 
 
 CO2_LIKE = "Date,Mean,Trend\n2020-01,411.5,410.0,3,0.2\n2020-02,412.25,410.1,4,0.1\n"
@@ -52,20 +52,20 @@ CO2_LIKE = "Date,Mean,Trend\n2020-01,411.5,410.0,3,0.2\n2020-02,412.25,410.1,4,0
 def test_a_header_that_names_too_few_columns_is_told_and_positions_will_do(tmp_path: Path) -> None:
     found = table(tmp_path, CO2_LIKE)
     with pytest.raises(DataError) as told:
-        found.find("Mean", "--target")
+        found.find("Mean", "target")
     assert "t1.csv:1: the header names 3 columns, and the rows hold 5 cells" in str(told.value)
-    assert "choose columns by position from 1, as in --target 3; the first row is 2020-01, 411.5" in str(told.value)
-    np.testing.assert_array_equal(found.numbers([found.find("2", "--target")])[0][:, 0], [411.5, 412.25])
+    assert "choose columns by position from 1, as in `target=3`; the first row is 2020-01, 411.5" in str(told.value)
+    np.testing.assert_array_equal(found.numbers([found.find("2", "target")])[0][:, 0], [411.5, 412.25])
 
 
 @pytest.mark.parametrize(
     "text, options, words",
     [
-        ("d,a,b\n1,2,3\n2,3\n3,4,5\n", {}, r"t1.csv:3: 2 cells, where the header names 3\n.*--skip-bad-rows"),
+        ("d,a,b\n1,2,3\n2,3\n3,4,5\n", {}, r"t1.csv:3: 2 cells, where the header names 3\n.*`skip_bad_rows`"),
         ("1;2\n2;3\n3;4;5\n", {}, "t1.csv:3: 3 cells, where most rows hold 2"),
         ("d,a\n1,2\n2,two\n", {}, "t1.csv:3: a is 'two', wanted a number"),
-        ("1;2,5\n2;3,5\n", {}, r"column 2 is '2,5', wanted a number \(a decimal comma\? --decimal ,\)"),
-        ("d,a\n1,2\n2,\n", {}, "t1.csv:3: a is missing; --missing skip leaves such rows out, --missing previous"),
+        ("1;2,5\n2;3,5\n", {}, r"column 2 is '2,5', wanted a number \(a decimal comma\? `decimal=,`\)"),
+        ("d,a\n1,2\n2,\n", {}, "t1.csv:3: a is missing; `missing=skip` leaves such rows out, `missing=previous`"),
         ("d,a\n1,2\n2,-99.990\n", {"missing": ["-99.99"]}, r"a is missing \(-99.990\)"),
         ("d,a\n1,2\n2,1_0\n", {}, "'1_0', wanted a number"),
         ("d,a\n1,2\n2,inf\n", {}, "'inf', wanted a number"),
@@ -73,8 +73,8 @@ def test_a_header_that_names_too_few_columns_is_told_and_positions_will_do(tmp_p
         ("# a\n\n", {}, "t1.csv holds no row"),
         ("", {}, r"the text is empty \(.*t1.csv\)"),
         ('d,a\n1,"2\n2,3\n', {}, "t1.csv:2: a quote is opened and not closed"),
-        ("d,a\n1,2\n", {"find": "c"}, r"--target: there is no column 'c'; the table has 1 d, 2 a"),
-        ("1,2\n", {"find": "0"}, r"--target: there is no column '0'; the table has 1 to 2: 1, 2"),
+        ("d,a\n1,2\n", {"find": "c"}, r"`target`: there is no column 'c'; the table has 1 d, 2 a"),
+        ("1,2\n", {"find": "0"}, r"`target`: there is no column '0'; the table has 1 to 2: 1, 2"),
         ("a,a\n1,2\n", {"find": "a"}, "two columns are named 'a'; choose by position"),
         ("d,\u00e4\n1,2\n".encode() + "d\u00e9j\u00e0,3\n".encode("latin-1") * 9, {}, "is not UTF-8"),
         ("d,\u00e4\n1,2\n".encode() * 50 + b"\xe9,3\n", {}, "is UTF-8 but for 1 byte that is not: .*line 101"),
@@ -84,14 +84,14 @@ def test_what_is_refused(text: str | bytes, options: dict, words: str, tmp_path:
     wanted = options.pop("find", None)
     with pytest.raises(DataError, match=words) as told:
         found = table(tmp_path, text, **options)
-        found.numbers([1]) if wanted is None else found.find(wanted, "--target")
+        found.numbers([1]) if wanted is None else found.find(wanted, "target")
     assert len(str(told.value).splitlines()) <= 2
 
 
 def test_files_of_different_columns_and_unknown_delimiters_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"t2.csv has other columns than .*t1.csv: d, b"):
         table(tmp_path, "d,a\n1,2\n", "d,b\n1,2\n")
-    with pytest.raises(ConfigError, match="--delimiter is 'colon'; it must be auto, tab"):
+    with pytest.raises(ConfigError, match="`delimiter` is 'colon'; it must be auto, tab"):
         delimiter_of("colon")
 
 

@@ -324,7 +324,7 @@ def test_echo_is_learned_and_only_through_the_carried_state(micrornn: Micrornn) 
         (["echo", "--delay", "3"], "No such option '--delay'"),
         (["adding", "--markers", "far"], "--markers: there is no 'far'; choose one of halves, ends"),
         (["copy", "--lines"], "--lines is no setting of the task copy; leave it away"),
-        (["echo", "--set", "length=20"], "--set length=20 is too short for 5 lanes of 15 time steps"),
+        (["echo", "--set", "length=20"], "--length 20 is too short for 5 lanes of 15 time steps"),
         (["adding", "--num-steps", "1"], "--num-steps is 1; the task adding marks two numbers"),
         (["copy", "--num-steps", "10"], "--num-steps is 10; to say 5 symbols again after a sign takes 11"),
         (["sine", "--set", "low=3", "--set", "high=2"], "--low is 3, and --high is 2; it must be higher"),

@@ -151,7 +151,7 @@ def test_a_diverging_run_keeps_the_last_good_checkpoint(tokens, tmp_path):
     what = (
         r"update \d+: the (loss|gradient's norm|validation loss) is (nan|inf); the checkpoint of update (\d+) is kept"
     )
-    with pytest.raises(DivergedError, match=what + r".*--lr") as caught:
+    with pytest.raises(DivergedError, match=what + r".*`lr`") as caught:
         list(run(training, folder))
     arrays, meta = folder.load_last()
     assert f"update {meta['updates']} is kept" in str(caught.value)

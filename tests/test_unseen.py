@@ -50,7 +50,7 @@ def test_the_place_is_that_in_the_file(kind: str, tmp_path: Path, monkeypatch: p
     read = encode_files([path, path], vocab, "skip")
     assert read.unseen == 2 * encoder.found.count and read.total == 2 * encoder.found.total and read.skipped
     assert "left out" in read.words() and len(read.ids) == 2 * len(ids)
-    assert "--vocab-size" in told(lambda: encode_files([path], vocab, "unknown"))
+    assert "`vocab_size`" in told(lambda: encode_files([path], vocab, "unknown"))
     assert "one of error, skip, unknown" in told(lambda: encode_files([path], vocab, "nix"))
 
 
@@ -77,7 +77,7 @@ def test_unknown_is_read_where_the_vocabulary_has_it() -> None:
         ("word", "we don't know\n", "we don’t know", 'the vocabulary has "don\'t"'),
         ("word", "na\u0308her now\n", "n\u00e4her", "normalise this text to NFD"),
         ("word", "the end\n", "The end", "the vocabulary has 'the'"),
-        ("char", "abc\n", "abж", "\n  --unseen skip"),
+        ("char", "abc\n", "abж", "\n  `unseen=skip`"),
     ],
 )
 def test_what_may_be_meant(kind: str, known: str, text: str, hint: str) -> None:

@@ -14,6 +14,7 @@ import click
 
 from micrornn.folders import expand
 from micrornn_cli.arguments import PATH, TEXTS, texts
+from micrornn_cli.flags import flag_of, typed, with_flags
 from micrornn_cli.options import refuse_unused, resolve, settings
 from micrornn_cli.taskflags import TaskCommand, named_task
 
@@ -62,6 +63,7 @@ def advise(files: tuple[str, ...], minutes: float, bias: float, last: bool, save
     job = _of_run(expand(files[0]), files[1:], last, as_json) if _is_run(files) else _of_files(files, given, as_json)
     with compiling(as_json), _progress(as_json) as tell:
         measure = advise(job.config, job.tokens, 60 * minutes, tell, trained=job.trained, tolerance=bias, **job.about)
+    measure = with_flags(measure)
     command = _command(job.start, measure)
     if save:
         from micrornn.checkpoint import write_atomically
@@ -119,16 +121,9 @@ def _of_files(files: Sequence[str], given: dict[str, Any], quiet: bool) -> _Job:
 
 def _flags(config: Any) -> list[str]:
     """What to type for settings that are not as usual, but for those that are advised."""
-    found, usual = [], type(config)()
-    for name, value in config.to_dict().items():
-        flag = name.replace("_", "-")
-        if name in ("batch_size", "num_steps", "lr") or value == getattr(usual, name):
-            continue
-        if isinstance(value, bool):
-            found.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            found += [f"--{flag}", f"{value:g}" if isinstance(value, float) else str(value)]
-    return found
+    usual, advised = type(config)(), ("batch_size", "num_steps", "lr")
+    chosen = {name: value for name, value in config.to_dict().items() if value != getattr(usual, name)}
+    return typed({name: value for name, value in chosen.items() if name not in advised})
 
 
 def _of_run(path: str, files: Sequence[str], last: bool, quiet: bool) -> _Job:
@@ -229,9 +224,7 @@ def _command(start: Sequence[str], measure: Any) -> str:
     """What to type."""
     from micrornn.printable import shell_word
 
-    sizes = [
-        f"--{name.replace('_', '-')} {measure.numbers[name].value:g}" for name in ("batch_size", "num_steps", "lr")
-    ]
+    sizes = [f"{flag_of(name)} {measure.numbers[name].value:g}" for name in ("batch_size", "num_steps", "lr")]
     return " ".join(["micrornn train", *(map(shell_word, start)), *sizes])
 
 

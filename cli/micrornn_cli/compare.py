@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
+from collections.abc import Container, Iterator
+from contextlib import closing, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import click
 
+from micrornn.config import Config
+from micrornn.errors import MicrornnError
 from micrornn.printable import printable, shell_word
 from micrornn_cli.arguments import PATH, TEXTS, texts
 from micrornn_cli.exits import Exit
+from micrornn_cli.flags import flag_of, flags, typed, with_flags
 from micrornn_cli.options import own_settings, read_config, refuse_unused, resolve
 from micrornn_cli.varying import SETTINGS, Several, varied_settings
 
@@ -137,7 +141,7 @@ def _only(may: tuple[str, ...]) -> None:
     context = click.get_current_context()
     for name in context.params:
         if name not in may and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            flag = "FILES" if name == "files" else "--" + name.replace("_", "-")
+            flag = "FILES" if name == "files" else flag_of(name)
             raise click.UsageError(f"{flag} means nothing here; leave it away")
 
 
@@ -186,16 +190,15 @@ def _new(asked: Any, given: dict[str, Any]) -> Any:
     found = axes(vary, kind.Settings, asked.search is not None)
     for axis in found:
         if axis.name in given or axis.name in own:
-            flag = "--" + axis.name.replace("_", "-")
-            raise click.UsageError(f"{flag} is varied, and given a value as well; do one of them")
+            raise click.UsageError(f"{flag_of(axis.name)} is varied, and given a value as well; do one of them")
     _trust(given, found)
     first = {axis.name: axis.values[0] for axis in found if isinstance(axis.values, tuple)}
     refuse_unused(kind, from_file | own | given | first)
     common = resolve(given | {"seed": asked.seed}, from_file | own, "the settings", kind.Settings)
     if any(is_stream(file) for file in files):
         raise click.UsageError("a comparison reads its text more than once; write standard input to a file first")
-    chosen = from_file | given
-    with progress("reading the text", asked.as_json):
+    chosen, own = from_file | given, kind.Settings.__dataclass_fields__.keys() - Config.__dataclass_fields__
+    with progress("reading the text", asked.as_json), _own_by_set(own):
         made = plan(
             kind, common, found, files=tuple(data.located(file) for file in texts(files)),
             seeds=asked.seeds or (1 if asked.search else 3), tokens=asked.tokens, scheduled="schedule" in chosen,
@@ -223,6 +226,15 @@ def _drawn(asked: Any, found: Any) -> dict[str, Any]:
             f"--brackets {number} draws {sum(sizes):,} settings, and there are {len(drawn):,}; name ranges, more values"
         )
     return {"draws": drawn, "rungs": rungs(sizes[0], first), "brackets": sizes}
+
+
+@contextmanager
+def _own_by_set(own: Container[str]) -> Iterator[None]:
+    """Settings of the task's own are named in errors as they are typed: with --set, for here they are no flags."""
+    try:
+        yield
+    except MicrornnError as error:
+        raise type(error)(flags(str(error), own)) from None
 
 
 def _trust(given: dict[str, Any], found: Any) -> None:
@@ -274,6 +286,7 @@ def _show(comparison: Any, asked: Any) -> int:
     from micrornn_cli.console import out, program, write_json
 
     summary, measure = measured(comparison, asked.target)
+    measure = with_flags(measure)
     drawn, command, plan = panels(measure), _command(comparison, summary.best), comparison.plan
     if asked.as_json:
         write_json(measure.to_dict() | {
@@ -308,22 +321,12 @@ def _command(comparison: Any, best: Any) -> str:
     plan = comparison.plan
     usual, config = plan.kind().Settings(), plan.config(plan.variants[best.number], plan.seeds[0])
     from micrornn import tasks
-    from micrornn.compare.vary import shown
-    from micrornn.config import Config
 
-    shared = set(Config().to_dict())
-    words = ["micrornn", "train", *([plan.task] if plan.task != tasks.DEFAULT else []), *plan.files]
-    for name, value in config.to_dict().items():
-        if value == getattr(usual, name) or name in ("num_updates", "val_every", "threads", "epochs", "seed"):
-            continue
-        flag = "--" + name.replace("_", "-")
-        if name not in shared:
-            words += ["--set", f"{name}={shown(value)}"]
-        elif isinstance(value, bool):
-            words.append(flag if value else f"--no-{flag[2:]}")
-        else:
-            words += [flag, shown(value)]
-    return " ".join([*words[:2], *map(shell_word, words[2:])])
+    left = {"num_updates", "val_every", "threads", "epochs", "seed"}
+    values = {name: value for name, value in config.to_dict().items() if name not in left}
+    words = [*([plan.task] if plan.task != tasks.DEFAULT else []), *plan.files]
+    words += typed({name: value for name, value in values.items() if value != getattr(usual, name)})
+    return " ".join(["micrornn train", *map(shell_word, words)])
 
 
 def _write(measure: Any, drawn: Any, name: str, asked: Any) -> None:

@@ -19,6 +19,7 @@ from rich.text import Text
 from micrornn.compare.folder import Comparison
 from micrornn.printable import cut, visible
 from micrornn_cli.console import duration, err
+from micrornn_cli.flags import flags
 
 PLAIN_SECONDS, REFRESH_SECONDS = 15.0, 0.5
 STATES = {"done": "green", "failed": "bold red", "dropped": "dim", "stopped": "yellow"}
@@ -52,7 +53,7 @@ class Watching:
         name, (update, _, loss) = self.comparison.plan.variants[variant].name, self._last(variant, seed)
         words = f"{name}, seed {seed}: "
         if outcome.state == "failed":
-            line = Text(words + "failed: " + visible(outcome.why.splitlines()[0]), "red")
+            line = Text(words + "failed: " + visible(flags(outcome.why.splitlines()[0])), "red")
         else:
             told = "" if loss is None else f", validation loss {loss:.4g}"
             line = Text(f"{words}{update:,} updates{told}")

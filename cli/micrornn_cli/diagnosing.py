@@ -13,6 +13,7 @@ from micrornn.inspect.panels import Panel, Rows
 from micrornn.inspect.subject import Subject
 from micrornn.printable import shell_word
 from micrornn_cli.console import out, program
+from micrornn_cli.flags import with_flags
 
 
 def diagnosed(found: Sequence[tuple[Measure, Sequence[Panel]]], subject: Subject, run: str,
@@ -22,7 +23,7 @@ def diagnosed(found: Sequence[tuple[Measure, Sequence[Panel]]], subject: Subject
     run    as it was typed
     """
     measures = [measure for measure, _ in found]
-    measure = diagnosis(measures, subject.about(), subject.model.config.lr)
+    measure = with_flags(diagnosis(measures, subject.about(), subject.model.config.lr))
     said: dict[str, list[str]] = {}
     for one in measures:
         name = next(name for name in (one.what, one.what.partition("_")[0]) if name in names)

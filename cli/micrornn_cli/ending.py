@@ -9,6 +9,7 @@ from micrornn.printable import cells, printable, shell_word
 from micrornn.sampling import typical
 from micrornn.train import Training
 from micrornn_cli.console import duration, err, out, program
+from micrornn_cli.flags import flags
 from micrornn_cli.progress import measure
 
 # At 0.6 a model of Python's sources falls into the loop of its indentation in every second text, at 0.8 hardly ever.
@@ -108,7 +109,7 @@ def _sample(training: Training, own_files: bool) -> None:
         text, draws = typical(training.model, vocab, ids, draws=DRAWS, length=length, prompt=start,
                               temperature=TEMPERATURE, seconds=SECONDS)  # fmt: skip
     except DivergedError as error:
-        err.print(Text(f"nothing: {error}"))
+        err.print(Text(f"nothing: {flags(str(error))}"))
         return
     tokens = {"char": "characters", "word": "words"}.get(kind, "bytes")
     chosen = f"; of {draws} texts the one whose {tokens} are nearest to the text's in frequency" if draws > 1 else ""

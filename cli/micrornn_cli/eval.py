@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from micrornn_cli.arguments import PATH, TEXTS, texts
+from micrornn_cli.flags import flags
 from micrornn_cli.options import beam_option, of_files
 
 SIZE = click.IntRange(1)
@@ -101,7 +102,7 @@ def _show(about: Mapping[str, Any], task: Any, found: Any) -> None:
     table.add_row("model", Text(f"{about['checkpoint']}, after {about['updates']:,} updates"))
     table.add_row("task", Text(f"{task.name}: {task.about}"))
     for name, words in found.rows.items():
-        table.add_row(name, Text(words))
+        table.add_row(name, Text(flags(words)))
     for metric in task.metrics:
         if metric.name not in found.scores:
             continue

@@ -12,6 +12,7 @@ from micrornn.config import CELL_NAMES
 from micrornn_cli.arguments import PATH
 from micrornn_cli.cellname import CellName
 from micrornn_cli.exits import Exit
+from micrornn_cli.flags import flags
 
 if TYPE_CHECKING:
     from micrornn.checks import NetworkCheck
@@ -127,7 +128,7 @@ def _trained(run: str, granularities: tuple[str, ...], sizes: dict[str, Any]) ->
         return
     inputs, targets, reason = window(meta, vocab.size, sizes["seq_len"], sizes["batch_size"], seed)
     if reason:
-        err.print(f"checking on random tokens: {reason}", style="dim", soft_wrap=True, markup=False)
+        err.print(f"checking on random tokens: {flags(reason)}", style="dim", soft_wrap=True, markup=False)
     for granularity in granularities:
         yield check_model(model, granularity, inputs, targets, samples=samples, seed=seed)
 

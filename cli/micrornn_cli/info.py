@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from micrornn_cli.flags import flags
+
 PACKAGES = ("numpy", "numba", "llvmlite", "click", "rich")
 EXTRAS = ("numba-cuda", "cuda-bindings", "nvidia-nvvm")  # what the kernels for graphics cards are compiled by
 
@@ -141,7 +143,7 @@ def _show(facts: dict[str, Any]) -> None:
     table.add_row("threads", f"{kernels['threads']}; threading layer {kernels['threading_layer']}")
     for name, found in facts["devices"].items():
         text = Text.assemble(("ready", "green")) if found["available"] else Text.assemble(("not available: ", "yellow"))
-        text.append(found["why_not"] or _card(found.get("card")))
+        text.append(flags(found["why_not"] or "") or _card(found.get("card")))
         table.add_row(f"device {name}", text)
     for name, cache in facts["caches"].items():
         table.add_row(f"{name} cache", Text(f"{cache['path']}, {cache['bytes'] / 1e6:,.1f} MB"))

@@ -17,12 +17,13 @@ from micrornn.owncode import is_own_code
 from micrornn.printable import printable, shell_word
 from micrornn_cli.arguments import PATH, TEXTS, texts
 from micrornn_cli.exits import Exit
+from micrornn_cli.flags import flags
 from micrornn_cli.options import of_text
 
 SIZE = click.IntRange(1)
 ALL = SimpleNamespace(
     line="All of these, one after the other: what belongs on a page.", words="All measures, one after the other.",
-    example="micrornn inspect all runs/... --html report.html", windows=None, seq_len=None, batch_size=None, needs="",
+    example="`html=report.html`", windows=None, seq_len=None, batch_size=None, needs="",
 )  # fmt: skip
 
 # What `micrornn inspect RUN` gives, and the measures that it looks at: all that take a second or two.
@@ -30,7 +31,7 @@ DIAGNOSIS = SimpleNamespace(
     line="One diagnosis: what is well, what is not, what to try first. `micrornn inspect RUN` is short for it.",
     words="Takes the measures that are quick, and says in a paragraph what they find, which of them say so, and how to "
     "see each. The others take longer; --all takes them too.",
-    example="micrornn inspect runs/...", windows=None, seq_len=None, batch_size=None, needs="",
+    example="", windows=None, seq_len=None, batch_size=None, needs="",
 )  # fmt: skip
 SEVERAL = {"diagnosis": DIAGNOSIS, "all": ALL}  # which are made of other measures
 
@@ -84,7 +85,7 @@ def _own(name: str) -> Any:
     kind = register.find(name)
     line, _, words = inspection.cleandoc(kind.__doc__ or f"The measure {kind.name}.").partition("\n")
     facts = {key: getattr(kind, key) for key in ("windows", "seq_len", "batch_size", "needs")}
-    return SimpleNamespace(line=line, words=words, example=f"micrornn inspect {shell_word(name)} runs/...", **facts)
+    return SimpleNamespace(line=line, words=words, example="", **facts)
 
 
 def _command(name: str, what: Any) -> click.Command:
@@ -96,7 +97,7 @@ def _command(name: str, what: Any) -> click.Command:
     def size(number: int | None) -> str:
         return "" if name in SEVERAL else f"  [{'as in training' if number is None else number}]"
 
-    words = " ".join(what.words.split())
+    words = flags(" ".join(what.words.split()))
     options: list[Callable[..., Any]] = [
         click.argument("run", type=PATH),
         click.option("--text", multiple=True, metavar="FILE", type=TEXTS,
@@ -128,7 +129,9 @@ def _command(name: str, what: Any) -> click.Command:
     ]  # fmt: skip
     for option in reversed(options):
         run = option(run)
-    about = f"{words}\n\n\b\nExample:\n  {what.example}"
+    shown = "" if name == "diagnosis" else shell_word(name) + " "
+    example = f"micrornn inspect {shown}runs/... {flags(what.example)}".rstrip()
+    about = f"{words}\n\n\b\nExample:\n  {example}"
     return click.command(name, short_help=what.line, help=f"{what.line}\n\n{about}")(run)
 
 
@@ -183,7 +186,7 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
             except MicrornnError as error:
                 if not several or (each is chosen[-1] and not found):  # of all, the others are worth having
                     raise
-                click.echo(printable(f"{each.name} is left out: {error}"), err=True)
+                click.echo(printable(flags(f"{each.name} is left out: {error}")), err=True)
     seen = found
     if name == "diagnosis":
         from micrornn_cli.diagnosing import diagnosed, show
@@ -263,7 +266,7 @@ def _finite(found: Sequence[Any], subject: Any, sizes: Any) -> int:
         words = first.verdicts[0].words
     except MicrornnError as error:
         words = str(error)
-    click.echo(printable(f"Error: {', '.join(broken) + ': ' if broken else ''}{words}"), err=True)
+    click.echo(printable(flags(f"Error: {', '.join(broken) + ': ' if broken else ''}{words}")), err=True)
     return Exit.DIVERGED
 
 

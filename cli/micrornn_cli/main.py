@@ -22,6 +22,7 @@ from micrornn.errors import MicrornnError
 from micrornn.printable import printable
 from micrornn_cli.arguments import tell_unknown
 from micrornn_cli.exits import Exit, code_of
+from micrornn_cli.flags import flags
 from micrornn_cli.signals import Ended, guarded
 from micrornn_cli.streams import open_closed, silence_unread, unread
 
@@ -159,6 +160,8 @@ def _interrupted(error: BaseException | None) -> bool:
 
 def _tell(message: str) -> None:
     """On stderr; a name in it may hold anything, and must not steer the terminal, nor fill it."""
-    lines = (line if len(line) <= MOST_LINE else f"{line[:200]} ... {line[-200:]}" for line in message.split("\n"))
+    lines = (
+        line if len(line) <= MOST_LINE else f"{line[:200]} ... {line[-200:]}" for line in flags(message).split("\n")
+    )
     with contextlib.suppress(OSError, ValueError):  # nobody reads that either
         click.echo(printable("\n".join(lines)), err=True)

@@ -15,6 +15,7 @@ from micrornn.inspect.subject import Subject
 from micrornn.inspect.window import recurrents_of
 from micrornn.report import figure, page
 from micrornn.tasks.material import Sizes
+from micrornn_cli.flags import with_flags
 from micrornn_cli.waiting import progress
 
 
@@ -48,6 +49,6 @@ def measured(measuring: Measuring, subject: Subject, sizes: Sizes,
             measure = measuring.take(subject, fitted, tell, part)
         if part and part != rnns[-1]:
             measure = dataclasses.replace(measure, what=f"{measure.what}_of_{part}")
-        yield measure, measuring.panels(measure)
+        yield with_flags(measure), measuring.panels(measure)
     for measure in measuring.besides(subject):
-        yield measure, measuring.panels(measure)
+        yield with_flags(measure), measuring.panels(measure)

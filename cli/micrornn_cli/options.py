@@ -18,6 +18,7 @@ from micrornn.errors import CheckpointError, ConfigError, named, quoted
 from micrornn.folders import expand
 from micrornn.owncode import is_own_code
 from micrornn_cli.arguments import chosen
+from micrornn_cli.flags import flag_of, flags
 
 WIDEST = 60  # columns of the values to choose from, behind a flag
 
@@ -65,7 +66,7 @@ def settings(command: Callable[..., Any], without: Collection[str] = ()) -> Call
 
 def flag(entry: dataclasses.Field[Any]) -> tuple[list[str], dict[str, Any]]:
     """What Click is told of the flag of a setting: its names, and the rest."""
-    name, help = "--" + entry.name.replace("_", "-"), entry.metadata["help"]
+    name, help = flag_of(entry.name), flags(entry.metadata["help"])
     how: dict[str, Any] = {"default": None, "envvar": "MICRORNN_" + entry.name.upper()}
     if isinstance(entry.default, bool):
         return [f"{name}/--no-{name[2:]}"], how | {"type": _Switch(), "help": help}
@@ -139,9 +140,8 @@ def resolve(given: dict[str, Any], from_file: dict[str, Any], where: str, kind: 
     found = kind.from_dict(from_file | given, where)
     for name in ("num_steps", "state"):
         if given.get(name, now := getattr(found, name)) != now:
-            flag = "--" + name.replace("_", "-")
             raise ConfigError(
-                f"--backprop {found.backprop} goes with {flag} {now}, and it was to be {given[name]}; "
+                f"--backprop {found.backprop} goes with {flag_of(name)} {now}, and it was to be {given[name]}; "
                 "leave one of the two away"
             )
     return found
@@ -162,7 +162,7 @@ def own_settings(pairs: Collection[str], task: str | None) -> dict[str, Any]:
         if not equals:
             raise click.UsageError(f"--set {quoted(pair)}: wanted NAME=VALUE")
         if name not in rows:
-            flag = f"; it is a flag, --{name.replace('_', '-')}" if name in shared else ""
+            flag = f"; it is a flag, {flag_of(name)}" if name in shared else ""
             there = f"it has {', '.join(rows)}" if rows else "it has none"
             raise ConfigError(
                 f"--set {quoted(name)} is no setting of the task {found.name}'s own{flag or '; ' + there}"
@@ -183,7 +183,7 @@ def refuse_unused(task: Any, given: Mapping[str, Any]) -> None:
     usual, context = task.Settings(), click.get_current_context(silent=True)
     for name in task.unused:
         if given.get(name) is not None and given[name] != getattr(usual, name):
-            flag = "--" + name.replace("_", "-")
+            flag = flag_of(name)
             if context is not None and (parameter := _parameter(context, name)) is not None:
                 flag = chosen(parameter, context)  # a variable was perhaps set for other commands, and forgotten
             raise ConfigError(f"{flag} is no setting of the task {task.name}; leave it away")

@@ -13,6 +13,7 @@ import click
 from micrornn.config import Config
 from micrornn_cli.arguments import PATH, PREFIX, texts
 from micrornn_cli.exits import Exit
+from micrornn_cli.flags import typed
 
 if TYPE_CHECKING:
     from micrornn.recipes import Job, Recipe
@@ -140,7 +141,7 @@ def run(name: str, data: tuple[str, ...], variants: tuple[str, ...], seeds: tupl
     more = {} if device is None else {"device": device}
     for job in jobs:
         folder = _folder(found, out) / job.name
-        arguments = job.arguments(paths, str(folder), **more)[1:]
+        arguments = _arguments(job, paths, folder, **more)
         if not as_json:
             err.print(_typed(job, paths, folder, **more), soft_wrap=True, markup=False, style="bold")
         if os.path.lexists(folder / "config.toml"):
@@ -221,7 +222,13 @@ def _typed(job: Job, paths: Sequence[str], folder: Path, **more: Any) -> str:
     from micrornn.printable import shell_word
     from micrornn_cli.console import program
 
-    return " ".join([program(), *map(shell_word, job.arguments(paths, str(folder), **more))])
+    return " ".join([program(), "train", *map(shell_word, _arguments(job, paths, folder, **more))])
+
+
+def _arguments(job: Job, paths: Sequence[str], folder: Path, **more: Any) -> list[str]:
+    """What is typed after `micrornn train` to train the same."""
+    settings, recipe = job.settings(job.recipe.roles(paths)), job.recipe
+    return [recipe.task, *recipe.learned(paths), *typed(settings | more), "--out", str(folder)]
 
 
 def _written(value: Any) -> str:

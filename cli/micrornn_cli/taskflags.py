@@ -17,6 +17,7 @@ import click
 
 from micrornn.config import Config
 from micrornn.errors import CheckpointError, ConfigError, quoted
+from micrornn_cli.flags import flag_of
 from micrornn_cli.options import flag
 
 TASK, FLAGS = "micrornn.task", "micrornn.flags"  # in the context: the class of the task, its flags
@@ -55,7 +56,7 @@ class TaskCommand(click.Command):
             formatter.write_paragraph()
             with formatter.indentation():
                 formatter.write_text(f"The task {kind.name}: {kind.about}.")
-                names = ", ".join("--" + name.replace("_", "-") for name in own)
+                names = ", ".join(map(flag_of, own))
                 formatter.write_paragraph()
                 formatter.write_text(
                     f"Its own settings: {names or 'none'}. `micrornn {context.info_name} --help` says the rest."

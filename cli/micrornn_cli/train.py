@@ -11,6 +11,7 @@ import click
 
 from micrornn_cli.arguments import PATH, TEXTS, texts
 from micrornn_cli.exits import Exit
+from micrornn_cli.flags import flag_of, flags
 from micrornn_cli.options import own_settings, read_config, refuse_unused, resolve, settings
 from micrornn_cli.signals import graceful
 from micrornn_cli.starting import with_shape
@@ -185,9 +186,9 @@ class _Job:
         free = PLACE + SEEN + (MENDS if self.folder.has_diverged else ())
         for name, value in changed.items():
             if name not in LIMITS + free and value != getattr(self.config, name):
-                may = ", ".join("--" + name.replace("_", "-") for name in LIMITS + free)
+                may = ", ".join(map(flag_of, LIMITS + free))
                 raise ConfigError(
-                    f"--resume: --{name.replace('_', '-')} was {quoted(getattr(self.config, name))} and cannot become "
+                    f"--resume: {flag_of(name)} was {quoted(getattr(self.config, name))} and cannot become "
                     f"{quoted(value)}; only {may} may change"
                 )
         place = {name: value for name, value in changed.items() if name in free}
@@ -204,6 +205,7 @@ class _Job:
     def go(self) -> None:
         from micrornn import device, kernels
         from micrornn.checkpoint import RunFolder, default_run_path
+        from micrornn.errors import DivergedError
         from micrornn.resume import fit_warmup, resume
         from micrornn.startfrom import start_from
         from micrornn.train import Training
@@ -238,8 +240,10 @@ class _Job:
         try:
             self._announce(training, len(paths), resumed, started)
             for note in notes:
-                err.print(f"Note: {note}.", soft_wrap=True, highlight=False, markup=False)
+                err.print(f"Note: {flags(note)}.", soft_wrap=True, highlight=False, markup=False)
             stopped = self._run(training)
+        except DivergedError as error:
+            raise DivergedError(self._with_commands(str(error))) from None
         finally:
             self.folder.close()
         self._finish(training, stopped)
@@ -258,7 +262,7 @@ class _Job:
             return
         from micrornn_cli.screen import announce
 
-        changed = [f"--{name.replace('_', '-')} {value}" for name, value in self.mended.items()]
+        changed = [f"{flag_of(name)} {value}" for name, value in self.mended.items()]
         announce(training, num_files, bool(self.files), str(self.folder.path) if resumed else None, started, changed)
 
     def _run(self, training: Any) -> bool:
@@ -287,6 +291,17 @@ class _Job:
                     silence_unread()
                     stop.ask()
             return stop()
+
+    def _with_commands(self, told: str) -> str:
+        """What a run that diverged says, with the commands that follow its advice."""
+        from micrornn.divergence import safe_lr
+        from micrornn.printable import shell_word
+
+        run, rate = shell_word(str(self.folder.path)), f"--lr {safe_lr(self.config):.2g}"
+        settings, (advice, *first) = shell_word(str(self.folder.path / "config.toml")), told.split("\n")
+        anew = f"micrornn train --config {settings} --init-from {run} {rate}"
+        words = f"{advice}: micrornn train --resume {run} {rate}, or, as a new run from its best weights, {anew}"
+        return "\n".join([words, *first])
 
     def _finish(self, training: Any, stopped: bool) -> None:
         from micrornn.printable import shell_word

@@ -10,6 +10,7 @@ import click
 
 from micrornn.config import Config
 from micrornn_cli.arguments import chosen
+from micrornn_cli.flags import flag_of, flags
 from micrornn_cli.options import _Setting, _Switch
 
 SETTINGS = [entry.name for entry in dataclasses.fields(Config) if entry.name != "seed"]  # compare has its own of that
@@ -49,8 +50,8 @@ class Several:
 def varied_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorator: a flag for each setting. One that was not given is None."""
     for entry in reversed([entry for entry in dataclasses.fields(Config) if entry.name in SETTINGS]):
-        flag, variable = "--" + entry.name.replace("_", "-"), "MICRORNN_" + entry.name.upper()
-        help = entry.metadata["help"].split(". ")[0].rstrip(".") + "."
+        flag, variable = flag_of(entry.name), "MICRORNN_" + entry.name.upper()
+        help = flags(entry.metadata["help"]).split(". ")[0].rstrip(".") + "."
         if isinstance(entry.default, bool):
             option = click.option(f"{flag}/--no-{flag[2:]}", type=_Switch(), default=None, envvar=variable, help=help)
         else:

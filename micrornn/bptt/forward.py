@@ -160,7 +160,7 @@ class Forward(Way):
     def prepare(self) -> None:
         config, rnn = self.config, self.model.rnn
         if config.device != "cpu":
-            raise ConfigError(f"--backprop {config.backprop} computes on the processor; leave --device away")
+            raise ConfigError(f"`backprop={config.backprop}` computes on the processor; leave `device` away")
         self.states = len(rnn.cell.states) * rnn.num_layers * len(rnn.directions) * rnn.hidden_size
         self.kept: dict[str, np.ndarray] = {}
         self._require_room(sum(weight.data.size for weight in rnn.weights.values()))
@@ -188,10 +188,10 @@ class Forward(Way):
         )
         if needed > MOST_BYTES:
             raise ConfigError(
-                f"--backprop {self.config.backprop} keeps how each of {size:,} parameters acts on {states:,} "
+                f"`backprop={self.config.backprop}` keeps how each of {size:,} parameters acts on {states:,} "
                 f"states in {self.config.batch_size:,} lanes: {needed / 1e9:,.1f} GB, and {MOST_BYTES / 1e9:.0f} GB "
                 "are the most\n"
-                "  lower --hidden-size, --num-layers or --batch-size"
+                "  lower `hidden_size`, `num_layers` or `batch_size`"
             )
 
     def next(self, update: int) -> ForwardStep:
@@ -221,5 +221,5 @@ class Forward(Way):
         dtype = self.model.flat.data.dtype
         wanted = {name: (shape, dtype) for name, shape in shapes.items()}
         if meta or {name: (array.shape, array.dtype) for name, array in arrays.items()} != wanted:
-            raise CheckpointError(f"the checkpoint does not hold what --backprop {self.config.backprop} keeps")
+            raise CheckpointError(f"the checkpoint does not hold what `backprop={self.config.backprop}` keeps")
         self.kept = dict(arrays)

@@ -32,7 +32,7 @@ class Grow(Way):
         most = self.batches.num_windows * self.config.num_steps
         if high > most:
             raise ConfigError(
-                f"--backprop {self.config.backprop}: windows cannot grow to {high:,} time steps; "
+                f"`backprop={self.config.backprop}`: windows cannot grow to {high:,} time steps; "
                 f"the lanes have {most:,}"
             )
         self.num_steps = low
@@ -91,7 +91,7 @@ class Grow(Way):
         low, high = self.typed.whole
         num_steps, looked = meta.get("num_steps"), meta.get("looked")
         if arrays or type(num_steps) is not int or type(looked) is not int or not low <= num_steps <= high:
-            raise CheckpointError(f"the checkpoint does not say where --backprop {self.config.backprop} is")
+            raise CheckpointError(f"the checkpoint does not say where `backprop={self.config.backprop}` is")
         self.num_steps, self.looked = num_steps, looked
 
 

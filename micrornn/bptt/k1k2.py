@@ -33,14 +33,14 @@ class K1K2(Way):
         most = self.batches.num_windows * self.k1
         if self.k2 > most:
             raise ConfigError(
-                f"--backprop {self.config.backprop}: there is nothing to go back {self.k2:,} time steps through; "
+                f"`backprop={self.config.backprop}`: there is nothing to go back {self.k2:,} time steps through; "
                 f"the lanes have {most:,}"
             )
         copies, room = -(-(self.k2 - self.k1) // self.k1), device.memory()
         needed = copies * len(self.model.flat) * np.dtype(self.config.dtype).itemsize
         if room and needed > room:
             raise ConfigError(
-                f"--backprop {self.config.backprop} keeps the parameters of {copies:,} updates: {needed / 1e9:,.2g} "
+                f"`backprop={self.config.backprop}` keeps the parameters of {copies:,} updates: {needed / 1e9:,.2g} "
                 f"GB, and the machine has {room / 1e9:,.2g}; take a larger K1 or a smaller K2"
             )
         self.past = Past(self.model, self.k2 - self.k1)
@@ -108,9 +108,9 @@ class K1K2(Way):
                 if not self.past.add(link):  # tape by tape, then, and the borders are there
                     self.past.add(link)
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise CheckpointError(f"what --backprop {self.config.backprop} has kept is damaged: {error}") from None
+            raise CheckpointError(f"what `backprop={self.config.backprop}` has kept is damaged: {error}") from None
         if left or len(self.past.links) < len(meta["updates"]):
-            raise CheckpointError(f"the checkpoint holds more than --backprop {self.config.backprop} keeps")
+            raise CheckpointError(f"the checkpoint holds more than `backprop={self.config.backprop}` keeps")
 
 
 def _like(array: np.ndarray, shape: tuple[int, ...] | None, dtype: np.dtype) -> np.ndarray:

@@ -84,7 +84,7 @@ class Way:
     def restore(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
         """CheckpointError where it is not what `snapshot` gives."""
         if arrays or meta:
-            raise CheckpointError(f"the checkpoint holds more than --backprop {self.config.backprop} keeps")
+            raise CheckpointError(f"the checkpoint holds more than `backprop={self.config.backprop}` keeps")
 
     # What subclasses use.
 
@@ -100,26 +100,26 @@ class Way:
 
     def _require(self) -> None:
         """ConfigError where data or settings do not go with this way."""
-        way, config = f"--backprop {self.config.backprop}", self.config
+        way, config = f"`backprop={self.config.backprop}`", self.config
         if not getattr(self.batches, "cut", False):
             if self.config.way.name != "full" and self.config.backprop != "window":
                 raise ConfigError(
                     f"{way} cuts a long sequence in windows, and here each batch is a whole sequence; "
-                    "there is --backprop full"
+                    "there is `backprop=full`"
                 )
             return
         if self.needs_carried and not self.batches.carried:
-            raise ConfigError(f"{way} goes on where the last batch ended; leave --state fresh away")
+            raise ConfigError(f"{way} goes on where the last batch ended; leave `state=fresh` away")
         if not self.whole_windows:
             if config.lines:
-                raise ConfigError(f"{way}: with --lines each line is a sequence of its own; leave one of the two away")
+                raise ConfigError(f"{way}: with `lines` each line is a sequence of its own; leave one of the two away")
             if config.watch_gradients:
-                raise ConfigError(f"--watch-gradients needs --backprop window, not {config.backprop}")
+                raise ConfigError(f"`watch_gradients` needs `backprop=window`, not {config.backprop}")
             if config.memory_budget:
-                raise ConfigError(f"--memory-budget needs --backprop window or full, not {config.backprop}")
+                raise ConfigError(f"`memory_budget` needs `backprop=window` or full, not {config.backprop}")
         for name, why in self.refused.items():
             if getattr(config, name) != Config.__dataclass_fields__[name].default:
-                raise ConfigError(f"{way} does not go with --{name.replace('_', '-')}: {why}")
+                raise ConfigError(f"{way} does not go with `{name}`: {why}")
 
 
 def left_of_epoch(batches: Batches) -> int:

@@ -3,7 +3,7 @@
     g = d/dtheta of the mean of L_t over a window, its first state given
 
 The state's value crosses the border to the next window, the gradient does not (Williams and Peng 1990). `online` is a
-window of one time step; `stateless` begins each window with the initial state, which is `--state fresh`.
+window of one time step; `stateless` begins each window with the initial state, which is `state=fresh`.
 Costs an update num_steps forward and num_steps back, and the memory of one window.
 """
 

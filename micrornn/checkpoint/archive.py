@@ -117,7 +117,7 @@ def _checked_payload(path: StrPath, data: bytes) -> memoryview:
     if version_line := _VERSION_LINE.match(data):
         if (found := int(version_line[1])) > FORMAT_VERSION:
             reason = f"of checkpoint format {found}; this micrornn reads up to {FORMAT_VERSION}"
-            raise CheckpointError(f"{named(path)}: {reason}.\nUpgrade: pip install --upgrade micrornn")
+            raise CheckpointError(f"{named(path)}: {reason}.\nUpgrade: pip install -U micrornn")
         start = version_line.end() + 65  # 64 hex digits and the newline
         payload = memoryview(data)[start:]
         if data[version_line.end() : start] == _digest_line(payload):

@@ -173,5 +173,5 @@ def _require_empty(path: Path) -> None:
     """CheckpointError where something lies in a folder. A run that was killed while it wrote its config is no run yet:
     its path may be used again."""
     if not {entry.name for entry in path.iterdir()} <= {".config.toml.tmp", LOCK_NAME}:
-        advice = f"Use --resume {shell_word(str(path))} to go on with the run in it, or another --out."
+        advice = f"Use `resume={shell_word(str(path))}` to go on with the run in it, or another `out`."
         raise CheckpointError(f"{named(path)}: exists and is not empty.\n{advice}")

@@ -67,13 +67,13 @@ class Comparison:
             if found.plan != plan:
                 raise CheckpointError(
                     f"{named(path)}: holds another comparison ({_difference(found.plan, plan)}).\n"
-                    f"Choose another --out; or go on with that: micrornn compare --resume {shell_word(str(path))}"
+                    f"Choose another `out`, or go on with that one: `resume={shell_word(str(path))}`"
                 )
             return found
         try:
             path.mkdir(parents=True, exist_ok=True)
             if {entry.name for entry in path.iterdir()} - {f".{NAME}.tmp"}:
-                raise CheckpointError(f"{named(path)}: exists and is not empty.\nChoose another --out.")
+                raise CheckpointError(f"{named(path)}: exists and is not empty.\nChoose another `out`.")
         except (OSError, ValueError) as error:
             raise not_written(path, error) from error
         made = cls(path, plan, {})

@@ -65,7 +65,7 @@ def measure(summary: Summary, runs: Sequence[Sequence[Run]], name: str) -> Measu
         "equal": Array(np.array([row.equal for row in rows]), ("setting", "seed"), unit,
                        "the same at as many tokens as all runs have read"),
         "seconds_to_target": Array(np.array([row.reached for row in rows]), ("setting", "seed"), "s",
-                                   "of training, until the loss `target` was reached"),
+                                   "of training, until the loss target was reached"),
         "token_seconds": Array(np.array([row.token_seconds for row in rows]), ("setting",), "s", f"of one {token}"),
     }  # fmt: skip
     if plan.rungs:

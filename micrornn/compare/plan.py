@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from micrornn import tasks
-from micrornn.compare.vary import Axis, Range, combined, shown, told
+from micrornn.compare.vary import Axis, Range, combined, shown, told, typed
 from micrornn.config import Config
 from micrornn.data import find
 from micrornn.errors import CheckpointError, ConfigError, MicrornnError
@@ -115,13 +115,13 @@ def plan(kind: type[Task], common: Config, found: Sequence[Axis], *, files: Sequ
     rows = list(draws) or combined(found)
     if len(rows) < 2 and not draws:
         raise ConfigError(
-            "one setting is nothing to compare; vary one, as in --vary hidden-size:64,128 or --cell rnn,lstm"
+            "one setting is nothing to compare; vary one, as in `vary=hidden-size:64,128` or `cell=rnn,lstm`"
         )
     if seeds < 1 or len(rows) * seeds > MOST_RUNS:
         raise ConfigError(f"{len(rows):,} settings with {seeds:,} seeds are {len(rows) * seeds:,} runs; "
                           f"at least 1 and at most {MOST_RUNS:,} can be")  # fmt: skip
     if "seed" in (axis.name for axis in found):
-        raise ConfigError("--vary seed: each setting is trained with several seeds anyway; --seeds says with how many")
+        raise ConfigError("`vary=seed`: each setting is trained with several seeds anyway; `seeds` says with how many")
     if not common.threads:
         common = dataclasses.replace(common, threads=1)  # the same bits, however many run at once
     paths = find(files) if files else kind.usual_files()
@@ -129,7 +129,7 @@ def plan(kind: type[Task], common: Config, found: Sequence[Axis], *, files: Sequ
     limited = any(getattr(common, name) or any(row.get(name) for row in rows) for name in (*LIMITS, "patience"))
     if tokens and limited:
         raise ConfigError(
-            "--tokens is a limit of its own; leave --num-updates, --epochs, --max-minutes, --patience away"
+            "`tokens` is a limit of its own; leave `num_updates`, `epochs`, `max_minutes`, `patience` away"
         )
     first = kind.prepare(common, paths)
     if not tokens and not limited:
@@ -144,7 +144,7 @@ def plan(kind: type[Task], common: Config, found: Sequence[Axis], *, files: Sequ
         variants.append(_variant(row, training, tokens, own_validations, rungs))
         first = training.task if len(variants) == 1 else first
     if rungs and not all(variant.num_updates for variant in variants):
-        raise ConfigError("--search needs to know where a training ends: give --tokens, --num-updates or --epochs")
+        raise ConfigError("`search` needs to know where a training ends: give `tokens`, `num_updates` or `epochs`")
     if not scheduled and len({variant.num_updates > 0 for variant in variants}) > 1:
         common = dataclasses.replace(common, schedule=UNENDED)
     every = tuple(range(common.seed, common.seed + seeds))
@@ -234,9 +234,9 @@ def _same_data(kind: type[Task], base: Config, found: Sequence[Axis], paths: Seq
             seen.append((task.batches.num_windows, _data(task)))
         for value, (count, data) in zip(values[1:], seen[1:]):
             if not _alike(seen[0][1], data, as_long=not lane) or (not lane and count != seen[0][0]):
-                name, first = axis.name.replace("_", "-"), values[0]
+                name, first = typed(axis.name), values[0]
                 raise ConfigError(
-                    f"--vary {name}: {shown(first)} and {shown(value)} do not learn from the same data, so that their "
+                    f"`vary={name}`: {shown(first)} and {shown(value)} do not learn from the same data, so that their "
                     f"losses cannot be compared; compare settings for one {name} at a time"
                 )
 

@@ -35,15 +35,15 @@ def require(backend: str) -> None:
     name, _, address = backend.partition(":")
     if name not in BACKENDS:
         raise ConfigError(
-            f"--backend: there is no {quoted(backend)}; choose loky (processes of this machine), dask or ray, as in "
+            f"`backend`: there is no {quoted(backend)}; choose loky (processes of this machine), dask or ray, as in "
             "dask:tcp://HOST:8786"
         )
     if name == "loky" and address:
-        raise ConfigError(f"--backend {quoted(backend)}: loky starts processes of this machine and has no address")
+        raise ConfigError(f"`backend={quoted(backend)}`: loky starts processes of this machine and has no address")
     for package, extra in (BACKENDS["loky"], BACKENDS[name]):
         if importlib.util.find_spec(package) is None:
             raise MissingError(
-                f"--backend {name} needs {package}, which is not installed\n  pip install 'micrornn[{extra}]'"
+                f"`backend={name}` needs {package}, which is not installed\n  pip install 'micrornn[{extra}]'"
             )
 
 

@@ -36,7 +36,7 @@ def draws(axes: Sequence[Axis], count: int, seed: int) -> list[dict[str, Any]]:
     """So many different settings, always the same of a seed; fewer where there are no more. ConfigError where nothing
     is varied."""
     if not axes:
-        raise ConfigError("--search draws from what --vary names, as in --vary lr:1e-4..1e-1:log,hidden-size:32..256")
+        raise ConfigError("`search` draws from what `vary` names, as in `vary=lr:1e-4..1e-1:log,hidden-size:32..256`")
     rng, found = np.random.default_rng(seed), []
     possible = math.prod(math.inf if isinstance(axis.values, Range) and not axis.values.whole else _count(axis)
                          for axis in axes)  # fmt: skip
@@ -66,7 +66,7 @@ def brackets(count: int, number: int, first: float = 0.0) -> tuple[int, ...]:
     most = len(rungs(count, first))
     if number > most:
         raise ConfigError(
-            f"--brackets {number}: a search of {count:,} settings has {most} rung{'s' * (most > 1)}, and each bracket "
+            f"`brackets={number}`: a search of {count:,} settings has {most} rung{'s' * (most > 1)}, and each bracket "
             f"begins at another; give at most {most}, or draw more settings"
         )
     # a bracket that drops at the last k of the rungs costs k trainings of 2^-(k - 1) of its settings

@@ -81,7 +81,7 @@ def axes(texts: Iterable[str], settings: type[Config], search: bool = False) -> 
     for text in texts:
         for name, words in _split(text, fields):
             if name in found:
-                raise ConfigError(f"--vary names {_flag(name)[2:]} twice; write all its values behind one name")
+                raise ConfigError(f"`vary` names {typed(name)} twice; write all its values behind one name")
             found[name] = _axis(fields[name], words, search)
     return list(found.values())
 
@@ -97,10 +97,10 @@ def _split(text: str, fields: dict[str, Any]) -> list[tuple[str, list[str]]]:
             continue
         if n == 0:
             if match is None:
-                raise ConfigError(f"--vary {quoted(text)}: wanted NAME:VALUE,VALUE, as in hidden-size:64,128")
+                raise ConfigError(f"`vary={quoted(text)}`: wanted NAME:VALUE,VALUE, as in hidden-size:64,128")
             close = difflib.get_close_matches(name, fields, 1)
-            hint = f"; did you mean {_flag(close[0])[2:]}?" if close else "; `micrornn train --help` lists them"
-            raise ConfigError(f"--vary {quoted(match[1])} is no setting{hint}")
+            hint = f"; did you mean {typed(close[0])}?" if close else "; the help of `micrornn train` lists them"
+            raise ConfigError(f"`vary={quoted(match[1])}` is no setting{hint}")
         words = parts[-1][1]
         if _OPTION.fullmatch(word.strip()) and ":" in words[-1]:  # of the value before: rmsprop:decay=0.9,eps=1e-6
             words[-1] += f",{word.strip()}"
@@ -110,16 +110,16 @@ def _split(text: str, fields: dict[str, Any]) -> list[tuple[str, list[str]]]:
 
 
 def _axis(entry: dataclasses.Field[Any], words: Sequence[str], search: bool) -> Axis:
-    flag, kind = f"--vary {_flag(entry.name)[2:]}", type(entry.default)
+    flag, kind = f"`vary={typed(entry.name)}`", type(entry.default)
     words = [word for word in words if word]
     if not words:
-        raise ConfigError(f"{flag} has no values (an unset shell variable?); write {_flag(entry.name)[2:]}:VALUE,VALUE")
+        raise ConfigError(f"{flag} has no values (an unset shell variable?); write {typed(entry.name)}:VALUE,VALUE")
     if len(words) > MOST_VALUES:
         raise ConfigError(f"{flag} has {len(words):,} values; it may have {MOST_VALUES} at most")
     if len(words) == 1 and kind in (int, float) and (match := _RANGE.fullmatch(words[0])):
         if not search:
             raise ConfigError(
-                f"{flag} {words[0]} is a range, to draw from; that is for --search N. Write values instead"
+                f"{flag} {words[0]} is a range, to draw from; that is for `search=N`. Write values instead"
             )
         return Axis(entry.name, _range(entry, flag, *match.groups()))
     values = _values(entry, words, flag)
@@ -131,7 +131,7 @@ def _axis(entry: dataclasses.Field[Any], words: Sequence[str], search: bool) -> 
 
 def _values(entry: dataclasses.Field[Any], words: Sequence[str], flag: str) -> list[Any]:
     """Of each word the value; of two together, where one alone is none: there are values with a comma, such as 5,10 of
-    --backprop."""
+    `backprop`."""
     values, left = [], list(words)
     while left:
         try:
@@ -169,8 +169,9 @@ def _range(entry: dataclasses.Field[Any], flag: str, low: str, high: str, log: s
     return Range(ends[0], ends[1], bool(log), type(entry.default) is int)
 
 
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+def typed(name: str) -> str:
+    """The name of a setting as it is written here: hidden-size."""
+    return name.replace("_", "-")
 
 
 def combined(found: Sequence[Axis]) -> list[dict[str, Any]]:
@@ -184,7 +185,7 @@ def told(settings: dict[str, Any]) -> str:
     a cell), the value alone."""
     if len(settings) == 1 and isinstance(value := next(iter(settings.values())), str) and "=" not in value:
         return value
-    return ", ".join(f"{_flag(name)[2:]} {shown(value)}" for name, value in settings.items()) or "as it is"
+    return ", ".join(f"{typed(name)} {shown(value)}" for name, value in settings.items()) or "as it is"
 
 
 def shown(value: Any) -> str:

@@ -44,7 +44,7 @@ def _best(summary: Summary) -> Iterator[Verdict]:
             "unsure",
             f"{best.name} has the lowest loss, {mean}{unit}, of one seed: another seed may say otherwise, and how much "
             "seeds differ is not known.",
-            numbers, "Train with more of them: --seeds 3, or 5 where settings are close.",
+            numbers, "Train with more of them: `seeds=3`, or 5 where settings are close.",
         )  # fmt: skip
         return
     apart = [(row, found) for row, found in pairs if found.apart]
@@ -66,8 +66,8 @@ def _best(summary: Summary) -> Iterator[Verdict]:
         )
         yield Verdict(
             "unsure", words, {"smallest": min(found.smallest for _, found in unsure)},
-            "Nothing speaks for one over the other here but what they cost; or look closer: more seeds (--seeds "
-            f"{max(5, 2 * seeds)}), or longer training.",
+            "Nothing speaks for one over the other here but what they cost; or look closer: more seeds "
+            f"(`seeds={max(5, 2 * seeds)}`), or longer training.",
         )  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def _found(summary: Summary) -> Iterator[Verdict]:
     seeds = "one seed" if count == 1 else f"{count} seeds"
     yield Verdict(
         "unsure", f"{words} That is of {seeds}, and the best of many is partly the luckiest.", {"best": best.mean},
-        "To know whether it is better than another, compare the two of them: --seeds 5.",
+        "To know whether it is better than another, compare the two of them: `seeds=5`.",
     )  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def _learned(summary: Summary) -> Iterator[Verdict]:
     advice = (
         ""
         if learned
-        else "Train longer (--tokens, --epochs), with another --lr, or check that the task can be learned."
+        else "Train longer (`tokens`, `epochs`), with another `lr`, or check that the task can be learned."
     )
     yield Verdict("unlearned", words, {"baseline": baseline[1]}, advice)
 

@@ -58,3 +58,7 @@ __all__ = [
     "tokenize",
     "validation_layout",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -103,9 +103,9 @@ def read_columns(paths: Sequence[Path], config: TableSettings, target: str, inpu
         header=config.header, encoding=config.encoding, decimal=config.decimal, missing=_missing(config),
     )  # fmt: skip
     when = _time(table, config.time)
-    chosen = _find_all(table, target, "--target") if target else [_only(table, when)]
+    chosen = _find_all(table, target, "target") if target else [_only(table, when)]
     targets = len(chosen)
-    chosen += [column for column in (_find_all(table, inputs, "--inputs") if inputs else []) if column not in chosen]
+    chosen += [column for column in (_find_all(table, inputs, "inputs") if inputs else []) if column not in chosen]
     for column in chosen:
         if column == when:
             raise DataError(f"{table.name(column)} tells the time of a row; it is no number to learn from")
@@ -117,7 +117,7 @@ def read_columns(paths: Sequence[Path], config: TableSettings, target: str, inpu
         path, line = where[fall[0]]
         raise DataError(
             f"{named(shown(path))}:{line}: {fall[1]}; the dates of a series must rise\n"
-            f"  sort the rows by {table.name(when)}, or give --time none if they stand in the right order"
+            f"  sort the rows by {table.name(when)}, or give `time=none` if they stand in the right order"
         )
     names = tuple(table.name(column) for column in chosen)
     told = {"table": f"{len(table.cells):,} rows of {table.width} columns"}
@@ -134,9 +134,9 @@ def _missing(config: TableSettings) -> list[str]:
     return [text.strip() for text in config.missing_value.split(",") if text.strip()]
 
 
-def _find_all(table: Table, wanted: str, flag: str) -> list[int]:
+def _find_all(table: Table, wanted: str, setting: str) -> list[int]:
     parts = [wanted] if wanted in table.names else [part.strip() for part in wanted.split(",")]
-    found = [table.find(part, flag) for part in parts]
+    found = [table.find(part, setting) for part in parts]
     return list(dict.fromkeys(found))
 
 
@@ -144,7 +144,7 @@ def _time(table: Table, wanted: str) -> int:
     if wanted == NONE:
         return -1
     if wanted:
-        return table.find(wanted, "--time")
+        return table.find(wanted, "time")
     return 0 if table.width > 1 and sum(is_date(cells[0]) for cells in table.cells) * 2 > len(table.cells) else -1
 
 
@@ -156,14 +156,14 @@ def _only(table: Table, when: int) -> int:
     if len(found) == 1 and not doubtful:
         return found[0]
     if table.header and not table.names:
-        table.find("", "--target")  # says why a position is wanted
+        table.find("", "target")  # says why a position is wanted
     where = named(shown(table.where[0][0]))
     if not found and not doubtful:
         raise DataError(f"{where} holds no column of numbers; its first row is {', '.join(table.cells[0])[:200]}")
     there = ", ".join(f"{n + 1} {table.names[n]}" if table.names else f"{n + 1}" for n in sorted(found + doubtful))
     raise DataError(
         f"{where} holds {len(found) + len(doubtful)} columns that may be numbers; which is to be forecast?\n"
-        f"  choose with --target, by name or position: {there[:300]}"
+        f"  choose with `target`, by name or position: {there[:300]}"
     )
 
 

@@ -107,8 +107,8 @@ class _Reader:
             cells = self._split(row)
             if cells[0] != "-DOCSTART-":
                 self.width, self.first = 10 if self.format == "conllu" else len(cells), number
-                self.word = self._column(self.asked[0], "form", 0, "--word-column", number)
-                self.tag = self._column(self.asked[1], "upos", self.width - 1, "--tag-column", number)
+                self.word = self._column(self.asked[0], "form", 0, "`word_column`", number)
+                self.tag = self._column(self.asked[1], "upos", self.width - 1, "`tag_column`", number)
             return cells
         return self._split(row)
 

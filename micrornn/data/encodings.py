@@ -1,6 +1,6 @@
 """What a file that is no UTF-8 is written in, guessed from all of it, and what to do about that.
 
-codec          an encoding by its name, as `--encoding` takes it
+codec          an encoding by its name, as `encoding` takes it
 undecodable    the error that says what a file is, as it seems, and the command that helps
 guess          the likeliest of the encodings that texts are kept in
 
@@ -109,7 +109,7 @@ def codec(name: str) -> str:
     except (LookupError, ValueError, UnicodeError):
         pass
     raise ConfigError(
-        f"--encoding: there is no {quoted(name)}; utf-8, cp1252, latin-1, utf-16, shift_jis, gb18030, koi8-r are some"
+        f"`encoding`: there is no {quoted(name)}; utf-8, cp1252, latin-1, utf-16, shift_jis, gb18030, koi8-r are some"
     )
 
 
@@ -178,7 +178,7 @@ def undecodable(path: Path, encoding: str, offset: int, byte: int) -> DataError:
     where += f", line {line:,}" if line else ""
     name, word = visible(os.fspath(path)), shell_word(os.fspath(path))
     if encoding != "utf-8":
-        return DataError(f"{name} is not {encoding}: {where}\n  without --encoding you are told what it seems to be")
+        return DataError(f"{name} is not {encoding}: {where}\n  without `encoding` you are told what it seems to be")
     stray, good, cut_off = _utf8(data)
     if cut_off and not stray:
         what = f"{name} ends in the middle of a character ({where}): it has been cut short. All but that"
@@ -195,10 +195,10 @@ def undecodable(path: Path, encoding: str, offset: int, byte: int) -> DataError:
         where = f"at offset {offset:,}" if byte == 0 else where
         return DataError(
             f"{name} {kind} {where}\n  leave it out, for instance with a glob such as 'texts/**/*.txt'; "
-            "of the task text, --level byte reads any file, and --encoding NAME one of a known encoding"
+            "of the task text, `level=byte` reads any file, and `encoding=NAME` one of a known encoding"
         )
     return DataError(
-        f"{name} is not UTF-8 ({where}) but, as it seems, {found.name}. Read it so with --encoding {found.codec}, or:\n"
+        f"{name} is not UTF-8 ({where}) but, as it seems, {found.name}. Read it so with `encoding={found.codec}`, or:\n"
         f"  iconv -f {found.iconv} -t UTF-8 {word} > utf8.txt"
     )
 

@@ -55,7 +55,7 @@ def find_validation(config: Config) -> list[Path]:
     try:
         return find([config.validation])
     except DataError as error:
-        raise DataError(f"--validation: {error}") from None
+        raise DataError(f"`validation`: {error}") from None
 
 
 def located(pattern: str) -> str:

@@ -154,7 +154,7 @@ def _column(path: Path, names: Sequence[str], asked: str, usual: Sequence[str], 
     told = f"{quoted(asked)} is no column" if asked else f"which column holds the {what}"
     raise ConfigError(
         f"{path}: {told}{'' if asked else ' is not clear'}; its first row has {there}{' ...' * (len(names) > 8)}\n"
-        f"  choose one by name or number with --{what}-column"
+        f"  choose one by name or number with `{what}_column`"
     )
 
 

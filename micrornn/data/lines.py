@@ -42,7 +42,7 @@ class LineLanes:
         if self.num_lines < batch_size:
             raise DataError(
                 f"the {part} part has {self.num_lines:,} lines, fewer than batch_size {batch_size:,}\n"
-                "  give more text, or change --val-fraction or --batch-size"
+                "  give more text, or change `val_fraction` or `batch_size`"
             )
         windows = -(-np.diff(self.line_starts) // num_steps)  # of each line
         self._at = np.concatenate([[0], np.cumsum(windows)])  # the window a line begins in, were all in one lane
@@ -64,7 +64,7 @@ class LineLanes:
         """Lay out a part that is read only to measure: with fewer lanes if it has few lines."""
         count = len(line_starts(tokens, newline)) - 1
         if not len(tokens):
-            raise DataError("the validation part has no line; raise --val-fraction or give more text")
+            raise DataError("the validation part has no line; raise `val_fraction` or give more text")
         return cls(tokens, min(batch_size, count), num_steps, newline, "validation")
 
     def place(self, b: int, w: int) -> tuple[int, int, bool]:

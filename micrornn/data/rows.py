@@ -48,7 +48,7 @@ class BadRows:
         """A bad row. DataError, with file and line, unless such rows are left out."""
         where = f"{named(shown(Path(path)))}:{line}: {what}"
         if not self.skip:
-            raise DataError(f"{where}\n  mend it, or leave out what cannot be used with --skip-bad-rows")
+            raise DataError(f"{where}\n  mend it, or leave out what cannot be used with `skip_bad_rows`")
         self.count += 1
         if len(self.listed) < MOST_LISTED:
             self.listed.append(where)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from micrornn.errors import ConfigError, DataError
+from micrornn.errors import ConfigError, DataError, instead
 
 SPREAD = 0.1  # lengths that differ by less than this share may change places in the order of an epoch
 
@@ -47,7 +47,7 @@ def pad(sequences: Sequence[Any], side: str = "right", max_len: int | None = Non
     than `max_len` is cut. At least one time step is there, even if all sequences are empty."""
     for name, value, choices in (("side", side, ("left", "right")), ("keep", keep, ("first", "last"))):
         if value not in choices:
-            raise ConfigError(f"pad: {name} is {value!r}; choose one of {', '.join(choices)}")
+            raise ConfigError(f"pad: {name} is {value!r}{instead(value, choices)}")
     if not len(sequences):
         raise DataError("pad: there is no sequence; give at least one")
     rows = [np.asarray(sequence) for sequence in sequences]
@@ -88,7 +88,7 @@ def hold_out(count: int, fraction: float, seed: int,
     held = min(max(1, round(count * fraction)), count - 1) if fraction else 0
     if fraction and not held:
         raise DataError(
-            f"there is {count:,} sequence, and nothing can be held out of it; give more, or --val-fraction 0"
+            f"there is {count:,} sequence, and nothing can be held out of it; give more, or `val_fraction=0`"
         )
     order = np.random.default_rng([seed, count]).permutation(count)
     chosen = order[:held]
@@ -96,7 +96,7 @@ def hold_out(count: int, fraction: float, seed: int,
         chosen = _of_each_kind(order, kinds, fraction)
         if not len(chosen):
             raise DataError(
-                "nothing can be held out where each label comes in one sequence alone; give more, or --val-fraction 0"
+                "nothing can be held out where each label comes in one sequence alone; give more, or `val_fraction=0`"
             )
     return np.setdiff1d(order, chosen), np.sort(chosen)
 

@@ -39,7 +39,7 @@ def delimiter_of(text: str) -> str:
     """The character that a setting means: its name, or itself; "auto" stays. ConfigError where it is neither."""
     if text == "auto" or text in DELIMITERS or len(text) == 1:
         return DELIMITERS.get(text, text)
-    raise ConfigError(f"--delimiter is {quoted(text)}; it must be auto, {', '.join(DELIMITERS)} or one character")
+    raise ConfigError(f"`delimiter` is {quoted(text)}; it must be auto, {', '.join(DELIMITERS)} or one character")
 
 
 def records(
@@ -135,12 +135,14 @@ class Table:
     def name(self, column: int) -> str:
         return self.names[column] if self.names else f"column {column + 1}"
 
-    def find(self, wanted: str, flag: str) -> int:
+    def find(self, wanted: str, setting: str) -> int:
         """The index of the column that a name or a position from 1 means. DataError says which there are."""
         example = ", ".join(cell or "(empty)" for cell in self.cells[0])
         if wanted in self.names:
             if self.names.count(wanted) > 1:
-                raise DataError(f"{flag}: two columns are named {quoted(wanted)}; choose by position, as in {flag} 2")
+                raise DataError(
+                    f"`{setting}`: two columns are named {quoted(wanted)}; choose by position, as in `{setting}=2`"
+                )
             return self.names.index(wanted)
         if wanted.isascii() and wanted.isdigit() and 0 < int(wanted[:9]) <= self.width:
             return int(wanted) - 1
@@ -148,11 +150,11 @@ class Table:
             where, cells = self.header
             raise DataError(
                 f"{where}: the header names {len(cells):,} columns, and the rows hold {self.width:,} cells: which is "
-                f"{quoted(wanted)} cannot be told\n  choose columns by position from 1, as in {flag} "
-                f"{min(3, self.width)}; the first row is {example[:120]}"
+                f"{quoted(wanted)} cannot be told\n  choose columns by position from 1, as in "
+                f"`{setting}={min(3, self.width)}`; the first row is {example[:120]}"
             )
         there = ", ".join(f"{n} {name}" for n, name in enumerate(self.names, 1)) or f"1 to {self.width}: {example}"
-        raise DataError(f"{flag}: there is no column {quoted(wanted)}; the table has {there[:300]}")
+        raise DataError(f"`{setting}`: there is no column {quoted(wanted)}; the table has {there[:300]}")
 
     def numbers(self, columns: Sequence[int], missing: str = "error") -> tuple[np.ndarray, np.ndarray]:
         """(rows, len(columns)) float64, and which rows of the table they are, (rows,).
@@ -169,7 +171,7 @@ class Table:
                 try:
                     value = number(cells[column], self.decimal, self.missing)
                 except ValueError:
-                    hint = " (a decimal comma? --decimal ,)" if self.decimal == "." and "," in cells[column] else ""
+                    hint = " (a decimal comma? `decimal=,`)" if self.decimal == "." and "," in cells[column] else ""
                     what = f"{self.name(column)} is {quoted(cells[column])}, wanted a number{hint}"
                 if value is None and not what and missing == "previous" and values:
                     value = values[-1][len(row)]
@@ -187,7 +189,7 @@ class Table:
         what = f"{self.name(column)} is missing" + (f" ({cell})" if cell else "")
         if missing == "previous":
             return what + ", and there is no row before it whose number could stand in"
-        return what + "; --missing skip leaves such rows out, --missing previous takes the number before"
+        return what + "; `missing=skip` leaves such rows out, `missing=previous` takes the number before"
 
 
 def read_table(paths: Sequence[Path], bad: BadRows, *, delimiter: str = "auto", comment: str = "#", header: bool = True,

@@ -67,7 +67,7 @@ def split(tokens: Ids, val_fraction: float, newline: int | None = None) -> tuple
     newline    the id that ends a line: each border is moved back to the start of its line
     """
     if not 0 <= val_fraction < 1:
-        raise ConfigError(f"--val-fraction is {val_fraction}, expected at least 0 and less than 1")
+        raise ConfigError(f"`val_fraction` is {val_fraction}, expected at least 0 and less than 1")
     n = len(tokens)
     held_out = int(n * val_fraction)
     count = min(max(held_out // LEAST_PIECE, 1), MOST_PIECES)
@@ -122,7 +122,7 @@ class Lanes:
             raise DataError(
                 f"the {part} part has {num_tokens:,} tokens, but batch_size {batch_size:,} x num_steps "
                 f"{num_steps:,} + 1 = {needed:,} are needed\n"
-                f"  give more text, or change --val-fraction, --batch-size or --num-steps"
+                f"  give more text, or change `val_fraction`, `batch_size` or `num_steps`"
             )
         self.tokens = tokens
         self.num_tokens = num_tokens
@@ -147,7 +147,7 @@ class Lanes:
         if num_inputs < 1:
             raise DataError(
                 f"the validation part has {len(tokens)} tokens, at least 2 are needed; "
-                "raise --val-fraction or give more text"
+                "raise `val_fraction` or give more text"
             )
         num_steps = min(num_steps, num_inputs)
         batch_size = min(batch_size, num_inputs // max(num_steps, 1))

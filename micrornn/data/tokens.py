@@ -218,7 +218,7 @@ def _misread(paths: Sequence[Path], encoding: str) -> list[str]:
     wide = encoding.startswith(("utf-16", "utf-32"))  # in which even ASCII is something else
     for path in paths:
         if is_utf8(path) and (wide or not all(text.isascii() for text in read_chunks([path]))):
-            return [f"{visible(path.name)} is UTF-8, as it seems, and is read as {encoding} (--encoding)"]
+            return [f"{visible(path.name)} is UTF-8, as it seems, and is read as {encoding} (`encoding`)"]
     return []
 
 

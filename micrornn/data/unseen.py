@@ -27,7 +27,7 @@ LONGER = {
 }
 
 
-SKIP = "--unseen skip leaves out what it lacks"
+SKIP = "`unseen=skip` leaves out what it lacks"
 
 
 class Unseen:

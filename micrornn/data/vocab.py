@@ -217,11 +217,11 @@ class Encoder:
 
     def __init__(self, vocab: Vocab, unseen: str = "", where: str = "", remedy: str = SKIP) -> None:
         if unseen not in ("", "error", "skip", "unknown"):
-            raise ConfigError(f"--unseen is {unseen!r}; it must be one of error, skip, unknown")
+            raise ConfigError(f"`unseen` is {unseen!r}; it must be one of error, skip, unknown")
         if unseen == "unknown" and vocab.unknown is None:
             raise ConfigError(
-                "--unseen unknown: this vocabulary has no unknown token; it gets one with --vocab-size in training. "
-                "--unseen skip leaves out what it lacks"
+                "`unseen=unknown`: this vocabulary has no unknown token; it gets one with `vocab_size` in training. "
+                "`unseen=skip` leaves out what it lacks"
             )
         self.vocab, self.found = vocab, Unseen(vocab.kind, vocab.tokens)
         self.unseen = unseen or ("error" if vocab.unknown is None else "unknown")

@@ -69,7 +69,7 @@ def unsplit(words: int, characters: int, least: str = "", script: bool = False) 
     length = f"1 word of {least}{characters:,}" if words == 1 else f"{words:,} words of {characters / words:.0f}"
     return DataError(
         f"words are split on whitespace and punctuation; this text has {length} characters"
-        f"{'' if words == 1 else ' on average'}{', in a script without spaces' if script else ''}: use --level char"
+        f"{'' if words == 1 else ' on average'}{', in a script without spaces' if script else ''}: use `level=char`"
     )
 
 

@@ -48,8 +48,8 @@ def _text_verdict(measure: Measure, found: Measured) -> Verdict | None:
             f"epochs, the validation loss ({min(one.best for one in turned):.2f}{nats}) rose again."
         )
         advice.append(
-            f"All is measured up to there. Stop there when you train, with --patience 3; more {text}, a smaller model "
-            "or --dropout 0.3 would help more than any size below."
+            f"All is measured up to there. Stop there when you train, with `patience=3`; more {text}, a smaller model "
+            "or `dropout=0.3` would help more than any size below."
         )
     stopped = [one.updates for one in found.briefs if one.updates < one.planned and not one.turned]
     if stopped:
@@ -58,7 +58,7 @@ def _text_verdict(measure: Measure, found: Measured) -> Verdict | None:
             f"There was time for no more than {min(stopped):,} of {found.briefs[0].planned:,} updates{inside}: a model "
             "that has learned more needs more time steps and more lanes than this."
         )
-        advice.append("Give more --minutes.")
+        advice.append("Give more `minutes`.")
     return Verdict("unsure", " ".join(said), n, " ".join(advice)) if said else None
 
 
@@ -109,7 +109,7 @@ def _steps_verdict(measure: Measure, found: Measured, chosen: Chosen) -> Verdict
             f"num_steps {K}: the mean gradient cannot be told from 0 in this much {text}, so no bias of it can. This "
             "is what it was started from."
         )
-        return Verdict("unsure", words, n, f"Give more {text}, or more --minutes.")
+        return Verdict("unsure", words, n, f"Give more {text}, or more `minutes`.")
     if chosen.why == "lag":
         gain = found.lags.gains[found.lag - 1]
         words = (
@@ -123,7 +123,7 @@ def _steps_verdict(measure: Measure, found: Measured, chosen: Chosen) -> Verdict
         if np.nanmax(measure["low"][:, -1]) <= found.tolerance:
             words += f" But this much {text} cannot tell."
             return Verdict("unsure", words, n, f"Measure on more of it. {ranges}")
-        return Verdict("biased", words, n, f"Bear more with --bias, or measure on more {text}.")
+        return Verdict("biased", words, n, f"Bear more with `bias`, or measure on more {text}.")
     words += (
         f", and keep {percent(n['kept'])} of it. It is the smallest that is surely below {percent(found.tolerance)}."
     )

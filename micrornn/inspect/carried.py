@@ -44,7 +44,7 @@ ALL = 0.99
 GROWN = 10.0
 
 LANES, WINDOWS = 8, 4  # lanes of which products are looked at; windows of them
-LIMIT = "Limit it with --clip-norm, or at each time step with --clip-message; lower --lr; or take --cell lstm."
+LIMIT = "Limit it with `clip_norm`, or at each time step with `clip_message`; lower `lr`; or take `cell=lstm`."
 STARTS = 4  # places in a window from which products go
 WORK = 1e9  # multiplications that a pass through the Jacobians may cost: fewer lanes and places where it would be more
 
@@ -102,7 +102,7 @@ class Carried:
             f"In {self.windows} a gradient in {worst} grows to {number(self.growth[worst])} "
             f"times its size on its way back, in the mean over lanes. {found}"
         )
-        advice = LIMIT.replace("; or take --cell lstm", "") if self.forgets else LIMIT
+        advice = LIMIT.replace("; or take `cell=lstm`", "") if self.forgets else LIMIT
         return (Verdict("exploding", words.rstrip(), {"growth": self.growth[worst]}, advice),)
 
     def verdicts(self, found: str = "", short: bool = False) -> tuple[Verdict, ...]:
@@ -132,7 +132,7 @@ class Carried:
                 "values are saturated, so hardly anything has a slope to get through: vanishing."
             )
             verdicts.append(
-                Verdict("vanishing", words, {"stuck": self.stuck}, "Lower --lr, or start from smaller weights.")
+                Verdict("vanishing", words, {"stuck": self.stuck}, "Lower `lr`, or start from smaller weights.")
             )
         return tuple(verdicts)
 
@@ -143,10 +143,10 @@ class Carried:
 
     def _advice(self) -> str:
         if self.forgets:
-            change = "Raise --forget-bias (1 or more), or lower --lr if gates are saturated"
+            change = "Raise `forget_bias` (1 or more), or lower `lr` if gates are saturated"
         else:
             other = "" if self.cell == "gru" else ", or gru; or start from an orthogonal weight_hh"
-            change = f"Take --cell lstm with --forget-bias 1 or more{other}"
+            change = f"Take `cell=lstm` with `forget_bias=1` or more{other}"
         if not self.cut:
             return f"{change}."
         return f"{change}. If the text needs no more, fewer time steps cost less: `micrornn advise` measures that."

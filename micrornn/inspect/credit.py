@@ -181,7 +181,7 @@ def _judge(profile: np.ndarray, num_steps: int, carried: Carried | None = None) 
     if (grown := growing(profile)) is not None:
         words = f"The gradient grows on its way back: {steps(grown[0])} back it is {number(grown[1])} times as large."
         words += f" More than {number(GROWN)} times, or doubling over {steps(last)} and going on, counts as exploding."
-        advice = "Limit it with --clip-norm, or lower --lr"
+        advice = "Limit it with `clip_norm`, or lower `lr`"
         advice += "; `micrornn advise` says which num_steps to train with." if num_steps else "."
         return numbers, (Verdict("exploding", words, plain, advice),)
     if carried is not None and (grown_there := carried.exploding(fades)):
@@ -191,7 +191,7 @@ def _judge(profile: np.ndarray, num_steps: int, carried: Carried | None = None) 
     if seq_len < 2 * FEW:
         what = f"{steps(seq_len)} are too few to see a gradient fade."
         return numbers, (
-            Verdict("unsure", what, {"seq_len": seq_len}, "Measure with a longer --seq-len." if num_steps else ""),
+            Verdict("unsure", what, {"seq_len": seq_len}, "Measure with a longer `seq_len`." if num_steps else ""),
         )
     able = "" if carried is None else f" {carried.words}"
     if not num_steps:
@@ -205,7 +205,7 @@ def _judge(profile: np.ndarray, num_steps: int, carried: Carried | None = None) 
         "`micrornn inspect truncation` says; which num_steps to train with, `micrornn advise`."
     )
     if far is None:
-        advice = f"Measure with a --seq-len of more than {seq_len} to see how far it goes. {advice}"
+        advice = f"Measure with a `seq_len` of more than {seq_len} to see how far it goes. {advice}"
     return numbers, (Verdict("healthy", words, plain, advice),)
 
 
@@ -276,7 +276,7 @@ class Credit(Measuring):
     place = 3
     asks = "how far back does a loss reach?"
     title = "Credit: how far back a loss reaches"
-    example = "micrornn inspect credit runs/... --html credit.html"
+    example = "`html=credit.html`"
     seq_len = 200
     batch_size = 8
     by_part = True

@@ -101,8 +101,8 @@ def diagnosis(found: Sequence[Measure], subject: Mapping[str, Any], lr: float = 
 def _learn(updates: int, lr: float) -> str:
     """What to try first where nothing is learned and nothing else is wrong."""
     if 0 < lr < SLOW_LR:
-        return f"A higher --lr: it was {number(lr)}; the default is 0.006."
+        return f"A higher `lr`: it was {number(lr)}; the default is 0.006."
     return (
-        f"Train longer than {updates:,} updates. If the loss does not fall, try another --lr, three times as much and "
+        f"Train longer than {updates:,} updates. If the loss does not fall, try another `lr`, three times as much and "
         "a third; if that does not help, the data may hold nothing more to be learned."
     )

@@ -278,7 +278,7 @@ class Flow(Measuring):
     """How large the gradient is at every time step, layer and gate; which gates are stuck.
 
     Norms of dL/dh_t, dL/dc_t, dL/dx_t and of each gate's gradient; how far back the gradient of the last time
-    step goes; the share of saturated gates and dead units. A run that was trained with --watch-gradients shows
+    step goes; the share of saturated gates and dead units. A run that was trained with `watch_gradients` shows
     how that changed while it trained.
     """
 
@@ -286,7 +286,7 @@ class Flow(Measuring):
     place = 1
     asks = "does the gradient arrive, or is a gate stuck?"
     title = "Flow: how large the gradient is at every time step"
-    example = "micrornn inspect flow runs/... --seq-len 200"
+    example = "`seq_len=200`"
     quick = True
     by_part = True
     well = (

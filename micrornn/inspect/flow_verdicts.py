@@ -35,7 +35,7 @@ TENTH = 0.1
 # In fewer time steps than this there is no telling how far back a gradient goes.
 LEAST_STEPS = 10
 
-CALM = "Lower --lr, or start from smaller weights: a saturated gate has almost no slope, so it hardly learns."
+CALM = "Lower `lr`, or start from smaller weights: a saturated gate has almost no slope, so it hardly learns."
 
 
 def of_flow(axes: Mapping[str, Axis], arrays: Mapping[str, Array], carried: Carried,
@@ -61,7 +61,7 @@ def of_flow(axes: Mapping[str, Axis], arrays: Mapping[str, Array], carried: Carr
     found += _dead(layers, arrays["dead"].values)
     if not found and seq_len < LEAST_STEPS:
         words = f"{steps(seq_len)} are too few to say how far back the gradient goes; {LEAST_STEPS} would do."
-        longer = "Look at longer windows with --seq-len." if (about or {}).get("cut", True) else ""
+        longer = "Look at longer windows with `seq_len`." if (about or {}).get("cut", True) else ""
         found = [Verdict("unsure", words, {"seq_len": seq_len}, longer)]
     return tuple(found) or (_healthy(layers, arrays, carried, float(no_good(gates, low, high).max()), last),)
 
@@ -107,7 +107,7 @@ def of_training(axes: Mapping[str, Axis], arrays: Mapping[str, Array],
     )
     numbers = {"first": float(first), "last": float(last), "saturated": share}
     if len(updates) < 2:
-        return (Verdict("unsure", "Only one update was recorded.", numbers, "Train on, or lower --watch-gradients."),)
+        return (Verdict("unsure", "Only one update was recorded.", numbers, "Train on, or lower `watch_gradients`."),)
     return (Verdict("healthy", words, numbers),)
 
 
@@ -202,7 +202,7 @@ def never_forgets(layers: Sequence[str], forgets: np.ndarray, num_steps: int) ->
         f"state, so in {NEVER} times num_steps {num_steps:,} less than all of it. Whatever comes in is added up and "
         "kept, and a gate so far open has no slope to learn to close by."
     )
-    advice = "Start with a lower --forget-bias: 1 or 2; the logarithm of num_steps at most."
+    advice = "Start with a lower `forget_bias`: 1 or 2; the logarithm of num_steps at most."
     return [Verdict("saturated", words, {"forgets": float(known[worst])}, advice)]
 
 
@@ -212,7 +212,7 @@ def _dead(layers: tuple[str, ...], dead: np.ndarray) -> list[Verdict]:
     if share < TENTH:
         return []
     words = f"{percent(share)} of the units of {layers[worst]} never move over all that was read."
-    advice = "They cost time and learn nothing: lower --lr, take fewer with --hidden-size, or another cell."
+    advice = "They cost time and learn nothing: lower `lr`, take fewer with `hidden_size`, or another cell."
     return [Verdict("dead", words, {"share": share}, advice)]
 
 

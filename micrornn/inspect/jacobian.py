@@ -283,7 +283,7 @@ class Jacobian(Measuring):
     place = 5
     asks = "why does it fade, or grow?"
     title = "Jacobian: what one time step does to the gradient"
-    example = "micrornn inspect jacobian runs/... --seq-len 400"
+    example = "`seq_len=400`"
     windows = 1
     seq_len = 200
     batch_size = 8

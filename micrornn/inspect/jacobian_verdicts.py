@@ -51,7 +51,7 @@ def verdicts(layers: tuple[str, ...], axes: Mapping[str, Axis], arrays: Mapping[
         )
         advice = (
             f"A gradient from further back than some {steps(math.ceil(NATS / rate))} says little. Calm the network "
-            "with smaller weight_hh or a lower --lr; `micrornn advise` says which num_steps to train with."
+            "with smaller weight_hh or a lower `lr`; `micrornn advise` says which num_steps to train with."
         )
         found.append(Verdict("chaotic", words, numbers, advice))
     if explodes or (drifts and not bounded):
@@ -71,7 +71,7 @@ def verdicts(layers: tuple[str, ...], axes: Mapping[str, Axis], arrays: Mapping[
         return tuple(replace(verdict, numbers=numbers | dict(verdict.numbers)) for verdict in gone)
     if seq_len < LEAST_STEPS:
         words = f"{steps(seq_len)} are too few for Lyapunov exponents; {LEAST_STEPS} are the least, 100 are good."
-        longer = "Look at longer windows with --seq-len." if able.cut else ""
+        longer = "Look at longer windows with `seq_len`." if able.cut else ""
         return (Verdict("unsure", words, numbers, longer),)
     lag = int(products.max(axis=0).argmax())
     ending = "" if lag == len(lags) - 1 else ", before it fades"

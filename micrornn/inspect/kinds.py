@@ -1,4 +1,4 @@
-"""What a verdict may say, once for all that shows one: `--fail-on`, a terminal, a page, the diagnosis.
+"""What a verdict may say, once for all that shows one: `fail_on`, a terminal, a page, the diagnosis.
 
 KINDS       of a measure on a model, the gravest first: what is broken, then what keeps a model from learning, then what
             makes learning slow

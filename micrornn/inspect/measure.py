@@ -132,7 +132,7 @@ class Learned:
                 kind = "unlearned"
                 words = f"The model does no better than {number(self.baseline)} {self.by}, so this says little: {words}"
                 advice = (
-                    "Train it first: longer, with another --lr, or with more units. If that does not help, the data "
+                    "Train it first: longer, with another `lr`, or with more units. If that does not help, the data "
                     "may hold nothing more to be learned."
                 )
             words = f"{words.rstrip()} {self.words}"

@@ -167,7 +167,7 @@ def _verdict(found: Estimate, batch_size: int, lanes: int, seq_len: int, lr_left
     few = lanes < LEAST_LANES or len(found.left_out) < LEAST_BLOCKS
     if few or found.noise <= 0 or not math.isfinite(found.low):
         words = f"{lanes:,} lanes in {len(found.left_out)} blocks of windows are too few to tell signal from noise."
-        advice = "Look at more with --windows and --batch-size."
+        advice = "Look at more with `windows` and `batch_size`."
         return Verdict("unsure", words, numbers, advice)
     low = number(found.low)
     up_to = f"({low} to {number(found.high)})" if math.isfinite(found.high) else f"({low} or more)"
@@ -195,14 +195,14 @@ def _verdict(found: Estimate, batch_size: int, lanes: int, seq_len: int, lr_left
     )
     if least > MOSTLY or (share > MOSTLY and math.isfinite(found.high)):
         advice = (
-            f"{costs} A larger batch_size with a higher --lr pays in time wherever it brings more {item}s per second; "
+            f"{costs} A larger batch_size with a higher `lr` pays in time wherever it brings more {item}s per second; "
             "where it does not, leave it: noise alone does no harm."
             + (" `micrornn advise` weighs that." if cut else "")
         )
         return Verdict("noisy", words, numbers, advice)
     if not math.isfinite(found.high):
         words += f" The {lanes:,} lanes that were looked at do not bound it from above."
-        return Verdict("unsure", words, numbers, "Look at more with --windows and --batch-size.")
+        return Verdict("unsure", words, numbers, "Look at more with `windows` and `batch_size`.")
     if share < 1 - MOSTLY:
         near = max(1, round(scale))
         costs = (
@@ -262,7 +262,7 @@ class Noise(Measuring):
     place = 6
     asks = "how many lanes are worth it?"
     title = "Noise: how much of a batch's gradient is chance"
-    example = "micrornn inspect noise runs/... --windows 64"
+    example = "`windows=64`"
     windows = 32
     batch_size = 64
     quick = True

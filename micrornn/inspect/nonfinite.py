@@ -289,7 +289,7 @@ def _verdict(found: Blown | None, seen: int, loss: float, arrays: Mapping[str, A
             f"{number(largest['value'])}, and no gradient larger than {number(largest['gradient'])}."
         )
         return Verdict("healthy", words, largest)
-    advice = "Lower --lr, limit the gradient with --clip-norm, and go on from a checkpoint before this one."
+    advice = "Lower `lr`, limit the gradient with `clip_norm`, and go on from a checkpoint before this one."
     numbers = {"window": seen, "loss": loss} | ({} if found.t is None else {"t": found.t})
     if np.isfinite(found.number):
         words = (
@@ -341,7 +341,7 @@ class Nonfinite(Measuring):
     place = 7
     asks = "did anything blow up?"
     title = "Non-finite: where NaN or infinity came up first"
-    example = "micrornn inspect nonfinite runs/... --last"
+    example = "`last`"
     windows = 8
     quick = True
     well = ((("nonfinite",), "all values and gradients are finite"),)

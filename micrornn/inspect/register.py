@@ -38,7 +38,7 @@ class Measuring:
     place          in the list of all: the small ones come first
     asks           the question that it answers
     title          of its part of a page
-    example        a command
+    example        what is typed behind the run in an example: settings, as `seq_len=400`
     windows, seq_len, batch_size    how much is looked at unless told otherwise; None: as in training
     quick          whether a diagnosis takes it without being asked for more
     needs          "": any task; "cut": one whose windows are cut out of longer sequences; "text"

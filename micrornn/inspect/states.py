@@ -56,7 +56,7 @@ def states(model: Any, vocab: Vocab, ids: Ids, progress: Progress | None = None,
     row = np.asarray(ids[0 : min(tokens, len(ids))])
     if len(row) < 20:
         raise DataError(
-            f"states: {len(row)} tokens are too few, at least 20 are needed; give more, or a higher --seq-len"
+            f"states: {len(row)} tokens are too few, at least 20 are needed; give more, or a higher `seq_len`"
         )
     fresh = min(FRESH, len(row) // 10)
     tell = (lambda done: None) if progress is None else (lambda done: progress(done, len(row)))
@@ -137,7 +137,7 @@ def _verdicts(axes: Mapping[str, Axis], arrays: Mapping[str, Array], reading: Re
     worst = int(still.argmax())
     if still[worst] >= TENTH:
         words = f"{percent(still[worst])} of the units of {layers[worst]} do not move over {read_tokens:,} tokens."
-        advice = "They cost time and say nothing: lower --lr, take fewer with --hidden-size, or another cell."
+        advice = "They cost time and say nothing: lower `lr`, take fewer with `hidden_size`, or another cell."
         found.append(Verdict("dead", words, {"share": float(still[worst])}, advice))
     learned = Learned(**about["learned"]) if about.get("learned") else None
     saturated = []
@@ -149,7 +149,7 @@ def _verdicts(axes: Mapping[str, Axis], arrays: Mapping[str, Array], reading: Re
         return tuple(found)
     if read_tokens < LEAST:
         words = f"{read_tokens:,} tokens are too few to tell what a unit follows; {LEAST} are the least, 10,000 good."
-        return (Verdict("unsure", words, {"tokens": read_tokens}, "Give more text, or a higher --seq-len."),)
+        return (Verdict("unsure", words, {"tokens": read_tokens}, "Give more text, or a higher `seq_len`."),)
     return (_followers(axes, arrays, layers),)
 
 
@@ -271,7 +271,7 @@ class States(Measuring):
     place = 8
     asks = "what have the units learned?"
     title = "States: what the units do"
-    example = "micrornn inspect states runs/... --text chapter.txt"
+    example = "`text=chapter.txt`"
     windows = 1
     seq_len = 10_000
     batch_size = 1

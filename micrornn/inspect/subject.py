@@ -152,7 +152,7 @@ def open_subject(run: str, text: Sequence[str] = (), which: str = "best", progre
         except (DataError, ConfigError, CheckpointError) as error:
             if vocab is None:
                 raise
-            raise type(error)(f"{error}.\nName a text with --text FILE.") from None
+            raise type(error)(f"{error}.\nName a text with `text=FILE`.") from None
         material = task.material(lambda **settings: own_task(meta, device="cpu", **settings))
     model.train(False)
     return Subject(model, meta, material, Path(run).name or run)

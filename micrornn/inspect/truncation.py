@@ -101,7 +101,7 @@ def truncation(model: Any, windows: Sequence[Window], progress: Callable[[int, i
             "cosine": _array(biases, "cosine", "of the angle between E g_K and E g"),
             "bound": Array(
                 sweep.bound()[np.array(ks) - 1], ("K",), "",
-                "of the bias of `back`, by the decay of the gradient at the states (Aicher, Foti, Fox 2019)",
+                "of the bias of back, by the decay of the gradient at the states (Aicher, Foti, Fox 2019)",
             ),
         },
         numbers_of(found),
@@ -255,7 +255,7 @@ def _row(measure: Measure, at: int) -> tuple[str, ...]:
 class Truncation(Measuring):
     """What windows of K time steps cut off the gradient, for many K.
 
-    For many K, how far the mean gradient of windows of K time steps is from the one over all --seq-len time
+    For many K, how far the mean gradient of windows of K time steps is from the one over all `seq_len` time
     steps: its bias, without the noise that averages out, with two standard errors; and its cosine. Then the same for
     each way to propagate back, and what it adds to the noise.
     """
@@ -264,7 +264,7 @@ class Truncation(Measuring):
     place = 4
     asks = "how many time steps are enough?"
     title = "Truncation: what windows of K time steps cut off"
-    example = "micrornn inspect truncation runs/... --save truncation.png"
+    example = "`save=truncation.png`"
     windows = 8
     seq_len = 192
     batch_size = 64

@@ -60,7 +60,7 @@ def numbers_of(found: Found) -> dict[str, Number]:
     numbers = {
         "windows_10": Number(found.below(found.windows, TOLERABLE), steps, "from here on windows have 10 % at most"),
         "windows_5": Number(found.below(found.windows, SMALL), steps, "from here on windows have 5 % at most"),
-        "back_5": Number(found.below(found.back, SMALL), steps, "from here on `back` has 5 % at most"),
+        "back_5": Number(found.below(found.back, SMALL), steps, "from here on back has 5 % at most"),
     }
     if found.own is not None:
         windows, back, at = found.windows, found.back, found.own
@@ -87,7 +87,7 @@ def judge(found: Found) -> Verdict:
         return Verdict("nonfinite", words, plain, "`micrornn inspect nonfinite` says what blew up first.")
     if windows.blocks < 3:
         words = "One or two lanes of text do not tell a bias from the noise of the gradient."
-        return Verdict("unsure", words, plain, "Measure with more of them: --batch-size 64.")
+        return Verdict("unsure", words, plain, "Measure with more of them: `batch_size=64`.")
     if windows.signal == windows.signal_error == 0:
         words = "The gradient is 0 in every piece of text: nothing to compare with."
         return Verdict("dead", words, plain, "`micrornn inspect flow` says which units never move.")
@@ -102,13 +102,13 @@ def judge(found: Found) -> Verdict:
         return Verdict("unsure", words, plain, "Measure on more text, or an earlier checkpoint.")
     if found.own is None:
         words = f"Windows of {K} time steps, as in training, cannot be judged from {T} of them."
-        return Verdict("unsure", words, plain, f"Measure with --seq-len {4 * K}.")
+        return Verdict("unsure", words, plain, f"Measure with `seq_len={4 * K}`.")
     if found.back.told and found.back.low[-1] > SMALL:
         words = (
             f"Even if each loss sees {found.ks[-1]} time steps back, the gradient is off by "
             f"{percent(float(found.back.value[-1]))}: it reaches further than the {T} time steps that were measured."
         )
-        return Verdict("unsure", words, plain, f"Measure with --seq-len {2 * T} or more.")
+        return Verdict("unsure", words, plain, f"Measure with `seq_len={2 * T}` or more.")
     return _by_bias(found, plain)
 
 
@@ -136,7 +136,7 @@ def _by_bias(found: Found, plain: dict[str, float]) -> Verdict:
         return Verdict("biased", f"{words} That is too much: {limit}.", plain, ADVISE)
     if high > max(LARGE, TOLERABLE):
         words += " This much text cannot tell whether that is much."
-        return Verdict("unsure", words, plain, "Measure more of it, with --windows 16.")
+        return Verdict("unsure", words, plain, "Measure more of it, with `windows=16`.")
     return Verdict("healthy", f"{words} That is little: {limit}.", plain, ADVISE)
 
 

@@ -19,7 +19,7 @@ def panels(measure: Measure) -> list[Panel]:
     names = measure.axes["backprop"].places
     return [
         Rows(
-            "Ways to propagate back", ("--backprop", "bias", "low .. high", "spread", "cosine", "what it does"),
+            "Ways to propagate back", ("backprop", "bias", "low .. high", "spread", "cosine", "what it does"),
             [_row(measure, at, name) for at, name in enumerate(names)],
             note="Of the mean gradient, beside that which goes all the way back. Spread: what a way adds to the noise "
                  "of a piece of the data; of random and uoro it is the price for no bias. Low, high: two standard "

@@ -4,7 +4,7 @@
     flow_row             what one update shows, out of what its own backward pass has left on the tape
     flow_over_training   the measure: all rows of a run
 
-`micrornn train --watch-gradients N` writes a row at the first update and at every N-th. Nothing is computed a second
+With `watch_gradients=N` training writes a row at the first update and at every N-th. Nothing is computed a second
 time but dL/dx_t, and a few products of Jacobians that say what the layers could carry, so a row costs about an update
 or two; and nothing that training uses is touched.
 
@@ -47,7 +47,7 @@ def flow_row(tape: Tape, scale: float) -> dict[str, Any]:
         again = any(one.name == layer.name or one.name.rpartition(".")[0] != part for one in layers)
         layers = [layer] if again else [*layers, layer]
     if not layers:
-        raise ConfigError("gradients can be watched with --granularity sequence only: it saves what is to be seen")
+        raise ConfigError("gradients can be watched with `granularity=sequence` only: it saves what is to be seen")
     found, able = dict[str, dict[str, Any]](), carried([layers], most=WATCHED)
     for layer in layers:
         norms = {name: values * scale for name, values in norms_of(layer).items()}
@@ -97,7 +97,7 @@ def flow_over_training(folder: StrPath, **about: Any) -> Measure:
     if not rows:
         raise CheckpointError(
             f"{folder}: no gradients were watched while it trained.\n"
-            "Train with --watch-gradients 50; with --resume it is watched from there on."
+            "Train with `watch_gradients=50`; with `resume` it is watched from there on."
         )
     for number, row in enumerate(rows, 1):
         check_table(row, ROW, f"{named(run.gradients.path)}:{number}", CheckpointError)
@@ -130,7 +130,7 @@ def flow_over_training(folder: StrPath, **about: Any) -> Measure:
         return Measure("flow_over_training", told, axes, arrays, {}, flow_verdicts.of_training(axes, arrays, lengths))
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise CheckpointError(
-            f"{named(run.gradients.path)}: not what --watch-gradients writes ({str(error)[:200]}). Remove that file."
+            f"{named(run.gradients.path)}: not what `watch_gradients` writes ({str(error)[:200]}). Remove that file."
         ) from None
 
 

@@ -12,7 +12,7 @@ goes into the gates at time step t:
 dL/da_t holds what time step t does to the losses of all later time steps. In the GRU the two sides differ: on the
 side of h_prev the gate n counts times r.
 
-L is the mean over time and lanes, as it is trained with (for `--loss sum` everything is num_steps times that).
+L is the mean over time and lanes, as it is trained with (for `loss=sum` everything is num_steps times that).
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _verdict(names: list[str], norms: np.ndarray, coherence: np.ndarray, cut: bo
         return Verdict("nonfinite", words, {}, "`micrornn inspect nonfinite` says what blew up first.")
     if seq_len < LEAST_STEPS:
         words = f"{seq_len} time steps are too few to tell early from late; {LEAST_STEPS} would do."
-        return Verdict("unsure", words, {"seq_len": seq_len}, "Look at longer windows with --seq-len." if cut else "")
+        return Verdict("unsure", words, {"seq_len": seq_len}, "Look at longer windows with `seq_len`." if cut else "")
     several = round(seq_len * TENTH)
     sums = norms.sum(axis=1)
     # weights of h_prev, and where a cell has none (indrnn, mingru), those of x
@@ -154,8 +154,8 @@ def _verdict(names: list[str], norms: np.ndarray, coherence: np.ndarray, cut: bo
             "as uneven: an update then follows those few."
         )
         advice = (
-            "`micrornn inspect flow` says whether the gradient explodes there. Limit it with --clip-message, or lower "
-            "--lr."
+            "`micrornn inspect flow` says whether the gradient explodes there. Limit it with `clip_message`, or lower "
+            "`lr`."
         )
         return Verdict("uneven", words, numbers | {"t": peak}, advice)
     chance = 1 / np.sqrt(seq_len)
@@ -216,7 +216,7 @@ class Weights(Measuring):
     place = 2
     asks = "which time step taught the weights what?"
     title = "Weights: which time step taught which weight"
-    example = "micrornn inspect weights runs/... --csv > weights.csv"
+    example = "`csv` > weights.csv"
     quick = True
     by_part = True
     well = ((("uneven",), "the time steps give about alike"),)

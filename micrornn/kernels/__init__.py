@@ -105,7 +105,7 @@ def set_matmul_precision(name: str, precision: str) -> None:
 
         product.set_precision(precision)
     elif precision != "float32":
-        raise ConfigError(f"--matmul-precision {precision} is for --device cuda; the processor's is float32")
+        raise ConfigError(f"`matmul_precision={precision}` is for `device=cuda`; the processor's is float32")
 
 
 def release() -> None:

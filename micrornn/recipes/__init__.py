@@ -141,21 +141,6 @@ class Job:
         """All settings of this run, in the task's own type."""
         return self.recipe.kind.Settings.from_dict(self.settings(roles) | more, self.recipe.where)
 
-    def arguments(self, paths: Sequence[str], out: str, **more: Any) -> list[str]:
-        """What is typed after `micrornn` to train the same."""
-        roles = self.recipe.roles(paths)
-        shared = {entry.name for entry in dataclasses.fields(Config)}
-        words = ["train", self.recipe.task, *self.recipe.learned(paths)]
-        for name, value in (self.settings(roles) | more).items():
-            flag = "--" + name.replace("_", "-")
-            if name not in shared:
-                words += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
-            elif isinstance(value, bool):
-                words.append(flag if value else "--no-" + flag[2:])
-            else:
-                words += [flag, str(value)]
-        return [*words, "--out", out]
-
 
 @dataclass(frozen=True)
 class Recipe:

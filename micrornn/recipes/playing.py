@@ -75,5 +75,5 @@ def require_same(folder: RunFolder, job: Job, paths: Sequence[str]) -> None:
         if name not in WHERE and folder.config.get(name, value) != value:
             raise CheckpointError(
                 f"{named(folder.path)}: another run lies there: its {name} is {folder.config[name]!r}, not {value!r}; "
-                "give another --out"
+                "give another `out`"
             )

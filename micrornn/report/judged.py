@@ -1,4 +1,4 @@
-"""How `micrornn eval --save` draws what a trained network was judged by: a forecast beside what came, and classes.
+"""How `micrornn eval` draws what a trained network was judged by: a forecast beside what came, and classes.
 
 measured    both as a measure with its panels, for a figure
 """

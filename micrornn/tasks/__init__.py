@@ -91,7 +91,7 @@ def trust(name: str) -> None:
 
 def __getattr__(name: str) -> Any:
     """Task, Batches, Metric and losses are offered here, too, but imported, with NumPy, only when they are asked for:
-    --help lists the tasks."""
+    the help of `micrornn train` lists the tasks."""
     if name in ("Task", "Batches", "Metric", "losses"):
         return getattr(importlib.import_module("micrornn.tasks.task"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -40,7 +40,7 @@ class AddingSettings(Config):
         choices=("halves", "ends"),
     )  # fmt: skip
     shortest: int = setting(
-        0, "Sequences of from so many to --num-steps time steps. 0: all of --num-steps.", low=0, cap=MOST
+        0, "Sequences of from so many to `num_steps` time steps. 0: all of `num_steps`.", low=0, cap=MOST
     )
     pad: str = pad_side()
     centred: bool = setting(False, "Subtract from both inputs and from the sums their mean over the batch.")
@@ -60,12 +60,12 @@ class Adding(Made):
     metrics = (Metric("loss", "squared error"), Metric("solved", f"of the sums to within {CLOSE}", "higher"))
 
     def __init__(self, config: AddingSettings, data: None = None):
-        for name, steps in (("--num-steps", config.num_steps), ("--set shortest", config.shortest)):
+        for name, steps in (("`num_steps`", config.num_steps), ("`shortest`", config.shortest)):
             if steps == 1:
                 raise ConfigError(f"{name} is 1; the task adding marks two numbers of each sequence")
         if config.shortest > config.num_steps:
             raise ConfigError(
-                f"--set shortest={config.shortest:,}: no sequence is longer than --num-steps {config.num_steps:,}"
+                f"`shortest={config.shortest:,}`: no sequence is longer than `num_steps={config.num_steps:,}`"
             )
         self.num_batches = config.num_batches
         super().__init__(config)

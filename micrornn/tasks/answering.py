@@ -154,7 +154,7 @@ class Answering(Task):
         """The loss with the true tokens read, and what the answers are worth. By default of what is held out."""
         batches = batches or self.validation()
         if batches is None:
-            raise ConfigError("nothing is held out (--val-fraction 0)")
+            raise ConfigError("nothing is held out (`val_fraction=0`)")
         model.train(False)
         loss = float(np.mean(list(losses(model, batches))))
         answers = self.answers(model, [source for source, _ in batches.part])

@@ -81,7 +81,7 @@ class Slices:
         self.inputs, self.targets, self.num_steps, self.carried = inputs, targets, num_steps, carried
         self.num_windows = len(inputs) // num_steps
         if not self.num_windows:
-            raise DataError(f"there are {len(inputs):,} time steps, fewer than --num-steps {num_steps:,}")
+            raise DataError(f"there are {len(inputs):,} time steps, fewer than `num_steps={num_steps:,}`")
         self.epoch, self.window = 0, 0
         self.state: tuple[np.ndarray, ...] | None = None
 

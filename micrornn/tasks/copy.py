@@ -54,7 +54,7 @@ class Copy(Made):
         super().__init__(config)
         if config.num_steps < 2 * config.symbols + 1:
             raise ConfigError(
-                f"--num-steps is {config.num_steps:,}; to say {config.symbols:,} symbols again after a sign takes "
+                f"`num_steps` is {config.num_steps:,}; to say {config.symbols:,} symbols again after a sign takes "
                 f"{2 * config.symbols + 1:,}"
             )
         self.baseline = ("by guessing at the sign", config.symbols * math.log(config.alphabet) / config.num_steps)

@@ -74,7 +74,7 @@ class Echo(Bits):
         super().__init__(config)
         if config.length // config.batch_size < config.num_steps:
             raise ConfigError(
-                f"--set length={config.length} is too short for {config.batch_size:,} lanes of {config.num_steps:,} "
+                f"`length={config.length}` is too short for {config.batch_size:,} lanes of {config.num_steps:,} "
                 "time steps"
             )
         steps, carried = config.length // config.batch_size, config.state == "carried"

@@ -64,7 +64,7 @@ class EncoderDecoder(Module):
         self.config, self.sizes = config, (source_size, target_size)
         if config.bidirectional and config.hidden_size % 2:
             raise ConfigError(
-                f"--bidirectional: each direction has half of the units, and --hidden-size {config.hidden_size:,} is "
+                f"`bidirectional`: each direction has half of the units, and `hidden_size={config.hidden_size:,}` is "
                 "odd; make it even"
             )
         dtype, width, units = np.dtype(config.dtype).type, config.embedding_size, config.hidden_size
@@ -217,7 +217,7 @@ class TeacherForcing:
             self.numbers = []
         if len(self.numbers) != self.COUNTS.get(kind, 1) or not self._possible():
             raise ConfigError(
-                f"--teacher-forcing is {quoted(text)}; it must be a probability such as 0.5, or linear:END:UPDATES, "
+                f"`teacher_forcing` is {quoted(text)}; it must be a probability such as 0.5, or linear:END:UPDATES, "
                 "exponential:FACTOR (in 0..1) or sigmoid:K (1 or more)"
             )
 

@@ -127,7 +127,7 @@ class Labelling(Classifying):
         bad = BadRows(config.skip_bad_rows)
         if not files:
             if config.validation:
-                raise DataError("--validation is for FILES to learn from; name them too")
+                raise DataError("`validation` is for FILES to learn from; name them too")
             read, how = cls.made_up(config), {"data": "made up, since no FILES are named"}
         else:
             read, how = cls.examples(config, files, bad, progress)

@@ -39,7 +39,7 @@ class LanguageModel(Module):
     def __init__(self, config: Config, vocab_size: int):
         if config.bidirectional:
             raise ConfigError(
-                "--bidirectional: a language model that also reads backward has seen the token it is to predict; "
+                "`bidirectional`: a language model that also reads backward has seen the token it is to predict; "
                 "leave the flag away"
             )
         self.config, self.vocab_size = config, vocab_size
@@ -63,8 +63,8 @@ class LanguageModel(Module):
         if config.tied:
             if config.embedding_size != config.hidden_size:
                 raise ConfigError(
-                    f"--tied: the output layer reads {config.hidden_size:,} numbers and the embedding has "
-                    f"{config.embedding_size:,}; make --embedding-size and --hidden-size the same"
+                    f"`tied`: the output layer reads {config.hidden_size:,} numbers and the embedding has "
+                    f"{config.embedding_size:,}; make `embedding_size` and `hidden_size` the same"
                 )
             # As small as an output layer's weights start: logits of rows of length sqrt(H) would be far too sure.
             self.embedding.weight = self.decoder.weight
@@ -168,7 +168,7 @@ def segment_steps(config: Config, vocab_size: int) -> int:
     if not budget or memory_needed(config, vocab_size) <= budget:
         return steps
     if config.granularity != "sequence":
-        raise ConfigError(f"--memory-budget needs --granularity sequence, not {config.granularity}")
+        raise ConfigError(f"`memory_budget` needs `granularity=sequence`, not {config.granularity}")
     fixed, per_step, border = _memory(config, vocab_size)
     fixed += TOKEN_BYTES * config.batch_size * steps
 
@@ -179,7 +179,7 @@ def segment_steps(config: Config, vocab_size: int) -> int:
     least = min(max(1, round(math.sqrt(border * steps / per_step))), steps)
     if needed(least) > budget:
         raise ConfigError(
-            f"--memory-budget is {budget / 1e6:.3g} MB, too little for this model and windows of {steps:,} time steps "
+            f"`memory_budget` is {budget / 1e6:.3g} MB, too little for this model and windows of {steps:,} time steps "
             f"in {config.batch_size:,} lanes: {math.ceil(needed(least) / 1e6)} MB would do"
         )
     most = least + bisect.bisect(range(least, steps + 1), budget, key=needed) - 1
@@ -194,7 +194,7 @@ def require_memory(config: Config, vocab_size: int) -> None:
     if there and needed > there:
         raise ConfigError(
             f"these sizes need about {needed / 1e9:,.0f} GB of memory, and the {where} has {there / 1e9:,.0f} GB; "
-            "lower --hidden-size, --num-layers, --batch-size or --num-steps"
+            "lower `hidden_size`, `num_layers`, `batch_size` or `num_steps`"
         )
 
 

@@ -73,7 +73,7 @@ class Lookahead:
         least = max(config.difference, season) + config.horizon + 2
         if len(learned) < least:
             raise DataError(
-                f"{len(learned):,} rows are there to learn from, fewer than --horizon, --difference and --season ask "
+                f"{len(learned):,} rows are there to learn from, fewer than `horizon`, `difference` and `season` ask "
                 f"for: {least:,}"
             )
         change = targets[season:] - targets[:-season]
@@ -104,7 +104,7 @@ class Lookahead:
         if not length:
             raise DataError(
                 f"{len(at):,} time steps are there to learn from, too few for {lanes:,} lanes of {steps:,}; lower "
-                "--batch-size or --num-steps, or give more rows"
+                "`batch_size` or `num_steps`, or give more rows"
             )
         at = at[len(at) - lanes * length :]
         inputs, said = (
@@ -122,7 +122,7 @@ class Lookahead:
         if not len(at):
             raise DataError(
                 f"{end - start:,} rows are too few to judge forecasts of {config.horizon:,} steps by; give more, or "
-                "change --val-fraction or --test-fraction"
+                "change `val_fraction` or `test_fraction`"
             )
         last = int(at[-1]) + 1
         there = last - config.difference  # time steps that can be read

@@ -76,7 +76,7 @@ class Material:
         config = self.task.config
         if not self.cut:
             if given.seq_len and "num_steps" in self.task.unused:
-                raise ConfigError(f"--seq-len: the task {self.task.name} reads sequences as long as they are")
+                raise ConfigError(f"`seq_len`: the task {self.task.name} reads sequences as long as they are")
             sizes = Sizes(given.windows or usual.windows, given.seq_len or config.num_steps,
                           given.batch_size or usual.batch_size or config.batch_size)  # fmt: skip
             return sizes._replace(windows=min(sizes.windows or 1, self.batches(sizes).num_windows))

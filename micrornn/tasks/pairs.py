@@ -121,5 +121,5 @@ def _wrong(line: str, config: PairsSettings) -> str:
         if not text.strip():
             return f"the {name} is empty"
         if length > config.max_len:
-            return f"the {name} has {length:,} tokens, more than --max-len {config.max_len:,}"
+            return f"the {name} has {length:,} tokens, more than `max_len={config.max_len:,}`"
     return ""

@@ -58,7 +58,7 @@ class TextMaterial(Material):
             raise DataError(
                 f"{self.words} has {there:,} tokens, but {windows:,} windows of {seq_len:,} time steps in "
                 f"{batch_size:,} lanes need {needed:,}\n"
-                "  give more text, or lower --windows, --seq-len or --batch-size"
+                "  give more text, or lower `windows`, `seq_len` or `batch_size`"
             )
         return Windows(Lanes(self.tokens, batch_size, seq_len, self.words))
 

@@ -51,7 +51,7 @@ class Sentiment(Labelling):
     Settings = SentimentSettings
     per_step = False
     noun, nouns = "class", "classes"
-    remedy: ClassVar[str] = "give a file or a folder for each class, or choose another --label-column"
+    remedy: ClassVar[str] = "give a file or a folder for each class, or choose another `label_column`"
     takes: ClassVar[str] = "a text"
     metrics = (Metric("loss", "nats per text"), *Labelling.metrics[1:])  # type: ignore[misc]
     config: SentimentSettings
@@ -100,6 +100,6 @@ class Sentiment(Labelling):
 
 
 def tokens(text: str) -> list[str]:
-    """The words and marks of a text, as `--level word` splits it, in small letters and without whitespace."""
+    """The words and marks of a text, as `level=word` splits it, in small letters and without whitespace."""
     found = [words.token_of(piece) for piece in words.split(text.lower())]
     return [token for token in found if not token.isspace()]

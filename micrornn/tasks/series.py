@@ -87,9 +87,7 @@ class Series(Task):
     def prepare(cls, config: Any, files: Sequence[Path] = (), progress: Progress | None = None) -> Series:
         cls.require_used(config)
         if not files:
-            raise DataError(
-                "the task series learns from a table; name its file, as in: train series sales.csv --target 2"
-            )
+            raise DataError("the task series learns from a table; name its file, and its column with `target`")
         return cls(config, read_columns(files, config, config.target, config.inputs))
 
     @classmethod
@@ -157,7 +155,7 @@ class Series(Task):
             raise ConfigError("what this network is to be judged by is not there; name FILES")
         first = 1 if self.config.test_fraction else 0
         if not first and not self.config.val_fraction:
-            raise ConfigError("nothing is held out (--test-fraction 0, --val-fraction 0)")
+            raise ConfigError("nothing is held out (`test_fraction=0`, `val_fraction=0`)")
         return self.job.stretch(self.data.values, *self.ends[first : first + 2])
 
     def batches_of(self, files: Sequence[Path]) -> Stretch:
@@ -174,13 +172,13 @@ class Series(Task):
         if len(wrong):
             path, line = data.where[wrong[0][0]]
             what = self._unfit(data.values[wrong[0][0]], data.chosen.names)
-            raise DataError(f"{path}:{line}: {what}; leave {'--log away, or ' * self.config.log}such rows out")
+            raise DataError(f"{path}:{line}: {what}; leave {'`log` away, or ' * self.config.log}such rows out")
 
     def _unfit(self, values: np.ndarray, names: Sequence[str] = ()) -> str:
         """What is wrong with a row; "" if nothing is."""
         if self.config.log and (values <= 0).any():
             n = int(np.argmax(values <= 0))
-            return f"{(names or self.chosen.names)[n]} is {values[n]:g}, which has no logarithm (--log)"
+            return f"{(names or self.chosen.names)[n]} is {values[n]:g}, which has no logarithm (`log`)"
         if (np.abs(values) > LARGEST).any():
             n = int(np.argmax(np.abs(values)))
             return f"{(names or self.chosen.names)[n]} is {values[n]:g}, and at most {LARGEST:g} can be read"

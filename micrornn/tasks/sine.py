@@ -41,10 +41,10 @@ class Sine(Made):
 
     def __init__(self, config: SineSettings, data: None = None):
         if not config.low < config.high:
-            raise ConfigError(f"--low is {config.low:g}, and --high is {config.high:g}; it must be higher")
+            raise ConfigError(f"`low` is {config.low:g}, and `high` is {config.high:g}; it must be higher")
         if config.high * 2 > config.num_steps:
             raise ConfigError(
-                f"--high {config.high:g} is more periods than {config.num_steps:,} time steps can show, at most "
+                f"`high={config.high:g}` is more periods than {config.num_steps:,} time steps can show, at most "
                 f"{config.num_steps / 2:g}"
             )
         super().__init__(config)

@@ -46,7 +46,7 @@ class Tags(Labelling):
     name, about = "tags", "in step: a tag for each word of a sentence, from CoNLL and CoNLL-U files"
     Settings = TagSettings
     noun, nouns = "tag", "tags"
-    remedy: ClassVar[str] = "choose another --tag-column"
+    remedy: ClassVar[str] = "choose another `tag_column`"
     takes: ClassVar[str] = "a sentence, its words separated by blanks"
     RULES: ClassVar[Mapping[str, Rule]] = {**Labelling.RULES, "usual": Rule(list, items=Rule(int, low=0))}
     config: TagSettings

@@ -178,13 +178,13 @@ class Task:
         """ConfigError where a setting that means nothing to it is not as usual."""
         if config.way.num_steps is not None and "num_steps" in cls.unused:
             raise ConfigError(
-                f"--backprop {config.backprop} cuts a long sequence in windows, and those of the task {cls.name} are "
-                "read as they are; there is --backprop full"
+                f"`backprop={config.backprop}` cuts a long sequence in windows, and those of the task {cls.name} are "
+                "read as they are; there is `backprop=full`"
             )
         usual = cls.Settings()
         for name in cls.unused:
             if getattr(config, name) != getattr(usual, name):
-                raise ConfigError(f"--{name.replace('_', '-')} is no setting of the task {cls.name}; leave it away")
+                raise ConfigError(f"`{name}` is no setting of the task {cls.name}; leave it away")
 
     def __init__(self, config: Any, data: Any = None):
         self.config = config
@@ -228,12 +228,12 @@ class Task:
     def material_of(cls, names: Sequence[str], config: Any, meta: Mapping[str, Any], unseen: str = "",
                     encoding: str = "") -> Material:  # fmt: skip
         """The same out of other files than it learns from."""
-        raise ConfigError(f"--text: a network of the task {cls.name} is looked at on its own data; leave it away")
+        raise ConfigError(f"`text`: a network of the task {cls.name} is looked at on its own data; leave it away")
 
     @property
     def segment_steps(self) -> int:
         if self.config.memory_budget:
-            raise ConfigError(f"--memory-budget: the task {self.name} does not go over a window in segments")
+            raise ConfigError(f"`memory_budget`: the task {self.name} does not go over a window in segments")
         return MOST
 
     @property
@@ -261,7 +261,7 @@ class Task:
         """Metric -> value over an epoch of the batches; by default of what is held out."""
         batches = batches or self.validation()
         if batches is None:
-            raise ConfigError("nothing is held out (--val-fraction 0)")
+            raise ConfigError("nothing is held out (`val_fraction=0`)")
         model.train(False)
         sums: dict[str, list[tuple[float, float]]] = {}
 
@@ -293,7 +293,7 @@ class Task:
         """ConfigError where an option was given that means nothing here."""
         given = [name for name, value in options.items() if value is not None]
         if given:
-            raise ConfigError(f"--{given[0].replace('_', '-')} is no option for the task {self.name}; leave it away")
+            raise ConfigError(f"`{given[0]}` is no option for the task {self.name}; leave it away")
 
     def confusion(self, model: Any) -> Confusion | None:
         """Which class is taken for which, of what is held out; None where there are no classes."""
@@ -339,7 +339,7 @@ class Task:
 
     def go_on(self, model: Any, examples: Iterable[Any], steps: int) -> Iterator[dict[str, Any]]:
         """The `steps` rows that follow the last example, as answers. ConfigError where examples are no series."""
-        raise ConfigError(f"the task {self.name} has no series to continue; leave --horizon away")
+        raise ConfigError(f"the task {self.name} has no series to continue; leave `horizon` away")
 
     def answer(self, outputs: np.ndarray, example: Any, proba: bool) -> dict[str, Any]:
         """What the outputs of one lane say: (output_size,), or (seq_len, output_size) of every time step."""

@@ -40,7 +40,7 @@ from micrornn.tasks.task import SPECIAL, BySymbol, Judged, Metric, Progress, Tas
 from micrornn.windows import Windows
 
 # Of a validation text whose words the text does not have, when no word stands for those.
-UNSEEN = "with --vocab-size the rarest of FILES are read as one token, and what is unknown as that one"
+UNSEEN = "with `vocab_size` the rarest of FILES are read as one token, and what is unknown as that one"
 LIKELIEST = 5  # next tokens that `predict` tells of with their probabilities
 
 
@@ -50,10 +50,10 @@ def line_end(config: Config, vocab: Vocab) -> int | None:
     if not config.lines:
         return None
     if config.loss == "sum" or config.watch_gradients:
-        flag = "--loss sum" if config.loss == "sum" else "--watch-gradients"
-        raise ConfigError(f"{flag} counts all time steps of a window, and --lines pads them; leave one of the two away")
+        flag = "`loss=sum`" if config.loss == "sum" else "`watch_gradients`"
+        raise ConfigError(f"{flag} counts all time steps of a window, and `lines` pads them; leave one of the two away")
     if vocab.newline is None:
-        raise DataError("--lines: the text has no line break, or its vocabulary is too small for it (--vocab-size)")
+        raise DataError("`lines`: the text has no line break, or its vocabulary is too small for it (`vocab_size`)")
     return vocab.newline
 
 
@@ -100,7 +100,7 @@ class Text(Task):
             found = encode_files(find_validation(config), self.vocab, encoding=config.encoding, remedy=UNSEEN)
         except DataError as error:
             told = str(error)
-            raise DataError(told if told.startswith("--") else f"--validation: {told}") from None
+            raise DataError(told if told.startswith("`") else f"`validation`: {told}") from None
         self.held_from = visible(config.validation) + (f" ({found.words()})" if found.unseen else "")
         self.fingerprint += hashlib.blake2b(found.ids.tobytes(), digest_size=16).hexdigest()
         return tokens, found.ids
@@ -194,7 +194,7 @@ class Text(Task):
             )
             ids = encoded.ids
         if ids is None:
-            raise ConfigError("this run held nothing out (--val-fraction 0).\nName FILES to evaluate on.")
+            raise ConfigError("this run held nothing out (`val_fraction=0`).\nName FILES to evaluate on.")
         batch_size, num_steps = (options.get(n) or getattr(self.config, n) for n in ("batch_size", "num_steps"))
         newline = self.vocab.newline if self.config.lines else None
         found = evaluate(model, ids, batch_size, num_steps, progress, newline)
@@ -214,7 +214,7 @@ class Text(Task):
             if not count or (encoded and encoded.words()):
                 del rows["unknown"]
         if encoded is not None and encoded.words():
-            rows["unseen"] = f"{encoded.words()} (--unseen)"
+            rows["unseen"] = f"{encoded.words()} (`unseen`)"
         rows["read in"] = (
             f"{found.batch_size:,} lanes, windows of {found.num_steps:,} time steps, "
             f"{'each line from zeros' if self.config.lines else 'state carried over'}; "

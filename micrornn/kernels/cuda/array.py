@@ -60,7 +60,7 @@ class Pool:
         available, total = card.memory()
         raise DeviceError(
             f"device cuda is out of memory: {_bytes(size * dtype.itemsize)} were asked for, {_bytes(available)} of "
-            f"{_bytes(total)} are free\nlower --batch-size, --num-steps or --hidden-size"
+            f"{_bytes(total)} are free\nlower `batch_size`, `num_steps` or `hidden_size`"
         )
 
 

@@ -32,7 +32,7 @@ def why_not() -> str | None:
     if _forked:
         return (
             "a process that was forked cannot use the card of the one it comes from; start processes by "
-            'multiprocessing.get_context("spawn"), or use --device cpu'
+            'multiprocessing.get_context("spawn"), or use `device=cpu`'
         )
     reason = _no_driver() or _no_compiler() or _no_match()
     if reason:
@@ -41,7 +41,7 @@ def why_not() -> str | None:
     if card.compute_capability < oldest:
         return (
             f"{_text(card.name)} has compute capability {_version(card.compute_capability)}, and the kernels and their "
-            f"compiler need {_version(oldest)} or newer; use --device cpu"
+            f"compiler need {_version(oldest)} or newer; use `device=cpu`"
         )
     return _old_driver()
 
@@ -65,16 +65,16 @@ def _no_driver() -> str | None:
     except Exception as error:  # what Numba raises while it wakes the driver differs from version to version
         why = str(error)
     if "cannot be found" in why:
-        return f"no NVIDIA driver was found; install it and `{INSTALL}`, or use --device cpu"
+        return f"no NVIDIA driver was found; install it and `{INSTALL}`, or use `device=cpu`"
     if "NO_DEVICE" in why:
-        return "there is a driver, but it sees no card (CUDA_VISIBLE_DEVICES hides some); use --device cpu"
-    return f"the NVIDIA driver does not work: {' '.join(why.split())}; use --device cpu"
+        return "there is a driver, but it sees no card (CUDA_VISIBLE_DEVICES hides some); use `device=cpu`"
+    return f"the NVIDIA driver does not work: {' '.join(why.split())}; use `device=cpu`"
 
 
 def _no_compiler() -> str | None:
     if importlib.import_module("numba.cuda.cudadrv.nvvm").is_available():
         return None
-    return f"there is no compiler for kernels (libnvvm); `{INSTALL}`, or use --device cpu"
+    return f"there is no compiler for kernels (libnvvm); `{INSTALL}`, or use `device=cpu`"
 
 
 def _no_match() -> str | None:
@@ -82,7 +82,7 @@ def _no_match() -> str | None:
     try:
         importlib.import_module("numba.cuda.np.arrayobj")
     except AttributeError as error:
-        return f"numba-cuda does not work with this NumPy ({error}); `{INSTALL}`, or use --device cpu"
+        return f"numba-cuda does not work with this NumPy ({error}); `{INSTALL}`, or use `device=cpu`"
     except ImportError:  # another version, which has it elsewhere
         pass
     return None
@@ -101,7 +101,7 @@ def _old_driver() -> str | None:
         return None
     return (
         f"the driver knows CUDA {_version(driver())}, the compiler for kernels is of CUDA {_version(compiler)}; "
-        f"update the driver, or `pip install 'numba-cuda[cu{driver()[0]}]'`, or use --device cpu"
+        f"update the driver, or `pip install 'numba-cuda[cu{driver()[0]}]'`, or use `device=cpu`"
     )
 
 
