@@ -24,6 +24,7 @@ map of the house.
 from __future__ import annotations
 
 import importlib
+import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,9 @@ def __getattr__(name: str) -> Any:
         known = not (name.startswith("_") or find_spec(f"micrornn.{name}"))
         ops = importlib.import_module("micrornn.ops") if known else None
         if ops is None or name not in ops.__all__:
-            raise AttributeError(f"module 'micrornn' has no attribute {name!r}")
+            if known and name in dir(importlib.import_module("micrornn.optim")):
+                raise AttributeError(f"module 'micrornn' has no attribute {name!r}; there is mr.optim.{name}")
+            raise AttributeError(f"module 'micrornn' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
         found = getattr(ops, name)
     globals()[name] = found
     return found

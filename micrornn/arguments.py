@@ -2,8 +2,9 @@
 
     numbers(what, x, dtype)          an array of float32 or float64, or ConfigError for what is none
     require_precision(what, dtype)   float32 or float64
-    real(what, x)                    a number
+    real(what, x), rate(what, x)     a number; one of 0 or more and below 1
     flag(what, given)                True or False
+    choice(what, given, there)       one of some names
     whole(what, n), wholes(what, n)  a whole number, several
     sizes(what, hidden_size=8)       whole numbers of 1 or more
     tensors(what, given)             a list of tensors, and not one bare tensor
@@ -29,7 +30,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from micrornn import device
-from micrornn.errors import ConfigError, ShapeError, TapeError
+from micrornn.errors import ConfigError, ShapeError, TapeError, instead, quoted
 from micrornn.operators import Operators
 
 PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -40,7 +41,8 @@ EXACT = 2**53  # up to here float64 holds every whole number
 def numbers(what: str, x: Any, dtype: Any = None) -> np.ndarray:
     """x as a C-contiguous array of this precision; of its own if it has one, else float32. An array on a graphics card,
     or one of symbols, comes back as it is; beside symbols, which are objects, a number is one."""
-    if dtype is not None and (type(x) is float or (type(x) is int and -EXACT < x < EXACT)):  # the most frequent
+    exact = type(x) is float or (type(x) is int and -EXACT < x < EXACT)
+    if exact and isinstance(dtype, np.dtype) and dtype.kind in "fO":  # the most frequent
         return np.asarray(x, dtype)
     if device.of(x) != "cpu":
         return x
@@ -108,6 +110,20 @@ def real(what: str, x: Any) -> float:
         return float(x)
     except (TypeError, ValueError):
         raise ConfigError(f"{what} must be a number, not {short(x)}") from None
+
+
+def choice(what: str, given: Any, there: Sequence[str]) -> None:
+    """One of these names."""
+    if not isinstance(given, str) or given not in there:
+        raise ConfigError(f"{what}: there is no {quoted(given)}{instead(given, there)}")
+
+
+def rate(what: str, x: Any) -> float:
+    """How likely something is: 0 or more and below 1."""
+    found = real(what, x)
+    if not 0 <= found < 1:
+        raise ConfigError(f"{what} must be 0 or more and below 1, not {short(x)}")
+    return found
 
 
 def flag(what: str, given: Any) -> bool:

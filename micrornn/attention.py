@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from micrornn.errors import ConfigError
+from micrornn.errors import ConfigError, instead
 from micrornn.layers import Linear
 from micrornn.ops import concatenate, matmul, reshape, softmax, tanh, transpose, where
 from micrornn.ops import sum as sum_op
@@ -53,7 +53,7 @@ class Attention(Module):
 
     def __init__(self, kind: str, size: int, *, seed: int = 0, dtype: type = np.float32):
         if kind not in KINDS:
-            raise ConfigError(f"there is no attention {kind!r}; choose one of {', '.join(KINDS)}")
+            raise ConfigError(f"there is no attention {kind!r}{instead(kind, KINDS)}")
         seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(4)]
         self.kind = kind
         self.combine = Linear(2 * size, size, seed=seeds[0], dtype=dtype)

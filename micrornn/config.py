@@ -6,16 +6,15 @@ The command line, the environment (MICRORNN_*), run.toml and a checkpoint all re
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from micrornn.backprop import FORMS, Typed
 from micrornn.backprop import parse as parse_backprop
-from micrornn.errors import ConfigError, quoted
+from micrornn.errors import ConfigError, OptionError, instead, quoted
 from micrornn.folders import cache_home as cache_home  # offered here too
 from micrornn.folders import expand
 from micrornn.owncode import is_own_code
@@ -203,6 +202,10 @@ class Config:
     )
     threads: int = setting(0, "Processor cores to use. 0: all.", low=0, high=4096)
 
+    def __new__(cls, *given: Any, **settings: Any) -> Config:
+        cls._require_known(settings, cls.__name__)
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         for entry in dataclasses.fields(self):
             object.__setattr__(self, entry.name, check(entry, getattr(self, entry.name)))
@@ -250,14 +253,16 @@ class Config:
         return dataclasses.asdict(self)
 
     @classmethod
+    def _require_known(cls, names: Iterable[str], where: str) -> None:
+        known = cls.__dataclass_fields__
+        for name in names:
+            if name not in known:
+                raise OptionError(f"{where} has no setting {quoted(name)}{instead(name, known)}")
+
+    @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = "the configuration") -> Config:
         """From names and values; ConfigError names what is unknown, and what may have been meant."""
-        known = {entry.name for entry in dataclasses.fields(cls)}
-        for name in values:
-            if name not in known:
-                close = difflib.get_close_matches(name, known, 1)
-                hint = f"; did you mean {close[0]}?" if close else ""
-                raise ConfigError(f"{where} has no setting {quoted(name)}{hint}")
+        cls._require_known(values, where)
         fields = {entry.name: entry for entry in dataclasses.fields(cls)}
         return cls(**{name: check(fields[name], value, f"{where}: {name}") for name, value in values.items()})
 

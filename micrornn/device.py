@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn.errors import DeviceError
+from micrornn.errors import DeviceError, instead
 
 DEVICES = ("cpu", "cuda")
 
@@ -33,7 +33,7 @@ def available(device: str) -> str | None:
             return _cuda("card").why_not()
         except ImportError as error:
             return f"Numba's part for it is missing ({error}); `pip install 'micrornn[cuda]'`, or use `device=cpu`"
-    return f"there is no device {device!r}; choose one of {', '.join(DEVICES)}"
+    return f"there is no device {device!r}{instead(device, DEVICES)}"
 
 
 def _cuda(module: str) -> Any:

@@ -1,4 +1,5 @@
 """The few exceptions. Each message is one or two lines: where, what was got, what was expected, what to do.
+A setting stands in it as in Python, in backticks: `hidden_size`, `dropout=0.3`. The command line makes flags of that.
 
 MicrornnError        the root: a user's mistake or the machine's limit, never a bug of ours
   ShapeError         arrays that do not fit together
@@ -12,15 +13,21 @@ MicrornnError        the root: a user's mistake or the machine's limit, never a 
   MissingError       an extra that is not installed
 
 quoted(value)        a value as a message repeats it: never more than a part of a line
+instead(name, ...)   what there is in the place of a name that is none: the nearest, or all
 """
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import reprlib
+import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 MOST_QUOTED = 80  # characters of a value that a message repeats
+FEW, MOST_TOLD = 70, 400  # characters of a list of names that is told whole, and of one that is told at all
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = MOST_QUOTED - 10
 _short.maxlong, _short.maxlevel = 40, 3
@@ -34,6 +41,22 @@ def quoted(value: Any) -> str:
         size = f" of {value.bit_length():,} bits" if isinstance(value, int) else ""
         text = f"<{type(value).__name__}{size}>"
     return text if len(text) <= MOST_QUOTED else f"{text[: MOST_QUOTED - 23]}...{text[-20:]}"
+
+
+def instead(name: Any, there: Iterable[str], start: str = "choose one of") -> str:
+    """The end of a message that there is no such name: all where they are few, else the nearest, else lines."""
+    names = list(there)
+    told = ", ".join(names)
+    if names and len(told) <= FEW:
+        return f"; {start} {told}"
+    parts = {part: whole for whole in reversed(names) for part in (*re.split("[-_]", whole), whole)}
+    if near := difflib.get_close_matches(str(name).lower(), parts, 1, 0.7):
+        return f"; did you mean {near[0] if near[0] in names else parts[near[0]]}?"
+    if not names or len(told) > MOST_TOLD:
+        return ""
+    # the first line holds the beginning of the message, too
+    lines = textwrap.fill(told, 100, initial_indent=" " * 50, subsequent_indent="  ")
+    return f"; {start} {lines.lstrip()}"
 
 
 def named(path: str | os.PathLike[str]) -> str:
@@ -68,6 +91,10 @@ class ConfigError(MicrornnError):
 
 class TapeError(MicrornnError):
     """A gradient that a tape cannot give: the loss is not on it, or what the way back needs has changed since."""
+
+
+class OptionError(ConfigError, TypeError):
+    """A call with options that a layer, an optimizer or a function does not have; Python's own would be TypeError."""
 
 
 class CellError(ConfigError):

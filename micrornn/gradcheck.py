@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from micrornn import arguments, device
+from micrornn.calls import checked
 from micrornn.errors import ConfigError, DivergedError
 from micrornn.tape import Tape, Tensor, no_tape
 
@@ -191,6 +192,7 @@ def _prepare(function: Callable[[], Tensor], given: Sequence[Tensor], step: floa
     return tensors, value, analytic
 
 
+@checked
 def gradcheck(function: Callable[[], Tensor], tensors: Sequence[Tensor], *, samples: int | None = None,
               step: float = STEP, seed: int = 0) -> list[Check]:  # fmt: skip
     """Compare the gradients of function() with respect to each of the tensors, which it must read anew each time.

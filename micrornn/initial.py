@@ -14,7 +14,7 @@ import numpy as np
 
 from micrornn.cells import bias_with_forget
 from micrornn.config import Config
-from micrornn.errors import ConfigError, quoted
+from micrornn.errors import ConfigError, instead, quoted
 from micrornn.parameters import Initializer, Module, glorot, identity, normal, orthogonal, uniform, zeros
 from micrornn.recurrent import BIASES, Recurrent
 
@@ -49,7 +49,7 @@ def parse_initializer(text: str, name: str, bias: bool = False) -> Initializer:
     kind, *numbers = text.split(":")
     there = [found for found, row in NAMES.items() if row[4] or not bias]
     if kind not in there:
-        raise ConfigError(f"{name}: there is no initializer {quoted(kind)}; choose one of {', '.join(there)}")
+        raise ConfigError(f"{name}: there is no initializer {quoted(kind)}{instead(kind, there)}")
     how, make, least, most, _ = NAMES[kind]
     try:
         given = [float(number) for number in numbers]

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from micrornn import kernels
-from micrornn.arguments import real, sizes, whole
+from micrornn.arguments import choice, require_precision, sizes, whole
+from micrornn.arguments import rate as share
+from micrornn.calls import checked
 from micrornn.dropout import MASKS, drop, mix_key
 from micrornn.errors import ConfigError
 from micrornn.ops import embedding, linear
-from micrornn.parameters import Initializer, Module, Parameter, normal, uniform
+from micrornn.parameters import Initializer, Module, Parameter, normal, starting, uniform
 from micrornn.recurrent import Recurrent
 from micrornn.tape import Tensor
 
@@ -30,6 +32,7 @@ class LSTM(Recurrent):
     ((5, 4, 8), (2, 4, 8))
     """
 
+    @checked
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, **options: Any):
         super().__init__("lstm", input_size, hidden_size, num_layers, **options)
 
@@ -47,6 +50,7 @@ class GRU(Recurrent):
     ((5, 4, 16), (2, 4, 8))
     """
 
+    @checked
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, **options: Any):
         super().__init__("gru", input_size, hidden_size, num_layers, **options)
 
@@ -64,10 +68,10 @@ class RNN(Recurrent):
     ((5, 4, 8), (1, 4, 8))
     """
 
+    @checked
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, *, nonlinearity: str = "tanh",
                  **options: Any):  # fmt: skip
-        if nonlinearity not in ("tanh", "relu"):
-            raise ConfigError(f"RNN: nonlinearity is tanh or relu, not {nonlinearity!r}")
+        choice("RNN: nonlinearity", nonlinearity, ("tanh", "relu"))
         super().__init__(
             "rnn" if nonlinearity == "tanh" else "rnn_relu", input_size, hidden_size, num_layers, **options
         )
@@ -81,16 +85,17 @@ class Linear(Module):
     (5, 4, 2)
     """
 
+    @checked
     def __init__(self, input_size: int, output_size: int, *, seed: int = 0, dtype: type = np.float32,
                  initializer: Initializer | None = None):  # fmt: skip
         sizes("Linear", input_size=input_size, output_size=output_size)
-        rng, start = (
-            np.random.default_rng(whole("Linear: seed", seed, least=0)),
-            initializer or uniform(input_size**-0.5),
-        )
+        require_precision("Linear", dtype)
+        rng = np.random.default_rng(whole("Linear: seed", seed, least=0))
+        start = starting("Linear: initializer", initializer or uniform(input_size**-0.5))
         self.weight = Parameter(start(rng, (output_size, input_size)), dtype)
         self.bias = Parameter(uniform(input_size**-0.5)(rng, (output_size,)), dtype)
 
+    @checked
     def __call__(self, x: Tensor) -> Tensor:
         return linear(x, self.weight, self.bias)
 
@@ -103,12 +108,16 @@ class Embedding(Module):
     (2, 2, 3)
     """
 
+    @checked
     def __init__(self, vocab_size: int, size: int, *, seed: int = 0, dtype: type = np.float32,
                  initializer: Initializer | None = None):  # fmt: skip
         sizes("Embedding", vocab_size=vocab_size, size=size)
-        rng, start = np.random.default_rng(whole("Embedding: seed", seed, least=0)), initializer or normal(1.0)
+        require_precision("Embedding", dtype)
+        rng = np.random.default_rng(whole("Embedding: seed", seed, least=0))
+        start = starting("Embedding: initializer", initializer or normal(1.0))
         self.weight = Parameter(start(rng, (vocab_size, size)), dtype)
 
+    @checked
     def __call__(self, ids: np.ndarray) -> Tensor:
         return embedding(self.weight, ids=ids)
 
@@ -121,6 +130,7 @@ class OneHot(Module):
 
     MOST = 1000  # symbols: each time step is multiplied with as many numbers, nearly all of them 0
 
+    @checked
     def __init__(self, vocab_size: int, *, dtype: type = np.float32, device: str = "cpu"):
         sizes("OneHot", vocab_size=vocab_size)
         if vocab_size > self.MOST:
@@ -130,6 +140,7 @@ class OneHot(Module):
             )
         self.weight = Tensor(kernels.for_device(device).asarray(np.eye(vocab_size, dtype=dtype)))
 
+    @checked
     def __call__(self, ids: np.ndarray) -> Tensor:
         return embedding(self.weight, ids=ids)
 
@@ -146,14 +157,13 @@ class Dropout(Module):
     (1000,)
     """
 
+    @checked
     def __init__(self, rate: float, *, seed: int = 0, mask: str = "step"):
-        if not 0 <= real("Dropout: rate", rate) < 1:
-            raise ConfigError(f"dropout must lie in 0..1 (1 excluded), not {rate}")
-        if mask not in MASKS:
-            raise ConfigError(f"Dropout: there is no mask {mask!r}; choose one of {', '.join(MASKS)}")
-        self.rate, self.seed, self.key, self.start = rate, whole("Dropout: seed", seed), 0, 0
+        choice("Dropout: mask", mask, MASKS)
+        self.rate, self.seed, self.key, self.start = share("Dropout: rate", rate), whole("Dropout: seed", seed), 0, 0
         self.mask = mask
 
+    @checked
     def __call__(self, x: Tensor) -> Tensor:
         x = x if isinstance(x, Tensor) else Tensor(x)
         if not self.rate or not self.training:

@@ -17,8 +17,23 @@ import numpy as np
 
 from micrornn import kernels
 from micrornn.arguments import real
-from micrornn.errors import ConfigError, quoted
+from micrornn.calls import checked
+from micrornn.errors import ConfigError, OptionError, instead, quoted
 from micrornn.parameters import Flat, flat_of
+
+__all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Momentum",
+    "Optimizer",
+    "RMSprop",
+    "Schedule",
+    "global_norm",
+]
 
 # What an optimizer's option or a schedule's number may be, wherever it occurs: in words, and as a check.
 _Range = tuple[str, Callable[[float], bool]]
@@ -50,7 +65,7 @@ def parse_optimizer(text: str) -> tuple[str, dict[str, float]]:
         raise ConfigError(f"an optimizer is named by a text such as 'adam' or 'momentum:mu=0.9', not by {text!r}")
     name, _, rest = text.partition(":")
     if name not in OPTIMIZERS:
-        raise ConfigError(f"there is no optimizer {quoted(name)}; choose one of {', '.join(OPTIMIZERS)}")
+        raise ConfigError(f"there is no optimizer {quoted(name)}{instead(name, OPTIMIZERS)}")
     options = dict(OPTIMIZERS[name][2])
     for part in filter(None, rest.split(",")):
         key, _, value = part.partition("=")
@@ -140,7 +155,7 @@ class Schedule:
         for part in text.split("+"):
             name, *given = part.split(":")
             if name not in SCHEDULES:
-                raise ConfigError(f"there is no schedule {quoted(name)}; choose one of {', '.join(SCHEDULES)}")
+                raise ConfigError(f"there is no schedule {quoted(name)}{instead(name, SCHEDULES)}")
             function, wanted = SCHEDULES[name]
             defaults = list(wanted.values())
             if len(given) > len(wanted) or None in defaults[len(given) :]:
@@ -173,9 +188,15 @@ class Optimizer:
     updates     how many have been made
     """
 
+    @checked
     def __init__(self, parameters: Any, text: str, lr: float | None = None,
                  schedule: str | Callable[[int], float] = "constant"):  # fmt: skip
-        self.flat, self.lr = flat_of(parameters), None if lr is None else real("lr", lr)
+        what = type(self).__name__
+        if lr is not None and not 0 <= real(f"{what}: lr", lr) < math.inf:
+            raise ConfigError(f"{what}: lr must be a number of 0 or more, not {lr}")
+        if not isinstance(schedule, str) and not callable(schedule):
+            raise ConfigError(f"{what}: schedule is a text such as 'cosine', or a function, not {quoted(schedule)}")
+        self.flat, self.lr = flat_of(parameters), None if lr is None else float(lr)
         self.schedule = Schedule(schedule) if isinstance(schedule, str) else schedule
         self.name, self.options = parse_optimizer(text)
         _, names, _ = OPTIMIZERS[self.name]
@@ -189,6 +210,7 @@ class Optimizer:
         """Forget all gradients: `Tape.backward` adds to them."""
         self.flat.zero_grad()
 
+    @checked
     def update(self, lr: float | None = None, scale: float = 1.0, limit: float = math.inf,
                clip_norm: float = 0.0) -> None:  # fmt: skip
         """One update with the gradient clip(grad * scale, +-limit).
@@ -221,11 +243,20 @@ class _Named(Optimizer):
 
     lr_usual = 0.001
 
+    @checked
     def __init__(self, parameters: Any, lr: float | None = None, schedule: str | Callable[[int], float] = "constant",
                  **options: float):  # fmt: skip
+        what, kind = type(self).__name__, type(self).__name__.lower()
+        known = OPTIMIZERS[kind][2]
+        for name, value in options.items():
+            if name not in known:
+                raise OptionError(
+                    f"{what} has no option {quoted(name)}{instead(name, ['lr', 'schedule', *known], 'it has')}"
+                )
+            options[name] = real(f"{what}: {name}", value)
         given = ",".join(f"{name}={value!r}" for name, value in options.items())
         lr = self.lr_usual if lr is None else lr
-        super().__init__(parameters, f"{type(self).__name__.lower()}:{given}", lr, schedule)
+        super().__init__(parameters, f"{kind}:{given}", lr, schedule)
 
 
 class SGD(_Named):
@@ -265,3 +296,7 @@ class Adam(_Named):
 
 class AdamW(_Named):
     """Adam with weights that shrink by lr weight_decay an update (Loshchilov and Hutter 2019). weight_decay is 0.01."""
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from micrornn.errors import MicrornnError, quoted
+from micrornn.errors import MicrornnError, instead, quoted
 from micrornn.folders import cache_home
 
 
@@ -93,7 +93,7 @@ class OwnCode:
             said = f"{quoted(name)} is no subclass of {self.base.__name__}"
             if found is None:
                 said = f"there is no {self.kind} {quoted(name)} in it"
-            raise self.error(f"{path}: {said}" + (f"; it has {', '.join(there)}" if there else ""))
+            raise self.error(f"{path}: {said}" + instead(name, there, "it has"))
         return found
 
     def _fits(self, value: Any) -> bool:

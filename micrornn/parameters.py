@@ -18,8 +18,22 @@ import numpy as np
 
 from micrornn import device, kernels
 from micrornn.arguments import require_like, tensors
-from micrornn.errors import ConfigError
+from micrornn.errors import ConfigError, quoted
 from micrornn.tape import Tensor
+
+__all__ = [
+    "Flat",
+    "Initializer",
+    "Module",
+    "Parameter",
+    "flat_of",
+    "glorot",
+    "identity",
+    "normal",
+    "orthogonal",
+    "uniform",
+    "zeros",
+]
 
 Initializer = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
@@ -57,6 +71,15 @@ def orthogonal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 def identity(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """The identity, gate by gate (Le, Jaitly, Hinton 2015): each unit starts as its own memory."""
     return np.concatenate([np.eye(shape[1])] * -(-shape[0] // shape[1]))[: shape[0]]
+
+
+def starting(what: str, given: Any) -> Initializer:
+    """An initializer as somebody gives it; ConfigError for what is none."""
+    if not callable(given):
+        raise ConfigError(
+            f"{what} is a function of (rng, shape), such as micrornn.parameters.uniform(0.1), not {quoted(given)}"
+        )
+    return given
 
 
 class Parameter(Tensor):
@@ -297,6 +320,8 @@ def _by_name(given: Any) -> dict[str, Parameter]:
     if isinstance(given, Mapping):
         tensors("Flat", given.values())
         return dict(given)
+    if isinstance(given, (str, bytes)) or not np.iterable(given):
+        raise ConfigError(f"what is to be trained is a Module, or its parameters, not {quoted(given)}")
     found = tensors("Flat", given)
     names = [tensor.name or str(n) for n, tensor in enumerate(found)]
     return dict(zip(names if len(set(names)) == len(names) else map(str, range(len(found))), found))
@@ -324,3 +349,7 @@ def _again(parameters: dict[str, Parameter]) -> Flat:
         if gradient is not None:
             flat.grad[flat.places[name]] = gradient.reshape(-1)
     return flat
+
+
+def __dir__() -> list[str]:
+    return __all__

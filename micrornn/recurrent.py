@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 
 from micrornn import device, kernels
-from micrornn.arguments import flag, numbers, real, short, sizes, whole, wholes
+from micrornn.arguments import choice, flag, numbers, rate, real, require_precision, short, sizes, whole, wholes
+from micrornn.calls import checked
 from micrornn.cells import BOTH_SIDES, Cell, State, Weights, bias_with_forget, declared, find_cell, take_step
 from micrornn.dropout import MASKS, drop, drop_mask, mix_key
-from micrornn.errors import ConfigError, ShapeError
+from micrornn.errors import ConfigError, ShapeError, instead
 from micrornn.ops import clip_message, concatenate, mask_message, reshape, stack, where
 from micrornn.ops.linear import Instead
 from micrornn.ops.masks import take_mask
-from micrornn.parameters import Initializer, Module, Parameter, zeros
+from micrornn.parameters import Initializer, Module, Parameter, starting, zeros
 from micrornn.tape import Tape, Tensor, stamp
 
 BIASES = ("bias_ih", "bias_hh")
@@ -56,27 +57,27 @@ class Recurrent(Module):
     ((5, 4, 8), (1, 4, 8))
     """
 
+    @checked
     def __init__(self, cell: str | Cell, input_size: int, hidden_size: int, num_layers: int = 1,
                  bidirectional: bool = False, dropout: float = 0.0, *, recurrent_dropout: float = 0.0,
                  dropout_mask: str = "step", granularity: str = "sequence", learn_initial: bool = False,
                  forget_bias: float | None = None,
                  initializers: dict[str, Initializer] | None = None, clip_message: float = 0.0,
                  seed: int = 0, dtype: type = np.float32):  # fmt: skip
-        if not isinstance(granularity, str) or granularity not in GRANULARITIES:
-            raise ConfigError(f"there is no granularity {granularity!r}; choose one of {', '.join(GRANULARITIES)}")
-        sizes("Recurrent", input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
-        for what, rate in (("dropout", dropout), ("recurrent_dropout", recurrent_dropout)):
-            if not 0 <= real(f"Recurrent: {what}", rate) < 1:
-                raise ConfigError(f"{what} must lie in 0..1 (1 excluded), not {rate}")
-        if dropout_mask not in MASKS:
-            raise ConfigError(f"there is no dropout_mask {dropout_mask!r}; choose one of {', '.join(MASKS)}")
-        if not real("Recurrent: clip_message", clip_message) >= 0:
-            raise ConfigError(f"clip_message must be 0 or more, not {clip_message}")
+        what = type(self).__name__
+        sizes(what, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        choice(f"{what}: granularity", granularity, GRANULARITIES)
+        choice(f"{what}: dropout_mask", dropout_mask, MASKS)
+        dropout = rate(f"{what}: dropout", dropout)
+        recurrent_dropout = rate(f"{what}: recurrent_dropout", recurrent_dropout)
+        if not real(f"{what}: clip_message", clip_message) >= 0:
+            raise ConfigError(f"{what}: clip_message must be 0 or more, not {clip_message}")
         if not isinstance(cell, (str, Cell)):
-            raise ConfigError(f"a cell is a name, such as 'lstm', or a Cell, not {short(cell)}")
-        whole("Recurrent: seed", seed, least=0)
-        bidirectional = flag("Recurrent: bidirectional", bidirectional)
-        forget_bias = None if forget_bias is None else real("Recurrent: forget_bias", forget_bias)
+            raise ConfigError(f"{what}: a cell is a name, such as 'lstm', or a Cell, not {short(cell)}")
+        require_precision(what, dtype)
+        whole(f"{what}: seed", seed, least=0)
+        bidirectional = flag(f"{what}: bidirectional", bidirectional)
+        forget_bias = None if forget_bias is None else real(f"{what}: forget_bias", forget_bias)
         self.cell = find_cell(cell) if isinstance(cell, str) else declared(cell)
         self.granularity = granularity
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
@@ -94,8 +95,8 @@ class Recurrent(Module):
         chosen = dict(self.cell.initializers(hidden_size))
         for name, initializer in (initializers or {}).items():
             if name not in chosen and name not in BOTH_SIDES:  # a cell may have no use for one of those
-                raise ConfigError(f"there is no initializer of {name!r}; it is one of {', '.join(chosen)}")
-            chosen[name] = initializer
+                raise ConfigError(f"{what}: there is no initializer of {name!r}{instead(name, chosen)}")
+            chosen[name] = starting(f"{what}: the initializer of {name}", initializer)
         self.weights: dict[str, Parameter] = {}
         for layer in range(num_layers):
             shapes = self.cell.shapes(hidden_size * len(self.directions) if layer else input_size, hidden_size)
@@ -108,7 +109,7 @@ class Recurrent(Module):
                             bias_with_forget(start[name], self.cell, value)
                 for name in shapes:
                     self.weights[f"{name}_l{layer}{direction}"] = Parameter(start[name], dtype)
-        if flag("Recurrent: learn_initial", learn_initial):
+        if flag(f"{what}: learn_initial", learn_initial):
             for state in self.cell.states:
                 rows = zeros(rng, (num_layers * len(self.directions), 1, hidden_size))
                 self.weights[state + "_0"] = Parameter(rows, dtype)
@@ -140,6 +141,7 @@ class Recurrent(Module):
             return [[blank] * (self.num_layers * len(self.directions))] * len(self.cell.states)
         return [list(rows) for rows in (self.initial(batch_size) if state is None else state)]
 
+    @checked
     def __call__(self, x: Tensor, state: Sequence[Tensor] | None = None, mask: Any = None,
                  lengths: Sequence[int] | None = None) -> tuple[Tensor, State]:  # fmt: skip
         """Outputs of every step and the last states.

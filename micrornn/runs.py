@@ -20,12 +20,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from micrornn import tasks
+from micrornn.calls import checked
 from micrornn.cells import fingerprint
 from micrornn.checkpoint import RunFolder, StrPath
 from micrornn.checkpoint import load as load_checkpoint
 from micrornn.config import Config
 from micrornn.data import Vocab, find
-from micrornn.errors import CheckpointError, ConfigError, DataError, named
+from micrornn.errors import CheckpointError, ConfigError, DataError, named, quoted
 from micrornn.snapshot import check_meta, fit, settings_of, task_of
 
 Progress = Callable[[int, int], None]
@@ -71,6 +72,7 @@ class Run(NamedTuple):
     meta: dict[str, Any]
 
 
+@checked
 def load(path: StrPath, which: str = "best") -> Run:
     """A trained network, of any task, from a run folder or a checkpoint file: model, vocabulary, meta.
 
@@ -100,6 +102,8 @@ def load_run(path: StrPath, which: str = "best", any_task: bool = False) -> tupl
     meta["path"] is the file that was read. ConfigError if what it learned from is no text, unless any_task: then there
     may be no vocabulary.
     """
+    if which not in ("best", "last"):
+        raise ConfigError(f"which checkpoint: best or last, not {quoted(which)}")
     file = Path(path)
     if os.path.isdir(file):
         folder = RunFolder.open(file)

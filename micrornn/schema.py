@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from micrornn.errors import MicrornnError, quoted
+from micrornn.errors import MicrornnError, instead, quoted
 
 _WORDS = {
     int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list", dict: "a table",
@@ -74,7 +74,7 @@ class Rule:
         if type(value) is not kind:
             raise _Wrong(f" must be {_WORDS[self.kind]}, not {quoted(value)}")
         if self.choices and value not in self.choices:
-            raise _Wrong(f": there is no {quoted(value)}; choose one of {', '.join(self.choices)}")
+            raise _Wrong(f": there is no {quoted(value)}{instead(value, self.choices)}")
         if self.kind in (int, float) and not self._in_range(value):
             raise _Wrong(f" is {quoted(value)}; it must be {self.range() or 'a finite number'}")
         if self.most is not None and len(value) > self.most:

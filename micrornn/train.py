@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from micrornn import bptt, device, kernels
+from micrornn.calls import checked
 from micrornn.cells import fingerprint
 from micrornn.checkpoint import RunFolder
 from micrornn.config import Config
@@ -55,7 +56,10 @@ class Training:
     1
     """
 
+    @checked
     def __init__(self, config: Config, data: Any):
+        if not isinstance(config, Config):
+            raise ConfigError(f"Training: the settings are a Config, such as Config(cell='gru'), not {quoted(config)}")
         device.require(config.device)
         kernels.set_matmul_precision(config.device, config.matmul_precision)
         self.config = config

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import doctest
+import importlib
 import re
 import subprocess
 import sys
 from inspect import signature
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, GenericAlias, ModuleType
 
 import pytest
 
@@ -28,6 +29,22 @@ def test_the_names_are_these_and_the_ops() -> None:
     """A name that goes would break somebody's code; one that comes is a promise."""
     assert set(dir(mr)) == {"__version__", *NAMES, *mr.ops.__all__}
     assert {name for name, op in OPS.items() if op.forward.__module__.startswith("micrornn.ops")} <= set(dir(mr))
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["optim", "tasks", "inspect", "ops", "bptt", "cells", "checkpoint", "data", "learn", "parameters", "recipes"],
+)
+def test_a_module_shows_what_it_offers_and_nothing_else(module: str) -> None:
+    """Tab completion reads dir(): what a file imports for itself is of no use to anybody there."""
+    found = importlib.import_module(f"micrornn.{module}")
+    names = dir(found)
+    assert len(names) > 3 and not any(name.startswith("_") for name in names)
+    for name in names:
+        value = getattr(found, name)
+        if isinstance(value, ModuleType | FunctionType | type) and not isinstance(value, GenericAlias):
+            home = value.__name__ if isinstance(value, ModuleType) else value.__module__
+            assert home.startswith("micrornn") and value.__doc__, name
 
 
 @pytest.mark.parametrize("name", NAMES)

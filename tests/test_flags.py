@@ -32,6 +32,8 @@ def strings() -> list[tuple[str, str, bool]]:
 
 def _strings() -> Iterator[tuple[str, str, bool]]:
     for path in sorted(LIBRARY.rglob("*.py")):
+        if path.parent.name == "learn":  # which speaks of Python: `return`
+            continue
         tree = ast.parse(path.read_text("utf-8"))
         docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):
@@ -57,8 +59,9 @@ def known() -> set[str]:
 
 
 def test_no_string_of_the_library_holds_a_flag() -> None:
-    there = [(where, text) for where, text, _ in strings() if FLAG.search(text) and 'style="--' not in text]
-    assert not there
+    others = ('style="--', "--vectorize-memory-check")  # of a page, of LLVM
+    there = [(where, text) for where, text, _ in strings() if FLAG.search(text)]
+    assert not [found for found in there if not any(other in found[1] for other in others)]
 
 
 def test_what_stands_in_backticks_is_a_setting() -> None:

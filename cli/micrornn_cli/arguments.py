@@ -1,5 +1,6 @@
 """What is typed, in files and in variables too, is interpreted as it stands: paths, ~, - for standard input.
 
+Group            a group of commands that says which are near
 PATH             the type of a path: not empty, ~ is a home folder
 TEXTS            the type of texts: files, folders, globs or -; micrornn.data.find says what is wrong with one
 texts(names)     those texts, with streams copied to files
@@ -18,13 +19,23 @@ from typing import Any
 import click
 
 from micrornn.config import Config
-from micrornn.errors import ConfigError
+from micrornn.errors import ConfigError, instead, quoted
 from micrornn.folders import expand
 from micrornn.printable import printable
 
 PREFIX = "MICRORNN_"
 OTHERS = ("CACHE", "OUT", "TRACEBACK")  # variables that are no settings
 TESTS = "MICRORNN_TEST_"  # how much the tests of micrornn do
+
+
+class Group(click.Group):
+    """A group of commands; for one that is none it says which are near."""
+
+    def resolve_command(self, context: click.Context, args: list[str]) -> Any:
+        if not context.resilient_parsing and self.get_command(context, args[0]) is None and args[0][:1] != "-":
+            there = instead(args[0], self.list_commands(context))
+            raise click.UsageError(f"No such command {quoted(args[0])}{there}", context)
+        return super().resolve_command(context, args)
 
 
 class _Path(click.Path):

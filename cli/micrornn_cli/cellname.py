@@ -7,7 +7,9 @@ from typing import Any
 import click
 
 from micrornn.config import CELL_NAMES, is_window
+from micrornn.errors import instead, quoted
 from micrornn.owncode import is_own_code
+from micrornn_cli.arguments import chosen
 
 
 class CellName(click.Choice[str]):
@@ -20,4 +22,8 @@ class CellName(click.Choice[str]):
         return "NAME"  # all of them in a row are wider than a terminal; `micrornn cell list` has them
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        return value if is_own_code(value) or is_window(value) else super().convert(value, parameter, context)
+        if value in self.choices or is_own_code(value) or is_window(value):
+            return value
+        raise click.UsageError(
+            f"{chosen(parameter, context)}: there is no {quoted(value)}{instead(value, self.choices)}"
+        )

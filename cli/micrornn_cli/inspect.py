@@ -15,7 +15,7 @@ from micrornn.inspect import register
 from micrornn.inspect.kinds import KINDS
 from micrornn.owncode import is_own_code
 from micrornn.printable import printable, shell_word
-from micrornn_cli.arguments import PATH, TEXTS, texts
+from micrornn_cli.arguments import PATH, TEXTS, Group, texts
 from micrornn_cli.exits import Exit
 from micrornn_cli.flags import flags
 from micrornn_cli.options import of_text
@@ -36,7 +36,7 @@ DIAGNOSIS = SimpleNamespace(
 SEVERAL = {"diagnosis": DIAGNOSIS, "all": ALL}  # which are made of other measures
 
 
-class Measures(click.Group):
+class Measures(Group):
     """One command for each measure of the register, made when it is asked for; the diagnosis, where no measure is
     named; and one for a measure in a file of one's own."""
 

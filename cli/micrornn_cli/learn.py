@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from micrornn_cli.arguments import PATH
+from micrornn_cli.arguments import PATH, Group
 from micrornn_cli.exits import Exit
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="For machines: JSON on stdout.")
 
 
-@click.group(invoke_without_command=True, short_help="A course: autograd, time, gradients, in six pages.")
+@click.group(cls=Group, invoke_without_command=True, short_help="A course: autograd, time, gradients, in six pages.")
 @AS_JSON
 @click.pass_context
 def learn(context: click.Context, as_json: bool) -> None:

@@ -20,7 +20,7 @@ import click
 
 from micrornn.errors import MicrornnError
 from micrornn.printable import printable
-from micrornn_cli.arguments import tell_unknown
+from micrornn_cli.arguments import Group, tell_unknown
 from micrornn_cli.exits import Exit, code_of
 from micrornn_cli.flags import flags
 from micrornn_cli.signals import Ended, guarded
@@ -57,7 +57,7 @@ class Passed(Exception):
         self.error = error
 
 
-class Commands(click.Group):
+class Commands(Group):
     """A group whose commands are imported only when they are needed."""
 
     def invoke(self, context: click.Context) -> Any:

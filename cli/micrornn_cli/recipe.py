@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from micrornn.config import Config
-from micrornn_cli.arguments import PATH, PREFIX, texts
+from micrornn_cli.arguments import PATH, PREFIX, Group, texts
 from micrornn_cli.exits import Exit
 from micrornn_cli.flags import typed
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from micrornn.recipes.expected import Row
 
 
-@click.group(short_help="Well-known trainings, and the result to expect.")
+@click.group(cls=Group, short_help="Well-known trainings, and the result to expect.")
 def recipe() -> None:
     """Well-known trainings: a task with every constant, its source, and the result to expect.
 

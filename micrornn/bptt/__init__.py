@@ -21,6 +21,8 @@ from micrornn.bptt.way import Step as Step  # offered here too
 from micrornn.bptt.way import Way
 from micrornn.config import Config
 
+__all__ = ["WAYS", "Step", "Way", "find"]
+
 
 def find(config: Config, model: Any, batches: Any, segment_steps: int) -> Way:
     """The way that `config.backprop` names, bound to a model and what it learns from. ConfigError where they do not
@@ -28,3 +30,7 @@ def find(config: Config, model: Any, batches: Any, segment_steps: int) -> Way:
     module, _, kind = WAYS[config.way.name].target.partition(":")
     found: type[Way] = getattr(importlib.import_module(module), kind)
     return found(config, model, batches, segment_steps)
+
+
+def __dir__() -> list[str]:
+    return __all__

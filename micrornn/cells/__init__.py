@@ -16,8 +16,10 @@ from micrornn.cells.cell import BOTH_SIDES, Cell, State, Weights, take_step
 from micrornn.cells.custom import declared, fingerprint, of_file, require_trusted, trust
 from micrornn.cells.window import of_size
 from micrornn.config import CELL_NAMES, WINDOW
-from micrornn.errors import ConfigError, quoted
+from micrornn.errors import ConfigError, instead, quoted
 from micrornn.owncode import is_own_code
+
+__all__ = ["CELLS", "Cell", "State", "Weights", "find_cell"]
 
 
 def _of_module(name: str) -> Cell:
@@ -38,10 +40,8 @@ def find_cell(name: str) -> Cell:
     if found := WINDOW.fullmatch(name):
         return of_size(int(found[1]))
     if name not in CELLS:
-        raise ConfigError(
-            f"there is no cell {quoted(name)}; choose one of {', '.join(CELLS)}, windowK for a K of 1 to 99, or "
-            "FILE.py:CLASS"
-        )
+        there = [*CELLS, "windowK for a K of 1 to 99", "FILE.py:CLASS"]
+        raise ConfigError(f"there is no cell {quoted(name)}{instead(name, there)}")
     return CELLS[name]
 
 
@@ -51,3 +51,7 @@ def bias_with_forget(bias: np.ndarray, cell: Cell, forget_bias: float) -> np.nda
         size, at = len(bias) // len(cell.gates), cell.gates.index("f")
         bias[at * size : (at + 1) * size] = forget_bias
     return bias
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from micrornn.errors import CellError, MicrornnError
+from micrornn.errors import CellError, MicrornnError, instead
 from micrornn.kernels.symbols.program import Program
 from micrornn.ops import split
 from micrornn.ops.recurrent import SequenceOp, StepOp
@@ -46,7 +46,7 @@ class Weights(Sequence[Tensor]):
         self.__dict__.update(zip(names, tensors))
 
     def __getattr__(self, name: str) -> Tensor:
-        raise CellError(f"there is no parameter {name!r}; the cell declares {', '.join(self._names)}")
+        raise CellError(f"there is no parameter {name!r}{instead(name, self._names, 'the cell declares')}")
 
     def __getitem__(self, at: Any) -> Any:
         return self._tensors[at]

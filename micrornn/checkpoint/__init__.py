@@ -14,3 +14,12 @@ from micrornn.checkpoint.folder import RunFolder, default_run_path
 from micrornn.checkpoint.lock import Lock
 from micrornn.checkpoint.rows import Rows
 from micrornn.checkpoint.toml import toml_dumps, toml_loads
+
+__all__ = [
+    "FORMAT_VERSION", "Lock", "Rows", "RunFolder", "default_run_path", "load", "read_file", "require_writable", "save",
+    "toml_dumps", "toml_loads", "write_atomically",
+]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from micrornn.config import Config, check
-from micrornn.errors import ConfigError, quoted
+from micrornn.errors import ConfigError, instead, quoted
 
 MOST_VALUES = 200  # of one setting
 _NAME = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)([:=])(.*)", re.DOTALL)
@@ -98,9 +97,8 @@ def _split(text: str, fields: dict[str, Any]) -> list[tuple[str, list[str]]]:
         if n == 0:
             if match is None:
                 raise ConfigError(f"`vary={quoted(text)}`: wanted NAME:VALUE,VALUE, as in hidden-size:64,128")
-            close = difflib.get_close_matches(name, fields, 1)
-            hint = f"; did you mean {typed(close[0])}?" if close else "; the help of `micrornn train` lists them"
-            raise ConfigError(f"`vary={quoted(match[1])}` is no setting{hint}")
+            near = instead(typed(name), map(typed, fields)) or "; the help of `micrornn train` lists them"
+            raise ConfigError(f"`vary={quoted(match[1])}` is no setting{near}")
         words = parts[-1][1]
         if _OPTION.fullmatch(word.strip()) and ":" in words[-1]:  # of the value before: rmsprop:decay=0.9,eps=1e-6
             words[-1] += f",{word.strip()}"

@@ -23,4 +23,22 @@ states        what the units do over a text (units, properties)
 advice        time steps and batch size from all that
 diagnosis     one paragraph out of all that
 words         how numbers are written
+
+Each is imported when it is first asked for: `mr.inspect.credit`.
 """
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name not in __dir__():
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def __dir__() -> list[str]:
+    return [file.name for file in pkgutil.iter_modules(__path__)]

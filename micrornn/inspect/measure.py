@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn.errors import ConfigError
+from micrornn.errors import ConfigError, instead
 from micrornn.inspect.kinds import ALL, KINDS
 from micrornn.inspect.words import number
 
@@ -218,5 +218,5 @@ def kinds(names: str) -> Iterator[str]:
     """The verdict kinds in a list with commas. ConfigError names the one that is none."""
     for name in filter(None, (part.strip() for part in names.split(","))):
         if name not in KINDS:
-            raise ConfigError(f"there is no verdict {name!r}; choose from {', '.join(KINDS)}")
+            raise ConfigError(f"there is no verdict {name!r}{instead(name, KINDS)}")
         yield name

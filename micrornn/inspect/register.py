@@ -18,7 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from micrornn.errors import ConfigError, quoted
+from micrornn.errors import ConfigError, instead, quoted
 from micrornn.owncode import OwnCode, is_own_code
 
 if TYPE_CHECKING:
@@ -133,6 +133,6 @@ def find(name: str) -> Measuring:
         own: Measuring = kind()
         return own
     if name not in names():
-        raise ConfigError(f"there is no measure {quoted(name)}; choose one of {', '.join(names())}, or FILE.py:CLASS")
+        raise ConfigError(f"there is no measure {quoted(name)}{instead(name, [*names(), 'FILE.py:CLASS'])}")
     found: Measuring = getattr(importlib.import_module(f"micrornn.inspect.{name}"), about(name).kind)()
     return found

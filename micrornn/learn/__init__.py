@@ -16,6 +16,8 @@ from micrornn.learn.answers import Report as Report
 from micrornn.learn.answers import check as check
 from micrornn.learn.exercise import Page as Page
 
+__all__ = ["PAGES", "Page", "Report", "check", "find"]
+
 PAGES: tuple[Page, ...] = tuple(part.PAGE for part in (scalars, arrays, unrolled, windows, vanishing, fast))
 
 
@@ -25,3 +27,7 @@ def find(number: str) -> Page:
         if number == str(page.number):
             return page
     raise ConfigError(f"there is no page {quoted(number)}; there are 1 to {len(PAGES)}: `micrornn learn` lists them")
+
+
+def __dir__() -> list[str]:
+    return __all__

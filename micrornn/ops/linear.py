@@ -77,9 +77,8 @@ class LinearOp(Op):
 def linear(k, x, weight, bias):
     """y = x W^T + b;  dx = dy W, dW = dy^T x, db = the sum of dy's rows. x (..., D), weight (N, D), bias (N,)."""
     if not x.ndim or weight.shape[1:] != x.shape[-1:] or bias.shape != weight.shape[:1]:
-        raise ShapeError(
-            f"linear: x {x.shape}, weight {weight.shape}, bias {bias.shape}; wanted (..., D), (N, D) and (N,)"
-        )
+        shapes = f"x {x.shape}, weight {weight.shape}, bias {bias.shape}"
+        raise ShapeError(f"linear: {shapes}; wanted (..., D), (N, D) and (N,), here D = {weight.shape[-1]}")
     y = k.empty((*x.shape[:-1], len(weight)), x.dtype)
     count = math.prod(x.shape[:-1])
     rows = y.reshape(count, len(weight))

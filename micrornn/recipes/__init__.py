@@ -10,7 +10,6 @@ play           (playing.py) trains a job, or goes on with it
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,9 +21,11 @@ from micrornn import tasks
 from micrornn.checkpoint.files import read_file
 from micrornn.checkpoint.toml import MOST_BYTES, toml_loads
 from micrornn.config import Config
-from micrornn.errors import CheckpointError, ConfigError, DataError, named, quoted
+from micrornn.errors import CheckpointError, ConfigError, DataError, instead, named, quoted
 from micrornn.schema import Rule, check_table
 from micrornn.tasks.task import Task
+
+__all__ = ["Expectation", "Job", "Recipe", "find", "names", "read"]
 
 HERE = Path(__file__).parent
 TEXT, TEXTS = Rule(str, most=2000), Rule(list, items=Rule(str))
@@ -207,9 +208,7 @@ def find(name: str) -> Recipe:
     """The recipe of this name, or in this TOML file. ConfigError with the nearest names, or with what is wrong."""
     own = name.endswith(".toml") or "/" in name
     if not own and name not in names():
-        close = difflib.get_close_matches(name, names(), 3, 0.4)
-        hint = f"; did you mean {' or '.join(close)}?" if close else f"; there are {', '.join(names())}"
-        raise ConfigError(f"there is no recipe {quoted(name)}{hint}")
+        raise ConfigError(f"there is no recipe {quoted(name)}{instead(name, names(), 'there are')}")
     path = Path(name) if own else HERE / f"{name}.toml"
     where = named(path) if own else f"recipe {name}"
     try:
@@ -224,9 +223,7 @@ def find(name: str) -> Recipe:
 def _known(values: Mapping[str, Any], rules: Mapping[str, Rule], where: str) -> None:
     for name in values:
         if name not in rules:
-            close = difflib.get_close_matches(name, rules, 1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(rules)}"
-            raise ConfigError(f"{where}: {quoted(name)} means nothing in a recipe; {hint}")
+            raise ConfigError(f"{where}: {quoted(name)} means nothing in a recipe{instead(name, rules, 'there are')}")
 
 
 def read(values: Mapping[str, Any], name: str, where: str) -> Recipe:
@@ -255,10 +252,8 @@ def require_metrics(recipe: Recipe, task: Task) -> None:
     known = [*WHILE_TRAINING, *(metric.name for metric in task.metrics if metric.name not in WHILE_TRAINING)]
     for n, expected in enumerate(recipe.expect, 1):
         if expected.what not in known:
-            there = ", ".join(known)
-            raise ConfigError(
-                f"{recipe.where}: expectation {n}: there is no {quoted(expected.what)}; choose one of {there}"
-            )
+            where = f"{recipe.where}: expectation {n}"
+            raise ConfigError(f"{where}: there is no {quoted(expected.what)}{instead(expected.what, known)}")
 
 
 def _check(recipe: Recipe) -> None:
@@ -298,3 +293,7 @@ def _check(recipe: Recipe) -> None:
         measured = expected.measured
         if measured and expected.at not in ("end", "best"):
             raise ConfigError(f"{at}: a checkpoint is measured, so at must be end or best, not {quoted(expected.at)}")
+
+
+def __dir__() -> list[str]:
+    return __all__

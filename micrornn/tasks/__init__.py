@@ -26,7 +26,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from micrornn.errors import ConfigError, quoted
+from micrornn.errors import ConfigError, instead, quoted
 from micrornn.owncode import is_own_code
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from micrornn.tasks.task import Metric as Metric
     from micrornn.tasks.task import Task as Task
     from micrornn.tasks.task import losses as losses
+
+__all__ = ["REGISTER", "Batches", "Metric", "Task", "find", "is_name", "losses", "names", "trust"]
 
 REGISTER = {  # name -> module:class, imported when it is asked for
     "text": "micrornn.tasks.text:Text",
@@ -76,7 +78,7 @@ def find(name: str = DEFAULT, where: str = "") -> type[Task]:
             require_trusted(name, where)
         return of_file(name)
     if not isinstance(name, str) or name not in REGISTER:
-        raise ConfigError(f"there is no task {quoted(name)}; choose one of {', '.join(REGISTER)}, or FILE.py:CLASS")
+        raise ConfigError(f"there is no task {quoted(name)}{instead(name, [*REGISTER, 'FILE.py:CLASS'])}")
     module, _, kind = REGISTER[name].partition(":")
     found: type[Task] = getattr(importlib.import_module(module), kind)
     return found
@@ -95,3 +97,7 @@ def __getattr__(name: str) -> Any:
     if name in ("Task", "Batches", "Metric", "losses"):
         return getattr(importlib.import_module("micrornn.tasks.task"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

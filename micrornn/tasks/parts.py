@@ -23,7 +23,7 @@ import numpy as np
 from micrornn import device, kernels
 from micrornn.config import Config, setting
 from micrornn.data import Padded
-from micrornn.errors import ConfigError, DataError, quoted
+from micrornn.errors import ConfigError, DataError, instead, quoted
 from micrornn.layers import Dropout, Embedding, Linear
 from micrornn.ops import concatenate, cross_entropy, log_softmax, where
 from micrornn.ops import max as max_op
@@ -137,7 +137,7 @@ class Features(Module):
                  read: str = "every", *, embedding: int = 0, input_dropout: float = 0.0,
                  activation: Callable[[Tensor], Tensor] | None = None):  # fmt: skip
         if read not in READS:
-            raise ConfigError(f"there is no read-out {read!r}; choose one of {', '.join(READS)}")
+            raise ConfigError(f"there is no read-out {read!r}{instead(read, READS)}")
         self.config, self.loss_of, self.read_out, self.activation = config, loss_of, read, activation
         options: dict[str, Any] = {"embedding": embedding, "input_dropout": input_dropout, "activation": activation}
         self._made = (input_size, output_size, loss_of, read), options

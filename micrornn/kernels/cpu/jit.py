@@ -56,7 +56,7 @@ if not config.CPU_FEATURES and not config.CPU_NAME and llvm.get_host_cpu_feature
 
 # A loop over many arrays is vector code only where LLVM may look first whether any two of them overlap. It gives up at
 # 128 such looks, which a cell of four states exceeds: its way back took three times as long.
-llvm.set_option("", "`vectorize_memory_check_threshold`=512")
+llvm.set_option("", "--vectorize-memory-check-threshold=512")
 
 _options: dict[str, Any] = {
     "nogil": True,  # a kernel touches no Python object; Ctrl-C and progress threads stay alive

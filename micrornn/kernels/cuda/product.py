@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from micrornn.errors import ConfigError, DeviceError
+from micrornn.errors import ConfigError, DeviceError, instead
 from micrornn.kernels.cuda import card
 from micrornn.kernels.cuda.array import empty
 from micrornn.kernels.cuda.jit import SIM, THREADS, blocks, cuda, kernel, stream
@@ -52,7 +52,7 @@ def set_precision(name: str) -> None:
     """How float32 products are computed from now on."""
     global _precision
     if name not in PRECISIONS:
-        raise ConfigError(f"there is no precision {name!r} of products; choose one of {', '.join(PRECISIONS)}")
+        raise ConfigError(f"there is no precision {name!r} of products{instead(name, PRECISIONS)}")
     if name == "tf32" and not SIM and card.compute_capability() < TF32:
         raise DeviceError(f"{card.name()} does not know tf32, which came with compute capability 8.0; use float32")
     _precision = name
