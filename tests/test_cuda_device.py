@@ -111,6 +111,7 @@ WRONG = {
     "modules['arrayobj'] = ImportError('elsewhere')": "None",
     "modules['arrayobj'] = AttributeError('no row_stack')": "numba-cuda does not work with this NumPy (no row_stack); "
     "`pip install 'micrornn[cuda]'`, or use --device cpu",
+    "modules['arrayobj'] = 0": "None",
     "nvvm.is_available = lambda: False": "there is no compiler for kernels (libnvvm); "
     "`pip install 'micrornn[cuda]'`, or use `device=cpu`",
     "nvvm.is_available = lambda: True; driver.get_version = lambda: (12, 4)": "the driver knows CUDA 12.4, the "
