@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 
 from micrornn import device, kernels
+from micrornn.cells import Cell, State, Weights
 from micrornn.errors import ConfigError
 from micrornn.gradcheck import gradcheck
 from micrornn.kernels import lift
 from micrornn.kernels import maths as m
+from micrornn.kernels.cpu.write import source
+from micrornn.ops import linear
 from micrornn.ops.elementwise import Elementwise, elementwise
-from micrornn.tape import OPS, Tensor
+from micrornn.recurrent import Recurrent
+from micrornn.tape import OPS, Tape, Tensor
 
 
 def softsign(x):
@@ -65,6 +69,31 @@ def test_the_card_makes_the_same_of_it(formula: Callable) -> None:
     kernels.for_device("reference").lift(formula)(wanted, *given)
     kernels.for_device("cuda").lift(formula)(found, *map(asarray, given))
     np.testing.assert_allclose(device.host(found), wanted, rtol=1e-6)
+
+
+class Soft(Cell):
+    """A cell of these ops."""
+
+    name, states = "soft", ("h", "s")
+
+    def step(self, x: Tensor, state: State, w: Weights) -> State:
+        a = linear(x, w.weight_ih, w.bias_ih) + linear(state[0], w.weight_hh, w.bias_hh)
+        s = OPS["angle"](a, state[1])
+        return OPS["softsign"](a - 0.3 * s), s
+
+
+def test_a_cell_of_such_ops_has_kernels(ops: tuple[Elementwise, Elementwise]) -> None:
+    """They are derived as for any other: every granularity gives the same numbers, forward and back."""
+    rng, found = np.random.default_rng(2), []
+    x, dy = rng.normal(size=(4, 2, 3)), rng.normal(size=(4, 2, 5))
+    for granularity in ("primitive", "sequence"):
+        net = Recurrent(Soft(), 3, 5, granularity=granularity, dtype=np.float64)
+        with kernels.use("reference"), Tape() as tape:
+            y, _ = net(x)
+            found.append([y.data, *tape.cotangents([*net.weights.values()], [y], [dy])])
+    for ours, wanted in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, wanted, rtol=1e-12, atol=1e-12)
+    assert Soft().kinks and " > zero else " in source(Soft().program)
 
 
 def test_a_constant_has_the_precision_of_the_array() -> None:

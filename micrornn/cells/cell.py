@@ -140,7 +140,7 @@ class Cell:
     @property
     def kinks(self) -> bool:
         """Whether its slope jumps somewhere: numeric gradients are wrong there."""
-        return not self.derivable or bool({"if_positive", "sign"} & self.program.operations)
+        return not self.derivable or any(op.startswith(("if_", "sign", "where")) for op in self.program.operations)
 
     def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
         """Of each parameter."""

@@ -22,7 +22,7 @@ computed again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -106,20 +106,11 @@ def program(name: str, gates: Sequence[str], states: Sequence[str], vectors: Seq
     found     the cotangents of these leaves, ZERO where nothing flows back
     totals    the cotangents of the states after
     """
-    count, sided = len(gates), False
-    if recurrent:
-        sums = {leaf("x", k): leaf("h", k) for k in range(count)}
-        merged: dict[Symbol, Symbol] = {}
-        one = [_merge(root, sums, merged) for root in new]
-        sided = any(s.op == "leaf" and s.args[0] in "xh" for s in walk(tuple(one)))
-        if not sided:
-            new, found = one, {key: _merge(s, sums, merged) for key, s in found.items()}
-            totals = [_merge(s, sums, merged) for s in totals]
-    else:
-        alone = {leaf("x", k): leaf("a", k) for k in range(count)}
-        done: dict[Symbol, Symbol] = {}
-        new, totals = ([rewrite(s, alone.get, done) for s in some] for some in (new, totals))
-        found = {key: rewrite(s, alone.get, done) for key, s in found.items()}
+    count, merge = len(gates), _merger(len(gates), recurrent)
+    one = [merge(root) for root in new]
+    sided = any(s.op == "leaf" and s.args[0] in "xh" for s in walk(tuple(one)))
+    if not sided:
+        new, found, totals = one, {key: merge(s) for key, s in found.items()}, [merge(s) for s in totals]
     pre = [leaf("x" if sided else "a", k) for k in range(count)]
     slots = [_activation(p, new) for p in pre]
     dx = [found["x", k] for k in range(count)]
@@ -152,24 +143,24 @@ def program(name: str, gates: Sequence[str], states: Sequence[str], vectors: Seq
 
 def merged(p: Program, root: Symbol) -> Symbol:
     """A formula made of the leaves x and h as the program has it: with `a` where it does not tell the sides apart."""
-    if p.sided:
-        return root
-    if not p.recurrent:
-        return rewrite(root, {leaf("x", k): leaf("a", k) for k in range(len(p.gates))}.get, {})
-    return _merge(root, {leaf("x", k): leaf("h", k) for k in range(len(p.gates))}, {})
+    return root if p.sided else _merger(len(p.gates), p.recurrent)(root)
 
 
-def _merge(root: Symbol, sums: dict[Symbol, Symbol], done: dict[Symbol, Symbol]) -> Symbol:
-    """Both sides of a pre-activation as one leaf, wherever they are added up."""
+def _merger(count: int, recurrent: bool) -> Callable[[Symbol], Symbol]:
+    """Makes one leaf `a` of both sides of a pre-activation, wherever they are added up; of x alone, if h_prev goes
+    through no weights."""
+    alone = {leaf("x", k): leaf("a", k) for k in range(count)}
+    sums = {leaf("x", k): leaf("h", k) for k in range(count)}
+    done: dict[Symbol, Symbol] = {}
 
     def both(symbol: Symbol) -> Symbol | None:
         if symbol.op == "add":
             for one, other in (symbol.args, symbol.args[::-1]):
                 if sums.get(one) is other:
-                    return leaf("a", one.args[1])
+                    return alone[one]
         return None
 
-    return rewrite(root, both, done)
+    return lambda root: rewrite(root, both if recurrent else alone.get, done)
 
 
 def _activation(pre: Symbol, new: Sequence[Symbol]) -> Symbol:

@@ -90,6 +90,10 @@ class Formulas:
 
     def _call(self, symbol: Symbol) -> str:
         parts = [self.text(one) for one in symbol.args]
+        if symbol.op.startswith("where"):
+            a, b, x, y = parts
+            told = f"{a} {symbol.op[5:]} {b}"
+            return f"({x} where {told}, else {y})" if self.plain else f"({x} if {told} else {y})"
         if self.plain:
             if symbol.op == "if_positive":
                 return f"({parts[1]} where {parts[0]} > 0)"

@@ -25,6 +25,13 @@ COMPUTE: dict[str, Callable[..., Any]] = {
     "pow": np.power, "relu": lambda x: np.where(x <= 0, 0, x), "if_positive": lambda y, dy: np.where(y > 0, dy, 0),
     "clip": np.clip,
 }  # fmt: skip
+SIGNS = {
+    "<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal, "==": np.equal, "!=": np.not_equal
+}  # fmt: skip
+# where<(a, b, x, y): x where a < b, else y
+COMPUTE |= {
+    f"where{sign}": lambda a, b, x, y, holds=holds: np.where(holds(a, b), x, y) for sign, holds in SIGNS.items()
+}
 # Where a gate's own value comes from. The others are arithmetic: quick, and computed again on the way back.
 FUNCTIONS = ("exp", "log", "sqrt", "tanh", "sigmoid", "relu", "pow")
 

@@ -10,12 +10,15 @@ out are leaves, the pre-activations. The sequence kernel does such products with
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial, partialmethod
+from types import FunctionType, SimpleNamespace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from micrornn.errors import CellError
-from micrornn.kernels.symbols.symbol import ONE, Symbol, apply, constant, leaf
+from micrornn.kernels.lift import FORMULAS, Formula
+from micrornn.kernels.symbols.symbol import ONE, ZERO, Symbol, apply, constant, leaf
 
 INSTEAD = "granularity primitive runs it as it is"
 
@@ -71,7 +74,77 @@ def spread(array: Any, shape: tuple[int, ...]) -> Any:
     return wide if wide.dtype == bool else wide.view(Symbols)
 
 
-# --- one number in, one number out -------------------------------------------------------------------------------
+# --- one number in, one number out: formulas, over symbols --------------------------------------------------------
+
+
+class Condition(NamedTuple):
+    """a < b, a >= b, ..."""
+
+    sign: str
+    a: Symbol
+    b: Symbol
+
+
+class Number:
+    """A symbol as a formula takes it: with signs between, and compared with others for m.where."""
+
+    def __init__(self, symbol: Symbol):
+        self.symbol = symbol
+
+    def __neg__(self) -> Number:
+        return Number(apply("neg", self.symbol))
+
+    def _with(self, op: str, other: Any, turned: bool = False) -> Number:
+        pair = self.symbol, _symbol(other)
+        if op == "pow" and pair[not turned].op != "constant":
+            raise CellError(f"a power whose exponent is no constant; {INSTEAD}")
+        return Number(apply(op, *(pair[::-1] if turned else pair)))
+
+
+def _symbol(value: Any) -> Symbol:
+    return value.symbol if isinstance(value, Number) else constant(value)
+
+
+for _sign, _op in {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "pow": "pow"}.items():
+    setattr(Number, f"__{_sign}__", partialmethod(Number._with, _op))
+    setattr(Number, f"__r{_sign}__", partialmethod(Number._with, _op, turned=True))
+for _sign, _op in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.items():
+    setattr(Number, f"__{_sign}__", lambda a, b, op=_op: Condition(op, a.symbol, _symbol(b)))
+
+
+def _where(condition: Any, a: Any, b: Any) -> Number:
+    if not isinstance(condition, Condition):  # of a mask, which is known
+        return a if condition else b
+    return Number(apply(f"where{condition.sign}", condition.a, condition.b, _symbol(a), _symbol(b)))
+
+
+def _clipped(x: Number, limit: float) -> Number:
+    return Number(apply("clip", x.symbol, constant(-limit), constant(limit)))
+
+
+def _function(op: str) -> Callable[[Number], Number]:
+    return lambda x: Number(apply(op, x.symbol))
+
+
+MATHS = SimpleNamespace(ZERO=Number(ZERO), ONE=Number(ONE), where=_where, clipped=_clipped)
+vars(MATHS).update({op: _function(op) for op in ("exp", "log", "sqrt", "tanh", "sigmoid")})
+
+
+def lifted(formula: Formula) -> Callable[..., None]:
+    """The kernel of a formula: it runs with symbols in the place of numbers."""
+    told = formula.function
+    over = FunctionType(told.__code__, told.__globals__ | {"m": MATHS})
+
+    def kernel(*given: Any) -> None:
+        named = dict(zip(formula.parameters, given))
+        out = named[formula.outs[0]]
+        for place in np.ndindex(out.shape):
+            numbers = [named[name][place] for name in formula.arrays]
+            options = {name: named[name] for name in formula.options}
+            wrapped = [Number(one) if isinstance(one, Symbol) else one for one in numbers]
+            out[place] = _symbol(over(*wrapped, **options))
+
+    return kernel
 
 
 def _each(function: Callable[..., Symbol]) -> Callable[..., None]:
@@ -82,53 +155,13 @@ def _each(function: Callable[..., Symbol]) -> Callable[..., None]:
     return kernel
 
 
-def _plain(op: str) -> Callable[..., None]:
-    return _each(lambda *args: apply(op, *args))
-
-
-add, sub, mul, div, neg = (_plain(op) for op in ("add", "sub", "mul", "div", "neg"))
-exp, log, sqrt, tanh, sigmoid, relu = (_plain(op) for op in ("exp", "log", "sqrt", "tanh", "sigmoid", "relu"))
+globals().update(
+    {name: lifted(one) for name, one in FORMULAS.items() if not one.placed and not one.typed and len(one.outs) == 1}
+)
+# These have an operation of their own: what a choice in a formula says is shorter said so.
+relu, abs = (_each(partial(apply, op)) for op in ("relu", "abs"))
 relu_vjp = _each(lambda dy, y: apply("if_positive", y, dy))
-tanh_vjp = _each(lambda dy, y: apply("mul", dy, apply("sub", ONE, apply("mul", y, y))))
-sigmoid_vjp = _each(lambda dy, y: apply("mul", apply("mul", dy, y), apply("sub", ONE, y)))
-
-
-def _log_sigmoid(x: Symbol) -> Symbol:
-    low = apply("neg", apply("relu", apply("neg", x)))  # the smaller of x and 0
-    return apply("sub", low, apply("log", apply("add", ONE, apply("exp", apply("neg", apply("abs", x))))))
-
-
-log_sigmoid = _each(_log_sigmoid)
-log_sigmoid_vjp = _each(lambda dy, x: apply("mul", dy, apply("sub", ONE, apply("sigmoid", x))))
-abs = _plain("abs")
 abs_vjp = _each(lambda dy, x: apply("mul", dy, apply("sign", x)))
-where = _each(lambda mask, a, b: a if mask else b)
-
-
-def _power(a: Symbol, b: Symbol) -> Symbol:
-    if b.op != "constant":
-        raise CellError(f"a power whose exponent is no constant; {INSTEAD}")
-    return apply("pow", a, b)
-
-
-pow = _each(_power)
-pow_vjp = _each(lambda dy, a, b: apply("mul", apply("mul", dy, b), _power(a, apply("sub", b, ONE))))
-
-
-def fill(out: Any, value: float) -> None:
-    out[...] = constant(value)
-
-
-def accumulate(out: Any, x: Any) -> None:
-    add(out, out.copy(), x)
-
-
-def scale(out: Any, x: Any, factor: float) -> None:
-    mul(out, x, full(x.shape, factor))
-
-
-def clip(out: Any, x: Any, limit: float) -> None:
-    _each(lambda value: apply("clip", value, constant(-limit), constant(limit)))(out, x)
 
 
 # --- products ----------------------------------------------------------------------------------------------------
@@ -155,10 +188,6 @@ def add_bias(out: Any, bias: Any) -> None:
     if not name or first.op != "leaf":
         raise CellError(f"a bias that the step has computed; {INSTEAD}")
     out.reshape(-1)[:] = [leaf(*number.args[:3], name, number.args[4]) for number in out.reshape(-1)]
-
-
-def lifted(formula: Any) -> Any:
-    raise CellError(f"{formula.name} has a kernel of its own, which the kernel of a cell cannot hold; {INSTEAD}")
 
 
 def __getattr__(name: str) -> Any:
