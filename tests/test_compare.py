@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
+import math
 import re
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +26,7 @@ from micrornn.compare.summary import Summary, summarize
 from micrornn.compare.vary import Range, axes, combined, told
 from micrornn.compare.verdict import verdicts
 from micrornn.config import Config
+from micrornn.errors import CheckpointError
 from micrornn_cli.exits import Exit
 
 SMALL = ["--hidden-size", 5, "--num-updates", 30, "--jobs", 1, "--set", "length=600", "--schedule", "constant"]
@@ -63,6 +67,7 @@ def test_ranges_are_drawn_from_evenly_and_by_logarithm() -> None:
 
 
 def test_settings_are_told_as_they_are_typed() -> None:
+    assert told({"lr": 0.010000000001}) != told({"lr": 0.01}) == "lr 0.01", "each has a name of its own"
     assert told({"cell": "rnn"}) == "rnn" and told({"lr": 0.001, "tied": False}) == "lr 0.001, tied false"
 
 
@@ -132,6 +137,13 @@ def test_settings_that_do_differ_are() -> None:
 def test_words_say_no_more_than_is_known(losses: dict[str, list[float]], kinds: set[str], what: str) -> None:
     words = said(made(losses))
     assert kinds <= set(words) and "apart" not in words and re.search(what, " ".join(words.values())), words
+
+
+def test_one_that_alone_has_not_failed_is_named() -> None:
+    words = said(made({"a": [0.2, 0.3], "b": [float("inf"), 0.1]}))
+    assert words["unsure"].startswith("a alone has a loss, 0.25 nats") and words["failed"].startswith(
+        "b failed in 1 of 2"
+    )
 
 
 def test_who_learned_nothing_is_named_beside_what_takes_no_network() -> None:
@@ -232,9 +244,7 @@ def test_brackets_that_begin_to_drop_later(micrornn: Micrornn) -> None:
     told, plan = json.loads(out), Comparison.open("whole").plan
     assert plan.brackets == (6, 5, 5) and plan.rungs == (0.25, 0.5, 1.0)
     won = int(told["arrays"]["bracket"]["values"][0])
-    words = (
-        f"Bracket {won} of 3 has found it, which dropped nobody before {25 * 2 ** (won - 1)} % of the way; the lowest"
-    )
+    words = f"Bracket {won} of 3 has found it, which dropped nobody{['', ' before 25 %', ' before 50 %', ''][won]}"
     assert words in told["verdicts"][0]["words"]
     stopped = Comparison.create("s", plan)
     with closing(go(stopped)) as training:
@@ -251,6 +261,33 @@ def test_brackets_that_begin_to_drop_later(micrornn: Micrornn) -> None:
     for one, two in ends.values():
         assert one[1]["updates"] == two[1]["updates"]
         np.testing.assert_array_equal(one[0]["parameter/decoder.weight"], two[0]["parameter/decoder.weight"])
+
+
+@pytest.mark.parametrize(
+    "part, value, words",
+    [
+        ("seeds", [], "there must be variants, and seeds that differ"),
+        ("seeds", [4, 4], "there must be variants, and seeds that differ"),
+        ("variants", [], "there must be variants"),
+        ("baseline", ["chance"], "the baseline is ('chance',), not words and a number"),
+        ("baseline", ["chance", math.nan], "the baseline is"),
+        ("rungs", [1.0, 0.25], "the rungs are (1.0, 0.25); they must rise to 1"),
+        ("brackets", [2, 1], "the brackets have (2, 1) settings, of 2"),
+        ("variants", None, "variants must be a list"),
+    ],
+)
+def test_a_plan_that_was_changed_by_hand_is_looked_at(part: str, value: Any, words: str, tmp_path: Path) -> None:
+    """In a line that names the file, whoever opens it."""
+    variants = [dataclasses.asdict(Variant(name, {"cell": name}, 10, 0.0, 5, 1000)) for name in ("rnn", "gru")]
+    plan = {"task": "text", "files": [], "common": {}, "varied": ["cell"], "variants": variants, "seeds": [0, 1],
+            "scheduled": True, "unit": "token", "loss": "nats", "texts": [], "baseline": ["chance", 0.7],
+            "rungs": [0.5, 1.0]}  # fmt: skip
+    text = {"version": 1, "plan": plan, "outcomes": {}}
+    (tmp_path / NAME).write_text(json.dumps(text))
+    assert Comparison.open(tmp_path).plan.brackets == (), "as it was before there were several"
+    (tmp_path / NAME).write_text(json.dumps(text | {"plan": plan | {part: value}}))
+    with pytest.raises(CheckpointError, match=rf"{NAME}: .*{re.escape(words)}"):
+        Comparison.open(tmp_path)
 
 
 def test_rungs_and_survivors() -> None:

@@ -158,11 +158,12 @@ def _prepared(asked: Any, given: dict[str, Any]) -> tuple[Any, int]:
         comparison = Comparison.open(asked.resume)
     else:
         comparison = _new(asked, given)
-    common = comparison.plan.common
-    device.require(common["device"])
+    plan = comparison.plan
+    common = plan.config(plan.variants[0], plan.seeds[0])
+    device.require(common.device)
     if not pool.has_joblib() and not asked.as_json:
         click.echo("one run after the other; for several at once: pip install 'micrornn[compare]'", err=True)
-    return comparison, asked.jobs or pool.usual_jobs(common["threads"], common["device"])
+    return comparison, asked.jobs or pool.usual_jobs(common.threads, common.device)
 
 
 def _new(asked: Any, given: dict[str, Any]) -> Any:

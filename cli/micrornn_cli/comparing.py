@@ -51,7 +51,7 @@ class Watching:
         if self.quiet or outcome.state == "stopped":
             return
         name, (update, _, loss) = self.comparison.plan.variants[variant].name, self._last(variant, seed)
-        words = f"{name}, seed {seed}: "
+        words = f"{visible(name)}, seed {seed}: "
         if outcome.state == "failed":
             line = Text(words + "failed: " + visible(flags(outcome.why.splitlines()[0])), "red")
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from micrornn.checkpoint.files import not_written, read_file
 from micrornn.checkpoint.lock import Lock
 from micrornn.compare.plan import MOST_RUNS, Plan, Variant
 from micrornn.config import MOST
-from micrornn.errors import CheckpointError, named
+from micrornn.errors import CheckpointError, named, quoted
 from micrornn.printable import shell_word
 from micrornn.schema import Rule, check_table
 
@@ -111,8 +112,10 @@ class Comparison:
             "files": tuple(values["files"]), "varied": tuple(values["varied"]), "variants": tuple(variants),
             "seeds": tuple(values["seeds"]), "rungs": tuple(values["rungs"]), "texts": tuple(values["texts"]),
             "brackets": tuple(values["brackets"]),
-            "baseline": None if baseline is None else (str(baseline[0]), float(baseline[1])),
+            "baseline": None if baseline is None else tuple(baseline),
         }))  # fmt: skip
+        if wrong := _wrong(plan):
+            raise CheckpointError(f"{where}: {wrong}. It was changed by hand?")
         outcomes = {
             run: Outcome(**{name: row[name] for name in _OUTCOME})
             for run, entry in read["outcomes"].items()
@@ -138,7 +141,7 @@ class Comparison:
 
     def run(self, variant: int, seed: int) -> str:
         """The path of a run inside of the comparison."""
-        words = re.sub(r"[^A-Za-z0-9.=-]+", "-", self.plan.variants[variant].name).strip("-.")[:40]
+        words = re.sub(r"[^A-Za-z0-9.=+-]+", "-", self.plan.variants[variant].name).strip("-.")[:40]
         return f"{variant + 1:02d}-{words}/seed-{seed}"
 
     def folder(self, variant: int, seed: int) -> Path:
@@ -180,6 +183,20 @@ class Comparison:
         """Ask the runs that are under way to end, wherever they run."""
         with contextlib.suppress(OSError):
             os.close(os.open(self.stop_file, os.O_CREAT | os.O_WRONLY, 0o666))
+
+
+def _wrong(plan: Plan) -> str:
+    """What cannot be in a plan that is in order, in words; empty: nothing."""
+    if not plan.variants or not plan.seeds or len(set(plan.seeds)) < len(plan.seeds):
+        return "there must be variants, and seeds that differ"
+    kinds = None if plan.baseline is None else [type(part) for part in plan.baseline]
+    if plan.baseline and (kinds != [str, float] or not math.isfinite(plan.baseline[1])):
+        return f"the baseline is {quoted(plan.baseline)}, not words and a number"
+    if plan.rungs and (list(plan.rungs) != sorted(set(plan.rungs)) or plan.rungs[-1] != 1):
+        return f"the rungs are {quoted(plan.rungs)}; they must rise to 1"
+    if plan.brackets and (sum(plan.brackets) != len(plan.variants) or len(plan.brackets) > len(plan.rungs)):
+        return f"the brackets have {quoted(plan.brackets)} settings, of {len(plan.variants)}"
+    return ""
 
 
 def _difference(old: Plan, new: Plan) -> str:

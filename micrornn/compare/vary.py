@@ -190,4 +190,6 @@ def shown(value: Any) -> str:
     """A value as it is typed."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:g}" if float(f"{value:g}") == value else str(value)

@@ -34,10 +34,11 @@ def _best(summary: Summary) -> Iterator[Verdict]:
         return
     others = [row for row in summary.rows if row is not best and math.isfinite(row.mean)]
     pairs = [(row, found) for row in others if (found := summary.pair(row, best)) is not None]
+    mean, unit = number(best.mean), f" {summary.plan.loss}" if summary.plan.loss else ""
     if not pairs:
+        yield Verdict("unsure", f"{best.name} alone has a loss, {mean}{unit}: there is none to hold it against.")
         return
     seeds = min(found.seeds for _, found in pairs)
-    mean, unit = number(best.mean), f" {summary.plan.loss}" if summary.plan.loss else ""
     numbers = {"best": best.mean, "seeds": seeds}
     if seeds < 2:
         yield Verdict(
@@ -103,10 +104,9 @@ def _of_brackets(summary: Summary, best: Row, ends: Sequence[Row]) -> str:
     won = plan.bracket(best.number)
     others = [next((row for row in ends if plan.bracket(row.number) == n), None) for n in range(count) if n != won]
     told = [f"{number(row.mean)} in bracket {plan.bracket(row.number) + 1}" for row in others if row is not None]
-    words = (
-        f" Bracket {won + 1} of {count} has found it, which dropped nobody before {percent(plan.rungs[won])} of the way"
-    )
-    words += f"; the lowest loss was {_named(told).replace(' or ', ' and ')}." if told else "."
+    first = f" before {percent(plan.rungs[won])} of the way" if plan.rungs[won] < 1 else ""
+    words = f" Bracket {won + 1} of {count} has found it, which dropped nobody{first}"
+    words += f"; the others came to {_named(told).replace(' or ', ' and ')}." if told else "."
     if won:
         words += " The brackets before it drop earlier: what is slow to start may not have outlived that."
     return words
