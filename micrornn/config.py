@@ -93,7 +93,7 @@ class Config:
     init: str = setting(
         "",
         "How all weights start: uniform:BOUND, uniform:LOW:HIGH, normal:DEVIATION, he[:GAIN], glorot, orthogonal, "
-        "identity or zeros. By itself each layer has its own way.",
+        "identity or zeros. By default each layer has its own way.",
     )
     init_recurrent: str = setting("", "How the weights from h_prev start, if in another way than `init` says.")
     init_bias: str = setting("", "How biases start: zeros, uniform:... or normal:...")
@@ -108,7 +108,7 @@ class Config:
     encoding: str = setting("utf-8", "What FILES are written in, such as cp1252, utf-16 or shift_jis.", special=True)
     vocab_size: int = setting(
         0,
-        "Keep only so many of the most frequent tokens; all others are read as one. 0: all characters or bytes, the "
+        "Keep only the N most frequent tokens; all others are read as one. 0: all characters or bytes, the "
         f"{WORDS:,} most frequent words.",
         low=0, cap=MOST, special=True,
     )  # fmt: skip
@@ -149,7 +149,7 @@ class Config:
         low=0, cap=MOST, prefix="every=",
     )  # fmt: skip
     keep_every: int = setting(
-        0, "Keep a checkpoint of its own, update-N.ckpt, every so many updates. 0: do not.", low=0, cap=MOST
+        0, "Every N updates keep a checkpoint of its own, update-NUMBER.ckpt. 0: do not.", low=0, cap=MOST
     )
 
     optimizer: str = setting(
@@ -160,7 +160,7 @@ class Config:
         "warmup:100+cosine:0.05",
         "Of the learning rate: constant, step:EVERY:FACTOR, exponential:EVERY:FACTOR, cosine[:FINAL] (falls "
         "only where `num_updates` or `epochs` tell the end), decay:AFTER:FACTOR (with each epoch after so many), "
-        "warmup:UPDATES, or two joined by +. By itself, a run of "
+        "warmup:UPDATES, or two joined by +. By default, a run of "
         "fewer than 1,000 updates is warmed up for a tenth of them.",
     )
     clip_norm: float = setting(1.0, "Limit of the gradient's norm. 0: none.", low=0)
@@ -175,17 +175,17 @@ class Config:
         choices=("mean", "sum"), special=True,
     )  # fmt: skip
 
-    num_updates: int = setting(0, "Stop after so many updates. 0: no limit.", low=0, cap=MOST)
-    epochs: float = setting(0.0, "Stop after so many passes over the data. 0: no limit.", low=0, cap=1e9)
+    num_updates: int = setting(0, "Stop after N updates. 0: no limit.", low=0, cap=MOST)
+    epochs: float = setting(0.0, "Stop after X passes over the data. 0: no limit.", low=0, cap=1e9)
     max_minutes: float = setting(
         0.0,
-        "Stop after so many minutes. 0: no limit. With no limit of any kind: 4600 updates or 1.4 minutes.",
+        "Stop after X minutes. 0: no limit. With no limit of any kind: 4600 updates or 1.4 minutes.",
         low=0,
         cap=1e9,
     )
     patience: int = setting(
         0,
-        "Stop after so many validations in a row without a new best. 0: do not. With it alone there is no other limit.",
+        "Stop after N validations in a row without a new best. 0: do not. With it alone there is no other limit.",
         low=0, cap=MOST,
     )  # fmt: skip
     init_from: str = setting(

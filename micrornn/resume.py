@@ -1,4 +1,4 @@
-"""Beginning a run and going on with it: from what, and what is not as one would think, told in words.
+"""Starting a run and resuming it: from what state, with notes on what is not as one would expect.
 
 resume          restore a Training from a run folder; what is to be told of it
 fit_warmup      a warm-up that suits the length of a run

@@ -15,7 +15,7 @@ SIZE = click.IntRange(1)
 MOST_LABELS = 30  # of a table of which class is taken for which
 
 
-@click.command(name="eval", short_help="Every metric of a trained network, beside what takes none.")
+@click.command(name="eval", short_help="Every metric of a trained network, next to simple baselines.")
 @click.argument("run", type=PATH)
 @click.argument("files", nargs=-1, type=TEXTS)
 @of_files

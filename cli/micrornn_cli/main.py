@@ -31,10 +31,10 @@ MOST_LINE = 500  # characters of a line of a message: Click repeats a value whol
 
 # name -> its line in `micrornn --help`; the command is the function of that name in micrornn_cli/NAME.py
 COMMANDS = {
-    "train": "Train a recurrent network on a text or another task; by itself, on Python's own sources.",
+    "train": "Train a recurrent network on a text or another task; without FILES, on Python's own sources.",
     "sample": "Let a trained model write.",
     "predict": "A trained network answers on new input, from files or standard input.",
-    "eval": "Every metric of a trained network, beside what takes none; of text, bits per character.",
+    "eval": "Every metric of a trained network, next to simple baselines; for text, bits per character.",
     "inspect": "See where the gradient goes: how far back it reaches, what truncation costs, what blew up.",
     "advise": "Which batch_size, num_steps and learning rate? Measured, on your text and this machine.",
     "recipe": "Well-known trainings with all their constants, and the result to expect.",

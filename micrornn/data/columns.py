@@ -33,7 +33,8 @@ class TableSettings(Config):
     target: str = setting("", "The column to forecast, by name or position from 1; several with commas between.")
     inputs: str = setting("", "Further columns to read, by name or position from 1, with commas between.")
     time: str = setting(
-        "", "The column of dates, which must rise; by itself the first one, if it holds dates. none: they may not rise."
+        "",
+        "The column of dates, which must rise; by default the first one, if it holds dates. none: they may not rise.",
     )
     missing: str = setting(
         "error", "What to do where a number is missing: refuse it, skip the row, or take the previous number.",

@@ -130,7 +130,7 @@ class ByLength:
     batch_size   sequences of a batch; what is left over is a smaller one
     shuffle      False: sorted by length, the shortest batch first
     epoch        a fixed one: the same batches again and again, as for validation
-    counts       how much the loss of each sequence counts in a mean over all; by itself as its length, so that each
+    counts       how much the loss of each sequence counts in a mean over all; by default as its length, so that each
                  time step counts the same
     chosen       which sequences the batch at hand holds
     weight       what the mean loss of the batch at hand counts in a mean over batches, so that this is the mean over

@@ -65,7 +65,7 @@ class Measuring:
         raise NotImplementedError
 
     def panels(self, measure: Measure) -> list[Panel]:
-        """By themselves all arrays of one or two axes."""
+        """By default all arrays of one or two axes."""
         from micrornn.inspect.panels import plainly
 
         return plainly(measure)

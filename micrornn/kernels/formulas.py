@@ -1,4 +1,4 @@
-"""Elementwise kernels, each told once, as a function of single numbers. lift.py makes the loops of it for each device.
+"""Elementwise kernels, each written once, as a function of single numbers; lift.py makes the loops for each device.
 
     def name(numbers of arrays, *, options): return one expression, which goes to an array `out`
     ...                                      return names of its parameters: these arrays are written over

@@ -91,7 +91,7 @@ def own(function: Callable[..., Any]) -> Formula:
     if not isinstance(told, ast.FunctionDef) or not isinstance(last, ast.Return) or last.value is None or any(
         not isinstance(one, ast.Expr) for one in before
     ):  # fmt: skip
-        raise ConfigError(f"formula {name}: expected one expression behind a `return`, and nothing else")
+        raise ConfigError(f"formula {name}: expected one expression behind a return, and nothing else")
     constants = _Constants(name, list(inspect.signature(function).parameters))
     last.value = constants.visit(last.value)
     told.body = [*constants.assigned, last]
@@ -204,12 +204,12 @@ class _Constants(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if node.id not in self.parameters:
-            raise self.refuse(f"{node.id} is none of its parameters, and only `m` is known besides")
+            raise self.refuse(f"{node.id} is none of its parameters, and only m is known besides")
         return node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         if ast.unparse(node.value) != "m" or node.attr not in MATHS:
-            raise self.refuse(f"{ast.unparse(node)} is not known; `m` has {', '.join(MATHS)}")
+            raise self.refuse(f"{ast.unparse(node)} is not known; m has {', '.join(MATHS)}")
         return node
 
 

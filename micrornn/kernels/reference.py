@@ -1,7 +1,7 @@
-"""The kernels, told in plain NumPy: what each one means.
+"""The kernels in plain NumPy: what each one means.
 
 cpu/ and cuda/ hold the same names with the same parameters, made fast; tests hold them against this page. Those that
-are one formula for each number are told in formulas.py.
+are one formula for each number are in formulas.py.
 Conventions, the same everywhere:
 
     out first     results are written into arrays that the caller made; nothing is allocated for the caller

@@ -150,7 +150,7 @@ class Recipe:
     about, source    what is learned, and where the constants come from, each in a line
     minutes          how long all its runs take, about, on two cores with nothing else to do
     settings         of the task, by the names that config.toml has
-    variants         name -> settings that differ; by itself one, which has no name
+    variants         name -> settings that differ; by default one, which has no name
     seeds            one run of each variant for each of these
     data             roles of the files that must be given, in order: what is learned from, what a setting names as
                      {ROLE}, and what an expectation is measured on

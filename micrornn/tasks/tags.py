@@ -35,8 +35,8 @@ SMOOTH = 0.1  # of a count: how often labels come in all, added for each word, s
 @dataclass(frozen=True)
 class TagSettings(LabelSettings):
     format: str = setting("auto", "Of FILES: told by the first row of each, or as named.", choices=FORMATS)
-    word_column: str = setting("", "The words' column: a number from 1, or of CoNLL-U a name. By itself 1, or form.")
-    tag_column: str = setting("", "The tags' column, as 4, as -1 (the last one), or as upos. By itself -1, or upos.")
+    word_column: str = setting("", "The words' column: a number from 1, or of CoNLL-U a name. By default 1, or form.")
+    tag_column: str = setting("", "The tags' column, as 4, as -1 (the last one), or as upos. By default -1, or upos.")
     lower: bool = setting(False, "Read words in small letters.")
 
 

@@ -113,12 +113,12 @@ class Task:
     validation()    the held-out batches from the first on, always the same; None: nothing is held out
     fingerprint     of the data: a run goes on only where it is the same
     baseline        (in words, the loss of it): what takes no network; None where there is nothing of that kind
-    baselines       the same for each metric that has one; by itself `baseline` for the loss
+    baselines       the same for each metric that has one; by default `baseline` for the loss
     segment_steps   how many time steps of a window are on a tape at once
     per_step        whether there is an answer at every time step, or one for each sequence
-    seq_len         time steps of a sequence; by itself num_steps
-    num_losses      of how many numbers the loss of a batch is the mean: by itself one for each answer
-    batch_tokens    how many of `unit` an update reads; by itself one for each time step
+    seq_len         time steps of a sequence; by default num_steps
+    num_losses      of how many numbers the loss of a batch is the mean: by default one for each answer
+    batch_tokens    how many of `unit` an update reads; by default one for each time step
     """
 
     name: ClassVar[str] = ""
