@@ -176,6 +176,13 @@ class Training:
         score = row.get("score")
         return math.inf if score is None else (-score if self.chooses.better == "higher" else score)
 
+    @property
+    def best_score(self) -> float | None:
+        """The best value of the metric that chooses best.ckpt; None where that is the loss, or there is none."""
+        if self.chooses is None or not math.isfinite(self.best_merit):
+            return None
+        return -self.best_merit if self.chooses.better == "higher" else self.best_merit
+
     def record(self, report: Report) -> bool:
         """Enter a report with its validation into the history; whether it is the best so far. DivergedError if that
         loss is not finite."""

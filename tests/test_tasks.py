@@ -23,9 +23,11 @@ from micrornn.data import tokenize
 from micrornn.errors import ConfigError
 from micrornn.gradcheck import gradcheck
 from micrornn.optim import Optimizer
-from micrornn.train import Training, run
+from micrornn.train import Report, Training, run
+from micrornn_cli.ending import conclude
 from micrornn_cli.exits import Exit
 from micrornn_cli.main import main
+from micrornn_cli.progress import Live
 
 GENERAL = [path for path in FILES if path.relative_to(ROOT).parts[1] != "tasks"] + CLI
 
@@ -443,7 +445,7 @@ def test_flags_are_those_of_the_task(micrornn: Micrornn, monkeypatch: pytest.Mon
     assert f"Tasks: {', '.join(tasks.names())}, or" in told
 
 
-def test_best_is_chosen_by_the_metric_that_the_task_names(tmp_path: Path) -> None:
+def test_best_is_chosen_by_the_metric_that_the_task_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Also after a run went on, from its checkpoint or from a signal between an update and its row."""
     scripted = iter([(0.5, 0.1), (0.4, 0.9), (0.3, 0.2), (0.2, float("nan")), (0.6, 0.95), (0.1, 0.3)])
 
@@ -468,6 +470,11 @@ def test_best_is_chosen_by_the_metric_that_the_task_names(tmp_path: Path) -> Non
     for _ in run(again, folder):
         pass
     assert load(folder.best)[1]["updates"] == 5 and again.best_val_loss == 0.6 and again.stale == 1
+    assert again.best_score == 0.95
+    row = Live(again).row(Report(5, 9, 1.0, 0.7, 0.6, 0.1, 1.0, 9.0, score=0.95), 120).plain
+    assert "accuracy 0.95  validation 0.6" in row
+    conclude(again, False, "run", "train --resume run", False)
+    assert "Best accuracy 0.95, with a validation loss of 0.6 nats" in " ".join(capsys.readouterr().err.split())
     assert [row.get("score") for row in folder.metrics()][:2] == [0.1, 0.9]
 
 

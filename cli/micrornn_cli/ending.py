@@ -45,11 +45,12 @@ def _score(training: Training) -> None:
     if best is None:
         return
     beside = "" if baseline is None else f" ({baseline[0]}: {baseline[1]:.4g})"
+    score, words = training.best_score, f"Best validation loss [bold green]{best:.4g}[/]"
+    if score is not None and training.chooses is not None:
+        words = f"Best {training.chooses.name} [bold green]{score:.4g}[/], with a validation loss of {best:.4g}"
     err.print()
-    err.print(
-        f"{training.updates:,} updates in {duration(training.seconds)}. Best validation loss [bold green]{best:.4g}[/] "
-        f"{training.task.metrics[0].unit}{beside}."
-    )
+    words += f" {training.task.metrics[0].unit}{beside}."
+    err.print(f"{training.updates:,} updates in {duration(training.seconds)}. {words}")
     if baseline is not None and best >= baseline[1]:
         err.print("It has learned nothing yet: what takes no network does as well.", style="yellow")
 

@@ -110,6 +110,8 @@ class Live:
         ]
         if report.val_loss is None:
             del cells[2]
+        elif self.training.chooses is not None and report.score is not None:  # best.ckpt goes by this, not by the loss
+            cells.insert(2, ("score", f"{self.training.chooses.name} {report.score:.4g}", "bold green"))
         for name in ("gradient", "speed", "left"):  # the first to go where there is no room
             if len("  ".join(words for _, words, _ in cells)) > width:
                 cells = [cell for cell in cells if cell[0] != name]

@@ -83,9 +83,12 @@ def fading(profile: np.ndarray) -> str:
     one, and what is left at the end of what was seen."""
     factor, _ = fitted(profile)
     half, far, last = float(half_life(factor)), reach(profile), len(profile) - 1
-    ending = f"and 1 % of it is left {steps(far)} back" if far is not None else (
-        f"and {percent(profile[-1] / profile[0])} of it is left {steps(last)} back"
-    )  # fmt: skip
+    left = profile[-1] / profile[0]
+    ending = f"and {percent(left)} of it is left {steps(last)} back"
+    if far is not None:
+        ending = f"and 1 % of it is left {steps(far)} back"
+    elif left > 1.005:  # what is more than all of it is not left of it
+        ending = f"and is {left:.3g} times as large {steps(last)} back"
     if not half <= 2 * len(profile):  # so long a half-life cannot be told from none
         return f"hardly fades, {ending}"
     return f"halves every {steps(half)}, {ending}" if half >= 0.1 else f"is gone at once, {ending}"
