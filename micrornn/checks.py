@@ -215,7 +215,8 @@ def _embedded(network: Any, inputs: Any, targets: Any) -> tuple[np.ndarray, list
     found = [
         np.zeros(t.shape) if g is None else device.host(g) for t, g in zip(wanted, tape.cotangents(wanted, [loss]))
     ]
-    padded = [dx[~part.mask].ravel() for dx, part in zip(found, inputs)]
+    # of a 1 among zeros there is no gradient to be seen: then the parameters alone tell
+    padded = [np.empty(0), *(dx[~part.mask].ravel() for dx, part in zip(found[: len(rows)], inputs))]
     return np.concatenate(padded), [part.ravel() for part in found[len(rows) :]]
 
 

@@ -82,6 +82,8 @@ def test_a_batch_of_one_sentence_alone_is_answered_as_in_a_batch_of_many() -> No
             said = task.answer(np.array(ours), words, proba=True)
             found = next(task.predict(model, [task.parse(" ".join(words))], proba=True))
             assert found["answer"] == said["answer"]
+            (strange,) = task.predict(model, [task.parse(" ".join([*words, "qwertz"]))])
+            assert "qwertz" in strange["unknown"]
             both = [one["probabilities"] for one in (found, said)]
             assert both[0] == pytest.approx(both[1], rel=1e-12)
 

@@ -18,7 +18,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from micrornn.attention import KINDS
-from micrornn.cells import find_cell
 from micrornn.config import MOST, Config, setting
 from micrornn.data.sequences import Padded, hold_out, pad
 from micrornn.decoding import Answer, edit_distance
@@ -113,9 +112,13 @@ class Answering(Task):
         return EncoderDecoder(self.config, len(self.codec.source), len(self.codec.target))
 
     def by_symbol(self) -> list[BySymbol]:
-        written = {"target_embedding.weight": 0, "output.weight": 0, "output.bias": 0}
+        read, before = {"source_embedding.weight": 0}, {"target_embedding.weight": 0}
+        if not self.config.embedding_size:
+            ends = ("", "_reverse")[: 1 + self.config.bidirectional]
+            read, before = {f"rnn.weight_ih_l0{end}": 1 for end in ends}, {"decoder.weight_ih_l0": 1}
+        written = before | {"output.weight": 0, "output.bias": 0}
         return [
-            BySymbol("symbols of sources", self.codec.source, {"source_embedding.weight": 0}),
+            BySymbol("symbols of sources", self.codec.source, read),
             BySymbol("symbols of targets", self.codec.target, written),
         ]
 
@@ -274,14 +277,16 @@ class Answering(Task):
         """The network, with (time steps, batch_size, features) of this batch at each arrow."""
         config = self.config
         (s, b), t = inputs.source.values.shape, len(targets.values)
-        h, cell = config.hidden_size, f"{config.num_layers} x {find_cell(config.cell).name}"
+        h, cell = config.hidden_size, f"{config.num_layers} x {config.hidden_size} {config.cell_title}"
         both = ", both ways" if config.bidirectional else ""
+        read = "embedding" if config.embedding_size else "one of all symbols"
+        sizes = [config.embedding_size or len(symbols) for symbols in (self.codec.source, self.codec.target)]
         arrow = f" last state ({config.num_layers}, {b}, {h}) "
         rows = [
             (f"source ({s}, {b})", "", f"before ({t}, {b})"),
             ("   |", "", "   |"),
-            ("embedding", "", "embedding"),
-            (f"   | ({s}, {b}, {config.embedding_size})", "", f"   | ({t}, {b}, {config.embedding_size})"),
+            (read, "", read),
+            (f"   | ({s}, {b}, {sizes[0]})", "", f"   | ({t}, {b}, {sizes[1]})"),
             (f"encoder {cell}{both} ", arrow, f"decoder {cell}"),
         ]
         if config.attention != "none":

@@ -74,9 +74,13 @@ class Classifying(Task):
         return Confusion(self.labels, counts)
 
     def answer(self, outputs: np.ndarray, example: Any, proba: bool) -> dict[str, Any]:
-        """The class of a sequence, of outputs (V,)."""
+        """The class of a sequence, of outputs (V,), and the probability of each; or that of each time step, of outputs
+        (seq_len, V), with the probabilities of those that were chosen: all would be hundreds of numbers a line."""
         each = shares(outputs)
-        told: dict[str, Any] = {"answer": self.labels[int(each.argmax())]}
+        if each.ndim > 1:
+            told: dict[str, Any] = {"answer": " ".join(self.labels[n] for n in each.argmax(axis=1).tolist())}
+            return told | ({"probabilities": each.max(axis=1).tolist()} if proba else {})
+        told = {"answer": self.labels[int(each.argmax())]}
         return told | ({"probabilities": dict(zip(self.labels, each.tolist()))} if proba else {})
 
 

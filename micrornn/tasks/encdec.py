@@ -27,12 +27,12 @@ from micrornn.cells import find_cell
 from micrornn.data.sequences import Padded
 from micrornn.decoding import Answer, State, search
 from micrornn.errors import ConfigError, DivergedError, quoted
-from micrornn.layers import Dropout, Embedding, Linear
+from micrornn.layers import Dropout, Linear
 from micrornn.ops import log_softmax, reshape, transpose
 from micrornn.parameters import Flat, Module
 from micrornn.recurrent import Recurrent
 from micrornn.tape import Tensor, no_tape
-from micrornn.tasks.parts import classes
+from micrornn.tasks.parts import classes, embedded
 
 END = 0  # of a target; also what the decoder reads first
 
@@ -67,18 +67,18 @@ class EncoderDecoder(Module):
                 f"`bidirectional`: each direction has half of the units, and `hidden_size={config.hidden_size:,}` is "
                 "odd; make it even"
             )
-        dtype, width, units = np.dtype(config.dtype).type, config.embedding_size, config.hidden_size
+        dtype, units = np.dtype(config.dtype).type, config.hidden_size
         seeds = [int(s) for s in np.random.SeedSequence(config.seed).generate_state(7)]
         common = {
             "num_layers": config.num_layers, "dropout": config.dropout, "granularity": config.granularity,
             "recurrent_dropout": config.recurrent_dropout, "dropout_mask": config.dropout_mask,
             "forget_bias": config.forget_bias, "clip_message": config.clip_message, "dtype": dtype,
         }  # fmt: skip
-        self.source_embedding = Embedding(source_size, width, seed=seeds[0], dtype=dtype)
-        self.target_embedding = Embedding(target_size, width, seed=seeds[1], dtype=dtype)
+        self.source_embedding, source = embedded(source_size, config.embedding_size, config, seeds[0])
+        self.target_embedding, target = embedded(target_size, config.embedding_size, config, seeds[1])
         each = units // 2 if config.bidirectional else units
-        self.rnn = Recurrent(config.cell, width, each, bidirectional=config.bidirectional, seed=seeds[2], **common)
-        self.decoder = Recurrent(config.cell, width, units, seed=seeds[3], **common)
+        self.rnn = Recurrent(config.cell, source, each, bidirectional=config.bidirectional, seed=seeds[2], **common)
+        self.decoder = Recurrent(config.cell, target, units, seed=seeds[3], **common)
         self.rnn.part, self.decoder.part = "encoder", "decoder"
         self.attention = None
         if config.attention != "none":
@@ -241,9 +241,10 @@ class TeacherForcing:
 def num_parameters(config: Any, source_size: int, target_size: int) -> int:
     """How many numbers an EncoderDecoder of these sizes learns, without making one."""
     h, d, cell, two = config.hidden_size, config.embedding_size, find_cell(config.cell), config.bidirectional
-    layers = [cell.shapes(h if layer else d, h) for layer in range(config.num_layers)]  # the decoder's
+    source, target = (d or size for size in (source_size, target_size))  # numbers that stand for a token
+    layers = [cell.shapes(h if layer else target, h) for layer in range(config.num_layers)]  # the decoder's
     each = h // 2 if two else h
-    layers += [cell.shapes(h if layer else d, each) for layer in range(config.num_layers) for _ in range(1 + two)]
+    layers += [cell.shapes(h if layer else source, each) for layer in range(config.num_layers) for _ in range(1 + two)]
     recurrent = sum(math.prod(shape) for shapes in layers for shape in shapes.values())
     attention = {"none": 0, "dot": h * (2 * h + 1), "additive": h * (2 * h + 1) + 2 * h * (h + 1) + h}[config.attention]
     return recurrent + attention + (source_size + target_size) * d + target_size * (h + 1)

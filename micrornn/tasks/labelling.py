@@ -192,8 +192,11 @@ class Labelling(Classifying):
         return Features(self.config, size, len(self.labels), loss, self.read, embedding=len(self.words))
 
     def by_symbol(self) -> list[BySymbol]:
+        read = {"embedding.weight": 0}
+        if not self.config.embedding_size:
+            read = {f"rnn.weight_ih_l0{end}": 1 for end in ("", "_reverse")[: 1 + self.config.bidirectional]}
         output = {"decoder.weight": 0, "decoder.bias": 0}
-        return [BySymbol("words", self.words, {"embedding.weight": 0}), BySymbol(self.nouns, self.labels, output)]
+        return [BySymbol("words", self.words, read), BySymbol(self.nouns, self.labels, output)]
 
     def meta(self) -> dict[str, Any]:
         return {"words": self.words.tokens, "labels": self.labels.tokens, "counts": self.counts.tolist()}
@@ -238,6 +241,12 @@ class Labelling(Classifying):
     def baselines(self) -> Mapping[str, tuple[str, float]]:
         data = self.held if self.held[0] else self.learned
         return self.baselines_of(data) if data[0] else {}
+
+    def answer(self, outputs: np.ndarray, example: list[str], proba: bool) -> dict[str, Any]:
+        """The label of each word, or of all of it; "unknown" names the words that were never seen in training."""
+        told = super().answer(outputs, example, proba)
+        unknown = [word for word in dict.fromkeys(example) if word not in self.words]
+        return told | ({"unknown": unknown} if unknown else {})
 
     # --- what is told ---
 

@@ -50,7 +50,7 @@ class Bits(Classifying):
 
     def parse(self, line: str) -> np.ndarray:
         bits = "".join(line.replace(",", " ").split())
-        if not bits or set(bits) - set(self.labels):
+        if not bits or set(bits) - set(Bits.labels):
             raise DataError(f"{quoted(line)}: wanted {self.takes}")
         return np.array([int(bit) for bit in bits], self.config.dtype)
 

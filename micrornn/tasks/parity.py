@@ -13,6 +13,7 @@ Hochreiter and Schmidhuber, Long Short-Term Memory, Neural Computation 9(8), 199
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ import numpy as np
 from micrornn.config import Config, setting
 from micrornn.data.sequences import Padded, on_side
 from micrornn.ops import binary_cross_entropy
-from micrornn.tasks.classes import shares
+from micrornn.tasks.classes import Classifying
 from micrornn.tasks.made import Bits, Made
 from micrornn.tasks.parts import Features, pad_side, usual
 from micrornn.tasks.task import Metric
@@ -52,6 +53,10 @@ class Parity(Made, Bits):
     def per_step(self) -> bool:  # type: ignore[override]
         return self.config.at == "every"
 
+    @property
+    def labels(self) -> Sequence[str]:  # type: ignore[override]
+        return Bits.labels if self.per_step else ("even", "odd")
+
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray | Padded, np.ndarray]:
         """Bits (seq_len, batch_size, 1), and targets of the same shape, or (batch_size, 1)."""
         length, lanes = self.config.num_steps, self.config.batch_size
@@ -67,11 +72,7 @@ class Parity(Made, Bits):
 
     def answer(self, outputs: np.ndarray, example: np.ndarray, proba: bool) -> dict[str, Any]:
         """In step a bit for each bit; else odd or even."""
-        if self.per_step:
-            return super().answer(outputs, example, proba)
-        even, odd = shares(outputs).tolist()
-        told: dict[str, Any] = {"answer": "odd" if odd > 0.5 else "even"}
-        return told | ({"probabilities": {"odd": odd, "even": even}} if proba else {})
+        return (Bits if self.per_step else Classifying).answer(self, outputs, example, proba)
 
     def drawing(self) -> str:
         inputs, targets = self.draw(np.random.default_rng(0))

@@ -4,6 +4,7 @@ Features    recurrent layers over numbers or ids, and a linear read-out of every
 READS       what a read-out may read
 pooled      the mean or the maximum over time, of what is no padding
 classes     the cross-entropy of classes, smoothed, or with some of them counting for more
+embedded    an embedding, or none
 split       values and mask of what may be padded
 number      a word of a line as a finite number
 pad_side    the setting of tasks that pad
@@ -24,7 +25,7 @@ from micrornn import device, kernels
 from micrornn.config import Config, setting
 from micrornn.data import Padded
 from micrornn.errors import ConfigError, DataError, instead, quoted
-from micrornn.layers import Dropout, Embedding, Linear
+from micrornn.layers import Dropout, Embedding, Linear, OneHot
 from micrornn.ops import concatenate, cross_entropy, log_softmax, where
 from micrornn.ops import max as max_op
 from micrornn.ops import sum as sum_op
@@ -48,6 +49,14 @@ def pad_side() -> Any:
         "right", "On which side shorter sequences of a batch are padded; nothing is learned of padding.",
         choices=("left", "right"),
     )  # fmt: skip
+
+
+def embedded(count: int, size: int, config: Config, seed: int) -> tuple[Embedding | OneHot, int]:
+    """(what reads `count` ids, how many numbers stand for one): `size`; if that is 0, a 1 among zeros."""
+    dtype = np.dtype(config.dtype).type
+    if not size:
+        return OneHot(count, dtype=dtype, device=config.device), count
+    return Embedding(count, size, seed=seed, dtype=dtype), size
 
 
 def split(given: Any) -> tuple[Any, np.ndarray | None]:
@@ -120,7 +129,7 @@ class Features(Module):
     any output that counts, in the loss, and in any gradient; so neither how long the padding is nor on which side it
     lies matters.
 
-    input_size   numbers of each time step; with an embedding, how many numbers stand for an id
+    input_size   numbers of each time step; with an embedding, how many stand for an id, or 0: a 1 among zeros
     loss_of      loss_of(outputs, targets=...), such as mean_squared_error; also with mask=... where there is padding
     read         what the read-out reads, and so the outputs' shape:
                  every    each time step: (seq_len, batch_size, output_size); where a step is padding, anything
@@ -143,7 +152,9 @@ class Features(Module):
         self._made = (input_size, output_size, loss_of, read), options
         dtype = np.dtype(config.dtype).type
         seeds = [int(s) for s in np.random.SeedSequence(config.seed).generate_state(5)]
-        self.embedding = Embedding(embedding, input_size, seed=seeds[3], dtype=dtype) if embedding else None
+        self.embedding: Embedding | OneHot | None = None
+        if embedding:
+            self.embedding, input_size = embedded(embedding, input_size, config, seeds[3])
         self.input_dropout = Dropout(input_dropout or config.input_dropout, seed=seeds[4], mask=config.dropout_mask)
         self.rnn = Recurrent(
             config.cell, input_size, config.hidden_size, config.num_layers, bidirectional=config.bidirectional,

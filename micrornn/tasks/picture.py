@@ -99,8 +99,11 @@ def network_picture(config: Config, batch: tuple[int, int], vocab_size: int, out
     steps, lanes = batch
     size, ways = config.hidden_size, 2 if config.bidirectional else 1
     layers = f"{config.num_layers} x {size} {config.cell_title}" + (", forward and backward" if ways == 2 else "")
+    embedding = f"one of {vocab_size:,}"
+    if config.embedding_size:
+        embedding = f"embedding: {vocab_size:,} x {config.embedding_size:,}"
     rows: list[tuple[str, str, tuple[int, ...]]] = [
-        (f"embedding: {vocab_size:,} x {config.embedding_size:,}", "x_t", (steps, lanes, config.embedding_size)),
+        (embedding, "x_t", (steps, lanes, config.embedding_size or vocab_size)),
         (layers, "h_t", (steps, lanes, size * ways)),
     ]
     told = {"last": "the last valid step", "mean": "the mean over valid steps", "max": "the maximum over valid steps"}

@@ -92,6 +92,10 @@ class Sentiment(Labelling):
         found = tokens(line)
         if not found:
             raise DataError("there is no word in it; wanted a text a line")
+        _, tab, label = line.rstrip("\r\n").rpartition("\t")
+        if tab and label in self.labels:  # a row of a table: its class would be read as a word
+            wanted = "wanted a text alone. `micrornn eval` reads tables"
+            raise DataError(f"it ends in a tab and the class {label}; {wanted}")
         return found
 
     def encode(self, example: list[str]) -> np.ndarray:

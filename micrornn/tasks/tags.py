@@ -23,7 +23,6 @@ from micrornn.data.rows import BadRows
 from micrornn.data.spans import f1, is_spans
 from micrornn.errors import DataError
 from micrornn.schema import Rule
-from micrornn.tasks.classes import shares
 from micrornn.tasks.labelling import Example, Ids, Labelling, LabelSettings
 from micrornn.tasks.parts import Features
 from micrornn.tasks.task import Metric, Progress
@@ -133,14 +132,7 @@ class Tags(Labelling):
             raise DataError(f"there is no word; {wanted}")
         if "\t" in line:  # a file with tags: each word would be a sentence, and its tag a word of it
             raise DataError(f"there is a tab in it; {wanted}. `micrornn eval` reads files with tags")
-        return words
+        return self._spelled(self.config, words)
 
     def encode(self, example: list[str]) -> np.ndarray:
-        return self.words.encode(self._spelled(self.config, example))[:, None]
-
-    def answer(self, outputs: np.ndarray, example: list[str], proba: bool) -> dict[str, Any]:
-        tags = self.labels.decode(outputs.argmax(axis=1))
-        found: dict[str, Any] = {"answer": " ".join(tags)}
-        if proba:  # of the tags that were chosen; all of them would be hundreds of numbers a line
-            found["probabilities"] = shares(outputs).max(axis=1).round(6).tolist()
-        return found
+        return self.words.encode(example)[:, None]
