@@ -1,4 +1,4 @@
-"""The whole-sequence kernels of the card, each of the three ways, against the plain NumPy page.
+"""The whole-sequence kernels of the card, each of the two ways, against the plain NumPy page.
 
 The simulator runs one block after the other, so no block can wait for another there. What does not depend on that is
 tested: how units are split over blocks, with a launch per time step in the place of the barrier.
@@ -48,12 +48,6 @@ def test_a_launch_per_time_step(name: str, dtype: type, go: Any) -> None:
     some(name, dtype, 1, 0, 1)
     some(name, dtype, 13, 0, 5)
     some(name, dtype, 33, 1, 99)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_product_and_a_launch_per_time_step(name: str, go: Any) -> None:
-    go(Plan("apart"))
-    some(name, np.float32, 7, 0, 5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -129,10 +123,9 @@ def test_every_unit_and_lane_has_its_place_and_every_block_room(count: int, monk
 def test_what_does_not_fit_goes_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recurrent, "SIM", False)
     monkeypatch.setattr(card, "multiprocessors", lambda: 132)
-    assert plan(32, 513, np.float32, 4) == plan(32, 513, np.float64, 4) == Plan("apart")
-    assert plan(32, 64, np.float64, 4) == Plan("steps")
+    assert plan(32, 513, np.float32, 4) == plan(32, 513, np.float64, 4) == Plan("steps")
     monkeypatch.setattr(card, "multiprocessors", lambda: 20)
-    assert plan(32, 512, np.float32, 4) == Plan("apart")  # 32 blocks would wait for each other
+    assert plan(32, 512, np.float32, 4) == Plan("steps")  # 32 blocks would wait for each other
 
 
 @pytest.mark.parametrize("cell", ("lstm_peephole", "mgu", "minlstm", "slstm"))

@@ -1,12 +1,11 @@
 """What the three recurrent kernels share on the card.
 
-Three ways through a sequence, told apart by who does the product of a time step:
+Two ways through a sequence, told apart by who does the product of a time step:
 
-    kernel 1, "steps"     a launch per time step; a thread per (lane, unit) reads its weights from memory
-    kernel 2, "apart"     as kernel 1, but product.matmul does the product: two launches, fast for large hidden sizes
-    kernel 3, "sequence"  one launch for all time steps; the recurrent weights stay in registers
+    kernel 1, "steps"     product.matmul, and a launch for the cell, at each time step: for any size and precision
+    kernel 2, "sequence"  one launch for all time steps; the recurrent weights stay in registers
 
-Kernel 3. The hidden units are split over the `parts` of a group of blocks, the lanes over groups. A thread holds 4
+Kernel 2. The hidden units are split over the `parts` of a group of blocks, the lanes over groups. A thread holds 4
 rows of weights (a set: out of it come 4 sums) for 16 of the k's summed over (its slice); the 4 to 32 slices of a set
 are neighbours in a warp. A time step is then
 
@@ -23,9 +22,9 @@ At most 512 threads with at most 128 registers, and less than 48 kB of shared me
 block on each multiprocessor, and a grid of no more blocks than that is resident at once, as `meet` needs it.
 
     plan, Plan, sizes                   which way a sequence goes, and with what grid
-    launch                              kernel 3 of a plan
+    launch                              kernel 2 of a plan
     rows, rows_back, counts, message    time steps, masks, clipping: for the cells
-    hold, stage, products               device functions of kernel 3; how its threads meet is told in barrier.py
+    hold, stage, products               device functions of kernel 2; how its threads meet is told in barrier.py
     depth_of, chunk_of                  sizes of its shared memory
 """
 
@@ -46,8 +45,7 @@ from micrornn.kernels.cuda.tensor import load4, store4
 HELD = 16  # k's for which a thread holds weights, of 4 rows
 WEIGHTS = 4 * HELD  # in registers
 THREADS = 512  # of a block at most: each may then have 128 registers
-LARGEST = 32 * HELD  # hidden size of kernel 3: the slices of a set share a warp
-APART = 256  # hidden size from which kernel 2 is better than kernel 1
+LARGEST = 32 * HELD  # hidden size of kernel 2: the slices of a set share a warp
 AT_ONCE = 4  # loads that a thread has on their way at the same time
 ON_THE_WAY = 4 * AT_ONCE  # numbers
 
@@ -55,7 +53,7 @@ LIMITS: dict[str, Any] = {} if SIM else {"launch_bounds": THREADS}  # else ptxas
 
 
 class Plan(NamedTuple):
-    """slices and units (of a block) name a variant of kernel 3, the others its grid. No slices: another kernel."""
+    """slices and units (of a block) name a variant of kernel 2, the others its grid. No slices: another kernel."""
 
     way: str
     slices: int = 0
@@ -69,7 +67,7 @@ class Plan(NamedTuple):
 
 def plan(batch_size: int, hidden_size: int, dtype: Any, sets: int) -> Plan:
     """`sets`: of a block, per 4 of its units."""
-    plain = Plan("apart" if hidden_size > APART else "steps")
+    plain = Plan("steps")
     if dtype != np.float32 or hidden_size > LARGEST:
         return plain
     slices = 4
@@ -149,7 +147,7 @@ def message(total, clip):
     return clipped(total, clip) if clip > ZERO else total
 
 
-# --- kernel 3 --------------------------------------------------------------------------------------------------
+# --- kernel 2 --------------------------------------------------------------------------------------------------
 
 
 @device

@@ -18,21 +18,20 @@ from micrornn.kernels.cuda.write import backward_arrays, forward_arrays, source
 from micrornn.kernels.module import module_of
 from micrornn.kernels.symbols.program import Program
 
-MOST_GATES = 4  # of kernel 3: as many rows of weights as a thread holds
+MOST_GATES = 4  # of kernel 2: as many rows of weights as a thread holds
 
 
 @cache
 def made(program: Program) -> ModuleType:
-    """The kernels of a cell: step, step_back, and what makes kernel 3: forward, backward."""
+    """The kernels of a cell: step, step_back, and what makes kernel 2: forward, backward."""
     return module_of(program.name, source(program), cache_dir() / "cells")
 
 
 def _plan(program, states, sets):
     _, batch_size, size = states[0].shape
-    if not program.recurrent:
+    if not program.recurrent or len(program.gates) > MOST_GATES:
         return Plan("steps")
-    p = plan(batch_size, size, states[0].dtype, sets)
-    return Plan("apart") if p.slices and len(program.gates) > MOST_GATES else p
+    return plan(batch_size, size, states[0].dtype, sets)
 
 
 def cell_sequence(program, states, gates, hidden, x, weights, vectors, mask, reverse):
@@ -42,21 +41,18 @@ def cell_sequence(program, states, gates, hidden, x, weights, vectors, mask, rev
     (seq_len, batch_size, size), turn = sizes(states[0]), turn_of(reverse)
     matmul(gates.reshape(-1, gates.shape[2]), x.reshape(-1, x.shape[2]), weight_ih, trans_b=True)
     flat = [array.flat for array in forward_arrays(program, states, gates, hidden, vectors)]
-    flat += [weight_hh.flat] if program.recurrent else []
-    flat += [bias_ih.flat, (bias_hh if program.recurrent else bias_ih).flat, mask.flat]
+    rest = [bias_ih.flat, (bias_hh if program.recurrent else bias_ih).flat, mask.flat]
     numbers, kernels = (turn, seq_len, batch_size, size), made(program)
     p = _plan(program, states, 1 if len(program.gates) == 1 else 4)
     if p.slices:
-        launch(kernels.forward(p.slices, p.units), p, seq_len, *flat, *numbers)
+        launch(kernels.forward(p.slices, p.units), p, seq_len, *flat, weight_hh.flat, *rest, *numbers)
         return
-    apart = p.way == "apart"
     for step in range(seq_len):
         t, prev, _ = rows_of(step, seq_len, turn)
-        if apart and program.sided:
-            matmul(hidden[t], states[0][prev], weight_hh, trans_b=True)
-        elif apart:
-            matmul(gates[t], states[0][prev], weight_hh, trans_b=True, accumulate=True)
-        kernels.step[blocks(batch_size * size), THREADS, stream()](*flat, *numbers, step, apart)
+        if program.recurrent:
+            into = hidden if program.sided else gates
+            matmul(into[t], states[0][prev], weight_hh, trans_b=True, accumulate=not program.sided)
+        kernels.step[blocks(batch_size * size), THREADS, stream()](*flat, *rest, *numbers, step)
 
 
 def cell_sequence_vjp(
@@ -68,19 +64,17 @@ def cell_sequence_vjp(
     by_lane = zeros((len(vectors), batch_size, size), dtype) if vectors else empty((1,), dtype)
     straight = empty((batch_size, size), dtype)
     arrays = backward_arrays(program, dgates, dhidden, dstates, by_lane, straight, gates, hidden, states, vectors)
-    flat = [array.flat for array in arrays] + ([weight_hh.flat] if program.recurrent else [])
+    flat = [array.flat for array in arrays]
     numbers, kernels = (turn, dtype.type(clip), seq_len, batch_size, size), made(program)
     p = _plan(program, dstates, len(program.gates))
     if p.slices:
-        launch(kernels.backward(p.slices, p.units), p, seq_len + 1, *flat, mask.flat, *numbers)
+        launch(kernels.backward(p.slices, p.units), p, seq_len + 1, *flat, weight_hh.flat, mask.flat, *numbers)
     else:
-        apart, totals = p.way == "apart", empty((batch_size, size), dtype)
+        totals = empty((batch_size, size), dtype)
         for step in range(seq_len + 1):
-            if apart and step > 0:
+            if program.recurrent and step > 0:
                 matmul(totals, dhidden[rows_back_of(step, seq_len, turn)[0] + turn], weight_hh)
-            kernels.step_back[blocks(totals.size), THREADS, stream()](
-                *flat, totals.flat, mask.flat, *numbers, step, apart
-            )
+            kernels.step_back[blocks(totals.size), THREADS, stream()](*flat, totals.flat, mask.flat, *numbers, step)
     for n, dvector in enumerate(dvectors):
         sum_of(dvector.reshape(1, size), by_lane[n].reshape(1, batch_size, size), False)
 
@@ -91,9 +85,8 @@ def cell_step(program, states, turn, gates, hidden, vectors):
     size, none, kernels = states[0].shape[1], zeros(gates.shape, gates.dtype), made(program)
     both = [hidden] if program.sided else []
     arrays = [*(rows.flat for rows in states), gates.flat, *(array.flat for array in both), *(v.flat for v in vectors)]
-    weight = [none.flat] if program.recurrent else []
     others = hidden if program.recurrent and not program.sided else none
     every = empty((0,), bool)
     kernels.step[blocks(size), THREADS, stream()](
-        *arrays, *weight, none.flat, others.flat, every.flat, 1 if turn == 0 else -1, 1, 1, size, 0, True
+        *arrays, none.flat, others.flat, every.flat, 1 if turn == 0 else -1, 1, 1, size, 0
     )

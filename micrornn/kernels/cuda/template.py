@@ -54,8 +54,8 @@ $masked
 
 
 @kernel
-def step($arrays, ${weight}biases, others, mask, turn, seq_len, lanes, size, step, apart):
-    """Kernel 1 and 2, a launch per time step. `apart`: the product is in `$into` already."""
+def step($arrays, biases, others, mask, turn, seq_len, lanes, size, step):
+    """Kernel 1, a launch per time step. The product with weights is in `$into` already."""
     t, prev, cur = rows(step, seq_len, turn)
     for n in range(cuda.grid(1), lanes * size, cuda.gridsize(1)):
         b, j = n // size, n % size
@@ -66,8 +66,8 @@ $sums
 
 
 @kernel
-def step_back($back_arrays, ${weight}totals, mask, turn, clip, seq_len, lanes, size, step, apart):
-    """`apart`: the product is in totals (lanes, size)."""
+def step_back($back_arrays, totals, mask, turn, clip, seq_len, lanes, size, step):
+    """The product with weights is in totals (lanes, size)."""
     t, cur = rows_back(step, seq_len, turn)
     for n in range(cuda.grid(1), lanes * size, cuda.gridsize(1)):
         b, j = n // size, n % size
@@ -81,7 +81,7 @@ SEQUENCE = Template('''
 
 @cache
 def forward(slices, units):
-    """Kernel 3: all time steps in one launch. A set is $set."""
+    """Kernel 2: all time steps in one launch. A set is $set."""
     depth, threads = depth_of(slices), $threads
     chunk, several = chunk_of(depth, units, threads), not SIM and units < depth
     room, room_sums, room_biases = chunk * depth, chunk * units * $rows_of_unit, $count * units

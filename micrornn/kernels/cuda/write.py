@@ -1,5 +1,5 @@
 """The source of a cell's kernels for the card: what a thread does for a unit of a lane, from the cell's formulas, and
-the three ways through a sequence (recurrent.py) around it.
+the two ways through a sequence (recurrent.py) around it.
 
     source(program)    Python text, for sequence.py to import
 
@@ -41,7 +41,7 @@ class Writer:
         pieces = {
             "name": p.name, "count": count, "h": h, "arrays": ", ".join(arrays), "back_arrays": ", ".join(back),
             "pre": ", ".join(pre + biases), "given": ", ".join(pre + biases), "into": self.both[-1],
-            "dinto": f"d{self.both[-1]}", "weight": "weight, " if p.recurrent else "",
+            "dinto": f"d{self.both[-1]}",
             "forward": _indent(self.forward(), 1), "back": _indent(self.back(), 3), "sums": _indent(self.sums(), 2),
             "message": _indent(self.message(), 2), "masked": _indent(self.masked(), 3),
             "sums_back": _indent(self.sums_back(), 2),
@@ -139,25 +139,16 @@ class Writer:
         places = [f"{self._times(k)}j" for k in range(count)]
         if not p.recurrent:
             return [f"{name} = biases[{place}]" for name, place in zip(pre, places)]
-        lines = [f"{name} = others[{place}]" if p.sided else f"{name} = biases[{place}] + others[{place}]"
-                 for name, place in zip(pre, places)]  # fmt: skip
-        lines += [f"b_{gate} = biases[{place}]" for gate, place in zip(p.gates, places)] if p.sided else []
-        if p.sided:
-            lines += ["if apart:", f"    row = place * {count} * size + j"]
-            lines += [f"    {name} += {self._place('hidden', k)}" for k, name in enumerate(pre)]
-        lines += ["if not apart:", "    w, gate = j * size, size * size", "    for k in range(size):"]
-        lines += [f"        x = {self.states[0]}[at_prev - j + k]"]
-        return lines + [f"        {name} += weight[w + {k} * gate + k] * x" for k, name in enumerate(pre)]
+        if not p.sided:  # what comes from the state is in `gates`, with what comes from x
+            return [f"{name} = biases[{place}] + others[{place}]" for name, place in zip(pre, places)]
+        lines = [f"row = place * {count} * size + j"]
+        lines += [
+            f"{name} = others[{at}] + {self._place('hidden', k)}" for k, (name, at) in enumerate(zip(pre, places))
+        ]
+        return lines + [f"b_{gate} = biases[{place}]" for gate, place in zip(p.gates, places)]
 
     def sums_back(self) -> list[str]:
-        if not self.p.recurrent:
-            return []
-        count = len(self.p.gates)
-        return [
-            "if step > 0:", "    if apart:", "        total = totals[n]", "    else:",
-            f"        row = ((t + turn) * lanes + b) * {count} * size", f"        for k in range({count} * size):",
-            f"            total += d{self.both[-1]}[row + k] * weight[k * size + j]",
-        ]  # fmt: skip
+        return ["if step > 0:", "    total = totals[n]"] if self.p.recurrent else []
 
     def _formulas(self) -> Formulas:
         return Formulas(self.names.leaves(), _number)
