@@ -10,7 +10,7 @@ from micrornn import kernels
 from micrornn.arguments import choice, require_precision, sizes, whole
 from micrornn.arguments import rate as share
 from micrornn.calls import checked
-from micrornn.dropout import MASKS, drop, mix_key
+from micrornn.dropmask import MASKS, drop, mix_key
 from micrornn.errors import ConfigError
 from micrornn.ops import embedding, linear
 from micrornn.parameters import Initializer, Module, Parameter, normal, starting, uniform

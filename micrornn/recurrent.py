@@ -18,7 +18,7 @@ from micrornn import device, kernels
 from micrornn.arguments import choice, flag, numbers, rate, real, require_precision, short, sizes, whole, wholes
 from micrornn.calls import checked
 from micrornn.cells import BOTH_SIDES, Cell, State, Weights, bias_with_forget, declared, find_cell, take_step
-from micrornn.dropout import MASKS, drop, drop_mask, mix_key
+from micrornn.dropmask import MASKS, drop, drop_mask, mix_key
 from micrornn.errors import ConfigError, ShapeError, instead
 from micrornn.ops import clip_message, concatenate, mask_message, reshape, stack, where
 from micrornn.ops.linear import Instead

@@ -92,6 +92,12 @@ def test_a_word_of_the_glossary_in_code_type_is_a_name_of_the_code() -> None:
     assert len(words) > 8 and words <= known
 
 
+def test_no_file_has_the_name_of_an_op() -> None:
+    """Once imported it would stand in the place of the op: `mr.dropout` would be a module."""
+    files = {path.stem for path in (Path(mr.__file__).parent).glob("*.py")}
+    assert not files & {*mr.ops.__all__, *NAMES} - {"gradcheck", "ops", "optim", "inspect", "tasks"}
+
+
 def test_the_import_is_light() -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", "import micrornn; from micrornn import folders"],

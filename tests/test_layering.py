@@ -33,7 +33,7 @@ HOUSE = (
     "active",
     "tape",
     "ops",
-    "dropout",
+    "dropmask",
     "parameters",
     "cells",
     "recurrent",

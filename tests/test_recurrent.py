@@ -15,7 +15,7 @@ from kernel_rows import VARIED
 
 from micrornn import ops
 from micrornn.cells import CELLS
-from micrornn.dropout import drop_mask, mix_key
+from micrornn.dropmask import drop_mask, mix_key
 from micrornn.errors import ConfigError, ShapeError
 from micrornn.gradcheck import gradcheck
 from micrornn.layers import Dropout, Embedding, Linear
