@@ -280,9 +280,6 @@ class Credit(Measuring):
     seq_len = 200
     batch_size = 8
     by_part = True
-    well = (
-        (("exploding", "chaotic"), "the gradient does not explode"),
-        (("vanishing",), "a gradient gets through half a window"),
-    )
+    judges = ("exploding", "chaotic", "vanishing")
     measure = staticmethod(credit)
     panels = staticmethod(panels)

@@ -43,12 +43,11 @@ def findings(found: Sequence[Measure]) -> list[Finding]:
 
 def well(found: Sequence[Measure]) -> list[tuple[str, tuple[str, ...]]]:
     """(what is well, which measures say so). Of what a measure could not tell, nothing is said."""
-    rows, rules = [], dict[tuple[tuple[str, ...], str], list[str]]()
-    for name in register.names():
-        for rule in register.about(name).well:
-            rules.setdefault(rule, []).append(name)
-    for (kinds, words), names in sorted(rules.items(), key=lambda rule: grave(rule[0][0][0])):
-        asked = [m for m in found if m.what in names and all(v.kind not in ("unsure", "nonfinite") for v in m.verdicts)]
+    rows, judges = [], {name: register.about(name).judges for name in register.names()}
+    for words in dict.fromkeys(kind.well for kind in KINDS.values() if kind.well):
+        kinds = {name for name, kind in KINDS.items() if kind.well == words}
+        told = [m for m in found if all(v.kind not in ("unsure", "nonfinite") for v in m.verdicts)]
+        asked = [m for m in told if kinds & {*judges.get(m.what, ())}]
         if asked and not any(v.kind in kinds for m in found for v in m.verdicts):
             rows.append((words, _names(asked)))
     return rows

@@ -289,11 +289,7 @@ class Flow(Measuring):
     example = "`seq_len=200`"
     quick = True
     by_part = True
-    well = (
-        (("exploding", "chaotic"), "the gradient does not explode"),
-        (("vanishing",), "a gradient gets through half a window"),
-        (("saturated", "dead"), "no gate is stuck and no unit is dead"),
-    )
+    judges = ("exploding", "chaotic", "vanishing", "saturated", "dead")
     measure = staticmethod(flow)
     panels = staticmethod(panels)
 

@@ -344,6 +344,6 @@ class Nonfinite(Measuring):
     example = "`last`"
     windows = 8
     quick = True
-    well = ((("nonfinite",), "all values and gradients are finite"),)
+    judges = ("nonfinite",)
     measure = staticmethod(nonfinite)
     panels = staticmethod(panels)

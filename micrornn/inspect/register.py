@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,7 +43,7 @@ class Measuring:
     quick          whether a diagnosis takes it without being asked for more
     needs          "": any task; "cut": one whose windows are cut out of longer sequences; "text"
     by_part        whether it looks at the layers of one recurrent part: of an encoder and a decoder it is taken twice
-    well           (verdict kinds, in words what is well where it finds none of these)
+    judges         the kinds of verdict (kinds.py) that are well where it does not say them
     measure(...)   * measure(model, windows, progress, **about) -> Measure; with by_part also part=, the part's name
     panels(found)  the pictures of what it measured
     """
@@ -59,7 +59,7 @@ class Measuring:
     quick: ClassVar[bool] = False
     needs: ClassVar[str] = ""
     by_part: ClassVar[bool] = False
-    well: ClassVar[Sequence[tuple[tuple[str, ...], str]]] = ()
+    judges: ClassVar[tuple[str, ...]] = ()
 
     def measure(self, model: Any, windows: Any, progress: Progress | None = None, **about: Any) -> Measure:
         raise NotImplementedError

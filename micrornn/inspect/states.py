@@ -277,7 +277,7 @@ class States(Measuring):
     batch_size = 1
     quick = True
     needs = "text"
-    well = ((("saturated", "dead"), "no gate is stuck and no unit is dead"),)
+    judges = ("saturated", "dead")
     panels = staticmethod(panels)
 
     def take(self, subject: Subject, sizes: Sizes, progress: Progress | None = None, part: str = "") -> Measure:

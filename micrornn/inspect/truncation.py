@@ -269,7 +269,7 @@ class Truncation(Measuring):
     seq_len = 192
     batch_size = 64
     needs = "cut"
-    well = ((("biased",), "windows bend the gradient little"),)
+    judges = ("biased",)
     measure = staticmethod(truncation)
     panels = staticmethod(panels)
 

@@ -219,6 +219,6 @@ class Weights(Measuring):
     example = "`csv` > weights.csv"
     quick = True
     by_part = True
-    well = ((("uneven",), "the time steps give about alike"),)
+    judges = ("uneven",)
     measure = staticmethod(weights)
     panels = staticmethod(panels)
