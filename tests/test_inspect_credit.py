@@ -13,7 +13,7 @@ from kernel_rows import VARIED
 
 from micrornn.cells import find_cell
 from micrornn.config import Config
-from micrornn.errors import ConfigError, DataError
+from micrornn.errors import ConfigError
 from micrornn.inspect.carried import Carried
 from micrornn.inspect.credit import _judge, credit, matrices, panels
 from micrornn.inspect.fading import decay, fitted, half_life, lag_profile, reach, share
@@ -242,7 +242,7 @@ def test_made_up_runs_get_their_verdict(factor: float, kind: str) -> None:
 
 def test_credit_needs_windows_and_unclipped_messages() -> None:
     model, windows = small()
-    with pytest.raises(DataError, match="at least one window"):
+    with pytest.raises(ConfigError, match="there is no window"):
         credit(model, [])
     with pytest.raises(ConfigError, match="clipped"):
         credit(model.copy(clip_message=1.0), windows)

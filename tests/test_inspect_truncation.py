@@ -11,7 +11,7 @@ from kernel_rows import VARIED
 
 from micrornn.config import Config
 from micrornn.data import Lanes
-from micrornn.errors import ConfigError, DataError
+from micrornn.errors import ConfigError
 from micrornn.inspect import bias
 from micrornn.inspect.bias import Bias, bias_of, pieces
 from micrornn.inspect.cuts import Cuts
@@ -255,7 +255,7 @@ def test_too_little_text() -> None:
     measure = truncation(model, [piece_of(windows[0], slice(0, 2))])
     assert measure.verdicts[0].kind == "unsure" and "nan" not in measure.verdicts[0].words
     assert panels(measure) == []
-    with pytest.raises(DataError, match="at least one window"):
+    with pytest.raises(ConfigError, match="there is no window"):
         truncation(model, [])
     with pytest.raises(ConfigError, match="clipped"):
         truncation(model.copy(clip_message=1.0), windows)

@@ -20,16 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from micrornn.errors import DataError
 from micrornn.inspect import carried as carrying
 from micrornn.inspect.carried import Carried
 from micrornn.inspect.fading import FEW, GROWN, fading, fitted, growing, half_life, lag_profile, reach, share
-from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict
+from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict, blown_up
 from micrornn.inspect.panels import Curve, Heat, Lines, Mark, Panel, Rows
 from micrornn.inspect.recorded import Layer, Recording, back_in_time, mean_of, norms, over_lanes, record, states
 from micrornn.inspect.register import Measuring
 from micrornn.inspect.sweep import apart, levels_of, sweep
-from micrornn.inspect.window import Window
+from micrornn.inspect.window import Window, one_by_one
 from micrornn.inspect.words import number, of_gradient, percent, steps
 from micrornn.runs import Progress
 
@@ -39,9 +38,7 @@ def credit(model: Any, windows: Sequence[Window], progress: Progress | None = No
            **about: Any) -> Measure:  # fmt: skip
     """C over windows of data, averaged over them.
 
-    windows     as Subject.windows gives them, all of one size; progress(done, total) hears of each
-    part        whose layers, where a network has several recurrent parts, such as encoder and decoder
-    about       what the Measure tells of its subject
+    Parameters are those of every measure (`Measuring`).
 
     Arrays: credit (part, loss, time) is C; profile (part, lag); spread (window, lag), the profile of `all` in each
     window. The parts are `all`, the norm over all layers and states together, and then each state of each layer. Where
@@ -49,21 +46,16 @@ def credit(model: Any, windows: Sequence[Window], progress: Progress | None = No
 
     The model is looked at without dropout. Messages that are clipped (config.clip_message) are refused: ConfigError.
     """
-    windows = list(windows)
-    if not windows:
-        raise DataError("credit needs at least one window to look at")
     model = model.copy(granularity="sequence")
     model.train(False)
     found: list[Found] = []
     recorded, padded = list[list[Layer]](), False
-    for done, window in enumerate(windows, 1):
+    for window in one_by_one("credit", windows, progress):
         recording = record(model, window, part)
         padded = padded or recording.padded
         found.append(of_one(recording) if recording.whole else of_each(recording))
         if not about.get("carried"):
             recorded.append(recording.layers)
-        if progress is not None:
-            progress(done, len(windows))
     parts = list(found[0][0])
     seq_len, batch_size = recording.shape
     c = np.array([mean_of([matrices[name] for matrices, _ in found], padded) for name in parts])
@@ -157,7 +149,7 @@ def _judge(profile: np.ndarray, num_steps: int, carried: Carried | None = None) 
     if not np.isfinite(profile).all():
         lag = int(np.argmin(np.isfinite(profile)))
         words = f"The gradient is NaN or infinite {steps(lag)} back."
-        return {}, (Verdict("nonfinite", words, {"lag": lag}, "`micrornn inspect nonfinite` says what blew up first."),)
+        return {}, (blown_up(words, lag=lag),)
     if not profile.any():
         words = "No loss sends any gradient back: nothing arrives at any state."
         advice = "Look for a decoder whose weights are zero, or for units that are all dead: `micrornn inspect flow`."

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from micrornn import kernels
-from micrornn.errors import ConfigError
 from micrornn.inspect import carried as carrying
 from micrornn.inspect import flow_verdicts
 from micrornn.inspect.fading import LEFT, fitted, half_life, reach
@@ -45,7 +44,7 @@ from micrornn.inspect.recorded import (
 )
 from micrornn.inspect.register import Measuring
 from micrornn.inspect.saturated import forgets, shares_of
-from micrornn.inspect.window import Window
+from micrornn.inspect.window import Window, one_by_one
 from micrornn.inspect.words import of_gradient, percent
 from micrornn.runs import Progress
 
@@ -62,24 +61,16 @@ def flow(model: Any, windows: Sequence[Window], progress: Progress | None = None
          **about: Any) -> Measure:  # fmt: skip
     """The gradient at every time step of the windows, all of one shape, averaged over them.
 
-    model     called as model.loss(inputs, targets, state) -> (loss, last); its parameters and gradients are left alone
-    progress  called with (windows looked at, all of them)
-    part      whose layers, where a network has several recurrent parts, such as encoder and decoder
-    about     what the measure says of its subject, such as `Subject.about()`
-
-    ConfigError if nothing in the model is recurrent, or if there is no window.
+    Parameters are those of every measure (`Measuring`). ConfigError if nothing in the model is recurrent, or there is
+    no window.
     """
-    found, recording, recorded, padded = [], None, list[list[Layer]](), False
-    for window in windows:
+    found, recorded, padded = [], list[list[Layer]](), False
+    for window in one_by_one("flow", windows, progress):
         recording = record(model, window, part)
         padded = padded or recording.padded
         found.append(_look(recording))
         if not about.get("carried") and len(recorded) < carrying.WINDOWS:
             recorded.append(recording.layers)
-        if progress is not None:
-            progress(len(found), len(windows))
-    if recording is None:
-        raise ConfigError("flow: there is no window to look at")
     layers, gates = [layer.name for layer in recording.layers], gate_names(recording.layers[0])
     mean = {name: mean_of([one[name] for one in found], padded and name != "forgets") for name in found[0]}
     seq_len, units = mean["dh"].shape[1], mean["units"].shape[2]

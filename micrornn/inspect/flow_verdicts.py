@@ -14,7 +14,7 @@ import numpy as np
 
 from micrornn.inspect.carried import ALL, LEFT, LIMIT, Carried
 from micrornn.inspect.fading import GROWN, fading, growing
-from micrornn.inspect.measure import Array, Axis, Learned, Verdict
+from micrornn.inspect.measure import Array, Axis, Learned, Verdict, blown_up
 from micrornn.inspect.saturated import no_good
 from micrornn.inspect.words import number, percent, steps
 
@@ -133,7 +133,7 @@ def _nonfinite(layers: tuple[str, ...], dh: np.ndarray) -> Verdict | None:
         return None
     layer, t = np.argwhere(bad)[-1]
     words = f"dL/dh_t is NaN or infinite at {bad.sum()} of {bad.size} time steps, so in {layers[layer]} at {t}."
-    return Verdict("nonfinite", words, {"t": int(t)}, "`micrornn inspect nonfinite` says what blew up first.")
+    return blown_up(words, t=int(t))
 
 
 def _exploding(layers: tuple[str, ...], left: np.ndarray, last: str) -> list[Verdict]:

@@ -27,7 +27,7 @@ from micrornn.errors import ConfigError
 from micrornn.inspect import carried as carrying
 from micrornn.inspect.carried import Carried
 from micrornn.inspect.jacobian_verdicts import NATS, verdicts
-from micrornn.inspect.measure import Array, Axis, Measure, Verdict
+from micrornn.inspect.measure import Array, Axis, Measure, blown_up
 from micrornn.inspect.panels import Curve, Lines, Mark, Panel, Rows
 from micrornn.inspect.recorded import record, states
 from micrornn.inspect.register import Measuring
@@ -57,13 +57,11 @@ def jacobian(model: Any, windows: Iterable[Window], progress: Progress | None = 
              exponents: int = EXPONENTS, exact: bool | None = None, **about: Any) -> Measure:  # fmt: skip
     """Singular values, products and Lyapunov exponents of each recurrent layer.
 
-    model        called as model.loss(inputs, targets, state) -> (loss, last); left alone
-    part         whose layers, where a network has several recurrent parts, such as encoder and decoder
-    windows      all of seq_len T time steps. Up to 8 lanes of them are looked at
+    windows      up to 8 lanes of them are looked at
     exponents    how many Lyapunov exponents, from the largest down; at most the size of the state
     exact        all singular values of all time steps; by default where hidden_size is 64 or less. Otherwise the
                  largest of every time step by block power iteration, and all of them at 12 time steps of one lane
-    about        what the measure says of its subject
+    others       as of every measure (`Measuring`)
 
     Exponents are averages over the last three quarters of the time steps, those that count. Products cover lags up to
     T / 2, so that each lag has the same starting places. Medians are over lanes and starting places: one that explodes
@@ -83,13 +81,11 @@ def jacobian(model: Any, windows: Iterable[Window], progress: Progress | None = 
             bad = np.argwhere(~np.isfinite(states(layer, "h")))
             if len(bad):
                 words = f"A state of {layer.name} is NaN or infinite at time step {bad[0, 0]}."
-                advice = "`micrornn inspect nonfinite` says what blew up first."
-                return Measure("jacobian", about, {}, {}, {}, (Verdict("nonfinite", words, {}, advice),))
+                return Measure("jacobian", about, {}, {}, {}, (blown_up(words),))
             each = Jacobians.unpadded(layer, lanes, seq_len)
             if not each.finite.all():
                 words = f"A Jacobian of {layer.name} is NaN or infinite."
-                advice = "`micrornn inspect nonfinite` says what blew up first."
-                return Measure("jacobian", about, {}, {}, {}, (Verdict("nonfinite", words, {}, advice),))
+                return Measure("jacobian", about, {}, {}, {}, (blown_up(words),))
             found.setdefault(layer.name, []).append(each)
             bounded = {"sigmoid", "tanh"} >= set(layer.program.activations)
         if progress is not None:

@@ -3,7 +3,7 @@
 Axis       a direction of an array: its name, its unit, and what each place on it is called
 Array      numbers along named axes, with their unit
 Number     one number with its unit
-Verdict    what the numbers mean, and what to do
+Verdict    what the numbers mean, and what to do;  blown_up  where one is not finite
 Learned    how much a model has learned, beside what takes no learning: it stands in every verdict
 Measure    all of that together, ready for JSON, CSV or a picture
 """
@@ -77,6 +77,11 @@ class Verdict:
     def short(self) -> str:
         """The words without what is the same in all verdicts on one model."""
         return self.words.removesuffix(self.beside).rstrip()
+
+
+def blown_up(words: str, **numbers: float) -> Verdict:
+    """The verdict where a number is not finite, and nothing can be measured."""
+    return Verdict("nonfinite", words, numbers, "`micrornn inspect nonfinite` says what blew up first.")
 
 
 # A loss within 2 % of what takes no learning, such as the frequencies of tokens, shows none: so far apart are losses of

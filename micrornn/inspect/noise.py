@@ -30,12 +30,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from micrornn.errors import ConfigError
-from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict
+from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict, blown_up
 from micrornn.inspect.noise_scale import Estimate, estimate
 from micrornn.inspect.panels import Curve, Lines, Mark, Panel, Rows
 from micrornn.inspect.recorded import record
 from micrornn.inspect.register import Measuring
-from micrornn.inspect.window import Window, lanes_of, piece_of
+from micrornn.inspect.window import Window, lanes_of, one_by_one, piece_of
 from micrornn.inspect.words import number, of_gradient, percent
 from micrornn.runs import Progress
 from micrornn.tape import Tensor
@@ -84,7 +84,7 @@ def noise(model: Any, windows: Iterable[Window], progress: Progress | None = Non
     blocks, size = min(BLOCKS, len(windows)), sum(parameter.data.size for parameter in parameters)
     sums = np.zeros((blocks, size), parameters[0].dtype)
     squares, counts = np.zeros(blocks), np.zeros(blocks, int)
-    for m, window in enumerate(windows):
+    for m, window in enumerate(one_by_one("noise", windows, progress)):
         block = m * blocks // len(windows)
         for start in range(0, width, lanes):
             piece = window if lanes == width else piece_of(window, slice(start, start + lanes))
@@ -94,10 +94,7 @@ def noise(model: Any, windows: Iterable[Window], progress: Progress | None = Non
             counts[block] += 1
         if not np.isfinite(squares[block]):
             words = f"The gradient of window {m} is NaN or infinite."
-            advice = "`micrornn inspect nonfinite` says what blew up first."
-            return Measure("noise", about, {}, {}, {}, (Verdict("nonfinite", words, {}, advice),))
-        if progress is not None:
-            progress(m + 1, len(windows))
+            return Measure("noise", about, {}, {}, {}, (blown_up(words),))
     about = about | {"windows": len(windows), "seq_len": seq_len, "lanes": width, "in_training": batch_size}
     return _measure(estimate(sums, squares, counts, lanes), batch_size, len(windows) * width, seq_len, about)
 

@@ -19,12 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from micrornn.errors import ConfigError
 from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict, plain
 from micrornn.inspect.panels import Curve, Lines, Panel, Rows
 from micrornn.inspect.recorded import Layer, Recording, gate_names, is_sequence, record, states
 from micrornn.inspect.register import Measuring
-from micrornn.inspect.window import Window
+from micrornn.inspect.window import Window, one_by_one
 from micrornn.inspect.words import number, of_gradient
 from micrornn.runs import Progress
 from micrornn.tape import Record, Tape, Tensor
@@ -218,17 +217,13 @@ def nonfinite(model: Any, windows: Sequence[Window], progress: Progress | None =
 
     ConfigError if nothing in the model is recurrent, or if there is no window.
     """
-    seen, recording, found = 0, None, None
+    seen = 0
     lost = LOST if of_gradient(about) == "nats" else math.inf  # a squared error may be as large as it is
-    for window in windows:
+    for window in one_by_one("nonfinite", windows, progress):
         recording, seen = record(model, window), seen + 1
         found = blown(recording.tape, recording.loss)
-        if progress is not None:
-            progress(seen, len(windows))
         if found is not None or recording.loss.item() > lost:
             break
-    if recording is None:
-        raise ConfigError("nonfinite: there is no window to look at")
     loss = recording.loss.item()
     if found is None and loss > lost:
         found = blown(recording.tape, recording.loss, limit=LOST)

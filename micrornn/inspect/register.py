@@ -44,7 +44,10 @@ class Measuring:
     needs          "": any task; "cut": one whose windows are cut out of longer sequences; "text"
     by_part        whether it looks at the layers of one recurrent part: of an encoder and a decoder it is taken twice
     judges         the kinds of verdict (kinds.py) that are well where it does not say them
-    measure(...)   * measure(model, windows, progress, **about) -> Measure; with by_part also part=, the part's name
+    measure(...)   * measure(model, windows, progress, **about) -> Measure; with by_part also part=, the part's name.
+                   model is called as model.loss(inputs, targets, state) -> (loss, last); its parameters and gradients
+                   are left alone. windows are as Subject.windows gives them, all of one size. progress(done, total)
+                   hears of each. about is what the Measure says of its subject, such as Subject.about()
     panels(found)  the pictures of what it measured
     """
 

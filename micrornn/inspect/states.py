@@ -21,7 +21,7 @@ from micrornn.data.text import Ids
 from micrornn.errors import DataError
 from micrornn.inspect.flow import MOST_UNITS, STILL
 from micrornn.inspect.flow_verdicts import TENTH, never_forgets, stuck
-from micrornn.inspect.measure import Array, Axis, Learned, Measure, Number, Verdict
+from micrornn.inspect.measure import Array, Axis, Learned, Measure, Number, Verdict, blown_up
 from micrornn.inspect.panels import Coloured, Heat, Panel, Rows, Slides
 from micrornn.inspect.properties import properties
 from micrornn.inspect.register import Measuring
@@ -67,8 +67,7 @@ def states(model: Any, vocab: Vocab, ids: Ids, progress: Progress | None = None,
     bad = [name for name, values in reading.states.items() if not np.isfinite(values).all()]
     if bad:
         words = f"A state {bad[0]}_t is NaN or infinite."
-        advice = "`micrornn inspect nonfinite` says what blew up first."
-        return Measure("states", about, {}, {}, {}, (Verdict("nonfinite", words, {}, advice),))
+        return Measure("states", about, {}, {}, {}, (blown_up(words),))
     return _measure(reading, text, fresh, followed, about)
 
 

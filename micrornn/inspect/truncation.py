@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn.errors import DataError
+from micrornn.errors import ConfigError
 from micrornn.inspect import truncation_ways
 from micrornn.inspect.bias import BLOCKS, Bias, measure, pieces
 from micrornn.inspect.cuts import Cuts
@@ -70,7 +70,7 @@ def truncation(model: Any, windows: Sequence[Window], progress: Callable[[int, i
     """
     windows = list(windows)
     if not windows:
-        raise DataError("truncation needs at least one window of text")
+        raise ConfigError("truncation: there is no window to look at")
     seq_len, lanes = windows[0].inputs.shape[:2]
     model, config = model.copy(granularity="sequence"), model.config
     model.train(False)

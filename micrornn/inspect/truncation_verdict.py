@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from micrornn.inspect.bias import Bias
-from micrornn.inspect.measure import Number, Verdict
+from micrornn.inspect.measure import Number, Verdict, blown_up
 from micrornn.inspect.words import percent
 
 # Biases. A step along g + d instead of g, || d || <= e || g ||, makes at least 1 - e^2 of the progress of the right one
@@ -83,8 +83,7 @@ def judge(found: Found) -> Verdict:
     plain = {name: number.value for name, number in numbers_of(found).items()}
     windows, T, K = found.windows, found.seq_len, found.num_steps
     if not windows.finite:
-        words = "The gradient is NaN or infinite: nothing to compare with."
-        return Verdict("nonfinite", words, plain, "`micrornn inspect nonfinite` says what blew up first.")
+        return blown_up("The gradient is NaN or infinite: nothing to compare with.", **plain)
     if windows.blocks < 3:
         words = "One or two lanes of text do not tell a bias from the noise of the gradient."
         return Verdict("unsure", words, plain, "Measure with more of them: `batch_size=64`.")

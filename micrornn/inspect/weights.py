@@ -23,12 +23,11 @@ from typing import Any
 import numpy as np
 
 from micrornn import kernels
-from micrornn.errors import ConfigError
-from micrornn.inspect.measure import Array, Axis, Measure, Verdict
+from micrornn.inspect.measure import Array, Axis, Measure, Verdict, blown_up
 from micrornn.inspect.panels import Curve, Heat, Lines, Panel, Rows
 from micrornn.inspect.recorded import Layer, Recording, record
 from micrornn.inspect.register import Measuring
-from micrornn.inspect.window import Window
+from micrornn.inspect.window import Window, one_by_one
 from micrornn.inspect.words import of_gradient, percent
 from micrornn.runs import Progress
 from micrornn.tapeview import factors
@@ -73,23 +72,15 @@ def weights(model: Any, windows: Sequence[Window], progress: Progress | None = N
     """What each time step of the windows, all of one shape, contributes to each weight gradient; norms and cosines
     are those of a window, averaged over windows.
 
-    model     called as model.loss(inputs, targets, state) -> (loss, last); its parameters and gradients are left alone
-    progress  called with (windows looked at, all of them)
-    part      whose layers, where a network has several recurrent parts, such as encoder and decoder
-    about     what the measure says of its subject, such as `Subject.about()`
-
-    ConfigError if nothing in the model is recurrent, or if there is no window.
+    Parameters are those of every measure (`Measuring`). ConfigError if nothing in the model is recurrent, or there is
+    no window.
     """
-    found, recording, names = [], None, list[str]()
-    for window in windows:
+    found, names = [], list[str]()
+    for window in one_by_one("weights", windows, progress):
         recording = record(model, window, part)
         recording.tape.cotangents([], [recording.loss])
         names, *arrays = _look(recording)
         found.append(arrays)
-        if progress is not None:
-            progress(len(found), len(windows))
-    if recording is None:
-        raise ConfigError("weights: there is no window to look at")
     norms, cosines, totals = (np.mean([one[n] for one in found], axis=0) for n in range(3))
     given = norms.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -128,7 +119,7 @@ def _verdict(names: list[str], norms: np.ndarray, coherence: np.ndarray, cut: bo
     if not np.isfinite(norms).all():
         name = names[int(np.argmin(np.isfinite(norms).all(axis=1)))]
         words = f"What the time steps contribute to {name} is NaN or infinite."
-        return Verdict("nonfinite", words, {}, "`micrornn inspect nonfinite` says what blew up first.")
+        return blown_up(words)
     if seq_len < LEAST_STEPS:
         words = f"{seq_len} time steps are too few to tell early from late; {LEAST_STEPS} would do."
         return Verdict("unsure", words, {"seq_len": seq_len}, "Look at longer windows with `seq_len`." if cut else "")

@@ -1,6 +1,7 @@
 """A window of data that a model is run over, whatever its task: what goes in, what is wanted, and the state before it.
 
 Window           all of that
+one_by_one       all windows that a measure looks at
 piece_of         some lanes of a window, and of its time steps
 of_one_length    windows with padding, made as long as the longest sequence
 mask_of          which time steps of a window are no padding
@@ -10,7 +11,7 @@ recurrents_of    the recurrent parts of a model by name; ConfigError if it has n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,17 @@ class Window:
     inputs: Any
     targets: Any
     state: tuple[Tensor, ...] | None
+
+
+def one_by_one(what: str, windows: Iterable[Window], progress: Callable[[int, int], Any] | None) -> Iterator[Window]:
+    """All windows; progress(done, total) hears when each has been looked at. ConfigError where a measure gets none."""
+    windows = list(windows)
+    if not windows:
+        raise ConfigError(f"{what}: there is no window to look at")
+    for done, window in enumerate(windows, 1):
+        yield window
+        if progress is not None:
+            progress(done, len(windows))
 
 
 def piece_of(window: Window, lanes: slice, steps: slice = slice(None)) -> Window:
