@@ -96,6 +96,7 @@ class Config:
         "identity or zeros. By default each layer has its own way.",
     )
     init_recurrent: str = setting("", "How the weights from h_prev start, if in another way than `init` says.")
+    init_embedding: str = setting("", "How an embedding starts, if in another way than `init` says.", special=True)
     init_bias: str = setting("", "How biases start: zeros, uniform:... or normal:...")
     granularity: str = setting("sequence", "How finely the tape records.", choices=("primitive", "cell", "sequence"))
     dtype: str = setting("float32", "Precision of all numbers.", choices=("float32", "float64"))

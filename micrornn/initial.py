@@ -1,4 +1,4 @@
-"""How weights start where the settings say so: `init`, `init_recurrent` and `init_bias`.
+"""How weights start where the settings say so: `init`, `init_recurrent`, `init_embedding`, `init_bias`.
 
 initialize(model, config)       start the parameters of a network anew, as its settings say
 parse_initializer("he:1")       an initializer by name
@@ -15,6 +15,7 @@ import numpy as np
 from micrornn.cells import bias_with_forget
 from micrornn.config import Config
 from micrornn.errors import ConfigError, instead, quoted
+from micrornn.layers import Embedding
 from micrornn.parameters import Initializer, Module, glorot, identity, normal, orthogonal, uniform, zeros
 from micrornn.recurrent import BIASES, Recurrent
 
@@ -71,14 +72,17 @@ def initialize(model: Any, config: Config) -> None:
     Weights are what has two axes, that of an embedding too; biases are called so. Where `init_bias` says how these
     start, the forget gate's still start at `forget_bias`.
     """
-    if not (config.init or config.init_recurrent or config.init_bias):
+    if not (config.init or config.init_recurrent or config.init_embedding or config.init_bias):
         return
+    layers = list(model.modules()) if isinstance(model, Module) else []
+    embeddings = [layer.weight for layer in layers if isinstance(layer, Embedding)] if config.init_embedding else []
     rng = np.random.default_rng([config.seed, 1])
     for name, parameter in model.flat.parameters.items():
         last = name.rpartition(".")[2]
         if parameter.ndim > 1:
             recurrent = bool(config.init_recurrent) and last.startswith("weight_hh")
-            setting, bias = ("init_recurrent" if recurrent else "init"), False
+            embedding = any(parameter is weight for weight in embeddings)
+            setting, bias = "init_embedding" if embedding else "init_recurrent" if recurrent else "init", False
         elif "bias" in last:
             setting, bias = "init_bias", True
         else:
@@ -88,7 +92,7 @@ def initialize(model: Any, config: Config) -> None:
             start = parse_initializer(text, f"`{setting}`", bias)(rng, parameter.shape)
             parameter.data[...] = start.astype(parameter.dtype)
     if config.init_bias:
-        for layer in model.modules() if isinstance(model, Module) else ():
+        for layer in layers:
             if isinstance(layer, Recurrent):
                 for name, parameter in layer.weights.items():
                     for prefix, value in zip(BIASES, (config.forget_bias, 0.0)):

@@ -41,6 +41,13 @@ def test_each_kind_of_weight_has_its_setting() -> None:
     assert (started(seed=3, init="normal:1")["decoder.weight"] != started(init="normal:1")["decoder.weight"]).all()
 
 
+def test_an_embedding_has_its_own() -> None:
+    task = tasks.find("text")
+    settings = task.Settings(hidden_size=6, batch_size=2, num_steps=4, init="normal:1", init_embedding="uniform:0.05")
+    found = Training(settings, task.example(settings)).model.flat.parameters
+    assert 0 < np.abs(found["embedding.weight"].data).max() <= 0.05 < np.abs(found["decoder.weight"].data).max()
+
+
 @pytest.mark.parametrize(
     "text, deviation",
     [("he", 40**-0.5), ("he:2", 2 * 40**-0.5), ("glorot", (2 / 80) ** 0.5), ("normal:0.3", 0.3),

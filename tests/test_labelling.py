@@ -161,6 +161,7 @@ def test_tags_from_files(micrornn: Micrornn, tmp_path: Path) -> None:
         ("tags", {"a.txt": "a X\nb Y\n\nc X\nd Y\n"}, ["--min-count", 5], "comes once; change min_count (5)"),
         ("tags", {"a.txt": TAGGED + "fat\n"}, [], "a.txt:49: 1 column, and line 1 has 2"),
         ("sentiment", {"a.txt": "good\n", "b.txt": "\n"}, [], "b.txt:1: a text without a word"),
+        ("sentiment", {"a.txt": "good\n", "b.txt": "!?\n"}, ["--no-marks"], "b.txt:1: a text of punctuation alone"),
         ("sentiment", {"a.tsv": "text\tlabel\nx y\t1\nz\t1\n"}, [], "there is no class but '1', and so nothing to"),
         ("sentiment", {"a.txt": "good\n"}, [], "one file alone is one class; give a file for each class"),
         ("sentiment", {"a.txt": "good\n", "b.txt": b"b\xe9te\n"}, [], "b.txt"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import tomllib
 from pathlib import Path
@@ -96,6 +97,55 @@ def test_a_short_recipe_on_a_file_holds(micrornn: Micrornn) -> None:
     (path,) = DATA["sp500-direction"]
     code, out, err = micrornn("recipe", "check", "sp500-direction", SHARED / path, "--seed", 1)
     assert code == 0 and "1 of 1 as expected" in out, out + err
+
+
+def shrunk(name: str) -> str:
+    """A recipe with fewer units and epochs, in a file of its own: all else is as it is."""
+    text = (recipes.HERE / f"{name}.toml").read_text()
+    text = re.sub(r"(?m)^(hidden_size|embedding_size) = .*", r"\1 = 12", text)
+    text = re.sub(r"(?m)^epochs = .*", "epochs = 2.0", text)
+    text = re.sub(r'"epoch \d+"', '"epoch 2"', text.replace("batch_size = 32", "batch_size = 4"))
+    Path(f"{name}.toml").write_text(text)
+    return f"./{name}.toml"
+
+
+@pytest.mark.parametrize("name", ["ptb-small", "ptb-medium", "ptb-large"])
+def test_the_penn_treebank_as_far_as_its_form_goes(name: str, micrornn: Micrornn) -> None:
+    """On made-up words; what is told are the numbers of the run."""
+    recipe, lines = shrunk(name), "".join(f" w{n % 7} <unk> w{n % 5} \n" for n in range(200))
+    for part, text in {"train": lines, "valid": lines[:900], "test": lines[:500]}.items():
+        Path(f"ptb.{part}.txt").write_text(text)
+    code, out, err = micrornn("recipe", "check", recipe, ".", "--out", "runs", "--json")
+    assert code == Exit.FAILED, err  # such words are learned in no time
+    seen = [row["seen"] for row in json.loads(out)["rows"]]
+    rows = RunFolder.open("runs/seed0").metrics()
+    told = json.loads(micrornn("eval", "runs/seed0", "ptb.test.txt", "--last", "--batch-size", 1, "--num-steps", 1,
+                               "--json")[1])  # fmt: skip
+    last = np.mean([row["loss"] for row in rows[len(rows) // 2 :]]), rows[-1]["val_loss"], told["loss"]
+    assert seen == pytest.approx(np.exp(last)) and min(seen) > 1 and told["level"] == "word"
+    again = micrornn("recipe", "check", recipe, "ptb.train.txt", "ptb.valid.txt", "ptb.test.txt", "--out", "runs")
+    assert again[0] == Exit.FAILED and "0 of 3 as expected" in again[1]
+    Path("ptb.valid.txt").rename("valid.txt")
+    code, _, err = micrornn("recipe", "check", recipe, ".")
+    assert code == Exit.DATA and "there is no ptb.valid.txt in this folder" in err and len(err.splitlines()) == 1
+    code, _, err = micrornn("recipe", "check", recipe, "ptb.train.txt")
+    assert code == Exit.USAGE and "wants 3 data files" in err and "or a folder with ptb.train.txt" in err
+
+
+def test_imdb_as_far_as_its_form_goes(micrornn: Micrornn) -> None:
+    for part in ("train", "test"):
+        for label, word in {"pos": "good", "neg": "dull", "unsup": "so so"}.items():
+            Path(f"[imdb]/{part}/{label}").mkdir(parents=True)
+            for n in range(20):
+                text = f"It's ... <br /> {word}, " + "and then? " * 9 * n
+                Path(f"[imdb]/{part}/{label}/{n}_{9 - n % 3}.txt").write_text(text)
+        Path(f"[imdb]/{part}/labeledBow.feat").touch()
+    code, out, err = micrornn("recipe", "check", shrunk("imdb-lstm"), "[imdb]", "--out", "runs", "--json")
+    (row,) = json.loads(out)["rows"]
+    assert code in (0, Exit.FAILED) and err.count("\n") <= 1, err
+    assert 0 <= row["seen"] <= 1 and row["holds"] == (0.81 <= row["seen"] <= 0.84)
+    meta = load("runs/seed0/last.ckpt")[1]
+    assert {*meta["words"]} - {"<unk>"} == {"it's", "br", "good", "dull", "and", "then"} and meta["updates"] == 20
 
 
 def test_run_is_the_plain_command_and_check_the_same_to_the_bit(micrornn: Micrornn,

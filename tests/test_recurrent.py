@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_rows import VARIED
 
-from micrornn import ops
+from micrornn import kernels, ops
 from micrornn.cells import CELLS
 from micrornn.dropmask import drop_mask, mix_key
 from micrornn.errors import ConfigError, ShapeError
@@ -116,34 +117,42 @@ def test_clip_message_does_limit_and_dropout_does_drop() -> None:
     assert (results[3] == results[4]).all() and (results[3] != results[0]).any()
 
 
-@pytest.mark.parametrize("where", [{}, {"mask": [[0, 1, 1], [1, 0, 1], [1, 1, 0], [0, 1, 1], [1, 1, 0]]}])
-def test_recurrent_dropout(where: dict[str, Any]) -> None:
-    """One mask for all time steps, on what goes through weights; all granularities agree; the gradient is the numeric
-    one; and nothing is dropped when it is used."""
-    found, usual = [], {"num_layers": 2, "bidirectional": True, "dropout": 0.3, "dtype": np.float64}
-    for granularity in GRANULARITIES:
-        model = Recurrent(
-            "gru", D, H, **usual, recurrent_dropout=0.4, dropout_mask="sequence", granularity=granularity,
-            learn_initial=True,
-        )  # fmt: skip
-        model.dropout_key, model.dropout_start = 7, 2  # where a segment begins does not matter
-        found.append(everything(model, 3, np.float64, **where))
-    assert_close(found[1], found[0], 1e-12)
-    assert_close(found[2], found[1], 1e-12)
-    rng = np.random.default_rng(3)
-    x, weights = Tensor(rng.normal(size=(T, B, D))), rng.normal(size=(T, B, 2 * H))
-    checks = gradcheck(lambda: ops.sum(model(x, **where)[0] * weights), [*model.parameters().values()], samples=2)
-    assert max(check.error for check in checks) < 1e-8
-    model.train(False)
-    plain = Recurrent("gru", D, H, **usual, learn_initial=True)
-    plain.train(False)
-    for parameter, other in zip(plain.parameters().values(), model.parameters().values()):
-        parameter.data[...] = other.data
-    assert (model(x)[0].data == plain(x)[0].data).all()
+def weighted(model: Recurrent, where: dict[str, Any]) -> Tensor:
+    y = model(Tensor(np.ones((T, B, D))), **where)[0]
+    return ops.sum(y * np.random.default_rng(3).normal(size=y.shape))
+
+
+@pytest.mark.parametrize("cell, dtype, table", [("gru", np.float64, "reference"), ("lstm", np.float32, "cpu")])
+def test_recurrent_dropout(cell: str, dtype: type, table: str) -> None:
+    """One mask for all time steps, on what goes through weights; all granularities agree, also where steps are masked;
+    the gradient is the numeric one; and nothing is dropped when it is used."""
+    usual: dict[str, Any] = {"num_layers": 2, "bidirectional": True, "dropout": 0.3, "dtype": dtype}
+    usual |= {"learn_initial": True, "dropout_mask": "sequence"}
+    masked = {"mask": [[0, 1, 1], [1, 0, 1], [1, 1, 0], [0, 1, 1], [1, 1, 0]]}
+    with kernels.use(table):
+        for where in ({}, masked):
+            found = []
+            for granularity in GRANULARITIES:
+                model = Recurrent(cell, D, H, **usual, recurrent_dropout=0.4, granularity=granularity)
+                model.dropout_key, model.dropout_start = 7, 2  # where a segment begins does not matter
+                found.append(everything(model, 3, dtype, **where))
+            assert_close(found[1], found[0], CLOSE[dtype])
+            assert_close(found[2], found[1], CLOSE[dtype])
+            if dtype is np.float64:
+                loss = partial(weighted, model, where)
+                checks = gradcheck(loss, [*model.parameters().values()], samples=2)
+                assert max(check.error for check in checks) < 1e-8
+        model.train(False)
+        plain = Recurrent(cell, D, H, **usual)
+        plain.train(False)
+        for parameter, other in zip(plain.parameters().values(), model.parameters().values()):
+            parameter.data[...] = other.data
+        x = Tensor(np.ones((T, B, D), dtype))
+        assert (model(x)[0].data == plain(x)[0].data).all()
 
 
 def test_recurrent_dropout_by_hand() -> None:
-    model = Recurrent("gru", D, H, recurrent_dropout=0.5, dtype=np.float64)
+    model = Recurrent("gru", D, H, recurrent_dropout=0.5, dtype=np.float64, granularity="primitive")
     x = np.random.default_rng(0).normal(size=(4, B, D))
     keep = drop_mask(Tensor(x), (B, H), 0.5, mix_key(model.seed, 0, 0, 0, 1)).data
     w, h = {name: parameter.data for name, parameter in model.weights.items()}, np.zeros((B, H))

@@ -98,12 +98,13 @@ def show(name: str, data: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         write_json(_about(found) | {"commands": commands})
         return
+    folder = f"; or a folder with {', '.join(found.files)}" if found.files else ""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for title, value in {
         "recipe": f"{found.name}: {found.about}", "source": found.source, "task": found.task,
-        "data": ", ".join(found.data) or "made on the fly", "takes": f"about {duration(60 * found.minutes)}",
+        "data": (", ".join(found.data) or "made on the fly") + folder, "takes": f"about {duration(60 * found.minutes)}",
     }.items():  # fmt: skip
         table.add_row(title, Text(value))
     for label, values in {"": found.settings, **{k: v for k, v in found.variants.items() if k}}.items():

@@ -10,6 +10,8 @@ play           (playing.py) trains a job, or goes on with it
 from __future__ import annotations
 
 import dataclasses
+import glob
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +41,7 @@ RULES = {
     "variants": Rule(dict, items=Rule(dict), optional=True),
     "seeds": Rule(list, items=Rule(int, low=0), optional=True),
     "data": TEXTS,
+    "files": Rule(list, items=Rule(str), optional=True),
     "notes": Rule(str, most=20_000, optional=True),
 }
 EXPECTED = {
@@ -116,8 +119,9 @@ class Expectation:
     @property
     def title(self) -> str:
         """What is measured, and where, in words."""
-        on = f" on {self.data}" if self.data else ""
-        return f"{self.unit or self.what.replace('_', ' ')}{on}, {self.at}"
+        what = self.what.replace("_", " ")
+        what = re.sub(r"loss$", self.unit, what) if self.unit else what
+        return what + (f" on {self.data}" if self.data else "") + f", {self.at}"
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,7 @@ class Recipe:
     seeds            one run of each variant for each of these
     data             roles of the files that must be given, in order: what is learned from, what a setting names as
                      {ROLE}, and what an expectation is measured on
+    files            a name or a glob for each of them: where it lies in a folder that is given in their place
     notes            what differs from the source, and what the numbers were seen to be
     """
 
@@ -168,6 +173,7 @@ class Recipe:
     variants: dict[str, dict[str, Any]] = field(default_factory=lambda: {"": {}})
     seeds: tuple[int, ...] = (0,)
     data: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     notes: str = ""
 
     @cached_property
@@ -184,12 +190,23 @@ class Recipe:
 
     def roles(self, paths: Sequence[str]) -> dict[str, str]:
         """Role -> path of the data. ConfigError where there are too few or too many."""
+        if self.files and len(paths) == 1 and os.path.isdir(paths[0]):
+            paths = self._inside(paths[0])
         if len(paths) != len(self.data):
             if not self.data:
                 raise ConfigError(f"recipe {self.name} makes its own data; leave {quoted(paths[0])} away")
             files = "1 data file" if len(self.data) == 1 else f"{len(self.data)} data files"
-            raise ConfigError(f"recipe {self.name} wants {files} ({', '.join(self.data)}), not {len(paths)}")
+            folder = f" or a folder with {', '.join(self.files)}" if self.files else ""
+            raise ConfigError(f"recipe {self.name} wants {files} ({', '.join(self.data)}){folder}, not {len(paths)}")
         return dict(zip(self.data, paths))
+
+    def _inside(self, folder: str) -> list[str]:
+        """The paths of all data in a folder. DataError where one is not there."""
+        for name in self.files:
+            if not glob.glob(os.path.join(glob.escape(folder), name)):
+                wanted = f"recipe {self.name} wants {', '.join(self.files)}"
+                raise DataError(f"{named(folder)}: there is no {name} in this folder; {wanted}")
+        return [str(Path(glob.escape(folder) if glob.has_magic(name) else folder, name)) for name in self.files]
 
     def learned(self, paths: Sequence[str]) -> list[str]:
         """What of the data is learned from: all that no setting asks for, and that is not for measuring."""
@@ -241,7 +258,7 @@ def read(values: Mapping[str, Any], name: str, where: str) -> Recipe:
     texts = {key: table[key] for key in ("about", "source", "task", "minutes", "settings")}
     recipe = Recipe(
         name, where, **texts, expect=tuple(expect), variants=variants, seeds=tuple(table.get("seeds", [0])),
-        data=tuple(table["data"]), notes=table.get("notes", "").strip(),
+        data=tuple(table["data"]), files=tuple(table.get("files", [])), notes=table.get("notes", "").strip(),
     )  # fmt: skip
     _check(recipe)
     return recipe
@@ -275,6 +292,8 @@ def _check(recipe: Recipe) -> None:
         raise ConfigError(told if told.startswith(where) else f"{where}: {told}") from None
     if not recipe.expect:
         raise ConfigError(f"{where}: it expects nothing; say at least one [[expect]]")
+    if recipe.files and len(recipe.files) != len(recipe.data):
+        raise ConfigError(f"{where}: files has {len(recipe.files)} names, and data {len(recipe.data)} roles")
     if not recipe.seeds:
         raise ConfigError(f"{where}: seeds is empty; leave it away")
     for n, expected in enumerate(recipe.expect, 1):

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from micrornn.checkpoint import RunFolder, load
+from micrornn.data import find
 from micrornn.recipes import Expectation, Job
-from micrornn.runs import load_run, own_task
+from micrornn.runs import load_run, own_task, task_from
 
 SMOOTH = 0.999  # of Karpathy's min-char-rnn: smoothed = 0.999 smoothed + 0.001 loss
 
@@ -63,7 +64,8 @@ def measure(path: Path, which: str, file: str = "", batch_size: int = 0, num_ste
     """
     model, _, meta = load_run(path, which, any_task=True)
     sizes = {"batch_size": batch_size or None, "num_steps": num_steps or None}
-    scores: Mapping[str, float] = own_task(meta).judge(model, [Path(file)] if file else [], **sizes).scores
+    judged = task_from(meta).judge(model, find([file]), **sizes) if file else own_task(meta).judge(model, **sizes)
+    scores: Mapping[str, float] = judged.scores
     return scores
 
 

@@ -74,7 +74,7 @@ class Answering(Task):
     Settings: ClassVar[type[Config]] = AnsweringSettings
     config: Any
     batches: PairBatches
-    uses: ClassVar[Sequence[str]] = ("embedding_size", "bidirectional", "val_fraction")
+    uses: ClassVar[Sequence[str]] = ("embedding_size", "bidirectional", "val_fraction", "init_embedding")
     metrics = (
         Metric("loss", "nats per token"), Metric("accuracy", "", "higher"), Metric("token_error_rate"),
         Metric("word_error_rate"),

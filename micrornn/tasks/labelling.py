@@ -79,7 +79,7 @@ class Labelling(Classifying):
     remedy: ClassVar[str] = ""
     unit = "words"
     Settings: ClassVar[type[Config]] = LabelSettings
-    uses = ("embedding_size", "bidirectional", "encoding", "vocab_size", "val_fraction", "validation")
+    uses = ("embedding_size", "bidirectional", "encoding", "vocab_size", "val_fraction", "validation", "init_embedding")
     metrics: Sequence[Metric] = (Metric("loss", "nats per label"), *Classifying.metrics[1:])  # type: ignore[misc]
     RULES: ClassVar[Mapping[str, Rule]] = {
         "words": Rule(list, items=Rule(str), most=1 << 24),

@@ -42,6 +42,7 @@ class SentimentSettings(LabelSettings):
         "auto", "What a text is: a line, a file, or a file where a class has a folder of several.",
         choices=("auto", "line", "file"),
     )  # fmt: skip
+    marks: bool = setting(True, "Punctuation marks are words of their own; else they are left out.")
     text_column: str = setting("", "Of a table: the column with the texts, by name or by number from 1.")
     label_column: str = setting("", "Of a table: the column with the labels, by name or by number from 1.")
 
@@ -62,7 +63,7 @@ class Sentiment(Labelling):
 
     @classmethod
     def made_up(cls, config: SentimentSettings) -> list[Example]:
-        return [Example(tokens(text), [label]) for text, label in said_of_films(config.seed)]
+        return [Example(tokens(text, config.marks), [label]) for text, label in said_of_films(config.seed)]
 
     @classmethod
     def examples(cls, config: SentimentSettings, files: Sequence[Path], bad: BadRows,
@@ -70,10 +71,12 @@ class Sentiment(Labelling):
         found = read_labelled(
             files, bad, config.encoding, config.text_column, config.label_column, config.each, progress
         )
-        read = [
-            Example(tokens(text), [label], path, [line])
-            for text, label, (path, line) in zip(found.texts, found.labels, found.places)
-        ]
+        read = []
+        for text, label, (path, line) in zip(found.texts, found.labels, found.places):
+            if said := tokens(text, config.marks):
+                read.append(Example(said, [label], path, [line]))
+            else:
+                bad.add(path, line, "a text of punctuation alone")
         return read, {"files": found.how}
 
     def baselines_of(self, data: tuple[Ids, Ids]) -> dict[str, tuple[str, float]]:
@@ -89,7 +92,7 @@ class Sentiment(Labelling):
     # --- use ---
 
     def parse(self, line: str) -> list[str]:
-        found = tokens(line)
+        found = tokens(line, self.config.marks)
         if not found:
             raise DataError("there is no word in it; wanted a text a line")
         _, tab, label = line.rstrip("\r\n").rpartition("\t")
@@ -103,7 +106,8 @@ class Sentiment(Labelling):
         return np.asarray(kept)[:, None]
 
 
-def tokens(text: str) -> list[str]:
-    """The words and marks of a text, as `level=word` splits it, in small letters and without whitespace."""
+def tokens(text: str, marks: bool = True) -> list[str]:
+    """The words of a text, and its marks if these count, as `level=word` splits it, in small letters and without
+    whitespace."""
     found = [words.token_of(piece) for piece in words.split(text.lower())]
-    return [token for token in found if not token.isspace()]
+    return [token for token in found if not token.isspace() and (marks or not words.is_mark(token))]
