@@ -220,7 +220,7 @@ def test_a_recipe_of_ones_own_with_a_mistake(old: str, new: str, words: str, mic
 @pytest.mark.parametrize(
     "arguments, code, words",
     [(["show", "ecko"], Exit.USAGE, "no recipe 'ecko'; did you mean echo"),
-     (["run", "zzz"], Exit.USAGE, "there is no recipe 'zzz'; there are adding-100"),
+     (["run", "zzz"], Exit.USAGE, "no recipe 'zzz'; `micrornn recipe list` tells what"),
      (["show", "./none.toml"], Exit.DATA, "none.toml"), (["show", "."], Exit.USAGE, "no recipe '.'"),
      (["run", "echo", "--variant", "gru"], Exit.USAGE, "has no variant 'gru'; it has: none"),
      (["check", "min-char-rnn"], Exit.USAGE, "wants 1 data file (text), not 0"),

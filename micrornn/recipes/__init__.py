@@ -225,7 +225,9 @@ def find(name: str) -> Recipe:
     """The recipe of this name, or in this TOML file. ConfigError with the nearest names, or with what is wrong."""
     own = name.endswith(".toml") or "/" in name
     if not own and name not in names():
-        raise ConfigError(f"there is no recipe {quoted(name)}{instead(name, names(), 'there are')}")
+        near = instead(name, names(), "there are")
+        more = "; `micrornn recipe list` tells what there is" if "\n" in near else near
+        raise ConfigError(f"there is no recipe {quoted(name)}{more}")
     path = Path(name) if own else HERE / f"{name}.toml"
     where = named(path) if own else f"recipe {name}"
     try:
