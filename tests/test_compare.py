@@ -348,6 +348,8 @@ def test_contours_lie_where_the_surface_has_their_level() -> None:
         (["--search", 8, "--brackets", 2, "--vary", "hidden-size:3..9"], "draws 14 settings, and there are 7"),
         (["--brackets", 3, "--vary", "lr:1,2"], "--brackets is for a search; give --search N"),
         (["--first-rung", 0.5, "--vary", "lr:1,2"], "--first-rung is for a search"),
+        (["--search", 4, "--first-rung", "nan", "--vary", "lr:1..2"], "'nan' is no finite number"),
+        (["--cell", "rnn,gru", "--target", "inf"], "'inf' is no finite number"),
         (["--search", 4, "--vary", "lr:1e-1..1e-3"], "the lower end must come first"),
         (["--search", 4, "--vary", "clip-norm:0..1:log"], "must begin above 0"),
         (["--search", 4, "--vary", "lr:1e-3..1e-1", "--max-minutes", 1], "--search needs to know where"),

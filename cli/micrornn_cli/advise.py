@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from micrornn.folders import expand
-from micrornn_cli.arguments import PATH, TEXTS, texts
+from micrornn_cli.arguments import PATH, TEXTS, Finite, texts
 from micrornn_cli.flags import flag_of, typed, with_flags
 from micrornn_cli.options import refuse_unused, resolve, settings
 from micrornn_cli.taskflags import TaskCommand, named_task
@@ -25,9 +25,9 @@ NO_MATTER = ("num_updates", "epochs", "max_minutes", "val_every", "watch_gradien
 
 @click.command(cls=TaskCommand, short_help="Which batch_size, num_steps and learning rate?")
 @click.argument("files", nargs=-1, type=TEXTS, metavar="[RUN|TASK] [FILES]...")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), metavar="X", default=2.0, show_default=True,
+@click.option("--minutes", type=Finite(0, min_open=True), metavar="X", default=2.0, show_default=True,
               help="To measure for, at most.")  # fmt: skip
-@click.option("--bias", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="X", default=0.1,
+@click.option("--bias", type=Finite(0, 1, min_open=True, max_open=True), metavar="X", default=0.1,
               show_default=True, help="The largest truncation bias to be borne: it decides num_steps.")  # fmt: skip
 @click.option("--last", is_flag=True, help="Of a RUN: its last checkpoint, not the best (by validation).")
 @click.option("--save", type=PATH, metavar="FIG.PNG|SVG", help="Write a figure (extra: plot).")

@@ -1,6 +1,7 @@
 """What is typed, in files and in variables too, is interpreted as it stands: paths, ~, - for standard input.
 
 Group            a group of commands that says which are near
+Finite           the type of a number in a range; neither NaN nor infinite
 PATH             the type of a path: not empty, ~ is a home folder
 TEXTS            the type of texts: files, folders, globs or -; micrornn.data.find says what is wrong with one
 texts(names)     those texts, with streams copied to files
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -36,6 +38,15 @@ class Group(click.Group):
             there = instead(args[0], self.list_commands(context))
             raise click.UsageError(f"No such command {quoted(args[0])}{there}", context)
         return super().resolve_command(context, args)
+
+
+class Finite(click.FloatRange):
+    def _describe_range(self) -> str:  # what --help shows
+        return "" if self.min is self.max is None else super()._describe_range()
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        found = super().convert(value, parameter, context)
+        return found if math.isfinite(found) else self.fail(f"{quoted(value)} is no finite number.", parameter, context)
 
 
 class _Path(click.Path):

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from micrornn_cli.arguments import Finite
 from micrornn_cli.cellname import CellName
 
 CHARACTERS = 100  # different ones in the text of the model that is trained, as in Python's sources
@@ -20,7 +21,7 @@ BUSY = 0.5  # processes that wanted to run during the last minute, on average
               help="Only layers of this cell, one of `micrornn cell list`; may be given several times.")  # fmt: skip
 @click.option("--all", "everything", is_flag=True,
               help="All shapes of the benchmarks, and the start with an empty cache: some minutes.")  # fmt: skip
-@click.option("--seconds", type=click.FloatRange(0.001, 60), default=0.2, show_default=True,
+@click.option("--seconds", type=Finite(0.001, 60), default=0.2, show_default=True,
               help="How long each layer is timed; models five times as long.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
 def bench(cores: tuple[int, ...], cells: tuple[str, ...], everything: bool, seconds: float,

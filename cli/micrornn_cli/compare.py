@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Container, Iterator
 from contextlib import closing, contextmanager
@@ -13,7 +14,7 @@ import click
 from micrornn.config import Config
 from micrornn.errors import MicrornnError
 from micrornn.printable import printable, shell_word
-from micrornn_cli.arguments import PATH, TEXTS, texts
+from micrornn_cli.arguments import PATH, TEXTS, Finite, texts
 from micrornn_cli.exits import Exit
 from micrornn_cli.flags import flag_of, flags, typed, with_flags
 from micrornn_cli.options import own_settings, read_config, refuse_unused, resolve
@@ -52,7 +53,7 @@ from micrornn_cli.varying import SETTINGS, Several, varied_settings
     "updates of the first setting's size]",
 )
 @click.option(
-    "--target", type=float, metavar="LOSS", help="Tell when each reaches this loss.  [the highest that all reach]"
+    "--target", type=Finite(), metavar="LOSS", help="Tell when each reaches this loss.  [the highest that all reach]"
 )
 @click.option(
     "--search",
@@ -63,7 +64,7 @@ from micrornn_cli.varying import SETTINGS, Several, varied_settings
 )
 @click.option(
     "--first-rung",
-    type=click.FloatRange(0, 1),
+    type=Finite(0, 1),
     metavar="X",
     help="Of a search: drop nobody before this share of the training.  [by the number of settings]",
 )
@@ -124,9 +125,9 @@ def compare(**given: Any) -> int:
     if asked.trajectory:
         _only(("trajectory", "save", "html", "as_json", "seed"))
         return _trajectory(asked)
-    if asked.files[:1] == ("show",) and len(asked.files) < 3:
-        if len(asked.files) < 2:
-            raise click.UsageError("compare show FOLDER: name the folder of a comparison")
+    if asked.files[:1] == ("show",) and (len(asked.files) < 3 or not os.path.exists("show")):
+        if len(asked.files) != 2:
+            raise click.UsageError("compare show FOLDER: name the folder of one comparison")
         _only(("files", "target", "save", "html", "as_json"))
         from micrornn.compare.folder import Comparison
 

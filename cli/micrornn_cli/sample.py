@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from micrornn_cli.arguments import PATH
+from micrornn_cli.arguments import PATH, Finite
 from micrornn_cli.options import unseen
 
 
@@ -23,11 +23,11 @@ from micrornn_cli.options import unseen
 @click.option("--endless", is_flag=True, help="Write on until --until or Ctrl-C, whatever --length is.")
 @click.option("--num-samples", type=click.IntRange(1), default=1, show_default=True, metavar="N",
               help="So many texts, each with a seed of its own: --seed, the next, ...")  # fmt: skip
-@click.option("--temperature", type=click.FloatRange(0), default=1.0, show_default=True,
+@click.option("--temperature", type=Finite(0), default=1.0, show_default=True,
               help="Below 1 it keeps to what it is sure of; 0 always takes the likeliest.")  # fmt: skip
 @click.option("--top-k", type=click.IntRange(0), default=0, show_default=True,
               help="Draw from the K likeliest only; 0: from all.")  # fmt: skip
-@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
+@click.option("--top-p", type=Finite(0, 1, min_open=True), default=1.0, show_default=True,
               help="Draw from the likeliest that together have this probability; 1: from all.")  # fmt: skip
 @click.option("--allow-unknown", is_flag=True,
               help="Draw the token too that stands for what the vocabulary left out.")  # fmt: skip

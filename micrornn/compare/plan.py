@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn import tasks
+from micrornn import device, tasks
 from micrornn.compare.vary import Axis, Range, combined, shown, told, typed
 from micrornn.config import Config
 from micrornn.data import find
@@ -178,7 +178,9 @@ def require_same_texts(plan: Plan) -> None:
 
 
 def _with(kind: type[Task], common: Config, row: Mapping[str, Any]) -> Config:
-    return kind.Settings.from_dict(common.to_dict() | dict(row), told(dict(row)))
+    config = kind.Settings.from_dict(common.to_dict() | dict(row), told(dict(row)))
+    device.require(config.device)
+    return config
 
 
 def _variant(row: dict[str, Any], training: Training, tokens: int, own: bool, rungs: Sequence[float]) -> Variant:
