@@ -8,6 +8,7 @@ row_reader      the same of one line after the other, as they come
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from micrornn.config import Config, setting
 from micrornn.data.dates import falls_at, is_date
 from micrornn.data.files import shown
 from micrornn.data.rows import BadRows, skip_bad_rows
-from micrornn.data.table import Table, cells_of, delimiter_of, number, read_table, records
+from micrornn.data.table import Table, cells_of, delimiter_of, kind_of, read_table, records, row_of
 from micrornn.errors import DataError, named, quoted
 from micrornn.schema import Rule, check_table
 
@@ -152,7 +153,7 @@ def _time(table: Table, wanted: str) -> int:
 def _only(table: Table, when: int) -> int:
     """The only column of numbers, of which the first row tells; DataError where another may be meant."""
     rest = [n for n in range(table.width) if n != when]
-    found = [n for n in rest if _is_number(table.cells[0][n], table)]
+    found = [n for n in rest if table.kind(table.cells[0][n]) != "text"]
     doubtful = [n for n in rest if n not in found and any(map(str.isdigit, table.cells[0][n]))]
     if len(found) == 1 and not doubtful:
         return found[0]
@@ -166,14 +167,6 @@ def _only(table: Table, when: int) -> int:
         f"{where} holds {len(found) + len(doubtful)} columns that may be numbers; which is to be forecast?\n"
         f"  choose with `target`, by name or position: {there[:300]}"
     )
-
-
-def _is_number(cell: str, table: Table) -> bool:
-    try:
-        number(cell, table.decimal, table.missing)
-    except ValueError:
-        return False
-    return True
 
 
 class Row(NamedTuple):
@@ -202,8 +195,8 @@ def row_reader(chosen: Chosen, config: TableSettings, require: Callable[[np.ndar
                 break
         separator = delimiter if delimiter != "auto" else _separates(first[-1][1] if first else "", config.decimal)
         places: list[int] | None = None
-        before: np.ndarray | None = None
-        for line, cells in records(_chain(first, source), separator, config.comment, where):
+        before: list[float] | None = None
+        for line, cells in records(itertools.chain(first, source), separator, config.comment, where):
             if places is None:
                 places, named_here = _places(cells, chosen, config, f"{where}:{line}")
                 when = _when(cells, chosen, places)
@@ -211,32 +204,18 @@ def row_reader(chosen: Chosen, config: TableSettings, require: Callable[[np.ndar
                     continue
             if max(places) >= len(cells):
                 raise DataError(f"{where}:{line}: {cells_of(len(cells))}, wanted {max(places) + 1} or more")
-            values = np.empty(len(places))
-            for n, place in enumerate(places):
-                try:
-                    value = number(cells[place], config.decimal, missing)
-                except ValueError:
-                    what = f"{where}:{line}: {chosen.names[n]} is {quoted(cells[place])}, wanted a number"
-                    raise DataError(what) from None
-                if value is None and config.missing == "previous" and before is not None:
-                    value = before[n]
-                if value is None:
-                    if config.missing == "skip":
-                        break
-                    raise DataError(f"{where}:{line}: {chosen.names[n]} is missing")
-                values[n] = value
-            else:
+            try:
+                row = row_of([cells[n] for n in places], chosen.names, config.missing, before, config.decimal, missing)
+            except ValueError as error:
+                raise DataError(f"{where}:{line}: {error}") from None
+            if row is not None:
+                values = np.array(row)
                 if wrong := require(values):
                     raise DataError(f"{where}:{line}: {wrong}")
-                before = values
+                before = row
                 yield line, Row(values, cells[when] if 0 <= when < len(cells) else "")
 
     return read
-
-
-def _chain(first: list[tuple[int, str]], rest: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    yield from first
-    yield from rest
 
 
 def _separates(line: str, decimal: str) -> str:
@@ -247,8 +226,9 @@ def _places(cells: list[str], chosen: Chosen, config: TableSettings, where: str)
     """Where the columns stand in a file whose first row is this, and whether that row names them."""
     if config.header and all(name in cells for name in chosen.names):
         return [cells.index(name) for name in chosen.names], True
-    named_here = config.header and not any(_numeric(cell, config) or is_date(cell) for cell in cells)
-    named_here = named_here and not all(_is_missing(cell, config) for cell in cells)
+    kinds = [kind_of(cell, config.decimal, _missing(config)) for cell in cells]
+    dated = any(is_date(cell) for cell in cells)
+    named_here = config.header and "text" in kinds and "number" not in kinds and not dated
     if named_here and (missing := _not_named(cells, chosen)):
         there = ", ".join(cells[:8]) + (", ..." if len(cells) > 8 else "")
         raise DataError(f"{where}: there is no column {quoted(missing)}; the first row names {there}")
@@ -274,17 +254,3 @@ def _when(cells: list[str], chosen: Chosen, places: list[int]) -> int:
     if len(cells) == chosen.width:
         return chosen.time
     return 0 if chosen.time >= 0 and 0 not in places else -1
-
-
-def _is_missing(cell: str, config: TableSettings) -> bool:
-    try:
-        return number(cell, config.decimal, _missing(config)) is None
-    except ValueError:
-        return False
-
-
-def _numeric(cell: str, config: TableSettings) -> bool:
-    try:
-        return number(cell, config.decimal) is not None
-    except ValueError:
-        return False

@@ -4,6 +4,8 @@ records         the rows of a table's lines: (line, cells)
 read_table      a file, or several of the same form, as a Table
 Table           the rows, their names, and where they stand
 number          a cell as a number; None where it is missing
+row_of          the cells of a row as numbers
+kind_of         what a cell is: number, missing or text
 
 A column is chosen by its name, or by its position from 1. Where the first row names fewer columns than the rows hold,
 no name can be trusted, and the position alone will do. What is wrong is told with file and line.
@@ -102,6 +104,42 @@ def number(cell: str, decimal: str = ".", missing: Sequence[str] = ()) -> float 
     return None if any(_same(value, other) for other in missing) else value
 
 
+def kind_of(cell: str, decimal: str = ".", missing: Sequence[str] = ()) -> str:
+    """What a cell is: number, missing or text."""
+    try:
+        return "missing" if number(cell, decimal, missing) is None else "number"
+    except ValueError:
+        return "text"
+
+
+class Missing(ValueError):
+    """A number that is not there."""
+
+
+def row_of(cells: Sequence[str], names: Sequence[str], missing: str, before: Sequence[float] | None, decimal: str = ".",
+           words: Sequence[str] = ()) -> list[float] | None:  # fmt: skip
+    """The numbers in the cells of a row, whose columns have these names; None where one is missing and such rows are to
+    be left out. Missing, ValueError: what is wrong.
+
+    missing    what becomes of a missing number: error, skip, or previous: that of the row before stands in
+    words      what else says that one is missing
+    """
+    row = []
+    for n, (cell, name) in enumerate(zip(cells, names)):
+        try:
+            value = number(cell, decimal, words)
+        except ValueError:
+            raise ValueError(f"{name} is {quoted(cell)}, wanted a number") from None
+        if value is None and missing == "previous" and before is not None:
+            value = before[n]
+        if value is None and missing == "skip":
+            return None
+        if value is None:
+            raise Missing(f"{name} is missing" + (f" ({cell})" if cell else ""))
+        row.append(value)
+    return row
+
+
 def _same(value: float, other: str) -> bool:
     try:
         return float(other) == value
@@ -135,6 +173,9 @@ class Table:
     def name(self, column: int) -> str:
         return self.names[column] if self.names else f"column {column + 1}"
 
+    def kind(self, cell: str) -> str:
+        return kind_of(cell, self.decimal, self.missing)
+
     def find(self, wanted: str, setting: str) -> int:
         """The index of the column that a name or a position from 1 means. DataError says which there are."""
         example = ", ".join(cell or "(empty)" for cell in self.cells[0])
@@ -164,32 +205,24 @@ class Table:
         """
         values: list[list[float]] = []
         kept = []
+        names = [self.name(column) for column in columns]
         for n, cells in enumerate(self.cells):
-            row: list[float] = []
-            for column in columns:
-                what, value = "", None
-                try:
-                    value = number(cells[column], self.decimal, self.missing)
-                except ValueError:
-                    hint = " (a decimal comma? `decimal=,`)" if self.decimal == "." and "," in cells[column] else ""
-                    what = f"{self.name(column)} is {quoted(cells[column])}, wanted a number{hint}"
-                if value is None and not what and missing == "previous" and values:
-                    value = values[-1][len(row)]
-                if value is None:
-                    if what or missing != "skip":
-                        self.bad.add(*self.where[n], what or self._lacks(column, cells[column], missing))
-                    break
-                row.append(value)
+            before = values[-1] if values else None
+            try:
+                row = row_of([cells[column] for column in columns], names, missing, before, self.decimal, self.missing)
+            except Missing as error:
+                hint = "; `missing=skip` leaves such rows out, `missing=previous` takes the number before"
+                if missing == "previous":
+                    hint = ", and there is no row before it whose number could stand in"
+                self.bad.add(*self.where[n], f"{error}{hint}")
+            except ValueError as error:
+                hint = " (a decimal comma? `decimal=,`)" if self.decimal == "." and "," in str(error) else ""
+                self.bad.add(*self.where[n], f"{error}{hint}")
             else:
-                values.append(row)
-                kept.append(n)
+                if row is not None:
+                    values.append(row)
+                    kept.append(n)
         return np.array(values, np.float64).reshape(-1, len(columns)), np.array(kept, np.intp)
-
-    def _lacks(self, column: int, cell: str, missing: str) -> str:
-        what = f"{self.name(column)} is missing" + (f" ({cell})" if cell else "")
-        if missing == "previous":
-            return what + ", and there is no row before it whose number could stand in"
-        return what + "; `missing=skip` leaves such rows out, `missing=previous` takes the number before"
 
 
 def read_table(paths: Sequence[Path], bad: BadRows, *, delimiter: str = "auto", comment: str = "#", header: bool = True,
@@ -205,20 +238,13 @@ def read_table(paths: Sequence[Path], bad: BadRows, *, delimiter: str = "auto", 
         separator = delimiter if delimiter != "auto" else _separator(source[: 4 * LOOKED_AT], comment, where, decimal)
         rows = list(records(source, separator, comment, where))
         names: tuple[str, ...] = ()
-        if header and rows and not any(_is_value(cell, table) for cell in rows[0][1]):
+        if header and rows and not any(table.kind(cell) == "number" or is_date(cell) for cell in rows[0][1]):
             line, cells = rows.pop(0)
             table.header, names = table.header or (f"{where}:{line}", cells), tuple(cells)
         if not rows:
             raise DataError(f"{where} holds {'the names of columns, and no row' if names else 'no row'}")
         _add(table, path, rows, names)
     return table
-
-
-def _is_value(cell: str, table: Table) -> bool:
-    try:
-        return number(cell, table.decimal, table.missing) is not None or is_date(cell)
-    except ValueError:
-        return is_date(cell)
 
 
 def _add(table: Table, path: Path, rows: list[tuple[int, list[str]]], names: tuple[str, ...]) -> None:

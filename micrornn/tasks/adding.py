@@ -21,19 +21,17 @@ from micrornn.data.sequences import Padded, on_side
 from micrornn.errors import ConfigError, DataError, quoted
 from micrornn.ops import mean_squared_error, tanh
 from micrornn.tasks.made import Made
-from micrornn.tasks.parts import Features, number, pad_side, usual
+from micrornn.tasks.parts import Features, defaults, number, pad_side
 from micrornn.tasks.task import Metric
 
 CLOSE = 0.04  # a sum counts as solved where the error is less, as in the paper
 
 
 @dataclass(frozen=True)
+@defaults(num_steps=50, hidden_size=32, lr=0.003)
 class AddingSettings(Config):
     """num_steps is the length of a sequence, or of the longest."""
 
-    num_steps: int = usual("num_steps", 50)
-    hidden_size: int = usual("hidden_size", 32)
-    lr: float = usual("lr", 0.003)
     markers: str = setting(
         "halves", "Where the two marked numbers lie: one in each half of the sequence (halves), or one in the first "
         "tenth and one in the second half (ends), which is further apart.",

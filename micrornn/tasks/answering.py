@@ -25,7 +25,7 @@ from micrornn.errors import CheckpointError, ConfigError, DataError
 from micrornn.schema import Rule
 from micrornn.tasks.encdec import EncoderDecoder, Pair, TeacherForcing, num_parameters
 from micrornn.tasks.pairing import Codec, PairBatches, Part, by_source
-from micrornn.tasks.parts import pad_side, usual
+from micrornn.tasks.parts import defaults, pad_side
 from micrornn.tasks.task import VALIDATION, BySymbol, Metric, Task, losses
 from micrornn.tasks.together import gathered
 
@@ -34,14 +34,10 @@ _NAMES = Rule(list, items=Rule(str), most=1 << 24)
 
 
 @dataclass(frozen=True)
+@defaults(batch_size=64, hidden_size=128, embedding_size=32, lr=0.005, val_every=200)
 class AnsweringSettings(Config):
     """Of Config: batch_size is pairs; hidden_size units of the decoder, and of both directions of the encoder."""
 
-    batch_size: int = usual("batch_size", 64)
-    hidden_size: int = usual("hidden_size", 128)
-    embedding_size: int = usual("embedding_size", 32)
-    lr: float = usual("lr", 0.005)
-    val_every: int = usual("val_every", 200)
     attention: str = setting(
         "dot", "What the decoder looks at while it writes: the encoder's last state alone (none), or all its outputs.",
         choices=("none", *KINDS),

@@ -24,18 +24,15 @@ from micrornn.errors import ConfigError, DataError, quoted
 from micrornn.ops import cross_entropy
 from micrornn.tasks.classes import shares
 from micrornn.tasks.made import Made
-from micrornn.tasks.parts import Features, usual
+from micrornn.tasks.parts import Features, defaults
 from micrornn.tasks.task import Metric
 
 
 @dataclass(frozen=True)
+@defaults(cell="gru", num_steps=20, hidden_size=64, lr=0.01)
 class CopySettings(Config):
     """num_steps is the length of a sequence, twice the symbols and the wait between."""
 
-    cell: str = usual("cell", "gru")
-    num_steps: int = usual("num_steps", 20)
-    hidden_size: int = usual("hidden_size", 64)
-    lr: float = usual("lr", 0.01)
     symbols: int = setting(5, "How many symbols are to be remembered.", low=1, high=10**6)
     alphabet: int = setting(8, "How many different symbols there are.", low=2, high=1000)
 

@@ -21,7 +21,7 @@ from micrornn.errors import DataError, quoted
 from micrornn.ops import cross_entropy
 from micrornn.tasks.classes import Classifying
 from micrornn.tasks.made import Made
-from micrornn.tasks.parts import Features, number, usual
+from micrornn.tasks.parts import Features, defaults, number
 from micrornn.tasks.task import Metric
 
 FONT = (
@@ -35,11 +35,10 @@ GLYPHS = np.array([[[c == "#" for c in row.split()[n]] for row in FONT] for n in
 
 
 @dataclass(frozen=True)
+@defaults(hidden_size=48, lr=0.005)
 class DigitsSettings(Config):
     """num_steps is not asked for: it follows from the size of a picture."""
 
-    hidden_size: int = usual("hidden_size", 48)
-    lr: float = usual("lr", 0.005)
     step: str = setting("row", "What a time step reads: a row of the picture, or a pixel.", choices=("row", "pixel"))
     size: int = setting(8, "Rows and columns of a picture.", low=5, high=1000)
     noise: float = setting(

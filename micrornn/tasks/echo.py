@@ -21,18 +21,15 @@ from micrornn.config import MOST, Config, setting
 from micrornn.errors import ConfigError
 from micrornn.ops import binary_cross_entropy, cross_entropy
 from micrornn.tasks.made import Bits
-from micrornn.tasks.parts import Features, usual
+from micrornn.tasks.parts import Features, defaults
 from micrornn.tasks.task import VALIDATION, Metric, Slices, State
 
 
 @dataclass(frozen=True)
+@defaults(cell="rnn", batch_size=5, num_steps=15, hidden_size=16)
 class EchoSettings(Config):
     """Of Config: windows of num_steps in batch_size lanes."""
 
-    cell: str = usual("cell", "rnn")
-    batch_size: int = usual("batch_size", 5)
-    num_steps: int = usual("num_steps", 15)
-    hidden_size: int = usual("hidden_size", 16)
     echo: int = setting(3, "How many time steps the echo comes later.", low=0, cap=MOST)
     length: int = setting(50_000, "Bits that are made to learn from, in all lanes together.", low=1, cap=MOST)
     joined: bool = setting(

@@ -25,7 +25,7 @@ from micrornn.data.symbols import Symbols
 from micrornn.errors import DataError, quoted
 from micrornn.schema import Rule
 from micrornn.tasks.classes import Classifying
-from micrornn.tasks.parts import Features, classes, pad_side, usual
+from micrornn.tasks.parts import Features, classes, defaults, pad_side
 from micrornn.tasks.picture import network_picture, padded_picture
 from micrornn.tasks.task import VALIDATION, BySymbol, Judged, Metric, Progress, Task
 
@@ -35,15 +35,10 @@ Self = TypeVar("Self", bound="Labelling")
 
 
 @dataclass(frozen=True)
+@defaults(hidden_size=64, bidirectional=True, dropout=0.3, lr=0.003, val_fraction=0.1, val_every=100)
 class LabelSettings(Config):
     """A sequence is as long as it is, or as max_len allows: there are no windows."""
 
-    hidden_size: int = usual("hidden_size", 64)
-    bidirectional: bool = usual("bidirectional", True)
-    dropout: float = usual("dropout", 0.3)
-    lr: float = usual("lr", 0.003)
-    val_fraction: float = usual("val_fraction", 0.1)
-    val_every: int = usual("val_every", 100)
     min_count: int = setting(2, "Words that come less often are read as unknown.", low=1, cap=MOST)
     max_len: int = setting(0, "Words of a sequence that are read at most. 0: all.", low=0, cap=MOST)
     keep: str = setting("first", "Which words of a longer one are kept.", choices=("first", "last"))

@@ -29,18 +29,15 @@ from micrornn.parameters import Flat, Module
 from micrornn.tape import Tensor
 from micrornn.tasks.classes import Classifying
 from micrornn.tasks.made import Made
-from micrornn.tasks.parts import number, usual
+from micrornn.tasks.parts import defaults, number
 from micrornn.tasks.task import Metric
 
 
 @dataclass(frozen=True)
+@defaults(num_layers=2, hidden_size=32, batch_size=64, lr=0.01)
 class OneToOneSettings(Config):
     """num_layers hidden layers of hidden_size units."""
 
-    num_layers: int = usual("num_layers", 2)
-    hidden_size: int = usual("hidden_size", 32)
-    batch_size: int = usual("batch_size", 64)
-    lr: float = usual("lr", 0.01)
     data: str = setting("spirals", "Which points to tell apart.", choices=("xor", "spirals", "rings"))
     activation: str = setting("tanh", "What each hidden unit applies.", choices=("tanh", "relu"))
     noise: float = setting(0.02, "Deviation of the noise that is added to each point.", low=0, high=1e6)

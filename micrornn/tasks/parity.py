@@ -24,17 +24,15 @@ from micrornn.data.sequences import Padded, on_side
 from micrornn.ops import binary_cross_entropy
 from micrornn.tasks.classes import Classifying
 from micrornn.tasks.made import Bits, Made
-from micrornn.tasks.parts import Features, pad_side, usual
+from micrornn.tasks.parts import Features, defaults, pad_side
 from micrornn.tasks.task import Metric
 
 
 @dataclass(frozen=True)
+@defaults(num_steps=20, hidden_size=32, lr=0.01)
 class ParitySettings(Config):
     """num_steps is the greatest length of a sequence."""
 
-    num_steps: int = usual("num_steps", 20)
-    hidden_size: int = usual("hidden_size", 32)
-    lr: float = usual("lr", 0.01)
     at: str = setting(
         "every", "When to say it: after every bit, or at the end of sequences of 1 to num_steps bits.",
         choices=("every", "end"),

@@ -8,7 +8,7 @@ embedded    an embedding, or none
 split       values and mask of what may be padded
 number      a word of a line as a finite number
 pad_side    the setting of tasks that pad
-usual       a setting that all tasks share, with another default
+defaults    settings that all tasks share, with other defaults; usual: a single one
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from micrornn.parameters import Flat, Module
 from micrornn.recurrent import Recurrent
 from micrornn.tape import Tensor
 
+Kind = TypeVar("Kind", bound=Config)
 READS = ("every", "last", "mean", "max")
 LARGEST = 1e30  # of a number that is read: its square, and what a float32 makes of it, stay finite
 
@@ -41,6 +42,19 @@ LARGEST = 1e30  # of a number that is read: its square, and what a float32 makes
 def usual(name: str, default: Any) -> Any:
     """A row for the settings of a task: that of `Config` with this name, with another default."""
     return field(default=default, metadata=Config.__dataclass_fields__[name].metadata)
+
+
+def defaults(**values: Any) -> Callable[[type[Kind]], type[Kind]]:
+    """Decorator of the settings of a task, below @dataclass: rows that all tasks share, with other defaults."""
+
+    def change(kind: type[Kind]) -> type[Kind]:
+        rows = {name: type(value).__name__ for name, value in values.items()}
+        kind.__annotations__ = rows | vars(kind).get("__annotations__", {})
+        for name, value in values.items():
+            setattr(kind, name, usual(name, value))
+        return kind
+
+    return change
 
 
 def pad_side() -> Any:

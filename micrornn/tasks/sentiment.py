@@ -26,14 +26,14 @@ from micrornn.data.rows import BadRows
 from micrornn.data.sequences import cut
 from micrornn.errors import DataError
 from micrornn.tasks.labelling import Example, Ids, Labelling, LabelSettings
-from micrornn.tasks.parts import READS, usual
+from micrornn.tasks.parts import READS, defaults
 from micrornn.tasks.task import Metric, Progress
 
 
 @dataclass(frozen=True)
+@defaults(vocab_size=20_000)
 class SentimentSettings(LabelSettings):
     max_len: int = setting(200, "Words of a text that are read at most. 0: all.", low=0, cap=MOST)
-    vocab_size: int = usual("vocab_size", 20_000)
     read: str = setting(
         "last", "What is read of the recurrent layers: the last valid step, or the mean or maximum over all.",
         choices=READS[1:],

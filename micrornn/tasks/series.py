@@ -32,7 +32,7 @@ from micrornn.ops import binary_cross_entropy, mean_squared_error
 from micrornn.schema import Rule
 from micrornn.tasks.following import Follower
 from micrornn.tasks.lookahead import Lookahead, Stretch
-from micrornn.tasks.parts import LARGEST, Features, usual
+from micrornn.tasks.parts import LARGEST, Features, defaults
 from micrornn.tasks.task import Confusion, Forecast, Judged, Metric, Progress, Slices, State, Task
 
 
@@ -41,16 +41,10 @@ def _steps(count: int) -> str:
 
 
 @dataclass(frozen=True)
+@defaults(batch_size=4, num_steps=24, hidden_size=32, lr=0.003, val_fraction=0.15, val_every=50, patience=20)
 class SeriesSettings(TableSettings):
     """Of Config: windows of num_steps in batch_size lanes."""
 
-    batch_size: int = usual("batch_size", 4)
-    num_steps: int = usual("num_steps", 24)
-    hidden_size: int = usual("hidden_size", 32)
-    lr: float = usual("lr", 0.003)
-    val_fraction: float = usual("val_fraction", 0.15)
-    val_every: int = usual("val_every", 50)
-    patience: int = usual("patience", 20)
     predict: str = setting(
         "value", "What to forecast: values, or the direction: whether they will be higher than they are now.",
         choices=("value", "direction"),

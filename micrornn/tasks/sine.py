@@ -17,17 +17,15 @@ from micrornn.config import Config, setting
 from micrornn.errors import ConfigError, DataError, quoted
 from micrornn.ops import mean_squared_error
 from micrornn.tasks.made import Made
-from micrornn.tasks.parts import Features, number, usual
+from micrornn.tasks.parts import Features, defaults, number
 from micrornn.tasks.task import Metric
 
 
 @dataclass(frozen=True)
+@defaults(num_steps=32, hidden_size=48, lr=0.005)
 class SineSettings(Config):
     """num_steps is the length of a wave."""
 
-    num_steps: int = usual("num_steps", 32)
-    hidden_size: int = usual("hidden_size", 48)
-    lr: float = usual("lr", 0.005)
     low: float = setting(1.0, "Least number of periods in num_steps time steps.", above=0, high=1e6)
     high: float = setting(3.0, "Greatest number of periods in num_steps time steps.", above=0, high=1e6)
 
