@@ -101,7 +101,7 @@ def test_exp_of_float32_leaves_its_range() -> None:
 
 def test_the_logarithm_of_cells() -> None:
     x = np.exp(np.linspace(-87, 88, 501), dtype=np.float32)
-    x = np.append(x, [1, np.nextafter(np.float32(1), np.float32(0)), 3e38])
+    x = np.append(x, [1, np.nextafter(np.float32(1), np.float32(0)), 3e38]).astype(np.float32)
     y, wanted = np.array([maths.log32(number) for number in x]), np.log(x.astype(np.float64))
     np.testing.assert_allclose(y, wanted, rtol=3e-7)
     assert [maths.log32(np.float32(number)) for number in (0, INF)] == [-INF, INF]

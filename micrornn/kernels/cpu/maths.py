@@ -35,24 +35,18 @@ _B0, _B2 = f(4.89352518554385e-03), f(2.26843463243900e-03)
 _B4, _B6 = f(1.18534705686654e-04), f(1.19825839466702e-06)
 
 
-@intrinsic
-def _float_from_bits(typing, bits):
-    """The float32 whose IEEE bit pattern is the given int32."""
+def _same_bits(kind: Any) -> Any:
+    @intrinsic
+    def cast(typing, number):
+        def generate(context, builder, signature, args):
+            return builder.bitcast(args[0], context.get_value_type(kind))
 
-    def generate(context, builder, signature, args):
-        return builder.bitcast(args[0], context.get_value_type(float32))
+        return kind(number), generate
 
-    return float32(types.int32), generate
+    return cast
 
 
-@intrinsic
-def _bits_of_float(typing, number):
-    """The IEEE bit pattern of a float32 as an int32."""
-
-    def generate(context, builder, signature, args):
-        return builder.bitcast(args[0], context.get_value_type(types.int32))
-
-    return types.int32(float32), generate
+_float_from_bits, _bits_of_float = _same_bits(float32), _same_bits(types.int32)  # by IEEE's pattern
 
 
 @kernel
@@ -172,21 +166,13 @@ def sigmoid(x):
     return 1.0 / (1.0 + e) if x >= 0 else e / (1.0 + e)
 
 
-@overload(tanh)
-def _tanh(x):
-    return (lambda x: tanh32(x)) if x == float32 else (lambda x: math.tanh(x))
+def _by_precision(plain: Any, single: Any, double: Any) -> None:
+    @overload(plain)
+    def chosen(x):
+        return (lambda x: single(x)) if x == float32 else (lambda x: double(x))
 
 
-@overload(exp)
-def _exp(x):
-    return (lambda x: exp32(x)) if x == float32 else (lambda x: math.exp(x))
-
-
-@overload(quick_log)
-def _quick_log(x):
-    return (lambda x: log32(x)) if x == float32 else (lambda x: math.log(x))
-
-
-@overload(sigmoid)
-def _sigmoid(x):
-    return (lambda x: sigmoid32(x)) if x == float32 else sigmoid
+_by_precision(tanh, tanh32, math.tanh)
+_by_precision(exp, exp32, math.exp)
+_by_precision(quick_log, log32, math.log)
+_by_precision(sigmoid, sigmoid32, kernel(sigmoid))

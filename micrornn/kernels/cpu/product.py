@@ -13,7 +13,7 @@ from numba import prange
 
 from micrornn.kernels.cpu.jit import REORDER, TILE_BYTES, TILE_ROWS, kernel, parallel
 from micrornn.kernels.cpu.multiply import multiply, ready
-from micrornn.kernels.cpu.threads import bound, split, workspace
+from micrornn.kernels.cpu.threads import bound, in_parts, split, workspace
 
 DEPTH = 256  # rows of a packed block: a panel of DEPTH rows fits the first-level cache
 BREADTH = 1024  # its columns: the block fits the second-level cache
@@ -169,11 +169,7 @@ def _matvec_parallel(out, weight, x, bias, parts):
 
 def matvec(out, weight, x, bias):
     """Each weight is read once: packing gains nothing, and the speed of the memory is all that counts."""
-    parts = split(len(out), weight.size)
-    if parts == 1:
-        _matvec_rows(out, weight, x, bias, 0, len(out))
-    else:
-        _matvec_parallel(out, weight, x, bias, parts)
+    in_parts(_matvec_rows, _matvec_parallel, (out, weight, x, bias), len(out), weight.size)
 
 
 @kernel

@@ -10,7 +10,7 @@ from numba import prange
 from micrornn.kernels.cpu import maths
 from micrornn.kernels.cpu.elementwise import flat
 from micrornn.kernels.cpu.jit import REORDER, kernel, parallel
-from micrornn.kernels.cpu.threads import bound, split
+from micrornn.kernels.cpu.threads import bound, in_parts
 
 EXP_COST = 2  # of a softmax, in multiplications of a product, which are far cheaper by the dozen
 
@@ -150,11 +150,8 @@ def _cross_entropy_parallel(loss, probabilities, logits, targets, over, parts):
 
 
 def cross_entropy(loss, probabilities, logits, targets):
-    parts, over = split(len(logits), logits.size * EXP_COST), probabilities is logits
-    if parts == 1:
-        _cross_entropy(loss, probabilities, logits, targets, over, 0, len(logits))
-    else:
-        _cross_entropy_parallel(loss, probabilities, logits, targets, over, parts)
+    given = loss, probabilities, logits, targets, probabilities is logits
+    in_parts(_cross_entropy, _cross_entropy_parallel, given, len(logits), logits.size * EXP_COST)
 
 
 @kernel
@@ -174,11 +171,8 @@ def _cross_entropy_vjp_parallel(dlogits, dloss, probabilities, targets, parts):
 
 
 def cross_entropy_vjp(dlogits, dloss, probabilities, targets):
-    parts = split(len(dlogits), dlogits.size)
-    if parts == 1:
-        _cross_entropy_vjp(dlogits, dloss, probabilities, targets, 0, len(dlogits))
-    else:
-        _cross_entropy_vjp_parallel(dlogits, dloss, probabilities, targets, parts)
+    given = dlogits, dloss, probabilities, targets
+    in_parts(_cross_entropy_vjp, _cross_entropy_vjp_parallel, given, len(dlogits), dlogits.size)
 
 
 @kernel

@@ -2,6 +2,7 @@
 
 set_threads(n)   how many threads kernels may use from now on
 split(n, cost)   into how many parts n rows that cost so many multiplications are worth splitting
+in_parts(...)    call a kernel for all rows, or its parallel form
 bound(p, ...)    the first row of part p: parts as even as can be
 workspace(...)   a flat scratch array that is made once and grows, one per Python thread
 """
@@ -38,6 +39,15 @@ def set_threads(n: int) -> None:
 def split(rows: int, cost: int) -> int:
     """How many parts to cut `rows` rows into, that together cost `cost` multiplications."""
     return max(1, min(_threads, rows, cost // WORTH_A_THREAD))
+
+
+def in_parts(alone, together, arrays, rows: int, cost: int) -> None:
+    """alone(*arrays, 0, rows), or together(*arrays, parts) where that is worth it."""
+    parts = split(rows, cost)
+    if parts == 1:
+        alone(*arrays, 0, rows)
+    else:
+        together(*arrays, parts)
 
 
 @kernel(inline="always")
