@@ -39,7 +39,7 @@ def test_a_cold_start_says_what_it_compiles(tmp_path):
     (tmp_path / "text.txt").write_text("hello world, " * 200)
     environment = os.environ | {"MICRORNN_CACHE": str(tmp_path / "cache"), "MICRORNN_THREADS": "1"}
     environment.pop("NUMBA_CACHE_DIR", None)
-    flags = ["--hidden-size", "8", "--batch-size", "2", "--num-steps", "8", "--num-updates", "1"]
+    flags = ["--cell", "rnn", "--hidden-size", "8", "--batch-size", "2", "--num-steps", "8", "--num-updates", "1"]
     outputs = []
     for run in ("cold", "warm"):
         done = subprocess.run(
@@ -48,7 +48,7 @@ def test_a_cold_start_says_what_it_compiles(tmp_path):
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         outputs.append(done.stderr)
-    assert "compiling the kernels" in outputs[0] and "lstm" in outputs[0]
+    assert "compiling the kernels" in outputs[0] and "rnn" in outputs[0]
     assert "compiling" not in outputs[1]
 
 
