@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 import math
 import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,20 +15,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import micrornn.data.text
 from micrornn.data import (
     Decoder,
-    Lanes,
     Vocab,
     default_cache_dir,
     find,
     read_chunks,
-    split,
     stdlib_sources,
     tokenize,
     words,
 )
-from micrornn.errors import ConfigError, DataError, MicrornnError
+from micrornn.errors import DataError
 
 settings.register_profile("data", deadline=None, max_examples=80)
 settings.load_profile("data")
@@ -42,70 +37,6 @@ texts = st.text(st.sampled_from("ab \n\r\t\x0b\x85\u2028é\u0301ж日🙂\ufeff"
 
 def cut(text: str, size: int) -> list[str]:
     return [text[i : i + size] for i in range(0, len(text), size)]
-
-
-# -- lanes
-
-
-@given(num_tokens=st.integers(2, 400), batch_size=sizes, num_steps=sizes, block_bytes=st.integers(1, 300))
-def test_lanes_are_the_corpus(num_tokens: int, batch_size: int, num_steps: int, block_bytes: int) -> None:
-    corpus = np.arange(num_tokens, dtype=np.uint16)
-    if num_tokens < batch_size * num_steps + 1:
-        with pytest.raises(DataError, match="training part has"):
-            Lanes(corpus, batch_size, num_steps)
-        return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(micrornn.data.text, "BLOCK_BYTES", block_bytes)
-        lanes = Lanes(corpus, batch_size, num_steps)
-    windows = [lanes.window(w) for w in range(lanes.num_windows)]
-
-    for inputs, targets in windows:
-        assert inputs.shape == targets.shape == (num_steps, batch_size)
-        assert inputs.dtype == targets.dtype == np.int32
-        assert inputs.flags.c_contiguous and targets.flags.c_contiguous
-        assert (targets == inputs + 1).all()  # the corpus counts up, so the next token is one more
-    # Window after window, each lane is an unbroken piece of the corpus, and the lanes follow each other.
-    whole = np.concatenate([inputs for inputs, _ in windows])
-    used = lanes.num_windows * num_steps
-    assert used <= lanes.lane_len < used + num_steps
-    first = np.arange(batch_size) * lanes.lane_len
-    assert (whole == first + np.arange(used)[:, None]).all()
-    assert whole.size + lanes.left_over == num_tokens
-    assert max(targets.max() for _, targets in windows) < num_tokens
-    assert num_tokens - batch_size * lanes.lane_len <= batch_size  # lanes could not be longer
-
-    w = lanes.num_windows // 2  # out of order, and into one's own arrays
-    inputs, targets = np.zeros((2, num_steps, batch_size), np.int64)
-    lanes.fill(w, inputs, targets)
-    assert (inputs == windows[w][0]).all() and (targets == windows[w][1]).all()
-    with pytest.raises(IndexError):
-        lanes.window(lanes.num_windows)
-
-
-@given(num_tokens=st.integers(2, 200), batch_size=sizes, num_steps=sizes)
-def test_validation_lanes_always_have_a_window(num_tokens: int, batch_size: int, num_steps: int) -> None:
-    lanes = Lanes.validation(np.arange(num_tokens), batch_size, num_steps)
-    assert lanes.num_windows >= 1
-    assert (lanes.batch_size, lanes.num_steps) <= (batch_size, num_steps)
-    if num_tokens > batch_size * num_steps:
-        assert (lanes.batch_size, lanes.num_steps) == (batch_size, num_steps)
-    elif num_tokens > num_steps:
-        assert lanes.num_steps == num_steps
-
-
-@given(num_tokens=st.integers(0, 9000), fraction=st.floats(0, 0.9), data=st.data())
-def test_split_holds_out_pieces_spread_over_the_corpus(num_tokens: int, fraction: float, data: st.DataObject) -> None:
-    corpus = np.arange(num_tokens)
-    training, validation = split(corpus, fraction)
-    assert len(validation) == int(num_tokens * fraction)
-    parts = [part[0 : len(part)] for part in (training, validation)]
-    assert (np.sort(np.concatenate(parts)) == corpus).all()  # each token in one of the two
-    for row, whole in zip((training, validation), parts):  # any stretch of them, across the seams too
-        start, stop = sorted(data.draw(st.integers(0, len(row))) for _ in range(2))
-        assert (row[start:stop] == whole[start:stop]).all() and len(row[start:stop]) == stop - start
-    if len(validation) >= 2000:  # no stretch of the corpus is without its piece
-        gaps = np.diff(np.concatenate([[-1], parts[1], [num_tokens]]))
-        assert gaps.max() <= num_tokens // min(len(validation) // 1000, 50) + 2
 
 
 # -- vocabularies
@@ -392,169 +323,3 @@ print(high_water() - before, len(tokens), lanes.num_windows)
     grown, num_tokens, num_windows = map(int, ran.stdout.split())
     assert num_tokens == 48 * 95 * 10526 and num_windows > 700
     assert grown < 43  # MB: 25 here, 61 without giving back
-
-
-# -- what a user gets to read
-
-
-def write(folder: Path, name: str, data: bytes) -> list[Path]:
-    (folder / name).write_bytes(data)
-    return [folder / name]
-
-
-def pipe(folder: Path) -> Path:
-    os.mkfifo(folder / "pipe")
-    return folder / "pipe"
-
-
-def read(folder: Path, data: bytes, chunk_bytes: int = 4) -> str:
-    return "".join(read_chunks(write(folder, "in.txt", data), chunk_bytes))
-
-
-def lay(num_tokens: int, batch_size: int, num_steps: int) -> Lanes:
-    return Lanes(np.zeros(num_tokens, np.uint8), batch_size, num_steps)
-
-
-BAD: dict[str, tuple[Callable[[Path], object], type[MicrornnError], str]] = {
-    "no pattern": (lambda d: find([]), DataError, "name a file, a folder or a glob"),
-    "no name": (lambda d: find([""]), DataError, "no such file or folder: ''"),
-    "no file": (lambda d: find([d / "nix.txt"]), DataError, r"no such file or folder: '.*nix.txt'"),
-    "no match": (lambda d: find(["nix/**/*.txt"]), DataError, r"no file matches 'nix/\*\*/\*.txt' in /"),
-    "empty folder": (lambda d: find([d]), DataError, "has no files in it"),
-    "a pipe": (
-        lambda d: find([pipe(d)]),
-        DataError,
-        "neither a file nor a folder; .* save it to a file",
-    ),
-    "latin-1": (
-        lambda d: read(d, b"caf\xe9 au lait"),
-        DataError,
-        r"\(byte 0xe9 at offset 3, line 1\) but, as it seems, Latin-1. .*`encoding=latin-1`, or:\n  iconv -f LATIN1",
-    ),
-    "after é": (
-        lambda d: read(d, "ééé".encode() + b"\xff"),
-        DataError,
-        "but for 1 byte .* 0xff at offset 6",
-    ),
-    "cut short": (
-        lambda d: read(d, "abcdef日".encode()[:-1]),
-        DataError,
-        r"middle of a character \(byte 0xe6 at offset 6",
-    ),
-    "utf-16": (
-        lambda d: read(d, "abc".encode("utf-16")),
-        DataError,
-        r"byte 0xf[ef] at offset 0.*UTF-16.*`encoding=utf-16`, or:\n  iconv -f UTF-16",
-    ),
-    "binary": (
-        lambda d: read(d, b"\x7fELF abc\0"),
-        DataError,
-        r"looks binary: a NUL byte at offset 8\n  leave it out.*`level=byte`",
-    ),
-    "empty": (lambda d: read(d, b""), DataError, r"the text is empty \(.*in.txt\)"),
-    "only a mark": (lambda d: read(d, b"\xef\xbb\xbf"), DataError, "the text is empty"),
-    "a folder": (
-        lambda d: list(read_chunks([d])),
-        DataError,
-        "Is a directory; check its name and permissions",
-    ),
-    "moved": (
-        lambda d: tokenize([d / "nix"], "char", d),
-        DataError,
-        "nix: No such file .* has it been moved",
-    ),
-    "no words": (lambda d: tokenize(write(d, "a", b"  \t "), "word", d), DataError, "holds no words"),
-    "kind": (lambda d: Vocab.build(["a"], "page"), ConfigError, "kind is 'page', expected one of char, word, byte"),
-    "max_size": (lambda d: Vocab.build(["a"], "char", 1), ConfigError, "limited to 1, expected at least 2"),
-    "min_count": (lambda d: Vocab.build(["a"], "char", None, 0), ConfigError, "min_count is 0"),
-    "all rare": (
-        lambda d: Vocab.build(["aab"], "char", None, 5),
-        DataError,
-        r"'a', the most frequent, comes 2 times: lower min_count \(5\)",
-    ),
-    "unseen char": (
-        lambda d: Vocab.build(["abc"], "char").encode("abé"),
-        DataError,
-        r"character 'é' \(U\+00E9\) at line 1, column 3, position 2, is unknown.* 1 of 3 are not in its vocabulary\n"
-        "  `unseen=skip` leaves",
-    ),
-    "bad byte": (
-        lambda d: Vocab.build(["ab"], "char").encode("a\udcff"),
-        DataError,
-        r"U\+DCFF\) at line 1, column 2, position 1",
-    ),
-    "unseen word": (
-        lambda d: Vocab.build(["a b"], "word").encode("a  c b"),
-        DataError,
-        "word 'c' at line 1, column 4, position 3, is unknown to the model: 1 of 5 are not in its vocabulary",
-    ),
-    "damaged": (
-        lambda d: Vocab.from_dict({"kind": "char", "tokens": ["a", "a"]}),
-        DataError,
-        "damaged vocabulary",
-    ),
-    "fraction": (lambda d: split(np.zeros(10), 1.0), ConfigError, "`val_fraction` is 1.0, expected at least 0"),
-    "not a number": (lambda d: split(np.zeros(10), math.nan), ConfigError, "`val_fraction` is nan"),
-    "batch_size": (lambda d: lay(10, 0, 3), ConfigError, "batch_size is 0, expected at least 1"),
-    "num_steps": (lambda d: lay(10, 3, -1), ConfigError, "num_steps is -1, expected at least 1"),
-    "short text": (
-        lambda d: lay(2000, 40, 50),
-        DataError,
-        r"2,000 tokens, but batch_size 40 x num_steps 50 \+ 1 = 2,001 .*\n.*`val_fraction`, `batch_size` or",
-    ),
-    "short validation": (
-        lambda d: Lanes.validation(np.zeros(1), 4, 4),
-        DataError,
-        "validation part has 1 tokens, at least 2 are needed; raise `val_fraction`",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_named_in_two_lines(case: str, tmp_path: Path) -> None:
-    call, error, message = BAD[case]
-    with pytest.raises(error, match=message) as caught:
-        call(tmp_path)
-    assert type(caught.value) is error and len(str(caught.value).splitlines()) <= 2
-
-
-def test_unreadable_and_changing_files_and_full_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Root may read everything, so the refusal is made up.
-    def refuse(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    paths = write(tmp_path, "a.txt", b"some text")
-    with monkeypatch.context() as patch:
-        patch.setattr(builtins, "open", refuse)
-        with pytest.raises(DataError, match=r"cannot read .*a.txt: Permission denied"):
-            find([tmp_path / "a.txt"])
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    cache = tmp_path / "cache"
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        held = tokenize(paths, "char", cache)  # in memory
-        assert held.path is None and held.vocab.decode(held[:]) == "some text"
-        patch.setattr("micrornn.data.tokens.MEMORY_BYTES", 8)
-        with pytest.raises(DataError, match=r"No space left on device; it needs up to .* set MICRORNN_CACHE"):
-            tokenize(paths, "char", cache)
-    assert not list(cache.iterdir())
-
-    def grow(done: int, total: int) -> None:
-        if done == total:
-            paths[0].write_bytes(b"some text, text, text")
-
-    with pytest.raises(DataError, match="changed while it was read"):
-        tokenize(paths, "char", cache, progress=grow)
-    assert not list(cache.iterdir())
-
-
-@pytest.mark.parametrize("num_tokens", [99, 100, 1001, 5003, 52_347, 104_729])
-@pytest.mark.parametrize("fraction", [0.05, 0.5, 0.95, 0.99, 0.9999])
-def test_nothing_that_is_held_out_is_learned_from(num_tokens, fraction):
-    ids = np.arange(num_tokens)
-    training, validation = split(ids, fraction)
-    one, two = training[0 : len(training)], validation[0 : len(validation)]
-    assert np.array_equal(np.sort(np.concatenate([one, two])), ids)
