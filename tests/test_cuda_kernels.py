@@ -19,7 +19,7 @@ from kernel_rows import ROWS, TOLERANCE, Draw, arrays_of, compare, copied, on_cu
 
 from micrornn.kernels import NAMES, cpu, reference
 from micrornn.kernels import cuda as kernels
-from micrornn.kernels.cuda import array, elementwise, maths, reduce, rows, step, tables
+from micrornn.kernels.cuda import array, elementwise, maths, reduce, rows, tables
 from micrornn.kernels.cuda.array import asarray, contiguous, empty, full, pool, spread, zeros
 from micrornn.kernels.cuda.jit import SIM, cuda
 
@@ -219,7 +219,7 @@ def test_lanes_add_up_by_shuffles_as_on_a_card(width: int, monkeypatch: pytest.M
     simulator = importlib.import_module("numba.cuda.simulator.kernelapi")
     monkeypatch.setattr(simulator.FakeCUDAModule, "shfl_xor_sync", shuffle, raising=False)
     monkeypatch.setattr(maths, "SIM", False)
-    for module in (maths, reduce, rows, step):
+    for module in (maths, reduce, rows):
         monkeypatch.setattr(module, "MOST", 64)
     monkeypatch.setattr(maths, "WARP", 32)
     d = Draw(np.float32, width)

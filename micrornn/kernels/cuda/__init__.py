@@ -12,11 +12,11 @@ from micrornn.kernels.cuda.rows import (
     cross_entropy_vjp,
     log_softmax,
     log_softmax_vjp,
+    matvec,
     softmax,
     softmax_vjp,
 )
 from micrornn.kernels.cuda.sequence import cell_sequence, cell_sequence_vjp, cell_step
-from micrornn.kernels.cuda.step import matvec
 from micrornn.kernels.cuda.tables import gather, scatter_add
 
 globals().update(LIFTED)  # add, exp, ...: what formulas.py tells

@@ -108,6 +108,22 @@ def rows_and_lanes(rows: int, width: int) -> tuple[int, tuple[int, int]]:
 @device
 def row_sum(buffer, value):
     """The sum of `value` over the lanes of this row, given to each of them. All threads of the block must call it."""
+    return _over_lanes(buffer, value, False)
+
+
+@device
+def row_max(buffer, value):
+    """As row_sum, the largest. NaN may be lost."""
+    return _over_lanes(buffer, value, True)
+
+
+@device
+def _joined(a, b, largest):
+    return (b if b > a else a) if largest else a + b
+
+
+@device
+def _over_lanes(buffer, value, largest):
     lane, lanes = cuda.threadIdx.x, cuda.blockDim.x
     start = cuda.threadIdx.y * lanes
     if SIM:
@@ -116,11 +132,11 @@ def row_sum(buffer, value):
         cuda.syncthreads()
         value = buffer[start]
         for k in range(1, lanes):
-            value += buffer[start + k]
+            value = _joined(value, buffer[start + k], largest)
     else:
         offset = 16
         while offset > 0:
-            value += cuda.shfl_xor_sync(ALL, value, offset)
+            value = _joined(value, cuda.shfl_xor_sync(ALL, value, offset), largest)
             offset >>= 1
         if lanes > 32:
             cuda.syncthreads()
@@ -129,35 +145,5 @@ def row_sum(buffer, value):
             cuda.syncthreads()
             value = buffer[start // 32]
             for k in range(1, lanes // 32):
-                value += buffer[start // 32 + k]
-    return value
-
-
-@device
-def row_max(buffer, value):
-    """As row_sum, the largest. NaN may be lost."""
-    lane, lanes = cuda.threadIdx.x, cuda.blockDim.x
-    start = cuda.threadIdx.y * lanes
-    if SIM:
-        cuda.syncthreads()
-        buffer[start + lane] = value
-        cuda.syncthreads()
-        value = buffer[start]
-        for k in range(1, lanes):
-            value = buffer[start + k] if buffer[start + k] > value else value
-    else:
-        offset = 16
-        while offset > 0:
-            other = cuda.shfl_xor_sync(ALL, value, offset)
-            value = other if other > value else value
-            offset >>= 1
-        if lanes > 32:
-            cuda.syncthreads()
-            if lane % 32 == 0:
-                buffer[(start + lane) // 32] = value
-            cuda.syncthreads()
-            value = buffer[start // 32]
-            for k in range(1, lanes // 32):
-                other = buffer[start // 32 + k]
-                value = other if other > value else value
+                value = _joined(value, buffer[start // 32 + k], largest)
     return value

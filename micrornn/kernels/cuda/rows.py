@@ -1,11 +1,15 @@
-"""Softmax, its logarithm, and cross-entropy, row by row.
+"""Softmax, its logarithm, cross-entropy, and a matrix times a vector, row by row.
 
 Every sum is taken in an order that depends on the shape alone: the same bits every time, on every card.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from inspect import Signature, signature
+
 from micrornn.kernels.cuda import maths
+from micrornn.kernels.cuda.array import Array
 from micrornn.kernels.cuda.jit import cuda, device, kernel, stream
 from micrornn.kernels.cuda.maths import LOWEST, MOST, ONE, ZERO, row_max, row_sum, rows_and_lanes
 
@@ -19,6 +23,22 @@ def row_of(rows, width):
     row = cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y
     start = row * width
     return row, start + cuda.threadIdx.x, start + width if row < rows else 0
+
+
+def over_rows(function: Callable[..., None]) -> Callable[..., None]:
+    """A kernel over the rows of a matrix, the first one among its arrays; it is called without their number and width,
+    its last parameters."""
+    compiled = kernel(function)
+
+    def call(*arrays: Array) -> None:
+        rows, width = next(array.shape for array in arrays if array.ndim == 2)
+        if rows and width:
+            grid, block = rows_and_lanes(rows, width)
+            compiled[grid, block, stream()](*[array.flat for array in arrays], rows, width)
+
+    parameters = list(signature(function).parameters.values())[:-2]
+    call.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    return call
 
 
 @device
@@ -37,8 +57,8 @@ def _sum_of_exp(buffer, x, start, end, most):
     return row_sum(buffer, total)
 
 
-@kernel
-def _softmax(out, x, rows, width):
+@over_rows
+def softmax(out, x, rows, width):
     buffer = cuda.shared.array(MOST, x.dtype)
     row, start, end = row_of(rows, width)
     most = _largest(buffer, x, start, end)
@@ -49,8 +69,8 @@ def _softmax(out, x, rows, width):
             out[i] = maths.exp(x[i] - most) * share
 
 
-@kernel
-def _softmax_vjp(dx, dy, y, rows, width):
+@over_rows
+def softmax_vjp(dx, dy, y, rows, width):
     buffer = cuda.shared.array(MOST, y.dtype)
     _, start, end = row_of(rows, width)
     dot = ZERO
@@ -61,8 +81,8 @@ def _softmax_vjp(dx, dy, y, rows, width):
         dx[i] = y[i] * (dy[i] - dot)
 
 
-@kernel
-def _log_softmax(out, x, rows, width):
+@over_rows
+def log_softmax(out, x, rows, width):
     buffer = cuda.shared.array(MOST, x.dtype)
     _, start, end = row_of(rows, width)
     most = _largest(buffer, x, start, end)
@@ -71,8 +91,8 @@ def _log_softmax(out, x, rows, width):
         out[i] = (x[i] - most) - shift  # not x - (most + shift): that rounds at the size of most
 
 
-@kernel
-def _log_softmax_vjp(dx, dy, y, rows, width):
+@over_rows
+def log_softmax_vjp(dx, dy, y, rows, width):
     buffer = cuda.shared.array(MOST, y.dtype)
     _, start, end = row_of(rows, width)
     total = ZERO
@@ -83,8 +103,8 @@ def _log_softmax_vjp(dx, dy, y, rows, width):
         dx[i] = dy[i] - maths.exp(y[i]) * total
 
 
-@kernel
-def _cross_entropy(loss, probabilities, logits, targets, rows, width):
+@over_rows
+def cross_entropy(loss, probabilities, logits, targets, rows, width):
     buffer = cuda.shared.array(MOST, logits.dtype)
     row, start, end = row_of(rows, width)
     most = _largest(buffer, logits, start, end)
@@ -98,8 +118,8 @@ def _cross_entropy(loss, probabilities, logits, targets, rows, width):
             probabilities[i] = maths.exp(logits[i] - most) * share
 
 
-@kernel
-def _cross_entropy_vjp(dlogits, dloss, probabilities, targets, rows, width):
+@over_rows
+def cross_entropy_vjp(dlogits, dloss, probabilities, targets, rows, width):
     row, start, end = row_of(rows, width)
     if row < rows:
         weight, target = dloss[row], row * width + targets[row]
@@ -107,37 +127,20 @@ def _cross_entropy_vjp(dlogits, dloss, probabilities, targets, rows, width):
             dlogits[i] = weight * probabilities[i] - (weight if i == target else ZERO)
 
 
-def _over_rows(compiled, *arrays):
-    """Launch for the rows of the second array, which is one of (R, V)."""
-    rows, width = arrays[1].shape
-    if rows and width:
-        grid, block = rows_and_lanes(rows, width)
-        compiled[grid, block, stream()](*[array.flat for array in arrays], rows, width)
+@kernel
+def _matvec(out, weight, x, bias):
+    """Each row of the weights is read once, by lanes side by side: the speed of the memory is all that counts."""
+    buffer = cuda.shared.array(MOST, x.dtype)
+    row, total = cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y, ZERO
+    if row < out.size:
+        for k in range(cuda.threadIdx.x, x.size, cuda.blockDim.x):
+            total += weight[row * x.size + k] * x[k]
+    total = row_sum(buffer, total)
+    if row < out.size and cuda.threadIdx.x == 0:
+        out[row] = total + bias[row]
 
 
-def softmax(out, x):
-    _over_rows(_softmax, out, x)
-
-
-def softmax_vjp(dx, dy, y):
-    _over_rows(_softmax_vjp, dx, dy, y)
-
-
-def log_softmax(out, x):
-    _over_rows(_log_softmax, out, x)
-
-
-def log_softmax_vjp(dx, dy, y):
-    _over_rows(_log_softmax_vjp, dx, dy, y)
-
-
-def cross_entropy(loss, probabilities, logits, targets):
-    _over_rows(_cross_entropy, loss, probabilities, logits, targets)
-
-
-def cross_entropy_vjp(dlogits, dloss, probabilities, targets):
-    rows, width = dlogits.shape
-    if rows and width:
-        grid, block = rows_and_lanes(rows, width)
-        given = dlogits.flat, dloss.flat, probabilities.flat, targets.flat
-        _cross_entropy_vjp[grid, block, stream()](*given, rows, width)
+def matvec(out, weight, x, bias):
+    if out.size:
+        grid, block = rows_and_lanes(out.size, x.size)
+        _matvec[grid, block, stream()](out.flat, weight.flat, x.flat, bias.flat)

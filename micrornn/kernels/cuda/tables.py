@@ -6,27 +6,20 @@ import numpy as np
 
 from micrornn.kernels.cuda.array import empty
 from micrornn.kernels.cuda.jit import SIM, cuda, kernel, stream
-from micrornn.kernels.cuda.maths import MOST, WARP, rows_and_lanes
-from micrornn.kernels.cuda.rows import row_of
+from micrornn.kernels.cuda.maths import MOST, WARP
+from micrornn.kernels.cuda.rows import over_rows, row_of
 
 SLAB = 16 if SIM else 8192  # ids that scatter_add puts in order at a time
 RANKED, SHARED_BY = (4, 2) if SIM else (32, 8)  # ids that a block of it finds the places of, threads for each
 
 
-@kernel
-def _gather(out, table, ids, rows, width):
+@over_rows
+def gather(out, table, ids, rows, width):
     row, start, end = row_of(rows, width)
     if row < rows:
         there = ids[row] * width - row * width
         for i in range(start, end, cuda.blockDim.x):
             out[i] = table[there + i]
-
-
-def gather(out, table, ids):
-    rows, width = out.shape
-    if rows and width:
-        grid, block = rows_and_lanes(rows, width)
-        _gather[grid, block, stream()](out.flat, table.flat, ids.flat, rows, width)
 
 
 @kernel

@@ -90,12 +90,8 @@ def forward(slices, units):
     def sequence(
         $arrays, weight, biases, others, mask, turn, seq_len, batch_size, size, counters, lanes, begin, end
     ):
-        if SIM:  # which knows no alignment, as load4 needs it
-            vectors = cuda.shared.array(room, float32)
-            sums = cuda.shared.array(room_sums, float32)
-        else:
-            vectors = cuda.shared.array(room, float32, alignment=16)
-            sums = cuda.shared.array(room_sums, float32, alignment=16)
+        vectors = cuda.shared.array(room, float32, alignment=16)  # as load4 needs it
+        sums = cuda.shared.array(room_sums, float32, alignment=16)
 $shared
         held = cuda.local.array(WEIGHTS, float32)
         thread, first_unit = this_thread(), cuda.blockIdx.y * units
@@ -139,12 +135,8 @@ def backward(slices, units):
     def sequence(
         $back_arrays, weight, mask, turn, clip, seq_len, batch_size, size, counters, lanes, begin, end
     ):
-        if SIM:  # which knows no alignment, as load4 needs it
-            vectors = cuda.shared.array(room, float32)
-            sums = cuda.shared.array(room_sums, float32)
-        else:
-            vectors = cuda.shared.array(room, float32, alignment=16)
-            sums = cuda.shared.array(room_sums, float32, alignment=16)
+        vectors = cuda.shared.array(room, float32, alignment=16)  # as load4 needs it
+        sums = cuda.shared.array(room_sums, float32, alignment=16)
         held = cuda.local.array(WEIGHTS, float32)
         thread, first_unit = this_thread(), cuda.blockIdx.y * units
         low, high = cuda.blockIdx.x * lanes, min((cuda.blockIdx.x + 1) * lanes, batch_size)

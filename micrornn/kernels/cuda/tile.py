@@ -117,12 +117,8 @@ def tiled(BM: int, BN: int, TM: int, TN: int, deep: int = DEPTH) -> Any:
 
     @kernel(**_at_once(2 if numbers < 64 else 1))
     def product(out, a, b, rows, columns, depth, trans_a, trans_b, add, each):
-        if SIM:
-            near_a = cuda.shared.array(room_a, out.dtype)
-            near_b = cuda.shared.array(room_b, out.dtype)
-        else:
-            near_a = cuda.shared.array(room_a, out.dtype, alignment=16)
-            near_b = cuda.shared.array(room_b, out.dtype, alignment=16)
+        near_a = cuda.shared.array(room_a, out.dtype, alignment=16)
+        near_b = cuda.shared.array(room_b, out.dtype, alignment=16)
         next_a = cuda.local.array(count_a, out.dtype)
         next_b = cuda.local.array(count_b, out.dtype)
         x = cuda.local.array(TM, out.dtype)
