@@ -69,22 +69,13 @@ class Segments:
         loss = 0.0
         dlast: Cotangents = ()
         self.model.flat.join()
-        parameters = list(self.model.flat.parameters.values())
         for start, state in zip(reversed(self.starts), reversed(self._borders())):
             segment = self._record(start, state)
-            found = _cotangents(segment, [*parameters, *(segment.first or ())], dlast)
-            first = start == self.starts[-1]
-            for parameter, gradient in zip(parameters, found):
-                assert parameter.grad is not None
-                if first:  # to write what is there is one way to memory; to add it to zeros that were written, three
-                    parameter.grad[...] = 0 if gradient is None else gradient
-                elif gradient is not None:
-                    kernels.of(gradient).accumulate(parameter.grad, gradient)
-            dlast = found[len(parameters) :]
+            dlast = back(self.model, segment, dlast, new=start == self.starts[-1])
             loss += segment.loss.item() * self._count(self._part(self.targets, start)) / self._count(self.targets)
             self.last = self.last or segment.last
             self.whole = segment if len(self.starts) == 1 else None
-            del segment, found  # the next one finds room in the memory of this one
+            del segment  # the next one finds room in the memory of this one
         return loss
 
     def blown(self, limit: float | None = None) -> Blown | None:
@@ -153,10 +144,26 @@ def read(model: Any, inputs: Any, state: State | None) -> State:
     return last
 
 
+def back(model: Any, segment: Segment, dlast: Cotangents, new: bool) -> list[np.ndarray | None]:
+    """From the loss of a segment and the cotangents of its last state to `grad` of all parameters: in the place of what
+    is there if `new`, else added to it. The cotangents of its first state, which may lie on the tape."""
+    parameters = list(model.flat.parameters.values())
+    found = _cotangents(segment, [*parameters, *(segment.first or ())], dlast)
+    for parameter, gradient in zip(parameters, found):
+        if new:  # to write what is there is one way to memory; to add it to zeros that were written, three
+            parameter.grad[...] = 0 if gradient is None else gradient
+        elif gradient is not None:
+            kernels.of(gradient).accumulate(parameter.grad, gradient)
+    return found[len(parameters) :]
+
+
 def _cotangents(segment: Segment, of: list[Tensor], dlast: Cotangents) -> list[np.ndarray | None]:
-    """What flows back from the segment's loss and from its last state, whose cotangent is dlast (the last: none)."""
-    outputs, seeds = [segment.loss, *segment.last[: len(dlast)]], [segment.weight, *dlast]
-    return segment.tape.cotangents(of, outputs, seeds, copy=False)
+    """What flows back from the segment's loss, if that counts, and from its last state (of the last segment: none)."""
+    pairs: list[tuple[Tensor, Any]] = [(segment.loss, segment.weight)] if segment.weight else []
+    pairs += [(tensor, gradient) for tensor, gradient in zip(segment.last, dlast) if gradient is not None]
+    if not pairs:
+        return [None] * len(of)
+    return segment.tape.cotangents(of, [tensor for tensor, _ in pairs], [seed for _, seed in pairs], copy=False)
 
 
 def _later(found: Blown, start: int) -> Blown:

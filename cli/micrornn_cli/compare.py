@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Container, Iterator
 from contextlib import closing, contextmanager
 from types import SimpleNamespace
@@ -16,7 +15,7 @@ from micrornn.errors import MicrornnError
 from micrornn.printable import printable, shell_word
 from micrornn_cli.arguments import PATH, TEXTS, Finite, texts
 from micrornn_cli.exits import Exit
-from micrornn_cli.flags import flag_of, flags, typed, with_flags
+from micrornn_cli.flags import flag_of, flags
 from micrornn_cli.options import own_settings, read_config, refuse_unused, resolve
 from micrornn_cli.varying import SETTINGS, Several, varied_settings
 
@@ -118,23 +117,24 @@ def compare(**given: Any) -> int:
       micrornn compare show runs/2026-11-27-101500-compare --html page.html
       micrornn compare --trajectory --save descent.png
     """
+    from micrornn_cli.compared import show, show_trajectory
     from micrornn_cli.measuring import require_outputs
 
     asked = SimpleNamespace(**{name: given.pop(name) for name in list(given) if name not in SETTINGS})
     asked.format = require_outputs(asked.save, asked.html)
     if asked.trajectory:
         _only(("trajectory", "save", "html", "as_json", "seed"))
-        return _trajectory(asked)
+        return show_trajectory(asked)
     if asked.files[:1] == ("show",) and (len(asked.files) < 3 or not os.path.exists("show")):
         if len(asked.files) != 2:
             raise click.UsageError("compare show FOLDER: name the folder of one comparison")
         _only(("files", "target", "save", "html", "as_json"))
         from micrornn.compare.folder import Comparison
 
-        return _show(Comparison.open(PATH.convert(asked.files[1], None, None)), asked)
+        return show(Comparison.open(PATH.convert(asked.files[1], None, None)), asked)
     comparison, workers = _prepared(asked, given)
     stopped = _trained(comparison, asked.backend, workers, asked.as_json)
-    return _stopped(comparison) if stopped else _show(comparison, asked)
+    return _stopped(comparison) if stopped else show(comparison, asked)
 
 
 def _only(may: tuple[str, ...]) -> None:
@@ -279,87 +279,3 @@ def _stopped(comparison: Any) -> int:
     again = f"{program()} compare --resume {shell_word(str(comparison.path))}"
     click.echo(printable(f"stopped; all runs have written their checkpoints. To go on:\n  {again}"), err=True)
     return Exit.INTERRUPTED
-
-
-def _show(comparison: Any, asked: Any) -> int:
-    """What has come of it by now."""
-    from micrornn.compare.measure import measured
-    from micrornn.report.compare import panels
-    from micrornn_cli.console import out, program, write_json
-
-    summary, measure = measured(comparison, asked.target)
-    measure = with_flags(measure)
-    drawn, command, plan = panels(measure), _command(comparison, summary.best), comparison.plan
-    if asked.as_json:
-        write_json(measure.to_dict() | {
-            "folder": str(comparison.path), "varied": list(plan.varied), "command": command,
-            "settings": {variant.name: variant.settings for variant in plan.variants},
-            "runs": {comparison.run(*run): vars(comparison.outcome(*run)) for run in comparison.runs()},
-        })  # fmt: skip
-    else:
-        from rich.text import Text
-
-        from micrornn_cli.panels import view
-
-        view(measure, drawn, out)
-        if command:
-            out.print(Text("\nTo train the best:", "bold"))
-            out.print(Text("  " + command.replace("micrornn", program(), 1)), soft_wrap=True)
-        out.print(Text(f"\nThe runs lie in {comparison.path}", "dim"), soft_wrap=True)
-    _write(measure, drawn, comparison.path.name, asked)
-    return _code(comparison)
-
-
-def _code(comparison: Any) -> int:
-    """0; or that of what failed, if nothing else came of it."""
-    states = [comparison.outcome(*run).state for run in comparison.runs()]
-    return Exit.FAILED if "failed" in states and "done" not in states else Exit.OK
-
-
-def _command(comparison: Any, best: Any) -> str:
-    """What to type for the best setting alone."""
-    if best is None:
-        return ""
-    plan = comparison.plan
-    usual, config = plan.kind().Settings(), plan.config(plan.variants[best.number], plan.seeds[0])
-    from micrornn import tasks
-
-    left = {"num_updates", "val_every", "threads", "epochs", "seed"}
-    values = {name: value for name, value in config.to_dict().items() if name not in left}
-    words = [*([plan.task] if plan.task != tasks.DEFAULT else []), *plan.files]
-    words += typed({name: value for name, value in values.items() if value != getattr(usual, name)})
-    return " ".join(["micrornn train", *map(shell_word, words)])
-
-
-def _write(measure: Any, drawn: Any, name: str, asked: Any) -> None:
-    """The figure and the page."""
-    from micrornn.checkpoint import write_atomically
-
-    if asked.save:
-        from micrornn.report.figure import figure
-
-        write_atomically(asked.save, [figure([(measure, drawn)], asked.format)])
-    if asked.html:
-        from micrornn.report.page import page
-        from micrornn.report.run import Run
-
-        command = " ".join(["micrornn", *map(shell_word, sys.argv[1:])])
-        run = Run(name, command=command, tool="compare")
-        write_atomically(asked.html, [page(run, [(measure, drawn)]).encode(errors="replace")])
-
-
-def _trajectory(asked: Any) -> int:
-    """One example, a mini-batch, all examples at a time."""
-    from micrornn.compare.trajectory import trajectory
-    from micrornn.report.trajectory import panels
-    from micrornn_cli.console import out, write_json
-    from micrornn_cli.panels import view
-
-    measure = trajectory(asked.seed)
-    drawn = panels(measure)
-    if asked.as_json:
-        write_json(measure.to_dict())
-    else:
-        view(measure, drawn, out)
-    _write(measure, drawn, "trajectory", asked)
-    return Exit.OK

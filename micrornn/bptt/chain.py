@@ -1,7 +1,7 @@
 """Pieces of a sequence on tapes of their own, linked by their states.
 
 Link            a piece: what it read, its tape, the state it starts from as leaves, the state it ends in
-record, back    a piece on a tape, and the way back over it; record_all, of several
+record          a piece on a tape; record_all, of several
 Chain           the Step over some links
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 from micrornn import kernels
 from micrornn.inspect.nonfinite import Blown
 from micrornn.parameters import Flat
-from micrornn.recompute import Segment, Segments
+from micrornn.recompute import Segment, Segments, back
 from micrornn.tape import Tape, Tensor
 from micrornn.tasks.task import State
 
@@ -29,6 +29,7 @@ class Link:
     inputs, targets, state    what it reads; state: the tensors it starts from, None for the initial state
     update, start             name its dropout masks: so many time steps of that update came before it
     weights                   all parameters as they were, where the tape must outlive an update; else None
+    seed                      cotangent of its mean loss; 0 once that has counted
     """
 
     inputs: np.ndarray
@@ -37,6 +38,7 @@ class Link:
     update: int
     start: int = 0
     weights: np.ndarray | None = None
+    seed: float = 0.0
     segment: Segment | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -52,7 +54,7 @@ def record(model: Any, link: Link) -> Segment:
         model.draw_dropout(link.update, link.start)
         with _as_they_were(model.flat, link.weights), Tape(guard=False) as tape:
             loss, last = model.loss(link.inputs, link.targets, state)
-        link.segment = Segment(tape, state, last, loss, 0.0)
+        link.segment = Segment(tape, state, last, loss, link.seed)
     return link.segment
 
 
@@ -83,16 +85,14 @@ def _as_they_were(flat: Flat, weights: np.ndarray | None) -> Iterator[None]:
 class Chain:
     """The Step over links, from the oldest to the newest.
 
-    seeds     cotangent of the mean loss of each link
     factor    what a cotangent is multiplied with where it crosses from a link to the one before
     past      what lies before them (past.py): has back(dlast), from the cotangents of its last state to `grad`
     """
 
     whole: Segment | None = None
 
-    def __init__(self, model: Any, links: Sequence[Link], seeds: Sequence[float], factor: float = 1.0,
-                 past: Any = None):  # fmt: skip
-        self.model, self.links, self.seeds, self.factor, self.past = model, list(links), list(seeds), factor, past
+    def __init__(self, model: Any, links: Sequence[Link], factor: float = 1.0, past: Any = None):
+        self.model, self.links, self.factor, self.past = model, list(links), factor, past
         self.seed = 1.0
         self.last: State = ()
 
@@ -102,9 +102,9 @@ class Chain:
         record_all(self.model, self.links)
         loss, steps = 0.0, sum(map(len, self.links))
         dlast: list[Any] = []
-        for n, (link, seed) in enumerate(zip(reversed(self.links), reversed(self.seeds))):
+        for n, link in enumerate(reversed(self.links)):
             segment = record(self.model, link)
-            dlast = [self._crossed(gradient) for gradient in back(self.model, segment, seed, dlast, new=n == 0)]
+            dlast = [self._crossed(gradient) for gradient in back(self.model, segment, dlast, new=n == 0)]
             loss += segment.loss.item() * len(link) / steps
         if self.past is not None:
             self.past.back(dlast)
@@ -125,21 +125,3 @@ class Chain:
         first = self.links[0]
         window = Segments(self.model, inputs, targets, first.state, length=len(inputs), update=first.update)
         return window.blown(limit)
-
-
-def back(model: Any, segment: Segment, seed: float, dlast: Sequence[Any], new: bool = False) -> list[Any]:
-    """From the loss of a piece, times the seed, and the cotangents of its last state: adds to `grad` of all parameters,
-    or takes the place of what is there if `new`. The cotangents of its first state, which may lie on the tape."""
-    pairs = [(segment.loss, seed)] if seed else []
-    pairs += [(tensor, gradient) for tensor, gradient in zip(segment.last, dlast) if gradient is not None]
-    parameters, first = list(model.flat.parameters.values()), segment.first or ()
-    found: list[Any] = [None] * (len(parameters) + len(first))
-    if pairs:
-        outputs, seeds = zip(*pairs)
-        found = segment.tape.cotangents([*parameters, *first], outputs, seeds, copy=False)
-    for parameter, gradient in zip(parameters, found):
-        if new:
-            parameter.grad[...] = 0 if gradient is None else gradient
-        elif gradient is not None:
-            kernels.of(gradient).accumulate(parameter.grad, gradient)
-    return found[len(parameters) :]

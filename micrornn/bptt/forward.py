@@ -59,8 +59,9 @@ def flat_of(model: Any, found: Sequence[np.ndarray | None], out: np.ndarray) -> 
 
 
 def back_from_loss(model: Any, inputs: Any, targets: Any, state: State | None,
-                   seed: float) -> tuple[float, np.ndarray, np.ndarray | None, State]:  # fmt: skip
-    """(loss, its gradient (len(flat),) with the state given, by that state (B, S) or None, the last state)."""
+                   seed: float) -> tuple[float, np.ndarray, list[np.ndarray], State, Tape]:  # fmt: skip
+    """(loss, its gradient (len(flat),) with the state given, by that state (none of the initial one), the last state,
+    the tape)."""
     first = leaves(state)
     with Tape(guard=False) as tape:
         loss, last = model.loss(inputs, targets, first or None)
@@ -68,11 +69,8 @@ def back_from_loss(model: Any, inputs: Any, targets: Any, state: State | None,
     found = tape.cotangents([*parameters, *first], [loss], [seed], copy=False)
     gradient = np.empty_like(model.flat.data)
     flat_of(model, found, gradient)
-    dfirst = None
-    if first:
-        parts = found[len(parameters) :]
-        dfirst = rows_of([np.zeros_like(f.data) if part is None else part for f, part in zip(first, parts)])
-    return loss.item(), gradient, dfirst, tuple(Tensor(part.data) for part in last)
+    dfirst = [np.zeros_like(f.data) if part is None else part for f, part in zip(first, found[len(parameters) :])]
+    return loss.item(), gradient, dfirst, tuple(Tensor(part.data) for part in last), tape
 
 
 def jacobian(model: Any, inputs: Any, state: State | None, seeds: np.ndarray,
@@ -124,10 +122,10 @@ class ForwardStep:
         for start in range(0, len(self.inputs), steps):
             inputs, targets = self.inputs[start : start + steps], self.targets[start : start + steps]
             share = len(inputs) / len(self.inputs)
-            value, gradient, dfirst, last = back_from_loss(model, inputs, targets, state, self.seed * share)
+            value, gradient, dfirst, last, _ = back_from_loss(model, inputs, targets, state, self.seed * share)
             model.flat.grad += gradient
-            if dfirst is not None and self.kept:
-                model.flat.grad[self.way.of] += self.way.arrived(dfirst, self.kept)
+            if dfirst and self.kept:
+                model.flat.grad[self.way.of] += self.way.arrived(rows_of(dfirst), self.kept)
             key = [self.way.config.seed, self.way.STREAM, self.update, start]
             self.kept = self.way.advanced(inputs, state, self.kept, key)
             loss, state = loss + share * value, last

@@ -54,10 +54,10 @@ class K1K2(Way):
             table, flat = kernels.of(self.model.flat.data), self.model.flat
             weights = table.empty(flat.data.shape, flat.data.dtype)
             weights[...] = flat.data
-        link = Link(np.array(inputs), np.array(targets), state, update, weights=weights)
+        seed = self.k1 if self.config.loss == "sum" else 1.0
+        link = Link(np.array(inputs), np.array(targets), state, update, weights=weights, seed=seed)
         links = self._split(link) if self.past.pieces is None else [link]
-        scale = self.k1 if self.config.loss == "sum" else 1.0
-        return Chain(self.model, links, [scale * len(link) / self.k1 for link in links], past=self.past)
+        return Chain(self.model, links, past=self.past)
 
     def _split(self, link: Link) -> list[Link]:
         """With a border k2 time steps before the end of each update to come: for what is walked tape by tape."""
@@ -65,8 +65,8 @@ class K1K2(Way):
         for part in (slice(0, cut), slice(cut, self.k1)):
             if len(link.inputs[part]):
                 state = None if part.start else link.state
-                read = link.inputs[part], link.targets[part], state
-                found.append(Link(*read, link.update, part.start, link.weights))
+                read, share = (link.inputs[part], link.targets[part], state), len(link.inputs[part]) / self.k1
+                found.append(Link(*read, link.update, part.start, link.weights, link.seed * share))
         return found
 
     def commit(self, step: Chain) -> None:

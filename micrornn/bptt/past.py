@@ -13,15 +13,16 @@ layers     the records of the recurrent layers of a piece, if there is nothing e
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from micrornn import kernels
-from micrornn.bptt.chain import Link, back
+from micrornn.bptt.chain import Link
 from micrornn.ops.embedding import embedding
 from micrornn.ops.recurrent import SequenceOp
-from micrornn.recompute import Segment
+from micrornn.recompute import Segment, back
 from micrornn.tape import Record, Tape, Tensor
 
 
@@ -81,14 +82,16 @@ def layers(segment: Segment, count: int) -> list[Layer] | None:
     return said
 
 
-def forget_losses(segment: Segment) -> None:
-    """Leave on the tape what the last state was computed from: the rest, such as the logits, is not needed again."""
+def forget_losses(segment: Segment) -> Segment:
+    """Its loss has counted. Leave on the tape what the last state was computed from: the rest, such as the logits, is
+    not needed again."""
     needed, kept = {id(tensor) for tensor in segment.last}, []
     for row in reversed(segment.tape.records):
         if any(id(tensor) in needed for tensor in row.outputs):
             needed |= {id(tensor) for tensor in row.inputs}
             kept.append(row)
     segment.tape.records = kept[::-1]
+    return dataclasses.replace(segment, weight=0.0)
 
 
 def _ids(tensors: Any) -> list[int]:
@@ -129,7 +132,7 @@ class Past:
     def add(self, link: Link) -> bool:
         segment, rnn = link.segment, getattr(self.model, "rnn", None)
         assert segment is not None
-        forget_losses(segment)
+        link.segment = segment = forget_losses(segment)
         self.keep(max(0, self.most - len(link)))
         if self.pieces is None:
             self.links.append(link)
@@ -177,7 +180,7 @@ class Past:
         if self.pieces is None:
             for link in reversed(self.links):
                 assert link.segment is not None
-                dlast = back(self.model, link.segment, 0.0, dlast)
+                dlast = back(self.model, link.segment, dlast, new=False)
             return
         dy = None
         for n in reversed(range(len(self.arrays))):

@@ -30,12 +30,12 @@ class Random(Way):
         share = self.typed.numbers[0]
         count = int(np.random.default_rng([self.config.seed, STREAM, update]).geometric(share))
         self.batches_read = min(count, left_of_epoch(self.batches))
-        links = []
+        links, scale = [], self.config.num_steps if self.config.loss == "sum" else 1.0
         for n in range(self.batches_read):
             inputs, targets, state = self.batches.next()
-            links.append(Link(np.array(inputs), np.array(targets), None if n else state, update, n * len(inputs)))
-        scale = self.config.num_steps if self.config.loss == "sum" else 1.0
-        return Chain(self.model, links, [scale * share] * len(links), 1 / (1 - share))
+            read = np.array(inputs), np.array(targets), None if n else state
+            links.append(Link(*read, update, n * len(inputs), seed=scale * share))
+        return Chain(self.model, links, 1 / (1 - share))
 
     @property
     def per_epoch(self) -> int | None:

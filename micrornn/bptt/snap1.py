@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn.bptt.forward import ForwardStep, flat_of, leaves
+from micrornn.bptt.forward import ForwardStep, back_from_loss, leaves
 from micrornn.bptt.rtrl import RTRL
 from micrornn.cells import Cell, Weights, take_step
 from micrornn.kernels.symbols.numbers import computed, kept, leaves_of
@@ -88,9 +88,10 @@ class AtOnce(ForwardStep):
         self.last = tuple(Tensor(part.data) for part in last)
         rows = [record.saved for record in tape.records if isinstance(record.op, SequenceOp)]
         wide = (len(rows), steps * lanes, rnn.hidden_size)
-        before = [np.stack([saved[name][:-1] for saved in rows]).reshape(wide) for name in rnn.cell.states]
+        before = tuple(Tensor(np.stack([saved[name][:-1] for saved in rows]).reshape(wide)) for name in rnn.cell.states)
         inputs, targets = (part.reshape(1, steps * lanes, *part.shape[2:]) for part in (self.inputs, self.targets))
-        loss, gradient, dbefore, records = _at_once(model, inputs, targets, before, self.seed)
+        loss, gradient, dbefore, _, tape = back_from_loss(model, inputs, targets, before, self.seed)
+        records = [record for record in tape.records if isinstance(record.op, SequenceOp)]
         shape = self.way.shapes_of(lanes, len(self.way.of))["influence"]
         going_on = self.state is not None and self.way.kept
         influence = self.way.kept["influence"].copy() if going_on else np.zeros(shape, gradient.dtype)
@@ -108,19 +109,6 @@ class AtOnce(ForwardStep):
         model.flat.grad[...] = gradient
         self.kept = {"influence": influence}
         return loss
-
-
-def _at_once(model: Any, inputs: Any, targets: Any, before: Sequence[np.ndarray],
-             seed: float) -> tuple[float, np.ndarray, list[np.ndarray], list[Record]]:  # fmt: skip
-    """(loss, its gradient with the states given, by those states, the records of the recurrent layers)."""
-    first = leaves(tuple(Tensor(part) for part in before))
-    with Tape(guard=False) as tape:
-        loss, _ = model.loss(inputs, targets, first)
-    found = tape.cotangents([*model.flat.parameters.values(), *first], [loss], [seed], copy=False)
-    gradient, parts = np.empty_like(model.flat.data), found[len(model.flat.parameters) :]
-    flat_of(model, found[: len(model.flat.parameters)], gradient)
-    dfirst = [np.zeros_like(f.data) if part is None else part for f, part in zip(first, parts)]
-    return loss.item(), gradient, dfirst, [record for record in tape.records if isinstance(record.op, SequenceOp)]
 
 
 @dataclass
