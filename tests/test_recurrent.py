@@ -394,7 +394,7 @@ MISTAKES: list[tuple[Callable[[], Any], Sequence[str]]] = [
     (lambda: Dropout(0.5, mask="lane"), ["'lane'", "step, sequence"]),
     (lambda: Recurrent("gru", D, H, dropout_mask="lane"), ["'lane'", "step, sequence"]),
     (lambda: Recurrent("gru", D, H, recurrent_dropout=1.0), ["recurrent_dropout", "below 1", "1.0"]),
-    (lambda: Recurrent("gru", D, H, recurrent_dropout=0.1, clip_message=1.0), ["recurrent_dropout and clip_message"]),
+    (lambda: Recurrent("gru", D, H, recurrent_dropout=0.1, clip_message=1.0), ["`recurrent_dropout` makes it two"]),
     (lambda: Recurrent("gru_before", D, H, recurrent_dropout=0.1), ["cell gru_before", "no kernel"]),
     (lambda: Recurrent("mingru", D, H, recurrent_dropout=0.1), ["cell mingru", "through no weights"]),
     (lambda: Recurrent("gru", D + 1, H)(Tensor(OK)), ["(5, 3, 4)", "(seq_len, batch_size, 5)"]),

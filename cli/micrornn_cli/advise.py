@@ -135,6 +135,7 @@ def _of_run(path: str, files: Sequence[str], last: bool, quiet: bool) -> _Job:
     from micrornn.finite import require_finite_parameters
     from micrornn.printable import shell_word
     from micrornn.runs import load_run, own_files, own_task
+    from micrornn.snapshot import task_of
 
     _refuse_settings()
     model, vocab, meta = load_run(path, "last" if last else "best", any_task=True)
@@ -157,7 +158,7 @@ def _of_run(path: str, files: Sequence[str], last: bool, quiet: bool) -> _Job:
         more = "" if files else f"\nIf it lies elsewhere: micrornn advise {shell_word(path)} FILES"
         raise DataError(f"{error}{more}") from None
     tokens = _read(paths, model.config, quiet)
-    if tokens.fingerprint != meta.get("text"):
+    if task_of(meta)(model.config, tokens).fingerprint != meta.get("text"):
         which = "FILES are another text than that of this run" if files else "the text of this run has changed since"
         raise DataError(f"{path}: {which}; to measure on another, leave the RUN away")
     model.train(False)
