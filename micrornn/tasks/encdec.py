@@ -32,7 +32,7 @@ from micrornn.ops import log_softmax, reshape, transpose
 from micrornn.parameters import Flat, Module
 from micrornn.recurrent import Recurrent
 from micrornn.tape import Tensor, no_tape
-from micrornn.tasks.parts import classes, embedded
+from micrornn.tasks.parts import classes, embedded, recurrent
 
 END = 0  # of a target; also what the decoder reads first
 
@@ -69,16 +69,11 @@ class EncoderDecoder(Module):
             )
         dtype, units = np.dtype(config.dtype).type, config.hidden_size
         seeds = [int(s) for s in np.random.SeedSequence(config.seed).generate_state(7)]
-        common = {
-            "num_layers": config.num_layers, "dropout": config.dropout, "granularity": config.granularity,
-            "recurrent_dropout": config.recurrent_dropout, "dropout_mask": config.dropout_mask,
-            "forget_bias": config.forget_bias, "clip_message": config.clip_message, "dtype": dtype,
-        }  # fmt: skip
         self.source_embedding, source = embedded(source_size, config.embedding_size, config, seeds[0])
         self.target_embedding, target = embedded(target_size, config.embedding_size, config, seeds[1])
         each = units // 2 if config.bidirectional else units
-        self.rnn = Recurrent(config.cell, source, each, bidirectional=config.bidirectional, seed=seeds[2], **common)
-        self.decoder = Recurrent(config.cell, target, units, seed=seeds[3], **common)
+        self.rnn = recurrent(config, source, seeds[2], each, config.bidirectional)
+        self.decoder = recurrent(config, target, seeds[3])
         self.rnn.part, self.decoder.part = "encoder", "decoder"
         self.attention = None
         if config.attention != "none":

@@ -22,12 +22,12 @@ from micrornn.cells import find_cell
 from micrornn.config import Config
 from micrornn.errors import ConfigError
 from micrornn.finite import diverged
-from micrornn.layers import Dropout, Embedding, Linear, OneHot
+from micrornn.layers import Dropout, Linear
 from micrornn.ops import cross_entropy, linear_cross_entropy
 from micrornn.ops.embedding import take_ids
 from micrornn.parameters import Flat, Module
-from micrornn.recurrent import Recurrent
 from micrornn.tape import Tensor, no_tape
+from micrornn.tasks.parts import embedded, recurrent
 
 LARGE_VOCABULARY = 1000  # from here on the logits of a window would be its largest array
 TOKEN_BYTES = 16  # of a window's inputs, targets, and the text they are cut from
@@ -45,19 +45,9 @@ class LanguageModel(Module):
         self.config, self.vocab_size = config, vocab_size
         dtype = np.dtype(config.dtype).type
         seeds = [int(s) for s in np.random.SeedSequence(config.seed).generate_state(4)]
-        width = config.embedding_size or vocab_size
-        self.embedding: Embedding | OneHot = (
-            Embedding(vocab_size, width, seed=seeds[0], dtype=dtype)
-            if config.embedding_size
-            else OneHot(vocab_size, dtype=dtype, device=config.device)
-        )
+        self.embedding, width = embedded(vocab_size, config.embedding_size, config, seeds[0])
         self.input_dropout = Dropout(config.input_dropout, seed=seeds[0], mask=config.dropout_mask)
-        self.rnn = Recurrent(
-            config.cell, width, config.hidden_size, config.num_layers,
-            dropout=config.dropout, recurrent_dropout=config.recurrent_dropout,
-            dropout_mask=config.dropout_mask, granularity=config.granularity,
-            forget_bias=config.forget_bias, clip_message=config.clip_message, seed=seeds[1], dtype=dtype,
-        )  # fmt: skip
+        self.rnn = recurrent(config, width, seeds[1])
         self.dropout = Dropout(config.dropout, seed=seeds[2], mask=config.dropout_mask)
         self.decoder = Linear(config.hidden_size, vocab_size, seed=seeds[3], dtype=dtype)
         if config.tied:

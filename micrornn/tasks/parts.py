@@ -5,6 +5,7 @@ READS       what a read-out may read
 pooled      the mean or the maximum over time, of what is no padding
 classes     the cross-entropy of classes, smoothed, or with some of them counting for more
 embedded    an embedding, or none
+recurrent   recurrent layers as the settings say
 split       values and mask of what may be padded
 number      a word of a line as a finite number
 pad_side    the setting of tasks that pad
@@ -71,6 +72,16 @@ def embedded(count: int, size: int, config: Config, seed: int) -> tuple[Embeddin
     if not size:
         return OneHot(count, dtype=dtype, device=config.device), count
     return Embedding(count, size, seed=seed, dtype=dtype), size
+
+
+def recurrent(config: Config, input_size: int, seed: int, hidden_size: int = 0,
+              bidirectional: bool = False) -> Recurrent:  # fmt: skip
+    """Recurrent layers as the settings say, of `hidden_size` units if not of as many as these say."""
+    return Recurrent(
+        config.cell, input_size, hidden_size or config.hidden_size, config.num_layers, bidirectional, config.dropout,
+        recurrent_dropout=config.recurrent_dropout, dropout_mask=config.dropout_mask, granularity=config.granularity,
+        forget_bias=config.forget_bias, clip_message=config.clip_message, seed=seed, dtype=np.dtype(config.dtype).type,
+    )  # fmt: skip
 
 
 def split(given: Any) -> tuple[Any, np.ndarray | None]:
@@ -170,12 +181,7 @@ class Features(Module):
         if embedding:
             self.embedding, input_size = embedded(embedding, input_size, config, seeds[3])
         self.input_dropout = Dropout(input_dropout or config.input_dropout, seed=seeds[4], mask=config.dropout_mask)
-        self.rnn = Recurrent(
-            config.cell, input_size, config.hidden_size, config.num_layers, bidirectional=config.bidirectional,
-            dropout=config.dropout, recurrent_dropout=config.recurrent_dropout,
-            dropout_mask=config.dropout_mask, granularity=config.granularity,
-            forget_bias=config.forget_bias, clip_message=config.clip_message, seed=seeds[0], dtype=dtype,
-        )  # fmt: skip
+        self.rnn = recurrent(config, input_size, seeds[0], bidirectional=config.bidirectional)
         self.dropout = Dropout(config.dropout, seed=seeds[1], mask=config.dropout_mask)
         width = config.hidden_size * len(self.rnn.directions)
         self.decoder = Linear(width, output_size, seed=seeds[2], dtype=dtype)
