@@ -134,7 +134,10 @@ def test_a_task_without_its_data_answers(tmp_path: Path) -> None:
     later.config = dataclasses.replace(later.config, skip_bad_rows=True)
     (tmp_path / "new.tsv").write_text("tax\tT AE K S\noak\tOW K\nno tab\n")
     found = later.judge(model, [tmp_path / "new.tsv"])
-    assert set(found.scores) == {metric.name for metric in Pairs.metrics} and not found.baselines
+    assert set(found.scores) == {metric.name for metric in Pairs.metrics} == found.baselines.keys()
+    assert found.baselines["accuracy"] == ("by always saying the most frequent target", 0.0)
+    before = {name: value for name, value in made.meta().items() if name not in ("usual", "counts")}
+    assert not Pairs.from_meta(later.config, before).judge(model, [tmp_path / "new.tsv"]).baselines  # as runs once were
     unseen = "3 of 6 tokens of sources and 1 of 6 tokens of targets unseen in training, read as <unk>"
     assert found.rows["unseen"] == found.values["unseen"] == unseen
     assert found.rows["left out"].startswith("1; ") and "new.tsv:3: 1 field" in found.rows["left out"]

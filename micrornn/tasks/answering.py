@@ -80,6 +80,7 @@ class Answering(Task):
     unit = "tokens"
     RULES: ClassVar[Mapping[str, Rule]] = {
         "source_tokens": _NAMES, "target_tokens": _NAMES, "longest": Rule(int, low=1, high=MOST),
+        "usual": Rule(str, optional=True), "counts": Rule(list, items=Rule(int, low=0), optional=True),
     }  # fmt: skip
 
     def __init__(self, config: Any, pairs: Sequence[tuple[str, str]]):
@@ -92,9 +93,11 @@ class Answering(Task):
         self.num_pairs, self.held_out = sum(len(targets) for _, targets in part), held
         self.codec = Codec.of(self.levels(config), learned, config.vocab_size)
         self.batches = PairBatches(self.codec, learned, config)
-        digest = hashlib.sha256(json.dumps([learned, held, self.meta()]).encode("utf-8", "surrogatepass"))
+        digest = hashlib.sha256(json.dumps([learned, held, self.codec.to_dict()]).encode("utf-8", "surrogatepass"))
         self.fingerprint = digest.hexdigest()
-        self.baseline = self._by_frequency() if held else None
+        self.usual = Counter(target for _, targets in learned for target in targets).most_common(1)[0][0]
+        self.counts = self._counts(learned)
+        self.baseline = self._by_frequency(held) if held else None
 
     @classmethod
     def levels(cls, config: Any) -> tuple[str, str]:
@@ -119,11 +122,13 @@ class Answering(Task):
         ]
 
     def meta(self) -> dict[str, Any]:
-        return self.codec.to_dict()
+        return self.codec.to_dict() | {"usual": self.usual, "counts": self.counts.tolist()}
 
     @classmethod
     def check_meta(cls, meta: Mapping[str, Any]) -> None:
         Codec.from_dict(("char", "char"), meta)
+        if len(meta.get("counts", meta["target_tokens"])) != len(meta["target_tokens"]):
+            raise DataError("damaged counts of tokens")
 
     @classmethod
     def from_meta(cls, config: Any, meta: Mapping[str, Any]) -> Answering:
@@ -131,6 +136,10 @@ class Answering(Task):
         task = cls.__new__(cls)
         Task.__init__(task, config)
         task.codec, task.held_out = Codec.from_dict(cls.levels(config), meta), []
+        task.usual, task.counts = (
+            meta.get("usual", ""),
+            np.array(meta.get("counts", []), np.int64),
+        )  # an old one lacks it
         return task
 
     @classmethod
@@ -183,26 +192,30 @@ class Answering(Task):
             "word_error_rate": word_edits / max(1, words),
         }
 
-    def _by_frequency(self) -> tuple[str, float]:
-        """(in words, the loss over what is held out) of who knows how often each token comes."""
-        counts, seen = (np.zeros(len(self.codec.target)) for _ in range(2))
-        for part, into in ((self.batches.part, counts), (self.held_out, seen)):
-            for _, targets in part:
-                for target in targets:
-                    np.add.at(into, self.codec.target_ids(target), 1)
-        log_p = np.log((counts + 1) / (counts + 1).sum())
+    def _by_frequency(self, part: Part) -> tuple[str, float]:
+        """(in words, the loss over these pairs) of who knows how often each token comes in what was learned from."""
+        seen = self._counts(part)
+        log_p = np.log((self.counts + 1) / (self.counts + 1).sum())
         return "by the frequency of tokens alone", -float((seen * log_p).sum() / seen.sum())
+
+    def _counts(self, part: Part) -> np.ndarray:
+        """How often each token comes in the targets, (V,)."""
+        ids = [self.codec.target_ids(target) for _, targets in part for target in targets]
+        return np.bincount(np.concatenate(ids), minlength=len(self.codec.target))
 
     @cached_property
     def baselines(self) -> Mapping[str, tuple[str, float]]:
+        return self._beside(self.held_out) if self.held_out else {}
+
+    def baselines_on(self, batches: Any) -> Mapping[str, tuple[str, float]]:
+        return self._beside(batches.part) if self.usual else {}
+
+    def _beside(self, part: Part) -> dict[str, tuple[str, float]]:
         """Metric -> (in words, value) of what takes no network: of always saying the most frequent target, and of
         copying the source, whichever is better."""
-        if self.baseline is None:
-            return {}
-        found = {"loss": self.baseline}
-        usual = Counter(target for _, targets in self.batches.part for target in targets).most_common(1)[0][0]
-        always = self._judged([usual] * len(self.held_out), self.held_out)
-        copied = self._judged([source for source, _ in self.held_out], self.held_out)
+        found = {"loss": self._by_frequency(part)}
+        always = self._judged([self.usual] * len(part), part)
+        copied = self._judged([source for source, _ in part], part)
         for metric in self.metrics[1:]:
             one, other = always[metric.name], copied[metric.name]
             copies = other > one if metric.better == "higher" else other < one

@@ -20,6 +20,7 @@ import numpy as np
 from micrornn import device, kernels
 from micrornn.cells import find_cell
 from micrornn.config import Config
+from micrornn.data.sequences import Padded
 from micrornn.errors import ConfigError
 from micrornn.finite import diverged
 from micrornn.layers import Dropout, Linear
@@ -34,7 +35,9 @@ TOKEN_BYTES = 16  # of a window's inputs, targets, and the text they are cut fro
 
 
 class LanguageModel(Module):
-    """ids (seq_len, batch_size) -> logits (seq_len, batch_size, vocab_size) and the last state."""
+    """ids (seq_len, batch_size), or a Padded of them -> logits (seq_len, batch_size, vocab_size) and the last state."""
+
+    takes_padded = True
 
     def __init__(self, config: Config, vocab_size: int):
         if config.bidirectional:
@@ -81,8 +84,10 @@ class LanguageModel(Module):
         """What the lowest layer reads: (seq_len, batch_size, its input_size)."""
         return self.input_dropout(self.embedding(ids))
 
-    def __call__(self, ids: np.ndarray, state: tuple[Tensor, ...] | None = None,
+    def __call__(self, ids: np.ndarray | Padded, state: tuple[Tensor, ...] | None = None,
                  mask: np.ndarray | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
+        if isinstance(ids, Padded):
+            ids, mask = ids
         y, last = self.rnn(self.features(ids), state, mask)
         return self.decoder(self.dropout(y)), last
 

@@ -253,6 +253,10 @@ class Task:
         """Metric -> (in words, its value) of what takes no network."""
         return {} if self.baseline is None else {self.metrics[0].name: self.baseline}
 
+    def baselines_on(self, batches: Batches) -> Mapping[str, tuple[str, float]]:
+        """The same on what `batches_of` gives."""
+        return {}
+
     def scores(self, model: Any, inputs: Any, targets: Any, state: State | None) -> Mapping[str, tuple[float, float]]:
         """Of one batch, metric -> (its sum, over how many): for all metrics but the loss that are means."""
         return {}
@@ -286,7 +290,8 @@ class Task:
         """
         self.refuse(options)
         if files:
-            return Judged(self.evaluate(model, self.batches_of(files)))
+            batches = self.batches_of(files)
+            return Judged(self.evaluate(model, batches), self.baselines_on(batches))
         return Judged(self.evaluate(model), self.baselines)
 
     def refuse(self, options: Mapping[str, Any]) -> None:

@@ -18,7 +18,8 @@ from micrornn.tape import no_tape
 
 AHEAD, FIRST = 256, 4  # examples of a group, at most; of the first one, so that its answers come soon
 FEW = 4  # of unequal length are read one by one: to pad them may take kernels that are not compiled yet
-LANES, MOST_STEPS = 64, 1 << 13  # of a batch: lanes, and time steps of all of them together, with their padding
+LANES, STEPS = 64, 1 << 13  # of a batch: lanes, and time steps of all of them together, with their padding, at most
+NUMBERS = 1 << 24  # that such a batch may have as logits
 
 Example = TypeVar("Example")
 
@@ -47,7 +48,8 @@ def gathered(examples: Iterable[Example], at_hand: Callable[[], bool] = lambda: 
 def said(model: Any, inputs: Sequence[Any]) -> list[np.ndarray]:
     """Of each input, one lane wide, the network's outputs: (seq_len, output_size), or (output_size,)."""
     found: list[np.ndarray] = [np.empty(0)] * len(inputs)
-    for chosen in _batches(inputs, len(inputs) > FEW and getattr(model, "takes_padded", False)):
+    steps = min(STEPS, NUMBERS // getattr(model, "vocab_size", 1))
+    for chosen in _batches(inputs, len(inputs) > FEW and getattr(model, "takes_padded", False), steps):
         rows = [inputs[n] for n in chosen]
         with no_tape():
             outputs = device.host(model(_side_by_side(model, rows))[0].data)
@@ -56,7 +58,7 @@ def said(model: Any, inputs: Sequence[Any]) -> list[np.ndarray]:
     return found
 
 
-def _batches(inputs: Sequence[Any], padded: bool) -> Iterator[list[int]]:
+def _batches(inputs: Sequence[Any], padded: bool, steps: int) -> Iterator[list[int]]:
     """Which of them are read together: those that differ in their length alone, or, where no padding is understood,
     not even in that."""
     if not all(isinstance(row, np.ndarray) and row.ndim > 1 for row in inputs):
@@ -66,7 +68,7 @@ def _batches(inputs: Sequence[Any], padded: bool) -> Iterator[list[int]]:
     for n in sorted(range(len(inputs)), key=lambda n: len(inputs[n])):
         row, first = inputs[n], inputs[batch[0]] if batch else inputs[n]
         alike = row.shape[1:] == first.shape[1:] and (padded or len(row) == len(first))
-        if batch and (not alike or len(batch) == LANES or (len(batch) + 1) * len(row) > MOST_STEPS):
+        if batch and (not alike or len(batch) == LANES or (len(batch) + 1) * len(row) > steps):
             yield batch
             batch = []
         batch.append(n)
