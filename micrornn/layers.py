@@ -148,8 +148,8 @@ class OneHot(Module):
 class Dropout(Module):
     """Zeroes each number with probability `rate` while training, and scales the rest by 1 / (1 - rate).
 
-    Set `key` anew for every update; the same key gives the same mask, on every device. Of a window in segments,
-    `start` is how many rows x[t] came before this one: all get their part of the same mask (Srivastava et al. 2014).
+    Each call draws another mask. With a number as `key` it is the mask of that key, on every device; of a window in
+    segments, `start` is how many rows x[t] came before this one: all get their part of it (Srivastava et al. 2014).
     With mask="sequence" the same is dropped at all time steps of x (seq_len, batch_size, ...) (Gal, Ghahramani 2016).
 
     >>> import numpy as np, micrornn as mr
@@ -160,12 +160,15 @@ class Dropout(Module):
     @checked
     def __init__(self, rate: float, *, seed: int = 0, mask: str = "step"):
         choice("Dropout: mask", mask, MASKS)
-        self.rate, self.seed, self.key, self.start = share("Dropout: rate", rate), whole("Dropout: seed", seed), 0, 0
-        self.mask = mask
+        self.rate, self.seed, self.mask = share("Dropout: rate", rate), whole("Dropout: seed", seed), mask
+        self.key: int | None = None
+        self.calls, self.start = 0, 0
 
     @checked
     def __call__(self, x: Tensor) -> Tensor:
         x = x if isinstance(x, Tensor) else Tensor(x)
         if not self.rate or not self.training:
             return x
-        return drop(x, self.rate, mix_key(self.seed, self.key), self.start, self.mask)
+        self.calls += 1
+        key = mix_key(self.seed, self.calls if self.key is None else self.key)
+        return drop(x, self.rate, key, self.start, self.mask)

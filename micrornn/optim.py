@@ -206,6 +206,10 @@ class Optimizer:
             array[...] = self.options.get("start", 0.0)
         self.updates = 0
 
+    def __repr__(self) -> str:
+        options = "".join(f", {name}={value:g}" for name, value in self.options.items())
+        return f"<{type(self).__name__}: {self.name}, lr={self.lr}{options}, {self.updates:,} updates>"
+
     def zero_grad(self) -> None:
         """Forget all gradients: `Tape.backward` adds to them."""
         self.flat.zero_grad()

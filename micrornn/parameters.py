@@ -109,6 +109,12 @@ class Module:
 
     training = True
 
+    def __repr__(self) -> str:
+        parameters = self.parameters()
+        sizes = ", ".join(f"{name} {parameter.shape}" for name, parameter in parameters.items())
+        count = sum(parameter.data.size for parameter in parameters.values())
+        return f"<{type(self).__name__}: {count:,} parameters{': ' * bool(sizes)}{sizes}>"
+
     def parameters(self) -> dict[str, Parameter]:
         """All parameters by dotted name, in the order in which they were made; a shared one appears once.
 

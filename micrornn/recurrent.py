@@ -39,8 +39,8 @@ class Recurrent(Module):
     cell               a name of cells.CELLS, such as lstm; FILE.py:CLASS; or a Cell
     num_layers         each layer reads the outputs of the one below
     bidirectional      a second set of weights walks from the last step to the first
-    dropout            rate between layers, while training. The mask is that of dropout_key from dropout_start on: so
-                       many time steps came before x
+    dropout            rate between layers, while training. Each call draws other masks; with a number as the attribute
+                       dropout_key, the masks of that key, from time step dropout_start on
     recurrent_dropout  rate on h_prev where it goes through weights, while training, the same at all time steps
                        (cells/dropped.py)
     dropout_mask       step: dropout between layers drops other numbers at each time step; sequence: the same at all
@@ -89,7 +89,8 @@ class Recurrent(Module):
             raise ConfigError("`clip_message` limits one message, and `recurrent_dropout` makes it two; leave one away")
         self.dropout, self.clip_message, self.seed = dropout, clip_message, seed
         self.recurrent_dropout, self.dropout_mask = recurrent_dropout, dropout_mask
-        self.dropout_key, self.dropout_start = 0, 0
+        self.dropout_key: int | None = None  # None: other masks at each call
+        self.calls, self.dropout_start = 0, 0
         self.part = ""  # of a network that has several, such as "encoder": its records are named after it
         rng = np.random.default_rng(seed)
         chosen = dict(self.cell.initializers(hidden_size))
@@ -157,10 +158,11 @@ class Recurrent(Module):
         self._check(x, state)
         mask = self._mask(x, mask, lengths)
         states = self._rows(x.shape[1], state)
+        self.calls += 1
         last: list[list[Tensor]] = [[] for _ in self.cell.states]
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
-                key = mix_key(self.seed, self.dropout_key, layer)
+                key = mix_key(self.seed, self._key(), layer)
                 x = drop(x, self.dropout, key, self.dropout_start, self.dropout_mask)
             outputs = []
             for n, direction in enumerate(self.directions):
@@ -175,11 +177,14 @@ class Recurrent(Module):
             x = concatenate(*outputs, axis=2) if len(outputs) > 1 else outputs[0]
         return x, tuple(stack(*rows) for rows in last)
 
+    def _key(self) -> int:
+        return self.calls if self.dropout_key is None else self.dropout_key
+
     def _keep(self, h: Tensor, layer: int, direction: int) -> Tensor | None:
         """(B, H): what h_prev is multiplied by before it goes through weights; None: it is not dropped."""
         if not (self.recurrent_dropout and self.training):
             return None
-        key = mix_key(self.seed, self.dropout_key, layer, direction, 1)
+        key = mix_key(self.seed, self._key(), layer, direction, 1)
         return drop_mask(h, h.shape, self.recurrent_dropout, key)
 
     def _run(self, x: Tensor, state: State, weights: Weights, mask: np.ndarray | None, reverse: bool,
