@@ -1,7 +1,7 @@
 """What waits on its way back over the tape: the cotangents of tensors, and the one that it begins with.
 
 Pending     sums the contributions to each tensor's cotangent until the record that made the tensor takes them
-seed_of     the cotangent of the output: 1 for a single number, else what was given
+dloss_of     the cotangent of the output: 1 for a single number, else what was given
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ class Pending:
         return [(tensor, cotangent) for tensor, cotangent, _ in self.waiting.values() if tensor.requires_grad]
 
 
-def seed_of(output: Tensor, seed: Any) -> np.ndarray:
+def dloss_of(output: Tensor, dloss: Any) -> np.ndarray:
     """ShapeError where there is none and the output is no single number, or where the shapes differ."""
-    if seed is None:
+    if dloss is None:
         if output.data.size != 1:
             raise ShapeError(
-                f"backward needs a seed: the output has shape {output.shape}, not a single number; "
-                "pass seed=, an array of that shape"
+                f"backward needs a dloss: the output has shape {output.shape}, not a single number; "
+                "pass dloss=, an array of that shape"
             )
         return kernels.of(output.data).full(output.shape, 1, output.dtype)
-    if isinstance(seed, float) and output.data.size == 1:  # made where it is needed: nothing has to be copied there
-        return kernels.of(output.data).full(output.shape, seed, output.dtype)
-    seed = kernels.of(output.data).asarray(arguments.numbers("seed", seed, output.dtype))
-    if seed.shape != output.shape:
-        raise ShapeError(f"seed has shape {seed.shape}, the output has {output.shape}; they must be equal")
-    return seed
+    if isinstance(dloss, float) and output.data.size == 1:  # made where it is needed: nothing has to be copied there
+        return kernels.of(output.data).full(output.shape, dloss, output.dtype)
+    dloss = kernels.of(output.data).asarray(arguments.numbers("dloss", dloss, output.dtype))
+    if dloss.shape != output.shape:
+        raise ShapeError(f"dloss has shape {dloss.shape}, the output has {output.shape}; they must be equal")
+    return dloss

@@ -55,7 +55,8 @@ def instead(name: Any, there: Iterable[str], start: str = "choose one of") -> st
     if not names or len(told) > MOST_TOLD:
         return ""
     # the first line holds the beginning of the message, too
-    lines = textwrap.fill(told, 100, initial_indent=" " * 50, subsequent_indent="  ")
+    whole = ", ".join(name.replace(" ", "\0") for name in names)  # a name is not broken
+    lines = textwrap.fill(whole, 100, initial_indent=" " * 50, subsequent_indent="  ").replace("\0", " ")
     return f"; {start} {lines.lstrip()}"
 
 

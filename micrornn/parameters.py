@@ -111,7 +111,8 @@ class Module:
 
     def __repr__(self) -> str:
         parameters = self.parameters()
-        sizes = ", ".join(f"{name} {parameter.shape}" for name, parameter in parameters.items())
+        sizes = ", ".join(f"{name} {parameter.shape}" for name, parameter in list(parameters.items())[:8])
+        sizes += ", ..." * (len(parameters) > 8)
         count = sum(parameter.data.size for parameter in parameters.values())
         return f"<{type(self).__name__}: {count:,} parameters{': ' * bool(sizes)}{sizes}>"
 

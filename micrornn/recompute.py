@@ -36,7 +36,7 @@ Cotangents = Sequence[np.ndarray | None]
 @dataclass(frozen=True)
 class Segment:
     """Time steps on a tape: the state at the border before them (None where the window begins), the state they end in,
-    their mean loss, and what part of the window's loss that is, times the seed."""
+    their mean loss, and what part of the window's loss that is, times dloss."""
 
     tape: Tape
     first: State | None
@@ -50,16 +50,16 @@ class Segments:
 
     inputs, targets    as the task's batches give them, with the state to start from; in more than one segment, arrays
                        whose first axis is time, such as int32 (seq_len, batch_size)
-    seed               cotangent of the loss, which is the mean over time steps and lanes
+    dloss               cotangent of the loss, which is the mean over time steps and lanes
     update             names the dropout masks: those of the whole window, whatever the segments
 
     After `backward`: last, the state at the end; whole, the segment on its tape if there is only one, else None.
     """
 
     def __init__(self, model: Any, inputs: Any, targets: Any, state: State | None, *,
-                 length: int, seed: float = 1.0, update: int = 0):  # fmt: skip
+                 length: int, dloss: float = 1.0, update: int = 0):  # fmt: skip
         self.model, self.inputs, self.targets, self.state = model, inputs, targets, state
-        self.length, self.seed, self.update = length, seed, update
+        self.length, self.dloss, self.update = length, dloss, update
         self.starts = range(0, len(inputs), length)
         self.last: State = ()
         self.whole: Segment | None = None
@@ -104,7 +104,7 @@ class Segments:
         """The same window for a copy of the model in the machine's memory."""
         state = None if self.state is None else tuple(Tensor(device.host(tensor.data)) for tensor in self.state)
         model = self.model.copy(device="cpu")
-        options: dict[str, Any] = {"length": self.length, "seed": self.seed, "update": self.update}
+        options: dict[str, Any] = {"length": self.length, "dloss": self.dloss, "update": self.update}
         return Segments(model, self.inputs, self.targets, state, **options)
 
     def _part(self, rows: Any, start: int) -> Any:
@@ -134,7 +134,7 @@ class Segments:
         inputs, targets = self._part(self.inputs, start), self._part(self.targets, start)
         with Tape(guard=False) as tape:
             loss, last = self.model.loss(inputs, targets, state)
-        weight = self.seed * self._count(targets) / self._count(self.targets)
+        weight = self.dloss * self._count(targets) / self._count(self.targets)
         return Segment(tape, state if start else None, last, loss, weight)
 
 
@@ -163,7 +163,7 @@ def _cotangents(segment: Segment, of: list[Tensor], dlast: Cotangents) -> list[n
     pairs += [(tensor, gradient) for tensor, gradient in zip(segment.last, dlast) if gradient is not None]
     if not pairs:
         return [None] * len(of)
-    return segment.tape.cotangents(of, [tensor for tensor, _ in pairs], [seed for _, seed in pairs], copy=False)
+    return segment.tape.cotangents(of, [tensor for tensor, _ in pairs], [dout for _, dout in pairs], copy=False)
 
 
 def _later(found: Blown, start: int) -> Blown:

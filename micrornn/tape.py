@@ -29,7 +29,7 @@ from micrornn import arguments, kernels
 from micrornn.active import active
 from micrornn.active import no_tape as no_tape
 from micrornn.active import stamp as stamp
-from micrornn.cotangents import Pending, seed_of
+from micrornn.cotangents import Pending, dloss_of
 from micrornn.errors import ShapeError
 from micrornn.marks import Marks
 from micrornn.operators import OPS, Operators
@@ -207,10 +207,10 @@ class Tape:
         if self.marks is not None:
             self.marks.note(inputs + outputs)
 
-    def backward(self, loss: Tensor, seed: Any = None) -> None:
-        """Add d loss / d leaf into `grad` of every leaf that requires one. `seed` is the cotangent of the loss
+    def backward(self, loss: Tensor, dloss: Any = None) -> None:
+        """Add d loss / d leaf into `grad` of every leaf that requires one. `dloss` is the cotangent of the loss
         itself: 1 if not given; needed when the loss is not a single number."""
-        found = self._walk([loss], [seed], (), None)
+        found = self._walk([loss], [dloss], (), None)
         for tensor, cotangent in found:
             if tensor.grad is not None:
                 arguments.require_like(f"grad of {tensor.name or 'a tensor'}", tensor.grad, cotangent)
@@ -220,29 +220,31 @@ class Tape:
             else:
                 kernels.of(cotangent).accumulate(tensor.grad, cotangent)
 
-    def cotangents(self, of: Sequence[Tensor], outputs: Sequence[Tensor], seeds: Sequence[Any] | None = None,
+    def cotangents(self, of: Sequence[Tensor], outputs: Sequence[Tensor], doutputs: Sequence[Any] | None = None,
                    watch: Watch | None = None, copy: bool = True) -> list[np.ndarray | None]:  # fmt: skip
         """The cotangents of any tensors on the tape, leaves or not; None where nothing flows back.
 
         No `grad` is touched and the tape is not used up. `watch` is shown each contribution on its way, to read it:
         that is how one learns what every single record gave to a weight.
-        With copy=False the arrays are as they come, for reading at once: two may be one, a seed, or on the tape.
+        With copy=False the arrays are as they come, for reading at once: two may be one, a given one, or on the tape.
         """
         of, outputs = arguments.tensors("cotangents: of", of), arguments.tensors("cotangents: outputs", outputs)
-        seeds = [None] * len(outputs) if seeds is None else arguments.several("cotangents: seeds", seeds)
-        if len(seeds) != len(outputs):
-            raise ShapeError(f"cotangents: {len(seeds)} seeds for {len(outputs)} outputs; give one, or None, for each")
-        found = {id(tensor): cotangent for tensor, cotangent in self._walk(outputs, seeds, of, watch)}
+        doutputs = [None] * len(outputs) if doutputs is None else arguments.several("cotangents: doutputs", doutputs)
+        if len(doutputs) != len(outputs):
+            raise ShapeError(
+                f"cotangents: {len(doutputs)} cotangents for {len(outputs)} outputs; give one, or None, for each"
+            )
+        found = {id(tensor): cotangent for tensor, cotangent in self._walk(outputs, doutputs, of, watch)}
         wanted = [found.get(id(tensor)) for tensor in of]
         return [cotangent.copy() if copy and cotangent is not None else cotangent for cotangent in wanted]
 
-    def _walk(self, outputs: Sequence[Tensor], seeds: Sequence[Any], wanted: Sequence[Tensor],
+    def _walk(self, outputs: Sequence[Tensor], doutputs: Sequence[Any], wanted: Sequence[Tensor],
               watch: Watch | None) -> list[tuple[Tensor, np.ndarray]]:  # fmt: skip
         """The loop. Gives (tensor, cotangent) for the leaves and for the wanted tensors."""
         pending = Pending()
-        for output, seed in zip(outputs, seeds):
+        for output, dloss in zip(outputs, doutputs):
             self._require_here(output)
-            pending.add(output, seed_of(output, seed))
+            pending.add(output, dloss_of(output, dloss))
         keep, kept, looked = {id(tensor) for tensor in wanted}, [], set[int]()
         for record in reversed(self.records):
             arrived = [pending.take(output) for output in record.outputs]

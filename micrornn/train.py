@@ -143,7 +143,7 @@ class Training:
         if not every or (update % every and update != 1):
             return None
         assert step.whole is not None
-        row = flow_row(step.whole.tape, self.task.num_losses / step.seed)
+        row = flow_row(step.whole.tape, self.task.num_losses / step.dloss)
         return {"update": update, "every": every, "loss": value} | row
 
     def validate(self, stopped: Callable[[], bool] = lambda: False) -> float | None:

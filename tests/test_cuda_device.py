@@ -110,7 +110,7 @@ WRONG = {
     "one.compute_capability = (7, 5)": "None",
     "modules['arrayobj'] = ImportError('elsewhere')": "None",
     "modules['arrayobj'] = AttributeError('no row_stack')": "numba-cuda does not work with this NumPy (no row_stack); "
-    "`pip install 'micrornn[cuda]'`, or use --device cpu",
+    "`pip install 'micrornn[cuda]'`, or use `device=cpu`",
     "modules['arrayobj'] = 0": "None",
     "nvvm.is_available = lambda: False": "there is no compiler for kernels (libnvvm); "
     "`pip install 'micrornn[cuda]'`, or use `device=cpu`",

@@ -128,9 +128,9 @@ SCALE = 3.0
 @pytest.mark.parametrize(
     "formula, words",
     [
-        (two_lines, "formula two_lines: expected one expression behind a `return`"),
-        (of_numpy, "formula of_numpy: np.exp is not known; `m` has exp, log, sqrt, tanh, sigmoid, where, ZERO, ONE"),
-        (of_a_global, "formula of_a_global: SCALE is none of its parameters, and only `m` is known besides"),
+        (two_lines, "formula two_lines: expected one expression behind a return"),
+        (of_numpy, "formula of_numpy: np.exp is not known; m has exp, log, sqrt, tanh, sigmoid, where, ZERO, ONE"),
+        (of_a_global, "formula of_a_global: SCALE is none of its parameters, and only m is known besides"),
         (of_more_than_there_is, "formula of_more_than_there_is: m.gamma is not known"),
         (of_text, "formula of_text: '1' is no number"),
         (eval("lambda x: x"), "its text is needed; write it into a file"),

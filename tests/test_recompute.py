@@ -62,7 +62,7 @@ def test_the_gradient_is_that_of_the_whole_window(
     for state, seed in ((None, 1.0), (carried, 23.0)):
         loss, last, grad = whole_window(model, inputs, targets, state, seed, update=5)
         model.flat.zero_grad()
-        window = Segments(model, inputs, targets, state, length=length, seed=seed, update=5)
+        window = Segments(model, inputs, targets, state, length=length, dloss=seed, update=5)
         assert window.backward() == pytest.approx(loss, rel=1e-13)
         assert np.abs(model.flat.grad - grad).max() < 1e-12 * np.abs(grad).max()
         for ours, theirs in zip(window.last, last, strict=True):

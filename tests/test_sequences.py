@@ -127,7 +127,7 @@ def test_rare_classes_are_on_both_sides_where_they_can_be() -> None:
     for seed in range(20):
         train, held = hold_out(len(labels), 0.1, seed, labels)
         assert Counter(labels[n][0] for n in held) == {"often": 20, "rare": 1} and 202 in train
-    with pytest.raises(DataError, match="each label comes in one sequence alone; give more, or --val-fraction 0"):
+    with pytest.raises(DataError, match="each label comes in one sequence alone; give more, or `val_fraction=0`"):
         hold_out(2, 0.5, 0, [["a"], ["b"]])
 
 

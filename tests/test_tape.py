@@ -204,7 +204,7 @@ def test_seeds_of_a_wrong_shape_are_refused() -> None:
     x = leaf([1.0, 2.0])
     with Tape() as tape:
         y = x + x
-    with pytest.raises(ShapeError, match=r"needs a seed.*\(2,\)"):
+    with pytest.raises(ShapeError, match=r"needs a dloss.*\(2,\)"):
         tape.backward(y)
     with pytest.raises(ShapeError, match=r"\(3,\).*\(2,\)"):
         tape.backward(y, [1, 1, 1])

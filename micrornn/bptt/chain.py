@@ -29,7 +29,7 @@ class Link:
     inputs, targets, state    what it reads; state: the tensors it starts from, None for the initial state
     update, start             name its dropout masks: so many time steps of that update came before it
     weights                   all parameters as they were, where the tape must outlive an update; else None
-    seed                      cotangent of its mean loss; 0 once that has counted
+    dloss                     cotangent of its mean loss; 0 once that has counted
     """
 
     inputs: np.ndarray
@@ -38,7 +38,7 @@ class Link:
     update: int
     start: int = 0
     weights: np.ndarray | None = None
-    seed: float = 0.0
+    dloss: float = 0.0
     segment: Segment | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -54,7 +54,7 @@ def record(model: Any, link: Link) -> Segment:
         model.draw_dropout(link.update, link.start)
         with _as_they_were(model.flat, link.weights), Tape(guard=False) as tape:
             loss, last = model.loss(link.inputs, link.targets, state)
-        link.segment = Segment(tape, state, last, loss, link.seed)
+        link.segment = Segment(tape, state, last, loss, link.dloss)
     return link.segment
 
 
@@ -93,7 +93,7 @@ class Chain:
 
     def __init__(self, model: Any, links: Sequence[Link], factor: float = 1.0, past: Any = None):
         self.model, self.links, self.factor, self.past = model, list(links), factor, past
-        self.seed = 1.0
+        self.dloss = 1.0
         self.last: State = ()
 
     def backward(self) -> float:

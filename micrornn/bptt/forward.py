@@ -59,28 +59,28 @@ def flat_of(model: Any, found: Sequence[np.ndarray | None], out: np.ndarray) -> 
 
 
 def back_from_loss(model: Any, inputs: Any, targets: Any, state: State | None,
-                   seed: float) -> tuple[float, np.ndarray, list[np.ndarray], State, Tape]:  # fmt: skip
+                   dloss: float) -> tuple[float, np.ndarray, list[np.ndarray], State, Tape]:  # fmt: skip
     """(loss, its gradient (len(flat),) with the state given, by that state (none of the initial one), the last state,
     the tape)."""
     first = leaves(state)
     with Tape(guard=False) as tape:
         loss, last = model.loss(inputs, targets, first or None)
     parameters = list(model.flat.parameters.values())
-    found = tape.cotangents([*parameters, *first], [loss], [seed], copy=False)
+    found = tape.cotangents([*parameters, *first], [loss], [dloss], copy=False)
     gradient = np.empty_like(model.flat.data)
     flat_of(model, found, gradient)
     dfirst = [np.zeros_like(f.data) if part is None else part for f, part in zip(first, found[len(parameters) :])]
     return loss.item(), gradient, dfirst, tuple(Tensor(part.data) for part in last), tape
 
 
-def jacobian(model: Any, inputs: Any, state: State | None, seeds: np.ndarray,
+def jacobian(model: Any, inputs: Any, state: State | None, dlast: np.ndarray,
              of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """(seeds D (B, R, S), seeds I (B, R, n)) of a batch: what goes back from its last state.
+    """(dlast D (B, R, S), dlast I (B, R, n)) of a batch: what goes back from its last state.
 
-    seeds    (B, R, S): R cotangents of the last state for each lane
+    dlast    (B, R, S): R cotangents of the last state for each lane
     of       the places in the flat buffer of the n parameters that count
     """
-    lanes, count, size = seeds.shape
+    lanes, count, size = dlast.shape
     parameters, dtype = list(model.flat.parameters.values()), model.flat.data.dtype
     by_state, by_parameter = np.zeros((lanes, count, size), dtype), np.empty((lanes, count, len(of)), dtype)
     gradient = np.empty_like(model.flat.data)
@@ -91,7 +91,7 @@ def jacobian(model: Any, inputs: Any, state: State | None, seeds: np.ndarray,
             last = read(model, np.ascontiguousarray(inputs[:, lane]), first or None)
         shapes = [part.shape for part in last]
         for r in range(count):
-            found = tape.cotangents([*parameters, *first], last, state_of(seeds[b, r : r + 1], shapes), copy=False)
+            found = tape.cotangents([*parameters, *first], last, state_of(dlast[b, r : r + 1], shapes), copy=False)
             flat_of(model, found, gradient)
             by_parameter[b, r] = gradient[of]
             if first:
@@ -108,7 +108,7 @@ class ForwardStep:
 
     def __init__(self, way: Forward, inputs: Any, targets: Any, state: State | None, update: int):
         self.way, self.inputs, self.targets, self.state, self.update = way, inputs, targets, state, update
-        self.seed = len(inputs) if way.config.loss == "sum" else 1.0
+        self.dloss = len(inputs) if way.config.loss == "sum" else 1.0
         self.last: State = ()
         self.kept: dict[str, np.ndarray] = {}
 
@@ -122,7 +122,7 @@ class ForwardStep:
         for start in range(0, len(self.inputs), steps):
             inputs, targets = self.inputs[start : start + steps], self.targets[start : start + steps]
             share = len(inputs) / len(self.inputs)
-            value, gradient, dfirst, last, _ = back_from_loss(model, inputs, targets, state, self.seed * share)
+            value, gradient, dfirst, last, _ = back_from_loss(model, inputs, targets, state, self.dloss * share)
             model.flat.grad += gradient
             if dfirst and self.kept:
                 model.flat.grad[self.way.of] += self.way.arrived(rows_of(dfirst), self.kept)

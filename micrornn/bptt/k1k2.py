@@ -54,8 +54,8 @@ class K1K2(Way):
             table, flat = kernels.of(self.model.flat.data), self.model.flat
             weights = table.empty(flat.data.shape, flat.data.dtype)
             weights[...] = flat.data
-        seed = self.k1 if self.config.loss == "sum" else 1.0
-        link = Link(np.array(inputs), np.array(targets), state, update, weights=weights, seed=seed)
+        dloss = self.k1 if self.config.loss == "sum" else 1.0
+        link = Link(np.array(inputs), np.array(targets), state, update, weights=weights, dloss=dloss)
         links = self._split(link) if self.past.pieces is None else [link]
         return Chain(self.model, links, past=self.past)
 
@@ -66,7 +66,7 @@ class K1K2(Way):
             if len(link.inputs[part]):
                 state = None if part.start else link.state
                 read, share = (link.inputs[part], link.targets[part], state), len(link.inputs[part]) / self.k1
-                found.append(Link(*read, link.update, part.start, link.weights, link.seed * share))
+                found.append(Link(*read, link.update, part.start, link.weights, link.dloss * share))
         return found
 
     def commit(self, step: Chain) -> None:

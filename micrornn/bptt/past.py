@@ -231,13 +231,13 @@ class Past:
         table = self.pieces[-1].layers[n].table
         for piece in self.pieces if self.pieces[-1].layers[n].rows else ():
             layer, tape, (part, gone) = piece.layers[n], Tape(guard=False), self._place(piece)
-            tape.records, seed = layer.rows, dx[part]
+            tape.records, dout = layer.rows, dx[part]
             if gone:
-                seed = k.zeros((piece.stop - piece.start, *dx.shape[1:]), dx.dtype)
-                seed[gone:] = dx[part]
+                dout = k.zeros((piece.stop - piece.start, *dx.shape[1:]), dx.dtype)
+                dout[gone:] = dx[part]
             below = layer.table or (piece.layers[n - 1].record if n else None)
             of = [*parameters, *([below.outputs[0]] if below else [])]
-            found = tape.cotangents(of, [layer.record.inputs[0]], [seed], copy=False)
+            found = tape.cotangents(of, [layer.record.inputs[0]], [dout], copy=False)
             for parameter, gradient in zip(parameters, found):
                 if gradient is not None:
                     k.accumulate(parameter.grad, gradient)

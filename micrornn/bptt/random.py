@@ -34,7 +34,7 @@ class Random(Way):
         for n in range(self.batches_read):
             inputs, targets, state = self.batches.next()
             read = np.array(inputs), np.array(targets), None if n else state
-            links.append(Link(*read, update, n * len(inputs), seed=scale * share))
+            links.append(Link(*read, update, n * len(inputs), dloss=scale * share))
         return Chain(self.model, links, 1 / (1 - share))
 
     @property

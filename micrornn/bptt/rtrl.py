@@ -33,10 +33,10 @@ class RTRL(Forward):
     def advanced(self, inputs: Any, state: State | None, kept: dict[str, np.ndarray],
                  key: Sequence[int]) -> dict[str, np.ndarray]:  # fmt: skip
         lanes = inputs.shape[1]
-        seeds = np.broadcast_to(
+        dlast = np.broadcast_to(
             np.eye(self.states, dtype=self.model.flat.data.dtype), (lanes, self.states, self.states)
         )
-        by_state, influence = jacobian(self.model, inputs, state, seeds, self.of)
+        by_state, influence = jacobian(self.model, inputs, state, dlast, self.of)
         if kept:
             table = kernels.of(influence)
             for out, moved, before in zip(influence, by_state, kept["influence"]):

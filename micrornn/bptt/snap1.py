@@ -90,7 +90,7 @@ class AtOnce(ForwardStep):
         wide = (len(rows), steps * lanes, rnn.hidden_size)
         before = tuple(Tensor(np.stack([saved[name][:-1] for saved in rows]).reshape(wide)) for name in rnn.cell.states)
         inputs, targets = (part.reshape(1, steps * lanes, *part.shape[2:]) for part in (self.inputs, self.targets))
-        loss, gradient, dbefore, _, tape = back_from_loss(model, inputs, targets, before, self.seed)
+        loss, gradient, dbefore, _, tape = back_from_loss(model, inputs, targets, before, self.dloss)
         records = [record for record in tape.records if isinstance(record.op, SequenceOp)]
         shape = self.way.shapes_of(lanes, len(self.way.of))["influence"]
         going_on = self.state is not None and self.way.kept
@@ -250,9 +250,9 @@ def _of_layer(cell: Cell, shapes: Sequence[tuple[int, ...]], size: int) -> list[
     found = [np.zeros((len(new), size, weight.data.size), bool) for weight in weights]
     for kind, part in enumerate(new):
         for unit in range(size if part.requires_grad else 0):
-            seed = np.zeros_like(part.data)
-            seed[:, unit] = 1
-            for acts, one in zip(found, tape.cotangents(weights, [part], [seed], copy=False)):
+            dpart = np.zeros_like(part.data)
+            dpart[:, unit] = 1
+            for acts, one in zip(found, tape.cotangents(weights, [part], [dpart], copy=False)):
                 if one is not None:
                     acts[kind, unit] = one.reshape(-1) != 0
     return found

@@ -50,9 +50,9 @@ class UORO(Forward):
             last = read(self.model, inputs, first)
         shapes, out = [part.shape for part in last], np.empty_like(rows)
         for i in range(self.states):
-            seeds = np.zeros_like(rows)
-            seeds[:, i] = 1
-            found = tape.cotangents(first, last, state_of(seeds, shapes), copy=False)
+            dlast = np.zeros_like(rows)
+            dlast[:, i] = 1
+            found = tape.cotangents(first, last, state_of(dlast, shapes), copy=False)
             parts = [np.zeros_like(f.data) if part is None else part for f, part in zip(first, found)]
             out[:, i] = (rows_of(parts) * rows).sum(axis=1)
         return out

@@ -23,11 +23,11 @@ from micrornn.tasks.task import Batches, State
 class Step(Protocol):
     """What an update reads. recompute.Segments is one.
 
-    seed     cotangent of the mean loss
+    dloss    cotangent of the mean loss
     After `backward`: last, the state at the end; whole, all on one tape, if it is
     """
 
-    seed: float
+    dloss: float
     last: State
     whole: Segment | None
 
@@ -95,8 +95,8 @@ class Way:
     def segments(self, inputs: Any, targets: Any, state: State | None, update: int, length: int = MOST) -> Segments:
         """A window as a Step, in segments of at most `length` time steps."""
         # the loss is the mean over time and lanes; the sum over time is that, times so many time steps
-        seed = len(inputs) if self.config.loss == "sum" else 1.0
-        return Segments(self.model, inputs, targets, state, length=length, seed=seed, update=update)
+        dloss = len(inputs) if self.config.loss == "sum" else 1.0
+        return Segments(self.model, inputs, targets, state, length=length, dloss=dloss, update=update)
 
     def _require(self) -> None:
         """ConfigError where data or settings do not go with this way."""

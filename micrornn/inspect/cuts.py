@@ -84,7 +84,7 @@ class Cuts:
     def windows(self, num_steps: int) -> None:
         """`row` becomes `windows` for K = num_steps: a backward pass that stops at the border of each window."""
         self._clear()
-        seed, everything = self.dy, slice(0, len(self.dy))
+        dout, everything = self.dy, slice(0, len(self.dy))
         for at, layer in enumerate(self.layers):
             gates, sided = layer.saved["gates"], layer.program.sided
             dgates = self.scratch.room("dgates", *gates.shape)
@@ -95,12 +95,12 @@ class Cuts:
             dvectors = [np.zeros_like(vector) for vector in layer.saved["vectors"]]
             for length, start in starts:
                 if length:
-                    found = self._beside(layer, seed, dgates, dhidden, start + np.arange(length)[:, None])
+                    found = self._beside(layer, dout, dgates, dhidden, start + np.arange(length)[:, None])
                     dvectors = [one + more for one, more in zip(dvectors, found)]
             weight_ih = layer.saved["weights"][0]
-            seed = self.scratch.room(f"dx{at}", *gates.shape[:2], weight_ih.shape[1])
-            self.k.matmul(seed.reshape(-1, seed.shape[2]), dgates.reshape(-1, dgates.shape[2]), weight_ih)
-            self._add(at, everything, dgates, dhidden, seed, dvectors)
+            dout = self.scratch.room(f"dx{at}", *gates.shape[:2], weight_ih.shape[1])
+            self.k.matmul(dout.reshape(-1, dout.shape[2]), dgates.reshape(-1, dgates.shape[2]), weight_ih)
+            self._add(at, everything, dgates, dhidden, dout, dvectors)
 
     def _beside(self, layer: Layer, dy: np.ndarray, dgates: np.ndarray, dhidden: np.ndarray,
                  steps: np.ndarray) -> list[np.ndarray]:  # fmt: skip

@@ -89,11 +89,11 @@ def _shape(shape: tuple[int, ...]) -> str:
 Fine = Callable[[np.ndarray], np.ndarray]  # which numbers of an array have not blown up
 
 
-def blown(tape: Tape, loss: Tensor, seed: Any = None, limit: float | None = None,
+def blown(tape: Tape, loss: Tensor, dloss: Any = None, limit: float | None = None,
           more: Sequence[tuple[Tensor, Any]] = ()) -> Blown | None:  # fmt: skip
     """The first record that blew up; None if all is finite.
 
-    seed     of the gradient, as for `Tape.backward`
+    dloss     of the gradient, as for `Tape.backward`
     limit    take what is larger than this for blown up too
     more     other tensors on the tape with the cotangents that they get from outside
 
@@ -114,7 +114,7 @@ def blown(tape: Tape, loss: Tensor, seed: Any = None, limit: float | None = None
             if bad.any():
                 t = _first_time(bad, times) if row.t is None else row.t
                 return Blown("value", row.op.name, _layer(row), t, "output", float(output[bad][0]), _operands(row))
-    return _first_gradient(tape, [(loss, seed), *more], fine, times)
+    return _first_gradient(tape, [(loss, dloss), *more], fine, times)
 
 
 def _times(tape: Tape) -> set[tuple[int, ...]]:
@@ -135,7 +135,7 @@ def _first_gradient(tape: Tape, outputs: Sequence[tuple[Tensor, Any]], fine: Fin
         if not found and not fine(cotangent).all():
             found.append((row, tensor, cotangent))
 
-    tape.cotangents([], [output for output, _ in outputs], [seed for _, seed in outputs], watch)
+    tape.cotangents([], [output for output, _ in outputs], [dloss for _, dloss in outputs], watch)
     if not found:
         return None
     row, tensor, cotangent = found[0]

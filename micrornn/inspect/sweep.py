@@ -63,15 +63,15 @@ def layers_of(tape: Tape) -> list[list[Layer]]:
     return levels
 
 
-def apart(recording: Recording, seed: float,
+def apart(recording: Recording, dloss: float,
           above: Sequence[Parameter] = ()) -> tuple[list[list[Layer]], np.ndarray, list[Any]]:  # fmt: skip
     """(the levels of a recording, dL_s / dy_s (T, B, H), the gradients of the parameters `above`), of the loss times
-    `seed`."""
+    `dloss`."""
     levels = levels_of(recording.layers)
     y = levels[-1][0].record.outputs[0]
     if len(levels[-1]) > 1:  # both directions side by side
         y = next(row.outputs[0] for row in recording.tape.records if any(x is y for x in row.inputs))
-    dy, *gradients = recording.tape.cotangents([y, *above], [recording.loss], [seed])
+    dy, *gradients = recording.tape.cotangents([y, *above], [recording.loss], [dloss])
     return levels, np.asarray(dy), gradients
 
 
@@ -123,24 +123,24 @@ def sweep(levels: Sequence[Sequence[Layer]], dy: np.ndarray) -> Iterator[Diagona
     if all(len(level) == 1 for level in levels):
         walkers = [_Walker(k, level[0]) for level in reversed(levels)]
         for lag in range(len(dy)):
-            seed = None if lag else dy
+            dout = None if lag else dy
             for walker in walkers:
-                diagonal = walker.step(lag, seed)
+                diagonal = walker.step(lag, dout)
                 yield diagonal
-                seed = diagonal.dx
+                dout = diagonal.dx
         return
-    seeds, furthest = {0: dy}, len(dy) - 1
+    douts, furthest = {0: dy}, len(dy) - 1
     for level in reversed(levels):
         below: dict[int, np.ndarray] = {}
         for n, layer in enumerate(level):
             walker, size = _Walker(k, layer), layer.saved["h"].shape[2]
-            back = range(max(seeds), -furthest - 1, -1) if layer.reverse else range(min(seeds), furthest + 1)
+            back = range(max(douts), -furthest - 1, -1) if layer.reverse else range(min(douts), furthest + 1)
             for lag in back:
-                seed = seeds[lag][:, :, n * size : (n + 1) * size] if lag in seeds else None
-                diagonal = walker.step(lag, seed)
+                dout = douts[lag][:, :, n * size : (n + 1) * size] if lag in douts else None
+                diagonal = walker.step(lag, dout)
                 yield diagonal
                 below[lag] = below[lag] + diagonal.dx if lag in below else diagonal.dx.copy()
-        seeds = below
+        douts = below
 
 
 class _Walker:
