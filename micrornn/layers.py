@@ -10,6 +10,7 @@ from micrornn import kernels
 from micrornn.arguments import choice, require_precision, sizes, whole
 from micrornn.arguments import rate as share
 from micrornn.calls import checked
+from micrornn.cells import gru, lstm, rnn, rnn_relu
 from micrornn.dropmask import MASKS, drop, mix_key
 from micrornn.errors import ConfigError
 from micrornn.ops import embedding, linear
@@ -34,7 +35,7 @@ class LSTM(Recurrent):
 
     @checked
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, **options: Any):
-        super().__init__("lstm", input_size, hidden_size, num_layers, **options)
+        super().__init__(lstm.LSTM.name, input_size, hidden_size, num_layers, **options)
 
 
 class GRU(Recurrent):
@@ -52,7 +53,7 @@ class GRU(Recurrent):
 
     @checked
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, **options: Any):
-        super().__init__("gru", input_size, hidden_size, num_layers, **options)
+        super().__init__(gru.GRU.name, input_size, hidden_size, num_layers, **options)
 
 
 class RNN(Recurrent):
@@ -73,7 +74,11 @@ class RNN(Recurrent):
                  **options: Any):  # fmt: skip
         choice("RNN: nonlinearity", nonlinearity, ("tanh", "relu"))
         super().__init__(
-            "rnn" if nonlinearity == "tanh" else "rnn_relu", input_size, hidden_size, num_layers, **options
+            rnn.RNN.name if nonlinearity == "tanh" else rnn_relu.ReluRNN.name,
+            input_size,
+            hidden_size,
+            num_layers,
+            **options,
         )
 
 
