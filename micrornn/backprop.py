@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from micrornn.errors import ConfigError, quoted
+from micrornn.errors import ConfigError, instead, quoted
 
 MOST = 2**31 - 1
 
@@ -91,7 +91,7 @@ def parse(text: Any, flag: str = "`backprop`") -> Typed:
         return Typed(f"{k1},{k2}", "k1,k2", (k1, k2))
     name, _, rest = text.partition(":")
     if name not in WAYS:
-        raise ConfigError(f"{flag}: there is no way {quoted(name)} to propagate back; choose one of {FORMS}")
+        raise ConfigError(f"{flag}: there is no way {quoted(name)} to propagate back{instead(name, FORMS.split(', '))}")
     if name == "window" and rest:
         return Typed(text, name, (_whole(rest, flag, text),))
     if name == "random":

@@ -13,6 +13,7 @@ MicrornnError        the root: a user's mistake or the machine's limit, never a 
   MissingError       an extra that is not installed
 
 quoted(value)        a value as a message repeats it: never more than a part of a line
+listed(names)        names in lines
 instead(name, ...)   what there is in the place of a name that is none: the nearest, or all
 """
 
@@ -54,10 +55,15 @@ def instead(name: Any, there: Iterable[str], start: str = "choose one of") -> st
         return f"; did you mean {near[0] if near[0] in names else parts[near[0]]}?"
     if not names or len(told) > MOST_TOLD:
         return ""
-    # the first line holds the beginning of the message, too
-    whole = ", ".join(name.replace(" ", "\0") for name in names)  # a name is not broken
-    lines = textwrap.fill(whole, 100, initial_indent=" " * 50, subsequent_indent="  ").replace("\0", " ")
-    return f"; {start} {lines.lstrip()}"
+    return f"; {start} {listed(names)}"
+
+
+def listed(names: Iterable[str], most: int = MOST_TOLD) -> str:
+    """The names, in lines where they are many, and of very many the first. The first line is shorter: the beginning of
+    a message stands in it, too."""
+    told = ", ".join(name.replace(" ", "\0") for name in names)  # no name is broken
+    told = told if len(told) <= most else told[:most].rpartition(",")[0] + ", ..."
+    return textwrap.fill(told, 100, initial_indent=" " * 50, subsequent_indent="  ").lstrip().replace("\0", " ")
 
 
 def named(path: str | os.PathLike[str]) -> str:

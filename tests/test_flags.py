@@ -12,6 +12,7 @@ from micrornn import tasks
 from micrornn.compare.vary import axes
 from micrornn.config import Config
 from micrornn.errors import ConfigError
+from micrornn_cli.exits import Exit
 from micrornn_cli.flags import flags, typed
 
 LIBRARY = Path(__file__).parents[1] / "micrornn"
@@ -59,3 +60,27 @@ def test_what_is_typed_gives_the_same_settings() -> None:
     values = {"lr": 0.0061234567, "clip_norm": 5.0, "tied": True, "bidirectional": False, "cell": "gru", "echo": 3}
     assert typed(values) == ["--lr", "0.0061234567", "--clip-norm", "5", "--tied", "--no-bidirectional",
                              "--cell", "gru", "--set", "echo=3"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        ("gradcheck --cell nothing", "--cell: there is no 'nothing'; choose one of all, rnn,"),
+        ("train --cell lsmt", "--cell: there is no 'lsmt'; did you mean lstm?"),
+        ("train --backprop nowhere", "no way 'nowhere' to propagate back; choose one of full, window[:K],"),
+        ("inspect credits run", "No such command 'credits'; did you mean credit?"),
+        ("trian text.txt", "No such command 'trian'; did you mean train?"),
+        ("train text --set eco=3", "the task text's own; it has none"),
+        ("train series --set horizn=3", "the task series's own; did you mean horizon?"),
+        ("train series wide.csv --target nothing", "there is no column 'nothing'; the table has 1 when, 2 column_1,"),
+        ("train series wide.csv --set target=", "which is to be forecast?"),
+    ],
+)
+def test_a_list_of_names_is_short_or_in_lines(words: str, told: str, micrornn) -> None:
+    rows = [",".join(f"{n}.5" for n in range(60)) for _ in range(5)]
+    names = ",".join(f"column_{n}" for n in range(1, 61))
+    Path("wide.csv").write_text("\n".join([f"when,{names}", *(f"202{n}-01-01,{row}" for n, row in enumerate(rows))]))
+    code, out, err = micrornn(*words.split())
+    lines = err.strip().splitlines()
+    assert code in (Exit.USAGE, Exit.DATA) and told in err and not out, err
+    assert max(map(len, lines)) <= 160 and len(lines[[line[:5] for line in lines].index("Error") :]) <= 6, err

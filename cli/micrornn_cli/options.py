@@ -14,7 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from micrornn.config import Config, allowed, check
-from micrornn.errors import CheckpointError, ConfigError, named, quoted
+from micrornn.errors import CheckpointError, ConfigError, instead, named, quoted
 from micrornn.folders import expand
 from micrornn.owncode import is_own_code
 from micrornn_cli.arguments import chosen
@@ -163,10 +163,8 @@ def own_settings(pairs: Collection[str], task: str | None) -> dict[str, Any]:
             raise click.UsageError(f"--set {quoted(pair)}: wanted NAME=VALUE")
         if name not in rows:
             flag = f"; it is a flag, {flag_of(name)}" if name in shared else ""
-            there = f"it has {', '.join(rows)}" if rows else "it has none"
-            raise ConfigError(
-                f"--set {quoted(name)} is no setting of the task {found.name}'s own{flag or '; ' + there}"
-            )
+            there = flag or instead(name, rows, "it has") or "; it has none"
+            raise ConfigError(f"--set {quoted(name)} is no setting of the task {found.name}'s own{there}")
         value: Any = text
         kind: type = type(rows[name].default)
         if kind is bool:

@@ -21,7 +21,7 @@ from micrornn.data.dates import falls_at, is_date
 from micrornn.data.files import shown
 from micrornn.data.rows import BadRows, skip_bad_rows
 from micrornn.data.table import Table, cells_of, delimiter_of, kind_of, read_table, records, row_of
-from micrornn.errors import DataError, named, quoted
+from micrornn.errors import DataError, listed, named, quoted
 from micrornn.schema import Rule, check_table
 
 NONE = "none"  # as the time column: the rows are in order, whatever their dates say
@@ -161,11 +161,11 @@ def _only(table: Table, when: int) -> int:
         table.find("", "target")  # says why a position is wanted
     where = named(shown(table.where[0][0]))
     if not found and not doubtful:
-        raise DataError(f"{where} holds no column of numbers; its first row is {', '.join(table.cells[0])[:200]}")
-    there = ", ".join(f"{n + 1} {table.names[n]}" if table.names else f"{n + 1}" for n in sorted(found + doubtful))
+        raise DataError(f"{where} holds no column of numbers; its first row is {listed(table.cells[0])}")
+    there = [f"{n + 1} {table.names[n]}" if table.names else f"{n + 1}" for n in sorted(found + doubtful)]
     raise DataError(
         f"{where} holds {len(found) + len(doubtful)} columns that may be numbers; which is to be forecast?\n"
-        f"  choose with `target`, by name or position: {there[:300]}"
+        f"  choose with `target`, by name or position: {listed(there)}"
     )
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from micrornn.data.dates import is_date
 from micrornn.data.files import shown
 from micrornn.data.rows import BadRows, lines
-from micrornn.errors import ConfigError, DataError, named, quoted
+from micrornn.errors import ConfigError, DataError, listed, named, quoted
 
 # Where two would do, the first is taken: a comma may stand in a cell of the others, a blank in any.
 DELIMITERS = {"tab": "\t", "semicolon": ";", "comma": ",", "bar": "|", "space": " "}
@@ -192,10 +192,10 @@ class Table:
             raise DataError(
                 f"{where}: the header names {len(cells):,} columns, and the rows hold {self.width:,} cells: which is "
                 f"{quoted(wanted)} cannot be told\n  choose columns by position from 1, as in "
-                f"`{setting}={min(3, self.width)}`; the first row is {example[:120]}"
+                f"`{setting}={min(3, self.width)}`; the first row is {example[:80]}"
             )
-        there = ", ".join(f"{n} {name}" for n, name in enumerate(self.names, 1)) or f"1 to {self.width}: {example}"
-        raise DataError(f"`{setting}`: there is no column {quoted(wanted)}; the table has {there[:300]}")
+        there = listed(f"{n} {name}" for n, name in enumerate(self.names, 1)) or f"1 to {self.width}: {example[:80]}"
+        raise DataError(f"`{setting}`: there is no column {quoted(wanted)}; the table has {there}")
 
     def numbers(self, columns: Sequence[int], missing: str = "error") -> tuple[np.ndarray, np.ndarray]:
         """(rows, len(columns)) float64, and which rows of the table they are, (rows,).
