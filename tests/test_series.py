@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from micrornn.checkpoint import load
-from micrornn.data.forecasts import Errors, better_by, compare_directions, compare_values, wilson
+from micrornn.data.forecasts import Errors, chance, compare_directions, compare_values, wilson
 from micrornn.data.series import Scaling, ahead, naive, parts
 from micrornn.errors import CheckpointError
 from micrornn.evaluate import losses
@@ -57,8 +57,7 @@ def test_naive_forecasts_and_errors_by_hand() -> None:
     assert [round(edge, 4) for edge in wilson(8, 10)] == [0.4902, 0.9433]
     assert parts(100, (0.2, 0.1)) == [70, 90, 100] and parts(10, (0.0, 0.0)) == [10, 10, 10]
     noise = RNG.random(200)
-    assert better_by(noise, noise + 0.5 + RNG.normal(size=200)) > 3 and better_by(noise, noise) == 0
-    assert abs(better_by(RNG.random(200), RNG.random(200))) < 3
+    assert chance(noise, noise + 0.5 + RNG.normal(size=200)) < 0.01 and chance(noise, noise) == 1
 
 
 def test_the_verdict_is_that_of_the_best_plain_forecast() -> None:
@@ -77,9 +76,21 @@ def test_the_verdict_is_that_of_the_best_plain_forecast() -> None:
         (np.ones_like(up), "does not beat always up"),
         (up ^ (RNG.random(up.shape) < 0.27), "hardly beats always up"),
     ):
-        assert words in compare_directions([""], said, up, [0.6], 1).verdict
-    sure, overlapping = (compare_directions([""], up, up, [0.6], horizon).interval for horizon in (1, 12))
+        assert words in compare_directions([""], said, up, 1).verdict
+    sure, overlapping = (compare_directions([""], up, up, horizon).interval for horizon in (1, 12))
     assert overlapping[0] < sure[0] < 1 and sure[1] == pytest.approx(1) == overlapping[1]
+
+
+def test_where_no_forecast_is_better_none_is_said_to_be() -> None:
+    """Errors that differ by chance alone, as alike in time as those of overlapping forecasts, and ever so few."""
+    rng = np.random.default_rng(0)
+    for n, horizon in ((1, 1), (3, 1), (12, 1), (12, 12), (60, 1), (60, 12), (60, 24), (200, 24)):
+        differences = rng.normal(size=(150, n + horizon)).cumsum(axis=1)
+        differences = differences[:, horizon:] - differences[:, :-horizon]
+        told = np.mean([row.mean() > 0 and chance(np.zeros(n), row, horizon) <= 0.05 for row in differences])
+        assert told < 0.09, (n, horizon, told)
+    rises = np.ones((60, 1), bool)  # where it had fallen before: to say that it rises takes no network
+    assert "does not beat always up" in compare_directions([""], rises, rises, 1).verdict
 
 
 def test_what_is_judged_needs_no_future_and_no_border_changes_it(tmp_path: Path) -> None:

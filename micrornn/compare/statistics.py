@@ -3,7 +3,6 @@
 Pair              the difference of two settings over the seeds that both have
 p_of_pair         that chance alone
 pair(a, b)        its mean, a bootstrap interval of it (Efron 1979), and how likely chance alone is (Student 1908)
-p_of_t            two-sided, of Student's t
 smallest          the smallest difference that would have been told
 
 Both settings were trained with the same seeds, so the differences are taken seed by seed: what a seed brings to both
@@ -19,6 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from micrornn.student import p_of_t, t_of_p
 
 DRAWS, LEVEL = 10_000, 0.05
 
@@ -74,48 +75,3 @@ def _error(one: Sequence[float], two: Sequence[float]) -> float:
     scale = max(float(np.abs(np.concatenate([one, two])).max()), 1e-30)
     spread = float((np.asarray(one, float) - np.asarray(two, float)).std(ddof=1))
     return max(spread, 1e-6 * scale) / math.sqrt(len(one))
-
-
-def p_of_t(t: float, freedom: int) -> float:
-    """The chance that |T| is |t| or more, T having Student's distribution with a whole number of degrees of freedom
-    (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
-    angle = math.atan2(abs(t), math.sqrt(freedom))
-    sine, cosine = math.sin(angle), math.cos(angle)
-    if freedom % 2:
-        terms, term = 0.0, cosine
-        for k in range(3, freedom + 1, 2):
-            terms += term
-            term *= cosine**2 * (k - 1) / k
-        inside = 2 / math.pi * (angle + sine * terms)
-    else:
-        terms, term = 0.0, 1.0
-        for k in range(2, freedom + 1, 2):
-            terms += term
-            term *= cosine**2 * (k - 1) / k
-        inside = sine * terms
-    if inside > 0.999:  # 1 - inside would lose its digits; the density's tail beyond t has them
-        return _tail(abs(t), freedom)
-    return 1.0 - inside
-
-
-def _tail(t: float, freedom: int) -> float:
-    """The same far out: the density, put together over log steps."""
-    if not math.isfinite(t):
-        return 0.0
-    x = t * np.exp(np.linspace(0, 40 / freedom + 3, 4001))
-    log_density = (
-        math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - 0.5 * math.log(freedom * math.pi)
-        - (freedom + 1) / 2 * np.log1p(x**2 / freedom)
-    )  # fmt: skip
-    return float(2 * np.trapezoid(np.exp(log_density), x))
-
-
-def t_of_p(p: float, freedom: int) -> float:
-    """The t that |T| exceeds with this chance."""
-    low, high = 0.0, 1.0
-    while p_of_t(high, freedom) > p:
-        high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if p_of_t(middle, freedom) > p else (low, middle)
-    return high

@@ -1,7 +1,7 @@
 """What forecasts of a series are worth, beside those that take no network.
 
 Errors                RMSE, MAE and MASE of forecasts
-better_by             how much smaller errors are than others, in standard errors of the difference
+chance                how likely it is by chance alone that errors are so much smaller than others
 wilson                in which interval a share lies, of which a sample is known
 compare_values        forecasts of values beside naive ones -> Compared
 compare_directions    forecasts of up or down beside the more frequent of the two -> Compared
@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-SURE = 2.0  # standard errors: what is further from 0 is hardly chance
+from micrornn.student import p_of_t
+
+LEVEL = 0.05  # what is less likely is hardly chance
 
 
 @dataclass(frozen=True)
@@ -37,20 +39,27 @@ class Errors:
         return cls(float(np.sqrt(np.square(error).mean())), mae, mae / scale if scale else math.inf)
 
 
-def better_by(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """The mean of theirs - ours, errors (N,) of the same forecasts in order of time, in its standard errors, which
-    allow for errors near in time that are alike: above 2 it is hardly chance that ours are smaller.
+def chance(ours: np.ndarray, theirs: np.ndarray, horizon: int = 1) -> float:
+    """How likely it is that errors (N,) of the same forecasts in order of time differ as much in the mean where none
+    are better: two-sided, and 1 where too few tell.
+
+    Errors near in time are alike, and forecasts of `horizon` steps ahead share all but one of their steps with the
+    next: the standard error counts their covariance, and as many degrees of freedom are left as forecasts that do not
+    overlap, less one. The covariance of few numbers comes out too small; 1 - (lags + 1) / N of it makes up for that.
 
     Diebold, Mariano, Comparing predictive accuracy, 1995; weights after Newey, West, 1987.
     """
     difference = theirs - ours
     n, mean = len(difference), float(difference.mean())
+    most, freedom = max(1, horizon - 1, round(4 * (n / 100) ** (2 / 9))), round(n / horizon) - 1
+    if freedom < 1 or n <= most + 1 or mean == 0:
+        return 1.0
     d = difference - mean
-    most = min(n - 1, max(1, round(4 * (n / 100) ** (2 / 9))))
     variance = float(d @ d) / n
     for lag in range(1, most + 1):
         variance += 2 * (1 - lag / (most + 1)) * float(d[lag:] @ d[:-lag]) / n
-    return mean / math.sqrt(variance / n) if variance > 0 else math.copysign(math.inf, mean) if mean else 0.0
+    variance /= n * (1 - (most + 1) / n)
+    return p_of_t(mean / math.sqrt(variance), freedom) if variance > 0 else 0.0
 
 
 def wilson(right: float, of: float, z: float = 1.96) -> tuple[float, float]:
@@ -104,26 +113,26 @@ def compare_values(ends: Sequence[str], forecasts: np.ndarray, truth: np.ndarray
             found.baselines[metric + end] = (best, getattr(errors[best], metric))
         for name, e in errors.items():
             found.plain[name + end] = {"rmse": e.rmse, "mae": e.mae, "mase": e.mase}
-        t = better_by(np.abs(ours - came).mean(axis=1), np.abs(plain[best][:, :, n] - came).mean(axis=1))
+        theirs = np.abs(plain[best][:, :, n] - came).mean(axis=1)
+        p = chance(np.abs(ours - came).mean(axis=1), theirs, forecasts.shape[1])
         what = f"the {best} forecast{' of' + end if end else ''}: MAE {mine.mae:.4g} against {errors[best].mae:.4g}"
         if mine.mae >= errors[best].mae:
             found.tell(f"the network does not beat {what}", False)
-        elif t < SURE:
-            found.tell(f"the network hardly beats {what}, which may be chance ({t:.1f} standard errors)", False)
+        elif p > LEVEL:
+            found.tell(f"the network hardly beats {what}, which may be chance (p = {p:.2g})", False)
         else:
             found.tell(f"the network beats {what}, {1 - mine.mae / errors[best].mae:.0%} less", True)
     return found
 
 
-def compare_directions(ends: Sequence[str], up: np.ndarray, truth: np.ndarray, usual: Sequence[float],
-                       horizon: int) -> Compared:  # fmt: skip
-    """up, truth (N, columns) bool: what was forecast, and what came.
+def compare_directions(ends: Sequence[str], up: np.ndarray, truth: np.ndarray, horizon: int) -> Compared:
+    """up, truth (N, columns) bool: what was forecast, and what came. Each column is measured by always saying what came
+    more often: what was more frequent before may have become rare, and is beaten by whoever says the other one.
 
-    usual      how often each column went up where the network learned
     horizon    forecasts of so many steps ahead share all but one of their steps with the next: so many count as one
     """
     found, right, count = Compared(), up == truth, len(up) / horizon
-    always = np.array(usual) >= 0.5
+    always = truth.mean(axis=0) >= 0.5
     for n, end in enumerate(ends):
         share, rate = float(right[:, n].mean()), float((truth[:, n] == always[n]).mean())
         low, high = wilson(share * count, count)

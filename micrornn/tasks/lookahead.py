@@ -153,7 +153,7 @@ class Lookahead:
         """What is said, beside what takes no network."""
         truth = stretch.values[:, : self.targets]
         if self.direction:
-            return compare_directions(self.ends, said > 0, self.up(truth, stretch.at), self.known["up"], self.horizon)
+            return compare_directions(self.ends, said > 0, self.up(truth, stretch.at), self.horizon)
         came = ahead(truth, stretch.at, self.horizon)
         return compare_values(
             self.ends, self.values(said, stretch), came, self.plain(stretch), self.known["naive_error"]
