@@ -36,7 +36,7 @@ from micrornn.snapshot import check_meta, fit, require_finite_arrays, settings_o
 from micrornn.tasks import Metric, Task, find, losses
 
 LIMITS = ("num_updates", "epochs", "max_minutes")  # what a resumed run may change: where it ends,
-PLACE = ("device", "matmul_precision")  # where it runs,
+PLACE = ("device", "matmul_precision", "validation")  # where it runs, and its validation data lies (which is the same),
 MENDS = ("lr", "schedule", "clip_norm", "clip_value", "clip_message")  # what may change if it diverged
 SEEN = ("watch_gradients", "keep_every", "patience")  # and what is seen of it, kept of it, waited for
 

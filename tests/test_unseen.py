@@ -149,12 +149,16 @@ def test_a_text_to_validate_on(tmp_path: Path, capsys: pytest.CaptureFixture[str
     found = json.loads(out)
     assert code == 0 and found["loss"] == json.loads(same)["loss"] == last["val_loss"] and found["tokens"] == 30
     assert json.loads(cli(capsys, "inspect", "flow", tmp_path / "run", "--json")[1])
-    Path(tmp_path, "b.txt").write_text("the dog\n" * 9)
+    Path(tmp_path, "b.txt").rename(tmp_path / "c.txt")
+    moved = cli(capsys, "train", "--resume", tmp_path / "run", "--num-updates", 3, "--validation", tmp_path / "c.txt")
+    assert moved[0] == 0, moved[2]
+    Path(tmp_path, "c.txt").write_text("the dog\n" * 9)
     code, _, err = cli(capsys, "train", "--resume", tmp_path / "run", "--num-updates", 4)
     assert code == 4 and "the text of this run has changed since" in err
 
     monkeypatch.chdir(tmp_path)
     Path("a.txt").write_text("the cat sat\n" * 20)
+    Path("b.txt").write_text("the dog\n" * 9)
     Path("empty.txt").touch()
     Path("photo.jpg").write_bytes(bytes(range(256)) * 3)
     for path, words in [

@@ -31,13 +31,10 @@ def play(job: Job, paths: Sequence[str], path: Path, stopped: Callable[[], bool]
     settings    such as device="cuda"
     progress    is told how far the data is read
     """
-    located = [data.located(name) for name in paths]
-    given = job.settings(job.recipe.roles(located))
-    config = job.config(job.recipe.roles(located), **settings)
+    given, config, files = _asked(job, paths, **settings)
     config = dataclasses.replace(config, threads=config.threads or device.default_threads())
     device.require(config.device)
     kernels.set_threads(config.threads)
-    files = job.recipe.learned(located)
     task = job.recipe.kind.prepare(config, data.find(files) if files else job.recipe.kind.usual_files(), progress)
     require_metrics(job.recipe, task)
     about = {"task": task.name, "files": files}
@@ -65,13 +62,20 @@ def play(job: Job, paths: Sequence[str], path: Path, stopped: Callable[[], bool]
             folder.close()
 
 
+def _asked(job: Job, paths: Sequence[str], **settings: Any) -> tuple[dict[str, Any], Any, list[str]]:
+    """(the settings that the recipe names, all of them, the files that are learned from), for any working folder."""
+    located = [data.located(name) for name in paths]
+    roles = job.recipe.roles(located)
+    return job.settings(roles), job.config(roles, **settings), job.recipe.learned(located)
+
+
 def require_same(folder: RunFolder, job: Job, paths: Sequence[str]) -> None:
     """CheckpointError where the run in a folder is not this one."""
-    located = [data.located(name) for name in paths]
-    wanted = job.config(job.recipe.roles(located)).to_dict()
-    if "schedule" not in job.settings(job.recipe.roles(located)):  # its warm-up may have been shortened
+    given, config, files = _asked(job, paths)
+    wanted = config.to_dict() | {"task": job.recipe.kind.name, "files": files}
+    if "schedule" not in given:  # its warm-up may have been shortened
         del wanted["schedule"]
-    for name, value in (wanted | {"task": job.recipe.kind.name, "files": job.recipe.learned(located)}).items():
+    for name, value in wanted.items():
         if name not in WHERE and folder.config.get(name, value) != value:
             raise CheckpointError(
                 f"{named(folder.path)}: another run lies there: its {name} is {folder.config[name]!r}, not {value!r}; "

@@ -115,6 +115,7 @@ class Text(Task):
 
     @classmethod
     def example(cls, config: Config) -> Text:
+        config = dataclasses.replace(config, validation="")
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # a mapped file may still be open
             text = Path(folder, "text.txt")
             text.write_text(
