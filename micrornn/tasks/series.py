@@ -25,6 +25,7 @@ from micrornn import device
 from micrornn.config import setting
 from micrornn.data import Padded
 from micrornn.data.columns import Chosen, Columns, Row, TableSettings, read_columns, row_reader
+from micrornn.data.forecasts import Compared
 from micrornn.data.series import Scaling, ahead, parts
 from micrornn.errors import CheckpointError, ConfigError, DataError
 from micrornn.evaluate import losses
@@ -200,8 +201,10 @@ class Series(Task):
     @property
     def baselines(self) -> Mapping[str, tuple[str, float]]:
         none = np.zeros((len(self.judged.at), self.job.output_size))
-        found = self.job.compare(none, self.judged).baselines
-        return {self.metrics[0].name: self.job.loss_of_plain(self.judged)} | found
+        return self._beside(self.job.compare(none, self.judged), self.judged)
+
+    def _beside(self, found: Compared, stretch: Stretch) -> dict[str, tuple[str, float]]:
+        return {self.metrics[0].name: self.job.loss_of_plain(stretch)} | found.baselines
 
     def evaluate(self, model: Any, batches: Any = None) -> dict[str, float]:
         stretch = batches or self.judged
@@ -209,19 +212,23 @@ class Series(Task):
         return {self.metrics[0].name: loss} | self.job.compare(said, stretch).scores
 
     def judge(self, model: Any, files: Sequence[Path] = (), progress: Progress | None = None, **options: Any) -> Judged:
-        scores = dict(super().judge(model, files, progress, **options).scores)
-        stretch, at = self.judged, self.judged.at
-        found = self.job.compare(self.outputs(model, stretch)[1], stretch)
+        self.refuse(options)
+        stretch = self.batches_of(files) if files else self.judged
+        at, (loss, said) = stretch.at, self.outputs(model, stretch)
+        found = self.job.compare(said, stretch)
+        scores, baselines = ({self.metrics[0].name: loss} | found.scores), self._beside(found, stretch)
         span = self.data.span(int(at[0]) + 1, int(at[-1]) + 1 + self.config.horizon)
-        rows = {"judged on": f"{len(at):,} forecasts, {span}", "verdict": found.verdict}
         values = {"verdict": found.verdict, "beats_baseline": found.better, "forecasts": len(at)}
-        if not self.job.direction:
+        rows, words = {"judged on": f"{len(at):,} forecasts, {span}"}, {}
+        if self.job.direction:
+            low, high = found.interval
+            words["accuracy"] = f"{scores['accuracy']:.4g}, of which chance makes {low:.4g} to {high:.4g} (95 %)"
+            values["interval"] = [low, high]
+        else:
             each = [f"{name} {e['mae']:.4g} (RMSE {e['rmse']:.4g})" for name, e in found.plain.items()]
-            rows = {"judged on": rows["judged on"], "no network": "MAE " + ", ".join(each), "verdict": found.verdict}
-            return Judged(scores, self.baselines, rows, values | {"plain": found.plain})
-        low, high = found.interval
-        words = {"accuracy": f"{scores['accuracy']:.4g}, of which chance makes {low:.4g} to {high:.4g} (95 %)"}
-        return Judged(scores, self.baselines, rows, values | {"interval": [low, high]}, words)
+            rows["no network"] = "MAE " + ", ".join(each)
+            values["plain"] = found.plain
+        return Judged(scores, baselines, rows | {"verdict": found.verdict}, values, words)
 
     def confusion(self, model: Any) -> Confusion | None:
         """Of directions, of all columns together."""

@@ -318,7 +318,8 @@ class Task:
             try:
                 yield number, self.parse(line)
             except DataError as error:
-                raise DataError(f"{where}:{number}: {error}") from None
+                told = str(error) if "wanted" in str(error) or not self.takes else f"{error}; wanted {self.takes}"
+                raise DataError(f"{where}:{number}: {told}") from None
 
     def parse(self, line: str) -> Any:
         """One line as an example. DataError says what is wrong with it."""
