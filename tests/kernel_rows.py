@@ -146,6 +146,9 @@ BASIC = ("rnn", "rnn_relu", "lstm", "gru")  # of the other cells there are fewer
 VARIED = (*BASIC, "lstm_peephole", "minlstm")  # and with vectors; and without a product of the state
 
 
+UNLIKE = ("gru", "lstm_peephole")  # one that tells the sides apart, one with vectors: where compiling is dear
+
+
 def of_cells(row: Callable[[str], Row], cells: tuple[str, ...] = BASIC) -> Row:
     return lambda d: [call for cell in cells for call in row(cell)(d)]
 
@@ -223,6 +226,12 @@ ROWS: dict[str, Row] = {
     "adagrad": optimizer(1, 1e-10),
     "rmsprop": optimizer(1, 0.95, 1e-8),
     "adam": both(optimizer(2, 0.9, 0.999, 1e-8, 1.0, 1), optimizer(2, 0.9, 0.99, 1e-8, 0.99, 20)),
+}  # fmt: skip
+
+
+OF_UNLIKE = {
+    "cell_sequence": of_cells(cell_forward, UNLIKE), "cell_sequence_vjp": of_cells(cell_backward, UNLIKE),
+    "cell_step": of_cells(cell_step, UNLIKE),
 }  # fmt: skip
 
 
@@ -317,6 +326,7 @@ def main(mode: str) -> None:
         multiply.tile, multiply.tile_t = kernel(tile.plain_tile), kernel(tile.plain_tile_t)
         product.multiply = recurrent.multiply = kernel(multiply.loop)
         product.ready = recurrent.ready = lambda dtype: None
+        ROWS.update(OF_UNLIKE)
         try:
             cpu.gather(np.zeros((1, 2)), np.zeros((3, 2)), np.array([3], np.int32))
         except IndexError:
