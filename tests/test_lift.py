@@ -101,6 +101,57 @@ def test_a_constant_has_the_precision_of_the_array() -> None:
     assert "    c0 = out.dtype.type(c0)\n" in lift.loop(lift.own(angle), "cpu")
 
 
+def the_same(x):
+    return x
+
+
+def passed_on(dy):
+    return dy
+
+
+def test_a_formula_may_be_its_input(table: str) -> None:
+    given = Tensor(np.arange(3.0), True)
+    try:
+        op = elementwise(the_same).slope(passed_on)
+        (check,) = gradcheck(lambda: op(given), [given])
+        assert check.decimals >= 10 and op(given).data is not given.data and given.data.tolist() == [0, 1, 2]
+    finally:
+        del OPS["the_same"]
+
+
+def named_y(x, y):
+    return x * y
+
+
+def of_three(a, b, c):
+    return a * b * c
+
+
+def with_option(x, *, by):
+    return x * by
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: elementwise(named_y), "named_y(x, y): expected one or two inputs that are not called dy, i, m, out,"),
+        (lambda: elementwise(of_three), "of_three(a, b, c): expected one or two inputs"),
+        (lambda: elementwise(with_option), "with_option takes options; docs/writing-an-op.md"),
+        (lambda: elementwise(softsign).slope(softsign), "softsign: a slope softsign(x); expected one for each input"),
+        (
+            lambda: elementwise(softsign).slope(by_a),
+            "a slope by_a(dy, a, y); expected one for each input, of dy and of some",
+        ),
+        (lambda: elementwise(softsign).slope(softsign_slope).slope(softsign_slope), "expected one for each input"),
+    ],
+)
+def test_ops_that_cannot_be_made_of_formulas(make: Callable, words: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        make()
+    OPS.pop("softsign", None)
+    assert words in str(error.value)
+
+
 def two_lines(x):
     y = x + 1
     return y

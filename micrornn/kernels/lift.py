@@ -94,6 +94,8 @@ def own(function: Callable[..., Any]) -> Formula:
         raise ConfigError(f"formula {name}: expected one expression behind a return, and nothing else")
     constants = _Constants(name, list(inspect.signature(function).parameters))
     last.value = constants.visit(last.value)
+    if isinstance(last.value, ast.Name):  # as it stands it would mean that this array is written over
+        last.value = ast.UnaryOp(ast.UAdd(), last.value)
     told.body = [*constants.assigned, last]
     return Formula(told, function)
 

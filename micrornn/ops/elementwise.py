@@ -29,7 +29,12 @@ class Elementwise(Op):
 
     def __init__(self, formula: Callable[..., Any]):
         self.slopes: list[tuple[Callable[..., Any], list[str]]] = []  # and what each reads behind dy
-        inputs = list(signature(formula).parameters)
+        self.inputs = inputs = _parameters(formula)
+        if len(inputs) not in (1, 2) or TAKEN & {*inputs}:
+            raise ConfigError(
+                f"{formula.__name__}({', '.join(inputs)}): expected one or two inputs that are not called "
+                f"{', '.join(sorted(TAKEN))}; y is the output"
+            )
 
         def forward(k: Kernels, *arrays: Any) -> Any:
             wide = spread(k, self.name, *arrays) if len(arrays) > 1 else arrays
@@ -45,7 +50,13 @@ class Elementwise(Op):
 
     def slope(self, formula: Callable[..., Any]) -> Elementwise:
         """Decorator: the cotangent of the next input, from dy and what else it names: inputs, or `y`, the output."""
-        self.slopes.append((formula, list(signature(formula).parameters)[1:]))
+        dy, *reads = _parameters(formula)
+        if dy != "dy" or not {*reads} <= {*self.inputs, "y"} or len(self.slopes) == self.most:
+            raise ConfigError(
+                f"{self.name}: a slope {formula.__name__}({', '.join([dy, *reads])}); expected one for each input, of "
+                f"dy and of some of {', '.join([*self.inputs, 'y'])}"
+            )
+        self.slopes.append((formula, reads))
         if len(self.slopes) == self.most:
             self.vjp(self.back_by_slopes)
         return self
@@ -58,6 +69,14 @@ class Elementwise(Op):
 
 
 elementwise = Elementwise  # as a decorator
+TAKEN = {"y", "dy", "out", "place", "i", "m"}  # have a meaning of their own in a formula, or around it
+
+
+def _parameters(formula: Callable[..., Any]) -> list[str]:
+    found = signature(formula).parameters
+    if any(one.kind is not one.POSITIONAL_OR_KEYWORD for one in found.values()):
+        raise ConfigError(f"{formula.__name__} takes options; docs/writing-an-op.md writes an op with such by hand")
+    return list(found)
 
 
 @op
