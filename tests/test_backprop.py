@@ -221,6 +221,15 @@ def _own(model: Features) -> np.ndarray:
     return found
 
 
+@pytest.mark.parametrize("backprop", ["snap1", "2,5"])
+def test_the_short_way_of_sequences_is_the_long_way_of_steps(backprop: str) -> None:
+    found = []
+    for granularity in ("sequence", "cell", "primitive"):
+        config = config_of(backprop, "gru", num_layers=2, granularity=granularity)
+        found.append(gradients(way_of(config, model_of(config), 12), 6))
+    np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-10, atol=1e-12)
+
+
 _pair: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
 

@@ -16,8 +16,8 @@ layers above, and all that an embedding does at later ones. J moves on at each t
 time steps of a batch are gone over at once but for J, as so many lanes. It costs K passes over n numbers for each time
 step and lane, and keeps K n numbers a lane, K the kinds of state.
 
-Where units read one another within a time step (gru_before), or no kernel can be derived, J is held with its zeros and
-costs what `rtrl` costs.
+Where units read one another within a time step (gru_before), no kernel can be derived, or a sequence is no single op, J
+is held with its zeros and costs what `rtrl` costs.
 
 Menick, Elsen, Evci, Osindero, Simonyan, Graves, A Practical Sparse Approximation for Real Time Recurrent Learning,
 2020, arXiv:2006.07232.
@@ -50,7 +50,8 @@ class SnAp1(RTRL):
     steps_at_once = 1
 
     def prepare(self) -> None:
-        self.compact = self.model.rnn.cell.derivable
+        rnn = self.model.rnn
+        self.compact = rnn.cell.derivable and rnn.granularity == "sequence" and len(rnn.directions) == 1
         super().prepare()
         if not self.compact:
             self.pattern = pattern(self.model)[:, self.of]
