@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from rich.text import Text
 
+from micrornn.inspect.panels import positive
 from micrornn.printable import cells, pad, visible
 
 DECADES = 12  # what a logarithmic scale shows at most, from its top
@@ -48,7 +49,7 @@ class Scale:
         values = np.asarray(values, float)
         ends = np.array([self.low, self.high])
         if self.log:
-            values, ends = np.log(np.where(values > 0, values, np.nan)), np.log(ends)
+            values, ends = np.log(positive(values)), np.log(ends)
         at = (values / 2 - ends[0] / 2) / (ends[1] / 2 - ends[0] / 2)
         return np.where((at > -1e-9) & (at < 1 + 1e-9), np.clip(at, 0, 1), np.nan)
 

@@ -29,7 +29,7 @@ from micrornn.inspect import carried as carrying
 from micrornn.inspect import flow_verdicts
 from micrornn.inspect.fading import LEFT, fitted, half_life, reach
 from micrornn.inspect.measure import Array, Axis, Learned, Measure
-from micrornn.inspect.panels import Curve, Heat, Lines, Mark, Panel, Rows, Slides
+from micrornn.inspect.panels import Curve, Heat, Lines, Mark, Panel, Rows, Slides, positive
 from micrornn.inspect.recorded import (
     Layer,
     Recording,
@@ -190,7 +190,7 @@ def _flow(measure: Measure) -> Iterator[Panel]:
     last = measure.subject.get("last_loss", "the last time step's loss")
     yield Lines(
         "How far back the last loss reaches", "time steps back", f"share left of dL/d{memory}_t",
-        [Curve(layer, lags, _drawable(row)) for layer, row in zip(layers, measure["left"])], log_y=True,
+        [Curve(layer, lags, positive(row)) for layer, row in zip(layers, measure["left"])], log_y=True,
         marks=[Mark(float(far), "1 % left")] if np.isfinite(far) else [],
         note=f"Gradient of {last} alone: what a time step is told of what comes later.",
     )  # fmt: skip
@@ -206,7 +206,7 @@ def _flow(measure: Measure) -> Iterator[Panel]:
     for layer, values in zip(layers, measure["units"]):
         yield Heat(
             f"Gradient of {which} of {layer}", "time step", "unit", "|dL/dh_t|", measure.axes["t"].places,
-            measure.axes["unit"].places, _drawable(values.T), log=True, note="Mean over lanes and windows.",
+            measure.axes["unit"].places, positive(values.T), log=True, note="Mean over lanes and windows.",
         )  # fmt: skip
     low, high = measure["low"].mean(axis=2), measure["high"].mean(axis=2)
     yield Rows(
@@ -235,7 +235,7 @@ def _over_training(measure: Measure) -> Iterator[Panel]:
     for n, layer in enumerate(layers):
         yield Heat(
             f"Gradient in {layer} over training", "update", "time step", f"norm of dL/d{memory}_t", updates,
-            measure.axes["t"].places, _drawable(values[:, n].T), log=True,
+            measure.axes["t"].places, positive(values[:, n].T), log=True,
         )  # fmt: skip
     for n, layer in enumerate(layers):
         yield Lines(
@@ -251,18 +251,13 @@ def _by_layer(title: str, y_label: str, names: tuple[str, ...], rows: np.ndarray
     """rows (names, T): a curve each over time."""
     wide = _wide(rows) if wide is None else wide
     times = np.arange(rows.shape[1])
-    curves = [Curve(name, times, _drawable(row) if wide else row) for name, row in zip(names, rows)]
+    curves = [Curve(name, times, positive(row) if wide else row) for name, row in zip(names, rows)]
     return Lines(title, "time step", y_label, curves, log_y=wide, note=note)
 
 
 def _wide(values: np.ndarray) -> bool:
     known = values[np.isfinite(values) & (values > 0)]
     return bool(known.size and known.max() > WIDE * known.min())
-
-
-def _drawable(values: np.ndarray) -> np.ndarray:
-    """NaN for what has no logarithm."""
-    return np.where(values > 0, values, np.nan)
 
 
 class Flow(Measuring):

@@ -5,6 +5,7 @@ Heat      numbers over two axes, as colours
 Rows      a small table
 Coloured  a text, each token in the colour of its number
 Slides    the same picture at several places, such as the updates of a training
+positive  numbers that have a logarithm
 binned    fewer numbers for a picture that has less room
 even      whether places are numbers at equal distances
 plainly   a measure drawn by its arrays alone
@@ -150,6 +151,11 @@ def _limits(panels: Sequence[Lines | Heat]) -> tuple[float, float] | None:
     return float(values.min()), float(values.max())
 
 
+def positive(values: np.ndarray) -> np.ndarray:
+    """NaN, which leaves a gap, for what has no logarithm."""
+    return np.where(values > 0, values, np.nan)
+
+
 def binned(values: np.ndarray, most: int, axis: int, log: bool = False) -> np.ndarray:
     """Means of neighbours along an axis, so that at most so many are left; means of logarithms where a picture goes
     by those. What is not finite (or has no logarithm) does not count; NaN where nothing else is."""
@@ -157,7 +163,7 @@ def binned(values: np.ndarray, most: int, axis: int, log: bool = False) -> np.nd
     if count <= most:
         return values
     if log:
-        values = np.log(np.where(values > 0, values, np.nan))
+        values = np.log(positive(values))
     parts = []
     for start, stop in pairwise(np.linspace(0, count, most + 1).round().astype(int)):
         part = values.take(range(start, stop), axis)

@@ -34,7 +34,7 @@ from micrornn.inspect.bias import BLOCKS, Bias, measure, pieces
 from micrornn.inspect.cuts import Cuts
 from micrornn.inspect.measure import Array, Axis, Measure
 from micrornn.inspect.noise import noise
-from micrornn.inspect.panels import Curve, Lines, Mark, Panel, Rows
+from micrornn.inspect.panels import Curve, Lines, Mark, Panel, Rows, positive
 from micrornn.inspect.register import Measuring, Progress
 from micrornn.inspect.subject import Subject
 from micrornn.inspect.truncation_verdict import Found, judge, numbers_of
@@ -214,8 +214,8 @@ def panels(measure: Measure) -> list[Panel]:
     ways = [TOLD[way] for way in measure.axes["way"].places]
     trained = int(measure.subject.get("trained", {}).get("num_steps", 0))
     marks = [Mark(trained, f"num_steps {trained}")] if k[0] <= trained <= k[-1] else []
-    low, high = (_drawn(measure[name]) for name in ("low", "high"))
-    curves = [Curve(way, k, *rows) for way, *rows in zip(ways, _drawn(bias), low, high)]
+    low, high = (positive(measure[name]) for name in ("low", "high"))
+    curves = [Curve(way, k, *rows) for way, *rows in zip(ways, positive(bias), low, high)]
     if np.isfinite(limit).any():
         curves.append(Curve("bound of the second (Aicher et al.)", k, np.where(np.isfinite(limit), limit, np.nan)))
     return [
@@ -236,11 +236,6 @@ def panels(measure: Measure) -> list[Panel]:
         ),
         *truncation_ways.panels(measure),
     ]  # fmt: skip
-
-
-def _drawn(values: np.ndarray) -> np.ndarray:
-    """Without zeros, which have no logarithm: there the bias cannot be told from 0."""
-    return np.where(values > 0, values, np.nan)
 
 
 def _row(measure: Measure, at: int) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from micrornn.inspect.advice_words import lanes_of
 from micrornn.inspect.measure import Measure
-from micrornn.inspect.panels import Curve, Lines, Mark, Panel, Rows
+from micrornn.inspect.panels import Curve, Lines, Mark, Panel, Rows, positive
 from micrornn.inspect.words import percent
 
 
@@ -80,7 +80,7 @@ def _scales(measure: Measure) -> str:
 def _steps_curves(measure: Measure) -> Lines:
     steps = np.array(measure.axes["K"].places)
     curves = [
-        Curve(measure.axes["stage"].places[n], steps, *(_drawn(measure[name][n]) for name in ("bias", "low", "high")))
+        Curve(measure.axes["stage"].places[n], steps, *(positive(measure[name][n]) for name in ("bias", "low", "high")))
         for n in _stages(measure)
     ]
     tolerance = measure.numbers["tolerance"].value
@@ -90,11 +90,6 @@ def _steps_curves(measure: Measure) -> Lines:
         "What truncation costs", "num_steps", "bias: ||E g_K - E g|| / ||E g||", curves, log_x=True, log_y=True,
         marks=[Mark(K, f"num_steps {K}")], note="Of the mean gradient, mean over the seeds; band: two standard errors.",
     )  # fmt: skip
-
-
-def _drawn(values: np.ndarray) -> np.ndarray:
-    """Without zeros, which have no logarithm: there the bias cannot be told from 0."""
-    return np.where(values > 0, values, np.nan)
 
 
 def _sizes_curves(measure: Measure) -> Lines:

@@ -19,7 +19,7 @@ import numpy as np
 
 from micrornn.errors import MissingError
 from micrornn.inspect.measure import Measure
-from micrornn.inspect.panels import Coloured, Heat, Lines, Panel, Rows, Slides, binned, even, subject
+from micrornn.inspect.panels import Coloured, Heat, Lines, Panel, Rows, Slides, binned, even, positive, subject
 from micrornn.printable import cells, printable, visible
 
 FORMATS = ("png", "svg")
@@ -166,7 +166,7 @@ def _heat_in(axes: Any, panel: Heat) -> None:
     if not high > low:
         low, high = (low / 2, high * 2) if panel.log else (low - 0.5, high + 0.5)
     norm = LogNorm(low, high) if panel.log else Normalize(low, high)
-    shown = np.ma.masked_invalid(np.where(values > 0, values, np.nan) if panel.log else values)
+    shown = np.ma.masked_invalid(positive(values) if panel.log else values)
     colours = "RdBu_r" if panel.centred else "viridis"
     (left, right), (top, bottom) = _ends(panel.x), _ends(panel.y)
     image = axes.imshow(shown, aspect="auto", cmap=colours, norm=norm, extent=(left, right, bottom, top),
