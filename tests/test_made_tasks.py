@@ -11,8 +11,9 @@ import pytest
 from micrornn import tasks
 from micrornn.data import Padded
 from micrornn.errors import DataError
+from micrornn.tape import Tensor
 from micrornn.tasks.digits import GLYPHS
-from micrornn.tasks.together import AHEAD, gathered
+from micrornn.tasks.together import AHEAD, gathered, said
 from micrornn.train import Training
 
 
@@ -115,6 +116,21 @@ def test_many_are_answered_as_each_alone_and_in_their_order(name: str, settings:
         (alone,) = task.predict(model, [example], proba)
         assert str(alone["answer"])[:6] == str(answer["answer"])[:6]
         assert not proba or answer["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-6)
+
+
+def test_a_network_of_ones_own_may_say_more_steps_than_it_reads() -> None:
+    """One that takes no padding is given examples of one length at a time, and all that it says counts."""
+
+    class Own:
+        rnn = "some"
+
+        def __call__(self, inputs: np.ndarray) -> tuple[Tensor, tuple[()]]:
+            assert isinstance(inputs, np.ndarray)
+            return Tensor(np.repeat(inputs.sum(axis=0, keepdims=True), 5, axis=0)), ()
+
+    inputs = [np.full((1 + n % 3, 1, 2), float(n)) for n in range(12)]
+    for n, outputs in enumerate(said(Own(), inputs)):
+        np.testing.assert_array_equal(outputs, np.full((5, 2), n * (1 + n % 3)))
 
 
 def test_no_more_is_read_ahead_than_is_at_hand_or_allowed() -> None:

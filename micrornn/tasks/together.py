@@ -51,10 +51,12 @@ def said(model: Any, inputs: Sequence[Any]) -> list[np.ndarray]:
     steps = min(STEPS, NUMBERS // getattr(model, "vocab_size", 1))
     for chosen in _batches(inputs, len(inputs) > FEW and getattr(model, "takes_padded", False), steps):
         rows = [inputs[n] for n in chosen]
+        whole = len(rows) == 1 or len(rows[0]) == len(rows[-1])
         with no_tape():
-            outputs = device.host(model(_side_by_side(model, rows))[0].data)
+            outputs = device.host(model(_side_by_side(model, rows, whole))[0].data)
         for lane, (n, row) in enumerate(zip(chosen, rows)):
-            found[n] = np.array(outputs[: len(row), lane] if outputs.ndim == 3 else outputs[lane])
+            stop = None if whole else len(row)  # what comes behind that is padding
+            found[n] = np.array(outputs[:stop, lane] if outputs.ndim == 3 else outputs[lane])
     return found
 
 
@@ -75,9 +77,10 @@ def _batches(inputs: Sequence[Any], padded: bool, steps: int) -> Iterator[list[i
     yield batch
 
 
-def _side_by_side(model: Any, rows: Sequence[Any]) -> Any:
+def _side_by_side(model: Any, rows: Sequence[Any], whole: bool) -> Any:
+    """As one batch; whole: all are of the same length."""
     if len(rows) == 1:
         return rows[0]
-    if len(rows[0]) == len(rows[-1]):
+    if whole:
         return np.concatenate(rows, axis=0 if model.rnn is None else 1)
     return pad([row[:, 0] for row in rows])
