@@ -153,8 +153,15 @@ def _if_positive(op: str, y: Symbol, dy: Symbol) -> Symbol:
     return ZERO if dy is ZERO else _one(op, (y, dy))
 
 
+def _where(op: str, a: Symbol, b: Symbol, x: Symbol, y: Symbol) -> Symbol:
+    if a.op == b.op == "constant":
+        return x if SIGNS[op.removeprefix("where")](a.args[0], b.args[0]) else y
+    return x if x is y else _one(op, (a, b, x, y))
+
+
 _SIMPLER: dict[str, Callable[..., Symbol]] = {
     "add": _add, "sub": _sub, "mul": _mul, "div": _div, "neg": _neg, "if_positive": _if_positive, "pow": _pow,
+    **dict.fromkeys((f"where{sign}" for sign in SIGNS), _where),
 }  # fmt: skip
 
 
