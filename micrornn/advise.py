@@ -66,7 +66,7 @@ def advise(config: Config, data: Any, seconds: float = 120.0, progress: Progress
                  own
     progress     progress(what, done, total) hears what is being done
     trained      measure at this point, instead of training anew
-    tolerance    the largest truncation bias to be borne
+    tolerance    the largest truncation bias that is tolerated
     about        what the measure tells of its subject
 
     The model is looked at without dropout. DataError: a text too short to measure on. DivergedError: the brief
@@ -75,7 +75,7 @@ def advise(config: Config, data: Any, seconds: float = 120.0, progress: Progress
     if config.lines:
         raise ConfigError("advise measures windows of one long text; it has no advice for `lines`")
     if not 0 < tolerance < 1:
-        raise ConfigError(f"the truncation bias to be borne is {tolerance:g}; it must be above 0 and below 1")
+        raise ConfigError(f"the tolerated truncation bias is {tolerance:g}; it must be above 0 and below 1")
     if not seconds > 0:
         raise ConfigError(f"the time to measure is {seconds:g} seconds; it must be above 0")
     asked = config.batch_size, config.num_steps

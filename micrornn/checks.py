@@ -144,7 +144,7 @@ def check_model(model: Any, granularity: str, inputs: Any, targets: Any, *,
     times, that of a wrong gradient does not.
     """
     network = model.copy(dtype="float64", granularity=granularity, clip_message=0.0, dropout=0.0,
-                         recurrent_dropout=0.0)  # fmt: skip
+                         input_dropout=0.0, recurrent_dropout=0.0)  # fmt: skip
     network.train()  # so that its loss has a gradient, however it computes it
     parameters = list(network.flat.parameters.values())
 

@@ -222,7 +222,7 @@ class Config:
             if self.num_steps != usual:
                 raise ConfigError(
                     f"`backprop={way.text}` takes batches of {way.num_steps:,} time steps, and `num_steps` is "
-                    f"{self.num_steps:,}; leave one of the two away"
+                    f"{self.num_steps:,}; leave one of the two out"
                 )
             object.__setattr__(self, "num_steps", way.num_steps)
         if way.name == "stateless":

@@ -84,9 +84,9 @@ class Recurrent(Module):
         self.directions = ("", "_reverse") if bidirectional else ("",)
         if recurrent_dropout and not (self.cell.recurrent and self.cell.derivable):
             why = "no kernel can be derived of its step" if self.cell.recurrent else "its state goes through no weights"
-            raise ConfigError(f"`recurrent_dropout`: of the cell {self.cell.name} {why}; leave it away")
+            raise ConfigError(f"`recurrent_dropout`: of the cell {self.cell.name} {why}; leave it out")
         if recurrent_dropout and clip_message:
-            raise ConfigError("`clip_message` limits one message, and `recurrent_dropout` makes it two; leave one away")
+            raise ConfigError("`clip_message` limits one message, and `recurrent_dropout` makes it two; leave one out")
         self.dropout, self.clip_message, self.seed = dropout, clip_message, seed
         self.recurrent_dropout, self.dropout_mask = recurrent_dropout, dropout_mask
         self.dropout_key: int | None = None  # None: other masks at each call

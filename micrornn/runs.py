@@ -166,7 +166,7 @@ def _changed(config: Config, meta: Mapping[str, Any], settings: Mapping[str, Any
     """The settings with some of them changed. ConfigError where the task has none of that name."""
     for name in settings:
         if not hasattr(config, name):
-            raise ConfigError(f"`{name}` is no setting of the task {meta['task']}; leave it away")
+            raise ConfigError(f"`{name}` is no setting of the task {meta['task']}; leave it out")
     # windows of another size are windows, whatever way to propagate back the run goes
     way = {"backprop": "window"} if "num_steps" in settings else {}
     return dataclasses.replace(config, **(way | dict(settings)))

@@ -101,4 +101,4 @@ def require_finite_arrays(arrays: Mapping[str, np.ndarray], prefixes: tuple[str,
     """CheckpointError where NaN or infinity is in an array whose name begins with one of these."""
     for name, array in arrays.items():
         if name.startswith(prefixes) and not np.isfinite(array).all():
-            raise CheckpointError(f"the checkpoint cannot be gone on from: {name} holds NaN or infinity")
+            raise CheckpointError(f"the checkpoint cannot be resumed: {name} holds NaN or infinity")

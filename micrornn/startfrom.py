@@ -54,7 +54,7 @@ def require_shape(path: StrPath, shape: dict[str, Any], config: Config) -> None:
         if getattr(config, name) != wanted:
             raise ConfigError(
                 f"`init_from`: `{name}` is {getattr(config, name)}, but the weights of {named(path)} are of "
-                f"`{name}={wanted}`; leave `{name}` away"
+                f"`{name}={wanted}`; leave `{name}` out"
             )
 
 

@@ -106,7 +106,7 @@ class Training:
         if self.config.watch_gradients and self.segment_steps < self.config.num_steps:
             raise ConfigError(
                 f"`watch_gradients` needs all {self.config.num_steps:,} time steps of a window at once, and "
-                f"`memory_budget` allows {self.segment_steps:,}; leave one of the two away, or lower `num_steps`"
+                f"`memory_budget` allows {self.segment_steps:,}; leave one of the two out, or lower `num_steps`"
             )
 
     def update(self) -> Report:

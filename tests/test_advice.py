@@ -72,7 +72,7 @@ ADVICE: dict[str, tuple[list[str], str, int, str, list[str]]] = {
         ["eval run text.txt"],
     ),
     "sizes beside a run": (
-        ["train text.txt SMALL --out run"], "advise run --lr 0.1", Exit.USAGE, "leave --lr away", [],
+        ["train text.txt SMALL --out run"], "advise run --lr 0.1", Exit.USAGE, "leave --lr out", [],
     ),
     "a setting that cannot change": (
         ["train text.txt SMALL --out run"], "train --resume run --hidden-size 9", Exit.USAGE, "--num-updates",
@@ -82,7 +82,7 @@ ADVICE: dict[str, tuple[list[str], str, int, str, list[str]]] = {
         [], "train unspaced.txt SMALL --level word --out run", Exit.DATA, "use --level char",
         ["train unspaced.txt SMALL --level char --out run"],
     ),
-    "an empty out": ([], "train text.txt --out ''", Exit.USAGE, "leave it away", ["train text.txt SMALL"]),
+    "an empty out": ([], "train text.txt --out ''", Exit.USAGE, "leave it out", ["train text.txt SMALL"]),
     "ties of two sizes": (
         [], "train text.txt SMALL --tied --embedding-size 4 --out run", Exit.USAGE, "the same",
         ["train text.txt SMALL --tied --out run"],

@@ -419,7 +419,7 @@ def test_the_text_of_a_run_may_lie_elsewhere(tmp_path: Path, capsys: pytest.Capt
     "arguments, code, words",
     [
         (["nowhere.txt"], Exit.DATA, "no such file"),
-        (["RUN", "--lr", "0.1"], Exit.USAGE, "leave --lr away"),
+        (["RUN", "--lr", "0.1"], Exit.USAGE, "leave --lr out"),
         (["TEXT", "RUN"], Exit.USAGE, "it stands first"),
         (["", "RUN"], Exit.USAGE, "it stands first"),
         (["RUN", "RUN"], Exit.USAGE, "one RUN at a time"),

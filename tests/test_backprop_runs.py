@@ -148,7 +148,7 @@ SMALL = ["--hidden-size", 4, "--batch-size", 2]
         (["--backprop", "online", "--num-steps", 20], "takes batches of 1 time steps, and --num-steps is 20"),
         (["--backprop", "online", "--num-steps", 32], "goes with --num-steps 1, and it was to be 32; leave"),
         (["--backprop", "stateless", "--state", "carried"], "goes with --state fresh, and it was to be carried"),
-        (["--backprop", "2,6", "--state", "fresh"], "goes on where the last batch ended; leave --state fresh away"),
+        (["--backprop", "2,6", "--state", "fresh"], "goes on where the last batch ended; leave --state fresh out"),
         (["--backprop", "2,6", "--watch-gradients", 3], "--watch-gradients needs --backprop window, not 2,6"),
         (["--backprop", "2,6", "--memory-budget", "9GB"], "--memory-budget needs --backprop window or full, not 2,6"),
         (["--backprop", "random:0.5", "--lines"], "with --lines each line is a sequence of its own"),
@@ -157,7 +157,7 @@ SMALL = ["--hidden-size", 4, "--batch-size", 2]
 def test_what_cannot_be_is_told_in_a_line_or_two(arguments: list[Any], words: str, micrornn: Micrornn) -> None:
     code, err = micrornn("train", "text.txt", *SMALL, *arguments)
     assert code in (Exit.USAGE, Exit.DATA) and words in " ".join(err.split()), err
-    assert "Traceback" not in err and len(err.splitlines()) < 5 and not Path("runs").exists()
+    assert "Traceback" not in err and len(err.splitlines()) <= 5 and not Path("runs").exists()
 
 
 def test_other_tasks_and_other_places_of_the_setting(micrornn: Micrornn, monkeypatch: pytest.MonkeyPatch) -> None:

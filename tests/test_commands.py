@@ -370,7 +370,7 @@ def test_predict_of_a_text_is_its_next_token(micrornn, lstm, tmp_path, monkeypat
         code, _, err = micrornn("predict", lstm.path, tmp_path / "prompts.txt", "--encoding", encoding)
         assert code == Exit.DATA and f"prompts.txt: is not {encoding}; name" in err and "line 0" not in err
     code, _, err = micrornn("predict", lstm.path, tmp_path / "prompts.txt", "--horizon", 2, "--proba")
-    assert code == Exit.USAGE and "leave --proba away" in err
+    assert code == Exit.USAGE and "leave --proba out" in err
 
 
 def test_what_is_in_a_pipe_is_at_hand_and_what_has_not_come_is_not_waited_for(tmp_path):

@@ -154,7 +154,7 @@ def test_tags_from_files(micrornn: Micrornn, tmp_path: Path) -> None:
     "task, files, given, words",
     [
         ("tags", {"a.txt": "a X\nb X\n\na X\n"}, [], "there is no tag but 'X', and so nothing to learn; choose"),
-        ("tags", {"a.txt": TAGGED}, ["--num-steps", 9], "--num-steps is no setting of the task tags; leave it away"),
+        ("tags", {"a.txt": TAGGED}, ["--num-steps", 9], "--num-steps is no setting of the task tags; leave it out"),
         ("tags", {"a.txt": TAGGED}, ["--validation", "b.txt"], "--validation: no such file or folder: "),
         ("tags", {}, ["--validation", "b.txt"], "--validation is for FILES to learn from; name them too"),
         ("tags", {"a.txt": "a X\nb Y\n"}, [], "there is 1 sequence, and nothing can be held out of it"),

@@ -74,7 +74,7 @@ def test_a_recipe_is_whole(name: str, micrornn: Micrornn) -> None:
     assert len(told["commands"]) == len(recipe.jobs())
     wants, count = len(recipe.data), 0 if recipe.data else 1
     code, _, err = micrornn("recipe", "check", name, *["file"] * count)
-    refused = f"wants {wants} data file" if wants else "makes its own data; leave 'file' away"
+    refused = f"wants {wants} data file" if wants else "makes its own data; leave 'file' out"
     assert code == Exit.USAGE and refused in err and len(err.splitlines()) == 1
 
 

@@ -210,6 +210,6 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     done = runner.invoke(cli, ["train", "--resume", str(tmp_path / "run"), "--memory-budget", "4MB"])
     assert isinstance(done.exception, ConfigError) and "cannot become" in str(done.exception)
     done = runner.invoke(cli, [*train, "--memory-budget", "3MB", "--watch-gradients", "1"])
-    assert isinstance(done.exception, ConfigError) and "leave one of the two away" in str(done.exception)
+    assert isinstance(done.exception, ConfigError) and "leave one of the two out" in str(done.exception)
     done = runner.invoke(cli, [*train, "--memory-budget", "3 potatoes"])
     assert done.exit_code == 2 and "a size such as 500MB" in done.output

@@ -133,7 +133,7 @@ def answers(task: str, micrornn: Micrornn) -> None:
     code, _, err = micrornn("predict", "whole", "new.txt", "--proba")
     told = [] if code else ["--proba"]
     assert code == (0 if task not in ("adding", "sine", "series") else Exit.USAGE), err
-    assert told or f"the task {task} answers has no probabilities; leave --proba away" in err
+    assert told or f"the task {task} answers has no probabilities; leave --proba out" in err
     rows = [json.loads(line) for line in micrornn("predict", "whole", "new.txt", "--json", *told)[1].splitlines()]
     assert [row["line"] for row in rows] == list(range(1, len(lines) + 1))
     assert [str(row["answer"])[:5] for row in rows] == [line[:5] for line in out.splitlines()]
@@ -143,7 +143,7 @@ def answers(task: str, micrornn: Micrornn) -> None:
     ]
     code, out, err = micrornn("predict", "whole", "new.txt", "--beam", 2)
     searches = hasattr(tasks.find(task).Settings(), "beam")
-    assert code == 0 if searches else f"--beam is no setting of the task {task}; leave it away" in err
+    assert code == 0 if searches else f"--beam is no setting of the task {task}; leave it out" in err
     Path("new.txt").write_text("\n".join([*lines, wrong]))
     code, out, err = micrornn("predict", "whole", "new.txt")
     assert code == Exit.DATA and len(out.splitlines()) == len(lines)
@@ -273,9 +273,12 @@ def test_gradient_of_a_task(task: str, tmp_path: Path) -> None:
     config = kind.Settings(hidden_size=3, batch_size=2, dtype="float64", **length, **SMALLEST.get(task, {}))
     made = kind.prepare(config, files)
     model, (inputs, targets, state) = made.network(), made.batches.next()
+    model.draw_dropout(1)
     found = gradcheck(lambda: model.loss(inputs, targets, state)[0], list(model.flat.parameters.values()), samples=20)
     assert min(check.decimals for check in found) >= 7
-    plain = model.copy(granularity="primitive").loss(inputs, targets, state)[0].item()
+    primitive = model.copy(granularity="primitive")
+    primitive.draw_dropout(1)
+    plain = primitive.loss(inputs, targets, state)[0].item()
     assert plain == pytest.approx(model.loss(inputs, targets, state)[0].item())
 
 
@@ -322,7 +325,7 @@ def test_echo_is_learned_and_only_through_the_carried_state(micrornn: Micrornn) 
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["adding", "--level", "word"], "--level is no setting of the task adding; leave it away"),
+        (["adding", "--level", "word"], "--level is no setting of the task adding; leave it out"),
         (["adding", "text.txt"], "the task adding makes its own data; leave "),
         (["adding", "--memory-budget", "1MB"], "--memory-budget is no setting of the task adding"),
         (["echo", "--set", "eco=3"], "--set 'eco' is no setting of the task echo's own; it has echo, length"),
@@ -332,7 +335,7 @@ def test_echo_is_learned_and_only_through_the_carried_state(micrornn: Micrornn) 
         (["--set", "echo=3"], "is no setting of the task text's own; it has none"),
         (["echo", "--delay", "3"], "No such option '--delay'"),
         (["adding", "--markers", "far"], "--markers: there is no 'far'; choose one of halves, ends"),
-        (["copy", "--lines"], "--lines is no setting of the task copy; leave it away"),
+        (["copy", "--lines"], "--lines is no setting of the task copy; leave it out"),
         (["echo", "--set", "length=20"], "--length 20 is too short for 5 lanes of 15 time steps"),
         (["adding", "--num-steps", "1"], "--num-steps is 1; the task adding marks two numbers"),
         (["copy", "--num-steps", "10"], "--num-steps is 10; to say 5 symbols again after a sign takes 11"),
@@ -442,7 +445,7 @@ def test_flags_are_those_of_the_task(micrornn: Micrornn, monkeypatch: pytest.Mon
     assert code == 0 and "size = 6" in Path("pixels/config.toml").read_text(), err
     monkeypatch.setenv("MICRORNN_CELL", "gru")
     code, _, err = micrornn("train", "onetoone", "--num-updates", 1, "--out", "none")
-    assert code == Exit.USAGE and "MICRORNN_CELL is no setting of the task onetoone; leave it away" in err
+    assert code == Exit.USAGE and "MICRORNN_CELL is no setting of the task onetoone; leave it out" in err
     monkeypatch.delenv("MICRORNN_CELL")
 
     told = micrornn("train", "adding", "--help")[1]

@@ -28,7 +28,7 @@ NO_MATTER = ("num_updates", "epochs", "max_minutes", "val_every", "watch_gradien
 @click.option("--minutes", type=Finite(0, min_open=True), metavar="X", default=2.0, show_default=True,
               help="To measure for, at most.")  # fmt: skip
 @click.option("--bias", type=Finite(0, 1, min_open=True, max_open=True), metavar="X", default=0.1,
-              show_default=True, help="The largest truncation bias to be borne: it decides num_steps.")  # fmt: skip
+              show_default=True, help="The largest tolerated truncation bias: it decides num_steps.")  # fmt: skip
 @click.option("--last", is_flag=True, help="Of a RUN: its last checkpoint, not the best (by validation).")
 @click.option("--save", type=PATH, metavar="FIG.PNG|SVG", help="Write a figure (extra: plot).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
@@ -143,7 +143,7 @@ def _of_run(path: str, files: Sequence[str], last: bool, quiet: bool) -> _Job:
     about = {"run": f"{Path(path).name}, {_model(model.config)}", "updates": meta["updates"]}
     if vocab is None:
         if files:
-            raise click.UsageError("a RUN of this task is measured on its own data; leave FILES away")
+            raise click.UsageError("a RUN of this task is measured on its own data; leave FILES out")
         _set_up(model.config)
         model.train(False)
         require_finite_parameters(model)
@@ -160,7 +160,7 @@ def _of_run(path: str, files: Sequence[str], last: bool, quiet: bool) -> _Job:
     tokens = _read(paths, model.config, quiet)
     if task_of(meta)(model.config, tokens).fingerprint != meta.get("text"):
         which = "FILES are another text than that of this run" if files else "the text of this run has changed since"
-        raise DataError(f"{path}: {which}; to measure on another, leave the RUN away")
+        raise DataError(f"{path}: {which}; to measure on another, leave the RUN out")
     model.train(False)
     require_finite(model, tokens, most=2000)
     start = [*files, "--config", os.path.join(folder, "config.toml")]
@@ -173,7 +173,7 @@ def _refuse_settings() -> None:
     for name in context.params:
         typed = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
         if typed and name not in ("files", "minutes", "bias", "last", "save", "as_json"):
-            raise click.UsageError(f"a RUN has its own settings; leave --{name.replace('_', '-')} away, or give FILES")
+            raise click.UsageError(f"a RUN has its own settings; leave {flag_of(name)} out, or give FILES")
 
 
 def _tokens(files: Sequence[str], config: Any, quiet: bool) -> Any:

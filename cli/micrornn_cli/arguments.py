@@ -55,7 +55,7 @@ class _Path(click.Path):
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         name = chosen(parameter, context)
         if value == "":
-            what = "name one" if isinstance(parameter, click.Argument) else "name one, or leave it away"
+            what = "name one" if isinstance(parameter, click.Argument) else "name one, or leave it out"
             raise click.UsageError(f"{name} is empty (an unset shell variable?); {what}", context)
         try:
             return expand(os.fspath(value))

@@ -33,7 +33,7 @@ from micrornn_cli.varying import SETTINGS, Several, varied_settings
     "--seeds",
     type=click.IntRange(1, 1000),
     metavar="N",
-    help="Train each setting with so many seeds.  [3; of a search 1]",
+    help="Train each setting with N seeds.  [3; of a search 1]",
 )
 @click.option(
     "--seed",
@@ -48,7 +48,7 @@ from micrornn_cli.varying import SETTINGS, Several, varied_settings
     type=click.IntRange(0),
     default=0,
     metavar="N",
-    help="Each run reads so many tokens (time steps).  [as --num-updates and so on say; without any, 1,000 "
+    help="Each run reads N tokens (time steps).  [as --num-updates and so on say; without any, 1,000 "
     "updates of the first setting's size]",
 )
 @click.option(
@@ -58,7 +58,7 @@ from micrornn_cli.varying import SETTINGS, Several, varied_settings
     "--search",
     type=click.IntRange(2, 1000),
     metavar="N",
-    help="Draw so many settings at random from what is varied (--vary lr:1e-4..1e-1:log), and drop the worse "
+    help="Draw N settings at random from what is varied (--vary lr:1e-4..1e-1:log), and drop the worse "
     "half at each rung.",
 )
 @click.option(
@@ -71,7 +71,7 @@ from micrornn_cli.varying import SETTINGS, Several, varied_settings
     "--brackets",
     type=click.IntRange(1, 16),
     metavar="N",
-    help="Of a search: so many of them side by side, each with fewer settings than the one before, and dropping nobody "
+    help="Of a search: N of them side by side, each with fewer settings than the one before, and dropping nobody "
     "before its next rung (Hyperband).  [1]",
 )
 @click.option(
@@ -83,7 +83,7 @@ from micrornn_cli.varying import SETTINGS, Several, varied_settings
     "--jobs",
     type=click.IntRange(1, 10_000),
     metavar="N",
-    help="Train so many at once, each in a process.  [as many as there are cores for]",
+    help="Train N at once, each in a process.  [as many as there are cores for]",
 )
 @click.option(
     "--backend",
@@ -143,7 +143,7 @@ def _only(may: tuple[str, ...]) -> None:
     for name in context.params:
         if name not in may and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             flag = "FILES" if name == "files" else flag_of(name)
-            raise click.UsageError(f"{flag} means nothing here; leave it away")
+            raise click.UsageError(f"{flag} means nothing here; leave it out")
 
 
 def _prepared(asked: Any, given: dict[str, Any]) -> tuple[Any, int]:
@@ -217,7 +217,7 @@ def _drawn(asked: Any, found: Any) -> dict[str, Any]:
     if not asked.search:
         if asked.first_rung is not None or asked.brackets is not None:
             flag = "--first-rung" if asked.first_rung is not None else "--brackets"
-            raise click.UsageError(f"{flag} is for a search; give --search N, or leave it away")
+            raise click.UsageError(f"{flag} is for a search; give --search N, or leave it out")
         return {}
     sizes = brackets(asked.search, number, first)
     drawn = draws(found, sum(sizes), asked.seed)

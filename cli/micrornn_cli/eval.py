@@ -56,7 +56,7 @@ def eval(run: str, files: tuple[str, ...], beam: int | None, skip_bad_rows: bool
 
     format = require_outputs(save, None)
     if save and files:
-        raise ConfigError("--save shows what the run held out; leave FILES away")
+        raise ConfigError("--save shows what the run held out; leave FILES out")
     model, _, meta = load_run(run, "best" if best else "last", any_task=True)
     searched: dict[str, Any] = {} if beam is None else {"beam": beam}
     searched |= {"skip_bad_rows": True} if skip_bad_rows else {}
@@ -144,5 +144,5 @@ def _save(save: str, format: str, task: Any, model: Any, confusion: Any) -> None
 
     found = measured(task.name, confusion, task.forecast(model))
     if found is None:
-        raise ConfigError(f"--save: the task {task.name} has no classes and no forecast to draw; leave it away")
+        raise ConfigError(f"--save: the task {task.name} has no classes and no forecast to draw; leave it out")
     write_atomically(save, [figure([found], format)])

@@ -45,7 +45,7 @@ SIZE = click.IntRange(1, 10_000)
 @click.option("--batch-size", type=SIZE, default=2, show_default=True, help="Sequences side by side.")
 @click.option("--seq-len", type=SIZE, default=5, show_default=True, help="Time steps.")
 @click.option("--bidirectional", is_flag=True, help="A second set of weights reads from the last step to the first.")
-@click.option("--samples", type=SIZE, help="Compare only so many numbers of each tensor.  [all; of a RUN: 8]")
+@click.option("--samples", type=SIZE, help="Compare only N numbers of each tensor.  [all; of a RUN: 8]")
 @click.option("--projected", "project", is_flag=True,
               help="All tensors at once along one random direction: quick at any size.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights, inputs and samples.")

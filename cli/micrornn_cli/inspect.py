@@ -153,7 +153,7 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
     if as_json and as_csv:
         raise ConfigError("--json or --csv: one of them")
     if fail_on == "":
-        raise click.UsageError("--fail-on is empty (an unset shell variable?); name kinds, or leave it away")
+        raise click.UsageError("--fail-on is empty (an unset shell variable?); name kinds, or leave it out")
     failing, quiet = set(kinds(fail_on or "")), as_json or as_csv
     format = require_outputs(save, html)
     with progress("reading the text", quiet) as tell:

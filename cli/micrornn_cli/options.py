@@ -104,7 +104,7 @@ def read_config(path: str | None, extra: tuple[str, ...], task: str | None = Non
             kind = "a list of texts" if name == "files" else "a text"
             raise ConfigError(f"--config {named(path)}: {name} must be {kind}, not {quoted(value)}")
         if value == "":
-            raise ConfigError(f"--config {named(path)}: {name} is empty; leave it away")
+            raise ConfigError(f"--config {named(path)}: {name} is empty; leave it out")
         if name == "out":
             try:
                 beside[name] = expand(value)
@@ -122,7 +122,7 @@ def read_config(path: str | None, extra: tuple[str, ...], task: str | None = Non
             raise ConfigError(told if told.startswith("--config") else f"--config {named(path)}: {told}") from None
         if task is not None and tasks.find(task).name != own.name:
             raise ConfigError(
-                f"--config {named(path)} is of the task {own.name}, and {task} is named, too; leave one of them away"
+                f"--config {named(path)} is of the task {own.name}, and {task} is named, too; leave one of them out"
             )
         rows = own.Settings
     config = rows.from_dict(values, f"--config {named(path)}")  # what is wrong in it is told with the file's name
@@ -142,7 +142,7 @@ def resolve(given: dict[str, Any], from_file: dict[str, Any], where: str, kind: 
         if given.get(name, now := getattr(found, name)) != now:
             raise ConfigError(
                 f"--backprop {found.backprop} goes with {flag_of(name)} {now}, and it was to be {given[name]}; "
-                "leave one of the two away"
+                "leave one of the two out"
             )
     return found
 
@@ -184,7 +184,7 @@ def refuse_unused(task: Any, given: Mapping[str, Any]) -> None:
             flag = flag_of(name)
             if context is not None and (parameter := _parameter(context, name)) is not None:
                 flag = chosen(parameter, context)  # a variable was perhaps set for other commands, and forgotten
-            raise ConfigError(f"{flag} is no setting of the task {task.name}; leave it away")
+            raise ConfigError(f"{flag} is no setting of the task {task.name}; leave it out")
 
 
 def _parameter(context: click.Context, name: str) -> click.Parameter | None:

@@ -54,7 +54,7 @@ def predict(run: str, files: tuple[str, ...], proba: bool, horizon: int | None, 
     if as_csv and as_json:
         raise click.UsageError("--csv and --json are two forms of the same; give one of them")
     if proba and horizon is not None:
-        raise click.UsageError("--horizon answers without probabilities; leave --proba away")
+        raise click.UsageError("--horizon answers without probabilities; leave --proba out")
     with compiling(quiet=as_csv or as_json):
         model, _, meta = load_run(run, "best" if best else "last", any_task=True)
         task = task_from(meta, **({} if beam is None else {"beam": beam}))
@@ -87,7 +87,7 @@ def _answers(task: Any, model: Any, lines: Lines, where: str,
 
     for answer in task.predict(model, examples(), proba, lambda: lines.at_hand):
         if proba and not {"probability", "probabilities"} & answer.keys():
-            raise ConfigError(f"what the task {task.name} answers has no probabilities; leave --proba away")
+            raise ConfigError(f"what the task {task.name} answers has no probabilities; leave --proba out")
         yield places.popleft(), answer
 
 

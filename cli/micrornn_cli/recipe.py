@@ -127,7 +127,7 @@ def run(name: str, data: tuple[str, ...], variants: tuple[str, ...], seeds: tupl
         device: str | None, as_json: bool) -> None:  # fmt: skip
     """Train each variant of a recipe, after its plain `micrornn train` command is shown, which does the same.
 
-    DATA are the files that the recipe asks for. A run that was begun is gone on with.
+    DATA are the files that the recipe asks for. A run that was begun is resumed.
     """
     from micrornn import recipes
     from micrornn.checkpoint import RunFolder
@@ -151,15 +151,15 @@ def run(name: str, data: tuple[str, ...], variants: tuple[str, ...], seeds: tupl
         train.main([*arguments, *(["--json"] if as_json else [])], standalone_mode=False)
 
 
-@recipe.command(short_help="Train it, and hold the result against what is expected.")
+@recipe.command(short_help="Train it, and compare the result with what is expected.")
 @_of_runs
 def check(name: str, data: tuple[str, ...], variants: tuple[str, ...], seeds: tuple[int, ...], out: str | None,
           device: str | None, as_json: bool) -> None:  # fmt: skip
-    """Train each variant of a recipe and hold what it came to against what is expected. Exit code 1 if one number lies
+    """Train each variant of a recipe and compare its results with what is expected. Exit code 1 if one number lies
     outside of its band.
 
-    DATA are the files that the recipe asks for. A run that is there is not trained again, and one that was begun is
-    gone on with.
+    DATA are the files that the recipe asks for. A run that is there is not trained again; one that was begun is
+    resumed.
     """
     from micrornn import recipes
     from micrornn.recipes.expected import look

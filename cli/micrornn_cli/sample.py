@@ -55,7 +55,7 @@ def sample(run: str, prompt: str, length: int, until: str | None, endless: bool,
     from micrornn_cli.waiting import compiling
 
     if until == "":
-        raise click.UsageError("--until is empty; leave it away to write until --length")
+        raise click.UsageError("--until is empty; leave it out to write until --length")
     if endless and (as_json or num_samples > 1):
         raise click.UsageError("--endless writes one text without end; it goes neither with --json nor --num-samples")
     unseen = how.pop("unseen") or ""

@@ -16,7 +16,7 @@ def with_shape(kind: Any, given: dict[str, Any],
     The path is made absolute: a run must be resumable from any folder.
     """
     if given.get("init_from") == "":
-        raise click.UsageError("--init-from is empty; give a run or a checkpoint, or leave it away")
+        raise click.UsageError("--init-from is empty; give a run or a checkpoint, or leave it out")
     path = given.get("init_from") or from_file.get("init_from")
     if not path:
         return given, from_file

@@ -158,7 +158,7 @@ class Forward(Way):
     def prepare(self) -> None:
         config, rnn = self.config, self.model.rnn
         if config.device != "cpu":
-            raise ConfigError(f"`backprop={config.backprop}` computes on the processor; leave `device` away")
+            raise ConfigError(f"`backprop={config.backprop}` computes on the processor; leave `device` out")
         self.states = len(rnn.cell.states) * rnn.num_layers * len(rnn.directions) * rnn.hidden_size
         self.kept: dict[str, np.ndarray] = {}
         self._require_room(sum(weight.data.size for weight in rnn.weights.values()))

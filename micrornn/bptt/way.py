@@ -109,10 +109,10 @@ class Way:
                 )
             return
         if self.needs_carried and not self.batches.carried:
-            raise ConfigError(f"{way} goes on where the last batch ended; leave `state=fresh` away")
+            raise ConfigError(f"{way} goes on where the last batch ended; leave `state=fresh` out")
         if not self.whole_windows:
             if config.lines:
-                raise ConfigError(f"{way}: with `lines` each line is a sequence of its own; leave one of the two away")
+                raise ConfigError(f"{way}: with `lines` each line is a sequence of its own; leave one of the two out")
             if config.watch_gradients:
                 raise ConfigError(f"`watch_gradients` needs `backprop=window`, not {config.backprop}")
             if config.memory_budget:

@@ -129,7 +129,7 @@ def plan(kind: type[Task], common: Config, found: Sequence[Axis], *, files: Sequ
     limited = any(getattr(common, name) or any(row.get(name) for row in rows) for name in (*LIMITS, "patience"))
     if tokens and limited:
         raise ConfigError(
-            "`tokens` is a limit of its own; leave `num_updates`, `epochs`, `max_minutes`, `patience` away"
+            "`tokens` is a limit of its own; leave `num_updates`, `epochs`, `max_minutes`, `patience` out"
         )
     first = kind.prepare(common, paths)
     if not tokens and not limited:

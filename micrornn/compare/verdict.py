@@ -36,7 +36,7 @@ def _best(summary: Summary) -> Iterator[Verdict]:
     pairs = [(row, found) for row in others if (found := summary.pair(row, best)) is not None]
     mean, unit = number(best.mean), f" {summary.plan.loss}" if summary.plan.loss else ""
     if not pairs:
-        yield Verdict("unsure", f"{best.name} alone has a loss, {mean}{unit}: there is none to hold it against.")
+        yield Verdict("unsure", f"{best.name} alone has a loss, {mean}{unit}: there is no other to compare it with.")
         return
     seeds = min(found.seeds for _, found in pairs)
     numbers = {"best": best.mean, "seeds": seeds}

@@ -106,7 +106,7 @@ class Measured:
     briefs             what validation said meanwhile; empty for a trained model
     steps              the num_steps looked at, rising
     biases             (P,) of the mean gradient, of windows of so many time steps
-    tolerance          the largest bias to be borne
+    tolerance          the largest bias that is tolerated
     lags, lag          what single tokens tell, and the furthest lag that stands out; 0: none
     own, asked         (batch_size, num_steps) that lr is for, and that are compared with; what was asked for, before it
                        was made to fit the text

@@ -119,7 +119,7 @@ def _steps_verdict(measure: Measure, found: Measured, chosen: Chosen) -> Verdict
         )
         return Verdict("healthy" if found.lag <= K else "unsure", words + ".", n, ranges)
     if chosen.why == "beyond":
-        words += f". None up to that stays below the {percent(found.tolerance)} to be borne, and no more were tried."
+        words += f". None up to that stays below the {percent(found.tolerance)} tolerated, and no more were tried."
         if np.nanmax(measure["low"][:, -1]) <= found.tolerance:
             words += f" But this much {text} cannot tell."
             return Verdict("unsure", words, n, f"Measure on more of it. {ranges}")

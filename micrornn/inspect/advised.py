@@ -51,7 +51,7 @@ def advice(found: Measured, about: Mapping[str, Any]) -> Measure:
         "num_steps_high": Number(chosen.high, "time steps", "the same, upward"),
         "bias": Number(_worst(bias[:, here]), "", "truncation bias at the advised num_steps, the worse stage"),
         "kept": Number(float(kept[here]), "", "cosine of the truncated mean gradient with the whole one there"),
-        "tolerance": Number(found.tolerance, "", "the largest bias to be borne"),
+        "tolerance": Number(found.tolerance, "", "the largest bias that is tolerated"),
         "lag": Number(found.lag, "time steps", "furthest lag at which a single token tells much by itself; 0: none"),
         "batch_size": Number(N, "lanes", "advised"),
         "batch_size_low": Number(min(ends), "lanes", "best at the low end of the noise scale"),

@@ -194,7 +194,7 @@ class Recipe:
             paths = self._inside(paths[0])
         if len(paths) != len(self.data):
             if not self.data:
-                raise ConfigError(f"recipe {self.name} makes its own data; leave {quoted(paths[0])} away")
+                raise ConfigError(f"recipe {self.name} makes its own data; leave {quoted(paths[0])} out")
             files = "1 data file" if len(self.data) == 1 else f"{len(self.data)} data files"
             folder = f" or a folder with {', '.join(self.files)}" if self.files else ""
             raise ConfigError(f"recipe {self.name} wants {files} ({', '.join(self.data)}){folder}, not {len(paths)}")
@@ -282,7 +282,7 @@ def _check(recipe: Recipe) -> None:
         for job in recipe.jobs():
             for name in KEPT_OUT:
                 if name in recipe.settings | recipe.variants[job.variant]:
-                    raise ConfigError(f"{where}: {name} is no constant of a recipe; leave it away")
+                    raise ConfigError(f"{where}: {name} is no constant of a recipe; leave it out")
             config = job.config(roles)
             recipe.kind.require_used(config)
             if not (config.num_updates or config.epochs or config.patience) or config.max_minutes:
@@ -297,7 +297,7 @@ def _check(recipe: Recipe) -> None:
     if recipe.files and len(recipe.files) != len(recipe.data):
         raise ConfigError(f"{where}: files has {len(recipe.files)} names, and data {len(recipe.data)} roles")
     if not recipe.seeds:
-        raise ConfigError(f"{where}: seeds is empty; leave it away")
+        raise ConfigError(f"{where}: seeds is empty; leave it out")
     for n, expected in enumerate(recipe.expect, 1):
         at = f"{where}: expectation {n}"
         if not PLACE.fullmatch(expected.at):

@@ -84,7 +84,7 @@ def _steps_curves(measure: Measure) -> Lines:
         for n in _stages(measure)
     ]
     tolerance = measure.numbers["tolerance"].value
-    curves.append(Curve("to be borne", steps, np.full(len(steps), tolerance)))
+    curves.append(Curve("tolerated", steps, np.full(len(steps), tolerance)))
     K = int(measure.numbers["num_steps"].value)
     return Lines(
         "What truncation costs", "num_steps", "bias: ||E g_K - E g|| / ||E g||", curves, log_x=True, log_y=True,

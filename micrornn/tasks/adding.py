@@ -38,7 +38,10 @@ class AddingSettings(Config):
         choices=("halves", "ends"),
     )  # fmt: skip
     shortest: int = setting(
-        0, "Sequences of from so many to `num_steps` time steps. 0: all of `num_steps`.", low=0, cap=MOST
+        0,
+        "Time steps of the shortest sequences; the longest have `num_steps`. 0: all have `num_steps`.",
+        low=0,
+        cap=MOST,
     )
     pad: str = pad_side()
     centred: bool = setting(False, "Subtract from both inputs and from the sums their mean over the batch.")

@@ -39,7 +39,7 @@ Self = TypeVar("Self", bound="Labelling")
 class LabelSettings(Config):
     """A sequence is as long as it is, or as max_len allows: there are no windows."""
 
-    min_count: int = setting(2, "Words that come less often are read as unknown.", low=1, cap=MOST)
+    min_count: int = setting(2, "Words that occur less than N times are read as unknown.", low=1, cap=MOST)
     max_len: int = setting(0, "Words of a sequence that are read at most. 0: all.", low=0, cap=MOST)
     keep: str = setting("first", "Which words of a longer one are kept.", choices=("first", "last"))
     pad: str = pad_side()

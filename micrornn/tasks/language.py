@@ -43,7 +43,7 @@ class LanguageModel(Module):
         if config.bidirectional:
             raise ConfigError(
                 "`bidirectional`: a language model that also reads backward has seen the token it is to predict; "
-                "leave the flag away"
+                "leave the flag out"
             )
         self.config, self.vocab_size = config, vocab_size
         dtype = np.dtype(config.dtype).type

@@ -34,7 +34,7 @@ class ParitySettings(Config):
     """num_steps is the greatest length of a sequence."""
 
     at: str = setting(
-        "every", "When to say it: after every bit, or at the end of sequences of 1 to num_steps bits.",
+        "every", "When to answer: after every bit, or at the end of sequences of 1 to num_steps bits.",
         choices=("every", "end"),
     )  # fmt: skip
     pad: str = pad_side()

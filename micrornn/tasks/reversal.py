@@ -20,7 +20,7 @@ from micrornn.tasks.pairing import unlike
 
 @dataclass(frozen=True)
 class ReversalSettings(AnsweringSettings):
-    digits: int = setting(8, "Digits of a number, at most; each has 1 to so many.", low=1, high=1000)
+    digits: int = setting(8, "The most digits of a number: each has 1 to N.", low=1, high=1000)
     examples: int = setting(20_000, "Different numbers that are made, those held out among them.", low=2, high=10**7)
 
 

@@ -59,7 +59,7 @@ class SeriesSettings(TableSettings):
     )  # fmt: skip
     log: bool = setting(False, "Read and forecast logarithms: of what grows by a share of itself.")
     difference: int = setting(
-        0, "Read and forecast differences to so many time steps before, such as 1 or a season: of what has a trend. "
+        0, "Read and forecast differences to the value N time steps before, such as 1 or a season: for a trend. "
         "0: the values themselves.",
         low=0, high=10**6,
     )  # fmt: skip
@@ -167,7 +167,7 @@ class Series(Task):
         if len(wrong):
             path, line = data.where[wrong[0][0]]
             what = self._unfit(data.values[wrong[0][0]], data.chosen.names)
-            raise DataError(f"{path}:{line}: {what}; leave {'`log` away, or ' * self.config.log}such rows out")
+            raise DataError(f"{path}:{line}: {what}; leave {'`log` out, or ' * self.config.log}such rows out")
 
     def _unfit(self, values: np.ndarray, names: Sequence[str] = ()) -> str:
         """What is wrong with a row; "" if nothing is."""

@@ -164,7 +164,7 @@ class Task:
         """The task with its data, from the files or made up. This one takes no files."""
         cls.require_used(config)
         if files:
-            raise DataError(f"the task {cls.name} makes its own data; leave {files[0]} away")
+            raise DataError(f"the task {cls.name} makes its own data; leave {files[0]} out")
         return cls(config)
 
     @classmethod
@@ -184,7 +184,7 @@ class Task:
         usual = cls.Settings()
         for name in cls.unused:
             if getattr(config, name) != getattr(usual, name):
-                raise ConfigError(f"`{name}` is no setting of the task {cls.name}; leave it away")
+                raise ConfigError(f"`{name}` is no setting of the task {cls.name}; leave it out")
 
     def __init__(self, config: Any, data: Any = None):
         self.config = config
@@ -228,7 +228,7 @@ class Task:
     def material_of(cls, names: Sequence[str], config: Any, meta: Mapping[str, Any], unseen: str = "",
                     encoding: str = "") -> Material:  # fmt: skip
         """The same out of other files than it learns from."""
-        raise ConfigError(f"`text`: a network of the task {cls.name} is looked at on its own data; leave it away")
+        raise ConfigError(f"`text`: a network of the task {cls.name} is looked at on its own data; leave it out")
 
     @property
     def segment_steps(self) -> int:
@@ -279,9 +279,7 @@ class Task:
 
     def batches_of(self, files: Sequence[Path]) -> Batches:
         """What a trained network is judged on where files are named: all that they hold, once."""
-        raise DataError(
-            f"the task {self.name} makes its own data, and is judged by what it holds out; leave FILES away"
-        )
+        raise DataError(f"the task {self.name} makes its own data, and is judged by what it holds out; leave FILES out")
 
     def judge(self, model: Any, files: Sequence[Path] = (), progress: Progress | None = None, **options: Any) -> Judged:
         """What `micrornn eval` tells: of the files, or of what is held out.
@@ -298,7 +296,7 @@ class Task:
         """ConfigError where an option was given that means nothing here."""
         given = [name for name, value in options.items() if value is not None]
         if given:
-            raise ConfigError(f"`{given[0]}` is no option for the task {self.name}; leave it away")
+            raise ConfigError(f"`{given[0]}` is no option for the task {self.name}; leave it out")
 
     def confusion(self, model: Any) -> Confusion | None:
         """Which class is taken for which, of what is held out; None where there are no classes."""
@@ -345,7 +343,7 @@ class Task:
 
     def go_on(self, model: Any, examples: Iterable[Any], steps: int) -> Iterator[dict[str, Any]]:
         """The `steps` rows that follow the last example, as answers. ConfigError where examples are no series."""
-        raise ConfigError(f"the task {self.name} has no series to continue; leave `horizon` away")
+        raise ConfigError(f"the task {self.name} has no series to continue; leave `horizon` out")
 
     def answer(self, outputs: np.ndarray, example: Any, proba: bool) -> dict[str, Any]:
         """What the outputs of one lane say: (output_size,), or (seq_len, output_size) of every time step."""

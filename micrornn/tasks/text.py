@@ -51,7 +51,7 @@ def line_end(config: Config, vocab: Vocab) -> int | None:
         return None
     if config.loss == "sum" or config.watch_gradients:
         flag = "`loss=sum`" if config.loss == "sum" else "`watch_gradients`"
-        raise ConfigError(f"{flag} counts all time steps of a window, and `lines` pads them; leave one of the two away")
+        raise ConfigError(f"{flag} counts all time steps of a window, and `lines` pads them; leave one of the two out")
     if vocab.newline is None:
         raise DataError("`lines`: the text has no line break, or its vocabulary is too small for it (`vocab_size`)")
     return vocab.newline
