@@ -48,18 +48,23 @@ class Kernels:
                 if function is None:
                     raise NotImplementedError(f"kernel {one} is missing on device {name}")
                 setattr(self, one, function)
-        self._lifted = {formula.function: getattr(self, one) for one, formula in lift.FORMULAS.items()}
-        self._lift = module.lifted
-
-    def lift(self, function: Any) -> Any:
-        """The kernel(out, arrays...) of a formula: it does to each number what the function does to one."""
-        found = self._lifted.get(function)
-        if found is None:
-            found = self._lifted[function] = self._lift(lift.own(function))
-        return found
+        known = {formula.function: getattr(self, one) for one, formula in lift.FORMULAS.items()}
+        self.lift = _Lifted(module.lifted, known).__getitem__  # of a formula: kernel(out, arrays...)
 
     def __getattr__(self, name: str) -> Any:  # tells a type checker that kernels are found here
         raise AttributeError(name)
+
+
+class _Lifted(dict[Any, Any]):
+    """From a function of single numbers to its kernel, which is made when it is first asked for."""
+
+    def __init__(self, make: Any, known: dict[Any, Any]):
+        super().__init__(known)
+        self.make = make
+
+    def __missing__(self, function: Any) -> Any:
+        self[function] = kernel = self.make(lift.own(function))
+        return kernel
 
 
 @cache

@@ -29,6 +29,7 @@ class Elementwise(Op):
 
     def __init__(self, formula: Callable[..., Any]):
         self.slopes: list[tuple[Callable[..., Any], list[str]]] = []  # and what each reads behind dy
+        self.keep = KEEP[()]
         self.inputs = inputs = _parameters(formula)
         if len(inputs) not in (1, 2) or TAKEN & {*inputs}:
             raise ConfigError(
@@ -37,11 +38,14 @@ class Elementwise(Op):
             )
 
         def forward(k: Kernels, *arrays: Any) -> Any:
-            wide = spread(k, self.name, *arrays) if len(arrays) > 1 else arrays
+            if len(arrays) == 1:
+                (x,) = arrays
+                y = each(k, k.lift(formula), x)
+                return y, self.keep(x, y)
+            wide = spread(k, self.name, *arrays)
             y = each(k, k.lift(formula), *wide)
             found = dict(zip(inputs, wide), y=y)
-            read = {name for _, reads in self.slopes for name in reads}
-            return y, {name: found[name] for name in read} | {"shapes": [array.shape for array in arrays]}
+            return y, [[found[name] for name in reads] for _, reads in self.slopes] + [array.shape for array in arrays]
 
         own = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("k", *inputs)]
         forward.__signature__ = Signature(own)  # type: ignore[attr-defined]
@@ -57,18 +61,26 @@ class Elementwise(Op):
                 f"dy and of some of {', '.join([*self.inputs, 'y'])}"
             )
         self.slopes.append((formula, reads))
+        if self.most == 1:
+            self.keep = KEEP[tuple(name == "y" for name in reads)]
         if len(self.slopes) == self.most:
             self.vjp(self.back_by_slopes)
         return self
 
     def back_by_slopes(self, k: Kernels, saved: Any, dy: Any, needs: Any) -> list[Any]:
+        if len(needs) == 1:
+            return [each(k, k.lift(self.slopes[0][0]), dy, *saved)]
         return [
-            fold(k, each(k, k.lift(formula), dy, *[saved[name] for name in reads]), shape) if need else None
-            for (formula, reads), shape, need in zip(self.slopes, saved["shapes"], needs)
+            fold(k, each(k, k.lift(formula), dy, *read), shape) if need else None
+            for (formula, _), read, shape, need in zip(self.slopes, saved, saved[2:], needs)
         ]
 
 
 elementwise = Elementwise  # as a decorator
+KEEP: dict[tuple[bool, ...], Callable[[Any, Any], Any]] = {  # of an op of one input: what its slope reads, x or y
+    (): lambda x, y: (), (False,): lambda x, y: (x,), (True,): lambda x, y: (y,),
+    (False, True): lambda x, y: (x, y), (True, False): lambda x, y: (y, x),
+}  # fmt: skip
 TAKEN = {"y", "dy", "out", "place", "i", "m"}  # have a meaning of their own in a formula, or around it
 
 
