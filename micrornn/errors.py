@@ -7,6 +7,7 @@ MicrornnError        the root: a user's mistake or the machine's limit, never a 
   DataError          text or data that cannot be used
   CheckpointError    a checkpoint or run folder that cannot be read, written or matched
   ConfigError        a size, name or option that makes no sense
+    OptionError      a call with options that there are not; a TypeError, too
     CellError        a recurrent cell whose step, declaration or file cannot be used
   TapeError          a gradient that a tape cannot give
   DivergedError      a loss or gradient that became NaN or infinite
