@@ -350,6 +350,7 @@ def test_contours_lie_where_the_surface_has_their_level() -> None:
         (["--first-rung", 0.5, "--vary", "lr:1,2"], "--first-rung is for a search"),
         (["--search", 4, "--first-rung", "nan", "--vary", "lr:1..2"], "'nan' is no finite number"),
         (["--cell", "rnn,gru", "--target", "inf"], "'inf' is no finite number"),
+        (["--cell", "rnn,gru", "--target", "price"], "that of the task is --set target=..."),
         (["--search", 4, "--vary", "lr:1e-1..1e-3"], "the lower end must come first"),
         (["--search", 4, "--vary", "clip-norm:0..1:log"], "must begin above 0"),
         (["--search", 4, "--vary", "lr:1e-3..1e-1", "--max-minutes", 1], "--search needs to know where"),

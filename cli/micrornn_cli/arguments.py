@@ -41,11 +41,22 @@ class Group(click.Group):
 
 
 class Finite(click.FloatRange):
+    """hint: what is said where something else was given."""
+
+    name = "number"
+
+    def __init__(self, *range: Any, hint: str = "", **ends: Any):
+        super().__init__(*range, **ends)
+        self.hint = hint
+
     def _describe_range(self) -> str:  # what --help shows
         return "" if self.min is self.max is None else super()._describe_range()
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        found = super().convert(value, parameter, context)
+        try:
+            found = super().convert(value, parameter, context)
+        except click.BadParameter as error:
+            self.fail(f"{error.message} {self.hint}".strip(), parameter, context)
         return found if math.isfinite(found) else self.fail(f"{quoted(value)} is no finite number.", parameter, context)
 
 

@@ -52,7 +52,10 @@ from micrornn_cli.varying import SETTINGS, Several, varied_settings
     "updates of the first setting's size]",
 )
 @click.option(
-    "--target", type=Finite(), metavar="LOSS", help="Tell when each reaches this loss.  [the highest that all reach]"
+    "--target",
+    type=Finite(hint="Here it is a loss; that of the task is --set target=..."),
+    metavar="LOSS",
+    help="Tell when each reaches this loss.  [the highest that all reach]",
 )
 @click.option(
     "--search",
