@@ -115,7 +115,7 @@ def _in_file(path: Any) -> Any:
 def _of_task(param: click.Parameter, kind: Any) -> click.Parameter:
     """A flag of a setting that all tasks share, with the default that this one has; hidden where it means nothing."""
     entry = next((entry for entry in dataclasses.fields(kind.Settings) if entry.name == param.name), None)
-    if entry is None or not isinstance(param, click.Option):
+    if entry is None or entry.name not in Config.__dataclass_fields__ or not isinstance(param, click.Option):
         return param
     if entry.name in kind.unused:
         hidden = copy.copy(param)
