@@ -180,6 +180,15 @@ def test_a_run_that_learned_nothing_is_told_so_with_advice_that_works(text, caps
     assert code == 0 and "learned nothing" not in err
 
 
+def test_the_loss_is_measured_by_what_can_be_learned_of_the_text_that_is_held_out(tmp_path, capsys):
+    few, same, half = (tmp_path / name for name in ("few.txt", "same.txt", "half.txt"))
+    few.write_text("aaaaaaaaab" * 300), same.write_text("a" * 3000), half.write_text("ab" * 500)
+    code, _, err = micrornn(capsys, "train", few, *FLAGS, "--num-updates", 1, "--validation", half)
+    assert code == 0 and "by frequency alone: 1.000 bits" in " ".join(err.split())
+    code, _, err = micrornn(capsys, "train", same, *FLAGS, "--num-updates", 1)
+    assert code == 0 and "nothing to learn: all tokens" in err and "more updates" not in err
+
+
 def test_the_text_that_is_shown_is_the_one_most_like_the_text() -> None:
     vocab = Vocab.build(["abcdefgh \n"], "char")
     model = LanguageModel(Config(hidden_size=8, embedding_size=4), vocab.size)

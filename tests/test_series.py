@@ -108,6 +108,8 @@ def test_what_is_judged_needs_no_future_and_no_border_changes_it(tmp_path: Path)
             total = np.mean(list(losses(model, held_out)))
             said = task.job.scaling.said(task.data.values[:, :1], held_out.at).reshape(28, -1)
             assert total == pytest.approx(np.square(found[-1][1] - said).mean(), rel=1e-5)
+    means = [task.data.values[: t + 1, 0].mean() for t in held_out.at]
+    np.testing.assert_allclose(task.job.plain(held_out)["mean so far"][:, -1, 0], means)
     meta = json.loads(json.dumps(task.meta()))
     again = Series.from_meta(task.config, meta)
     assert again.meta() == task.meta() and again.network().flat.data.shape == model.flat.data.shape

@@ -52,14 +52,15 @@ def _score(training: Training) -> None:
     words += f" {training.task.metrics[0].unit}{beside}."
     err.print(f"{training.updates:,} updates in {duration(training.seconds)}. {words}")
     if baseline is not None and best >= baseline[1]:
-        err.print("It has learned nothing yet: what takes no network does as well.", style="yellow")
+        err.print("It is no better yet than what takes no network.", style="yellow")
 
 
 def _result(training: Training, again: str) -> None:
     """The best loss beside that of guessing by frequency alone; if it is no better, what to try."""
-    kind, best, guess = training.task.vocab.kind, training.best_val_loss, training.task.tokens.entropy
-    if best is None:
+    kind, best, baseline = training.task.vocab.kind, training.best_val_loss, training.task.baseline
+    if best is None or baseline is None:
         return
+    guess = baseline[1]
     err.print()
     if training.gave_up():
         last = training.history[-1 - training.stale]["update"]
@@ -68,7 +69,9 @@ def _result(training: Training, again: str) -> None:
         f"{training.updates:,} updates in {duration(training.seconds)}. Best validation loss "
         f"{best:.3f} nats = [bold green]{measure(kind, best)}[/] (by frequency alone: {measure(kind, guess)})."
     )
-    if best >= guess:
+    if not training.task.tokens.entropy:
+        err.print("There was nothing to learn: all tokens of the text are the same one.", style="yellow")
+    elif best >= guess:
         err.print(
             "It has learned nothing yet of what follows what: to know how frequent each token is does as well.",
             style="yellow",

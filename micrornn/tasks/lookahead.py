@@ -137,7 +137,8 @@ class Lookahead:
     def plain(self, stretch: Stretch) -> dict[str, np.ndarray]:
         """The forecasts that take no network: (len(at), horizon, targets) each."""
         values, season = stretch.values[:, : self.targets], max(1, self.config.season)
-        found = {"naive": naive(values, stretch.at, self.horizon)}
+        mean = (values.cumsum(axis=0)[stretch.at] / (stretch.at + 1)[:, None])[:, None]
+        found = {"mean so far": mean.repeat(self.horizon, axis=1), "naive": naive(values, stretch.at, self.horizon)}
         name = "seasonal naive" if season > 1 else "naive"
         found[name] = naive(values, stretch.at, self.horizon, season)
         seasons = -(-np.arange(1, self.horizon + 1) // season)

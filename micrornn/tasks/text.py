@@ -86,7 +86,12 @@ class Text(Task):
         at_once = max(self.segment_steps, config.way.most_steps or 0)
         require_memory(dataclasses.replace(config, num_steps=at_once, backprop="window"), self.vocab.size)
         self.batches = Windows(self.lanes, carried=config.state == "carried")
-        self.baseline = ("by frequency alone", tokens.entropy)
+        entropy = tokens.entropy
+        if (
+            config.validation and self.held_out is not None
+        ):  # another text, in which tokens come as often as they do there
+            entropy = entropy_of(np.bincount(self.held_out[0 : len(self.held_out)]))
+        self.baseline = ("by frequency alone", entropy)
 
     def _parts(self, newline: int | None) -> tuple[Ids, Ids | None]:
         """What is learned from, and what is held out, if anything: a part of the text, or a text of its own."""
