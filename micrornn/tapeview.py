@@ -2,8 +2,8 @@
 
 Nothing is rendered here.
 
-    build(cell, granularity, ...)   record a small network and name its tensors -> Recording
-    view(recording)                 every row with its values and, if wanted, gradients -> TapeView
+    build(cell, granularity, ...)   record a small network and name its tensors -> SmallNet
+    view(net)                       every row with its values and, if wanted, gradients -> TapeView
     factors, contribution           what a time step of a recurrent op gives to the gradient of a weight
     Row, Value                      one record of the tape; a tensor in it
     Contribution                    what one time step gave to the gradient of one weight
@@ -78,7 +78,7 @@ class TapeView:
 
 
 @dataclass(frozen=True)
-class Recording:
+class SmallNet:
     """A tape and what one wants to speak of: the weights are among the leaves."""
 
     tape: Tape
@@ -89,7 +89,7 @@ class Recording:
 
 
 def build(cell: str, granularity: str, *, seq_len: int = 3, hidden_size: int = 2, batch_size: int = 1,
-          seed: int = 0) -> Recording:  # fmt: skip
+          seed: int = 0) -> SmallNet:  # fmt: skip
     """Record one layer of a cell that reads a sine wave and predicts its next number, in float64.
 
     x_t = sin(t + 1 + b) of lane b, rounded; target_t = x_(t+1); y_t = W_out h_t + b_out; the loss is the mean
@@ -114,7 +114,7 @@ def build(cell: str, granularity: str, *, seq_len: int = 3, hidden_size: int = 2
         tensor.name = f"{name}_n"
     _name_states(tape, hidden, rnn.cell.states)
     all_weights = (*weights.values(), decoder.weight, decoder.bias)
-    return Recording(tape, loss, all_weights, (x, *state, *all_weights), rnn.cell.gates)
+    return SmallNet(tape, loss, all_weights, (x, *state, *all_weights), rnn.cell.gates)
 
 
 def _name_states(tape: Tape, hidden: Tensor, states: tuple[str, ...]) -> None:
@@ -138,12 +138,12 @@ def _name_states(tape: Tape, hidden: Tensor, states: tuple[str, ...]) -> None:
                 tensor.name = f"{states[-1]}{at}"
 
 
-def view(recording: Recording, backward: bool = True) -> TapeView:
+def view(net: SmallNet, backward: bool = True) -> TapeView:
     """Every row with values; with `backward` also all cotangents and each time step's contributions."""
-    tape, names = recording.tape, _names(recording)
+    tape, names = net.tape, _names(net)
     tensors = {id(t): t for record in tape.records for t in (*record.inputs, *record.outputs)}
     gradients: Gradients = {}
-    given: Given = {id(weight): {} for weight in recording.weights}
+    given: Given = {id(weight): {} for weight in net.weights}
 
     def watch(record: Record, tensor: Tensor, contribution: np.ndarray) -> None:
         if id(tensor) in given and record.t is not None:
@@ -152,7 +152,7 @@ def view(recording: Recording, backward: bool = True) -> TapeView:
 
     if backward:
         # Gradients are copied: a cotangent may be an array that the engine goes on to add to.
-        found = tape.cotangents(list(tensors.values()), [recording.loss], watch=watch)
+        found = tape.cotangents(list(tensors.values()), [net.loss], watch=watch)
         gradients = {id(t): None if g is None else g.copy() for t, g in zip(tensors.values(), found)}
         for record in tape.records:
             _split_over_time(record, gradients, given)
@@ -165,20 +165,20 @@ def view(recording: Recording, backward: bool = True) -> TapeView:
             tuple(value(y) for y in record.outputs))
         for number, record in enumerate(tape.records, 1)
     )  # fmt: skip
-    leaves = tuple(value(leaf) for leaf in recording.leaves)
+    leaves = tuple(value(leaf) for leaf in net.leaves)
     if not backward:
         return TapeView(rows, leaves, (), None)
-    contributions, difference = _contributions(recording, gradients, given)
+    contributions, difference = _contributions(net, gradients, given)
     return TapeView(rows, leaves, contributions, difference)
 
 
-def _names(recording: Recording) -> dict[int, str]:
+def _names(net: SmallNet) -> dict[int, str]:
     """What each tensor on the tape is called, by id."""
     names: dict[int, str] = {}
-    for number, record in enumerate(recording.tape.records, 1):
+    for number, record in enumerate(net.tape.records, 1):
         for tensor in record.inputs:
             names.setdefault(id(tensor), tensor.name or "constant")
-        gates = recording.gates if len(record.outputs) == len(recording.gates) else None
+        gates = net.gates if len(record.outputs) == len(net.gates) else None
         for part, tensor in zip(gates or map(str, range(len(record.outputs))), record.outputs):
             own = f"#{number}" if len(record.outputs) == 1 else f"#{number}.{part}"
             names[id(tensor)] = tensor.name or own
@@ -229,10 +229,10 @@ def _split_over_time(record: Record, gradients: Gradients, given: Given) -> None
                 given[id(tensor)][t] = values[vectors[name]][t].sum(0) if own else contribution(record, name, t)
 
 
-def _contributions(recording: Recording, gradients: Gradients,
+def _contributions(net: SmallNet, gradients: Gradients,
                    given: Given) -> tuple[tuple[Contribution, ...], float]:  # fmt: skip
     rows, difference = [], 0.0
-    for weight in recording.weights:
+    for weight in net.weights:
         gradient = gradients[id(weight)]
         if gradient is None:
             continue

@@ -2,7 +2,7 @@
 
 save, load                     one checkpoint file: named arrays and a JSON-able `meta` (archive)
 RunFolder, default_run_path    the folder of one training run, and a fresh path for it (folder)
-Rows                           a file of JSON lines that survives a kill (rows)
+JsonLines                      a file of JSON lines that survives a kill (rows)
 Lock                           one process trains in a run folder at a time (lock)
 read_file, write_atomically    what these stand on: a whole file or none (files)
 toml_dumps, toml_loads         a flat table as TOML, and back (toml)
@@ -12,12 +12,12 @@ from micrornn.checkpoint.archive import FORMAT_VERSION, load, save
 from micrornn.checkpoint.files import StrPath, read_file, require_writable, write_atomically
 from micrornn.checkpoint.folder import RunFolder, default_run_path
 from micrornn.checkpoint.lock import Lock
-from micrornn.checkpoint.rows import Rows
+from micrornn.checkpoint.rows import JsonLines
 from micrornn.checkpoint.toml import toml_dumps, toml_loads
 
 __all__ = [
-    "FORMAT_VERSION", "Lock", "Rows", "RunFolder", "default_run_path", "load", "read_file", "require_writable", "save",
-    "toml_dumps", "toml_loads", "write_atomically",
+    "FORMAT_VERSION", "JsonLines", "Lock", "RunFolder", "default_run_path", "load", "read_file", "require_writable",
+    "save", "toml_dumps", "toml_loads", "write_atomically",
 ]  # fmt: skip
 
 

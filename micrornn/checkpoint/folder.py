@@ -14,7 +14,7 @@ from micrornn.checkpoint.archive import encode, load
 from micrornn.checkpoint.files import StrPath, not_written, read_file, write_atomically
 from micrornn.checkpoint.lock import NAME as LOCK_NAME
 from micrornn.checkpoint.lock import Lock
-from micrornn.checkpoint.rows import Rows
+from micrornn.checkpoint.rows import JsonLines
 from micrornn.checkpoint.toml import MOST_BYTES, toml_dumps, toml_loads
 from micrornn.errors import CheckpointError, named
 from micrornn.printable import shell_word
@@ -47,8 +47,8 @@ class RunFolder:
         self.last = path / "last.ckpt"
         self.best = path / "best.ckpt"
         self.metrics_path = path / "metrics.jsonl"
-        self._metrics = Rows(self.metrics_path)
-        self.gradients = Rows(path / "gradients.jsonl")
+        self._metrics = JsonLines(self.metrics_path)
+        self.gradients = JsonLines(path / "gradients.jsonl")
         self._diverged = path / "diverged.txt"
         self._lock: Lock | None = None
 

@@ -15,7 +15,7 @@ from micrornn.errors import CheckpointError, named
 from micrornn.schema import Rule, check_table
 
 
-class Rows:
+class JsonLines:
     """A file of rows, one JSON object a line, each out of our hands once it is added. Read, truncated or added to
     after a kill, it is whole again but for the row that the kill tore."""
 
