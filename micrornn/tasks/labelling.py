@@ -63,7 +63,7 @@ class Example(NamedTuple):
 class Labelling(Classifying):
     """A label for each word of a sequence (`per_step`), or one for all of it.
 
-    words, symbols       Symbols, of words and of labels; labels are the names of these
+    words, labels        Symbols
     counts               how often each label comes in what is learned from, (V,)
     learned, held        (ids of words, ids of labels) of each sequence to learn from, and of each that is held out
     noun, nouns, remedy  what a label is called, and what to do where there is only one
