@@ -12,8 +12,9 @@ import pytest
 from micrornn.checkpoint import load
 from micrornn.data.forecasts import Errors, chance, compare_directions, compare_values, wilson
 from micrornn.data.series import Scaling, ahead, naive, parts
-from micrornn.errors import CheckpointError
+from micrornn.errors import CheckpointError, DataError
 from micrornn.evaluate import losses
+from micrornn.tasks.lookahead import Lookahead
 from micrornn.tasks.series import Series, SeriesSettings
 from micrornn_cli.exits import Exit
 
@@ -91,6 +92,16 @@ def test_where_no_forecast_is_better_none_is_said_to_be() -> None:
         assert told < 0.09, (n, horizon, told)
     rises = np.ones((60, 1), bool)  # where it had fallen before: to say that it rises takes no network
     assert "does not beat always up" in compare_directions([""], rises, rises, 1).verdict
+
+
+def test_what_never_changes_where_it_is_learned_from_is_refused(tmp_path: Path) -> None:
+    begins = np.r_[np.full(250, 7.5), RNG.random(50)]
+    path, settings = table(str(tmp_path / "t.csv"), np.stack([RNG.random(300), begins], axis=1)), SeriesSettings()
+    with pytest.raises(DataError, match=r"b stays 7.5 in all of the 210 rows .*nothing to learn of it"):
+        Series.prepare(SeriesSettings(target="a,b", num_steps=4, batch_size=4), [path])
+    for values in (begins[:99], 1e-160 * RNG.random(99), 1e9 + 1e-6 * RNG.random(99)):
+        with pytest.raises(DataError, match=r"y stays .* in all of the 99 rows"):
+            Lookahead.fitted(settings, ["y"], values[:, None])
 
 
 def test_what_is_judged_needs_no_future_and_no_border_changes_it(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from micrornn.errors import DataError
 from micrornn.schema import Rule
 from micrornn.tasks.batches import Slices, State
 
+SMALLEST = 1e-150  # change of a series: the squares of smaller ones are 0
 WARM = 4  # windows that are read before the first forecast that counts
 
 
@@ -76,6 +77,12 @@ class Lookahead:
                 f"{len(learned):,} rows are there to learn from, fewer than `horizon`, `difference` and `season` ask "
                 f"for: {least:,}"
             )
+        for name, column in zip(names, targets.T):
+            if not np.ptp(column) > max(1e-12 * np.abs(column).max(), SMALLEST):
+                raise DataError(
+                    f"{name} stays {column[0]:g} in all of the {len(column):,} rows that are learned from, and so "
+                    "there is nothing to learn of it; choose another `target`, or give other rows"
+                )
         change = targets[season:] - targets[:-season]
         higher = targets[config.horizon :] > targets[: -config.horizon]
         known = {"naive_error": np.abs(change), "drift": change, "up": higher}
