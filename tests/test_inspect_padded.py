@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from micrornn.data import Padded, pad
 from micrornn.inspect.credit import credit
 from micrornn.inspect.flow import flow
 from micrornn.inspect.jacobian import jacobian
+from micrornn.inspect.subject import Subject
 from micrornn.inspect.weights import weights
 from micrornn.inspect.window import Window, of_one_length
 from micrornn.ops import cross_entropy, mean_squared_error
@@ -76,3 +79,16 @@ def test_batches_of_other_lengths_are_made_alike_with_padding() -> None:
     both = flow(model, made)["dh_last"]
     each = [flow(model, [one])["dh_last"][:, :2] for one in (long, short)]
     np.testing.assert_allclose(both[:, :2], np.mean(each, axis=0), rtol=1e-5)
+
+
+def test_where_one_window_is_looked_at_it_is_that_of_the_longest_sequence() -> None:
+    class Few:
+        carried, num_windows, window, state = False, 3, 0, None
+
+        def next(self) -> tuple[Padded, np.ndarray, None]:
+            found = window("last", ((2,), (0, 1), (1, 2))[self.window])
+            return found.inputs, found.targets, None
+
+    few = SimpleNamespace(batches=lambda sizes: Few())
+    subject = Subject(network("last", False), {}, few)  # type: ignore[arg-type]
+    assert [len(found.inputs.mask) for found in subject.windows(99, 1, 2)] == [max(LENGTHS)]

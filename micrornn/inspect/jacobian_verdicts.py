@@ -70,7 +70,8 @@ def verdicts(layers: tuple[str, ...], axes: Mapping[str, Axis], arrays: Mapping[
     if gone := able.verdicts(seen, rate * able.num_steps / 2 < math.log(carrying.LEFT)):
         return tuple(replace(verdict, numbers=numbers | dict(verdict.numbers)) for verdict in gone)
     if seq_len < LEAST_STEPS:
-        words = f"{steps(seq_len)} are too few for Lyapunov exponents; {LEAST_STEPS} are the least, 100 are good."
+        few = f"{steps(seq_len)} {'is' if seq_len == 1 else 'are'} too few"
+        words = f"{few} for Lyapunov exponents; {LEAST_STEPS} are the least, 100 are good."
         longer = "Look at longer windows with `seq_len`." if able.cut else ""
         return (Verdict("unsure", words, numbers, longer),)
     lag = int(products.max(axis=0).argmax())

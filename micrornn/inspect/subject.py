@@ -20,7 +20,7 @@ import numpy as np
 from micrornn.errors import CheckpointError, ConfigError, DataError
 from micrornn.inspect.carried import WINDOWS, Carried, carried_by
 from micrornn.inspect.measure import Learned
-from micrornn.inspect.window import Window, of_one_length
+from micrornn.inspect.window import Window, length_of, of_one_length
 from micrornn.optim import Schedule
 from micrornn.runs import Progress, load_run, own_task
 from micrornn.snapshot import settings_of, task_of
@@ -48,17 +48,20 @@ class Subject:
         """`num_windows` windows of `seq_len` time steps in `batch_size` lanes, spread evenly over the data.
 
         Where the data is longer sequences cut into windows, each comes with the state that reading as many time steps
-        before it leaves, as in training; a window at the very beginning has none. DataError if there is too little
-        for them.
+        before it leaves, as in training; a window at the very beginning has none. A single window of sequences with
+        padding is that of several which holds the longest one. DataError if there is too little for them.
         """
         batches = self.material.batches(Sizes(num_windows, seq_len, batch_size))
         first = 1 if batches.carried else 0
         last, found = batches.num_windows - 1, []
-        for place in np.unique(np.linspace(min(first, last), last, num_windows).astype(int)).tolist():
+        looked_at = num_windows if first or num_windows > 1 else WINDOWS
+        for place in np.unique(np.linspace(min(first, last), last, looked_at).astype(int)).tolist():
             batches.window, batches.state = max(0, place - first), None
             if place and first:
                 _carry(self.model, batches, _next(batches))
             found.append(_next(batches))
+        if num_windows == 1:
+            found = [max(found, key=length_of)]
         return of_one_length(found)
 
     @cached_property

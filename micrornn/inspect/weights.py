@@ -145,8 +145,8 @@ def _verdict(names: list[str], norms: np.ndarray, coherence: np.ndarray, cut: bo
             "as uneven: an update then follows those few."
         )
         advice = (
-            "`micrornn inspect flow` says whether the gradient explodes there. Limit it with `clip_message`, or lower "
-            "`lr`."
+            "`micrornn inspect flow` says whether the gradient explodes there: if so, limit it with `clip_message`, or "
+            "lower `lr`; if it fades on its way there, that is why."
         )
         return Verdict("uneven", words, numbers | {"t": peak}, advice)
     chance = 1 / np.sqrt(seq_len)

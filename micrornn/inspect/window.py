@@ -5,6 +5,7 @@ one_by_one       all windows that a measure looks at
 piece_of         some lanes of a window, and of its time steps
 of_one_length    windows with padding, made as long as the longest sequence
 mask_of          which time steps of a window are no padding
+length_of        how long the longest sequence of a window with padding is
 lanes_of         how many sequences a window with padding holds
 recurrents_of    the recurrent parts of a model by name; ConfigError if it has none
 """
@@ -98,6 +99,12 @@ def of_one_length(windows: Sequence[Window]) -> list[Window]:
         inputs, targets = _rebuilt((window.inputs, window.targets), iter([fitted(row, leaf) for leaf in row]))
         found.append(Window(inputs, targets, window.state))
     return found
+
+
+def length_of(window: Window) -> int:
+    """Time steps of the longest sequence of a window with padding; 0 of one without."""
+    masks = [leaf.mask for leaf in _leaves((window.inputs, window.targets)) if isinstance(leaf, Padded)]
+    return max((int(mask.sum(axis=0).max()) for mask in masks), default=0)
 
 
 def lanes_of(window: Window) -> int | None:
