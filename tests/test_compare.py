@@ -426,3 +426,12 @@ def test_a_setting_that_fails_leaves_the_others_alone(micrornn: Micrornn) -> Non
     told = json.loads(out)
     assert code == 0 and [row["state"] for row in told["runs"].values()] == ["done", "failed"]
     assert any(v["kind"] == "failed" and "lr 1e+08 failed in 1 of 1 runs" in v["words"] for v in told["verdicts"])
+
+
+def test_a_run_is_told_where_its_comparison_lies_if_it_has_one(tmp_path: Path) -> None:
+    (tmp_path / "both" / "a" / "seed-0").mkdir(parents=True), (tmp_path / "alone").mkdir()
+    (tmp_path / "both" / "comparison.json").write_text("{}")
+    for run, words in (("both/a/seed-0", r"that of its comparison is .*both\.$"), ("alone", "a run of its own")):
+        (tmp_path / run / "config.toml").write_text("")
+        with pytest.raises(CheckpointError, match=words):
+            Comparison.open(tmp_path / run)

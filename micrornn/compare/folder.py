@@ -88,7 +88,9 @@ class Comparison:
         file = path / NAME
         if not file.exists():
             what = "no comparison.json in it" if path.is_dir() else "no such folder"
-            what = "it is a run; that of its comparison is two folders up" if (path / "config.toml").exists() else what
+            if (path / "config.toml").exists():
+                above = next((folder for folder in path.absolute().parents[:2] if (folder / NAME).exists()), None)
+                what = f"it is a run; that of its comparison is {named(above)}" if above else "it is a run of its own"
             raise CheckpointError(f"{named(path)}: not the folder of a comparison, {what}.")
         where = named(file)
         try:

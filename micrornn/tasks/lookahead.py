@@ -74,8 +74,8 @@ class Lookahead:
         least = max(config.difference, season) + config.horizon + 2
         if len(learned) < least:
             raise DataError(
-                f"{len(learned):,} rows are there to learn from, fewer than `horizon`, `difference` and `season` ask "
-                f"for: {least:,}"
+                f"too few rows are there to learn from: {len(learned):,}, and `horizon`, `difference` and `season` ask "
+                f"for {least:,}"
             )
         for name, column in zip(names, targets.T):
             if not np.ptp(column) > max(1e-12 * np.abs(column).max(), SMALLEST):
