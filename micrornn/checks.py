@@ -26,8 +26,8 @@ from micrornn.cells import find_cell
 from micrornn.data import Padded
 from micrornn.errors import MicrornnError
 from micrornn.gradcheck import STEP, Check, gradcheck, projected
+from micrornn.initializers import Initializer
 from micrornn.ops import concatenate, reshape
-from micrornn.parameters import Initializer
 from micrornn.recurrent import Recurrent
 from micrornn.runs import own_task
 from micrornn.tape import Tape, Tensor

@@ -13,8 +13,9 @@ from micrornn.calls import checked
 from micrornn.cells import gru, lstm, rnn, rnn_relu
 from micrornn.dropmask import MASKS, drop, mix_key
 from micrornn.errors import ConfigError
+from micrornn.initializers import Initializer, normal, starting, uniform
 from micrornn.ops import embedding, linear
-from micrornn.parameters import Initializer, Module, Parameter, normal, starting, uniform
+from micrornn.parameters import Module, Parameter
 from micrornn.recurrent import Recurrent
 from micrornn.tape import Tensor
 

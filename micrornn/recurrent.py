@@ -20,10 +20,11 @@ from micrornn.calls import checked
 from micrornn.cells import BOTH_SIDES, Cell, State, Weights, bias_with_forget, declared, find_cell, take_step
 from micrornn.dropmask import MASKS, drop, drop_mask, mix_key
 from micrornn.errors import ConfigError, ShapeError, instead
+from micrornn.initializers import Initializer, starting, zeros
 from micrornn.ops import clip_message, concatenate, mask_message, reshape, stack, where
 from micrornn.ops.linear import Instead
 from micrornn.ops.masks import take_mask
-from micrornn.parameters import Initializer, Module, Parameter, starting, zeros
+from micrornn.parameters import Module, Parameter
 from micrornn.tape import Tape, Tensor, stamp
 
 BIASES = ("bias_ih", "bias_hh")

@@ -35,6 +35,7 @@ HOUSE = (
     "tape",
     "ops",
     "dropmask",
+    "initializers",
     "parameters",
     "cells",
     "recurrent",

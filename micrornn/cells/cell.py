@@ -19,10 +19,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from micrornn.errors import CellError, MicrornnError, instead
+from micrornn.initializers import Initializer, uniform
 from micrornn.kernels.symbols.program import Program
 from micrornn.ops import split
 from micrornn.ops.recurrent import SequenceOp, StepOp
-from micrornn.parameters import Initializer, uniform
 from micrornn.tape import Tensor
 
 if TYPE_CHECKING:

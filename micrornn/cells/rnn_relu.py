@@ -1,6 +1,6 @@
 from micrornn.cells.cell import Cell, State, Weights
+from micrornn.initializers import Initializer, identity, uniform, zeros
 from micrornn.ops import linear, relu
-from micrornn.parameters import Initializer, identity, uniform, zeros
 from micrornn.tape import Tensor
 
 

@@ -1,22 +1,18 @@
 """What a task is: the interface that training, checkpoints and the command line know.
 
 Task        a kind of job, with its settings and its data
-Metric      what a trained network is judged by
-Judged      what it is worth by them, on what it was judged
-Confusion   which class was taken for which
-Forecast    what came, and what was forecast
-BySymbol    symbols of the data, and the weights that are theirs
 
-Batches, Drawn, Slices and losses (tasks/batches.py) are offered here, too.
+Metric, Judged, Confusion, Forecast, BySymbol (results.py), Batches, Drawn, Slices (batches.py) and losses are offered
+here, too.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +25,11 @@ from micrornn.tasks.batches import Batches as Batches
 from micrornn.tasks.batches import Drawn as Drawn
 from micrornn.tasks.batches import Slices as Slices
 from micrornn.tasks.batches import State as State
+from micrornn.tasks.results import BySymbol as BySymbol
+from micrornn.tasks.results import Confusion as Confusion
+from micrornn.tasks.results import Forecast as Forecast
+from micrornn.tasks.results import Judged as Judged
+from micrornn.tasks.results import Metric as Metric
 from micrornn.tasks.together import gathered, said
 
 if TYPE_CHECKING:
@@ -36,57 +37,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 SPECIAL = tuple(row.name for row in fields(Config) if row.metadata["special"])  # settings that not all tasks have
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What a trained network is judged by: a name, a unit ("" where there is none), and which way is better."""
-
-    name: str
-    unit: str = ""
-    better: str = "lower"
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What a trained network is worth.
-
-    scores    metric -> value
-    baselines metric -> (in words, the value) of what takes no network, on the same data
-    rows      what else to tell a reader: a word -> what it is
-    values    what else to tell a machine, by name
-    words     of a metric, how its value is told, where a number and its unit would not do
-    """
-
-    scores: Mapping[str, float]
-    baselines: Mapping[str, tuple[str, float]] = field(default_factory=dict)
-    rows: Mapping[str, str] = field(default_factory=dict)
-    values: Mapping[str, Any] = field(default_factory=dict)
-    words: Mapping[str, str] = field(default_factory=dict)
-
-
-class Confusion(NamedTuple):
-    """counts[i, j]: how often what is labels[i] was taken for labels[j]."""
-
-    labels: Sequence[str]
-    counts: np.ndarray
-
-
-class Forecast(NamedTuple):
-    """What came and what was forecast, each (num_points,), under a title; `baseline`: what takes no network."""
-
-    title: str
-    truth: np.ndarray
-    forecast: np.ndarray
-    baseline: np.ndarray | None = None
-
-
-class BySymbol(NamedTuple):
-    """Symbols, what they are called, and of each parameter that has weights for each of them, along which axis."""
-
-    what: str
-    tokens: Sequence[str]
-    parameters: Mapping[str, int]
 
 
 class Task:

@@ -1,0 +1,60 @@
+"""How parameters start: functions (rng, shape) -> float64 array.
+
+uniform(bound), normal(std), glorot, orthogonal, identity, zeros
+starting(what, given)    what somebody gives for one of them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from micrornn.errors import ConfigError, quoted
+
+Initializer = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+
+
+def zeros(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """All zero."""
+    return np.zeros(shape)
+
+
+def normal(std: float) -> Initializer:
+    """Normal with mean 0 and this standard deviation."""
+    return lambda rng, shape: rng.normal(0.0, std, shape)
+
+
+def uniform(bound: float) -> Initializer:
+    """Uniform in +-bound."""
+    return lambda rng, shape: rng.uniform(-bound, bound, shape)
+
+
+def glorot(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Uniform in +-sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16)."""
+    return rng.uniform(-1, 1, shape) * np.sqrt(6 / sum(shape))
+
+
+def orthogonal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Square blocks of random orthogonal matrices, one under the other (Saxe, McClelland, Ganguli 2014)."""
+    columns = shape[1]
+    blocks = []
+    for _ in range(0, shape[0], columns):
+        q, r = np.linalg.qr(rng.normal(size=(columns, columns)))
+        blocks.append(q * np.sign(np.diag(r)))  # without the signs, Q is not uniformly distributed
+    return np.concatenate(blocks)[: shape[0]]
+
+
+def identity(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """The identity, gate by gate (Le, Jaitly, Hinton 2015): each unit starts as its own memory."""
+    return np.concatenate([np.eye(shape[1])] * -(-shape[0] // shape[1]))[: shape[0]]
+
+
+def starting(what: str, given: Any) -> Initializer:
+    """An initializer as somebody gives it; ConfigError for what is none."""
+    if not callable(given):
+        raise ConfigError(
+            f"{what} is a function of (rng, shape), such as micrornn.parameters.uniform(0.1), not {quoted(given)}"
+        )
+    return given
