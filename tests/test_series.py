@@ -220,7 +220,7 @@ SHORT = "day,a\n" + ROWS
         (TABLE.replace("1.5", "1.5e300"), T, "t.csv:3: a is 1.5e+300, and at most 1e+30 can be read; leave such"),
         (TABLE.replace("1.5", "-1.5"), [*T, "--log"], "t.csv:3: a is -1.5, which has no logarithm"),
         (TABLE[:286], T, "15 time steps are there to learn from, too few for 4 lanes of 6"),
-        (TABLE, [*T, "--horizon", "70"], "fewer than --horizon, --difference and --season ask"),
+        (TABLE, [*T, "--horizon", "70"], "and --horizon, --difference and --season ask for"),
         (TABLE, [*T, "--horizon", "14"], "12 rows are too few to judge forecasts of 14 steps"),
         ("day,a,b\n", T, "t.csv holds the names of columns, and no row"),
         ("day,a\nx,y\n", [], "t.csv holds no column of numbers; its first row is x, y"),
