@@ -6,6 +6,7 @@ go(comparison, ...)     every run to its end; of a search, rung by rung, the wor
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Generator, Iterator
 
 import numpy as np
@@ -81,7 +82,7 @@ def _train(comparison: Comparison, runs: list[tuple[int, int]], share: float, ba
             continue
         jobs[str(path)] = n, seed, Job(
             str(path), plan.task, plan.files, plan.config(variant, seed).to_dict(), plan.scheduled, until,
-            str(comparison.stop_file),
+            str(comparison.stop_file), os.getcwd(),
         )  # fmt: skip
     if not jobs or stopped():
         return

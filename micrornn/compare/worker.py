@@ -33,7 +33,8 @@ LOOK = 0.05  # seconds between two looks at whether to stop
 @dataclass(frozen=True)
 class Job:
     """A run: its folder, what it learns from, its settings; until: the update after which
-    it pauses, 0: none; stop: a file that says, by being there, that it is to end."""
+    it pauses, 0: none; stop: a file that says, by being there, that it is to end; where: the folder in which these
+    paths are meant, for a process that trained for another comparison before may be in another."""
 
     path: str
     task: str
@@ -42,6 +43,7 @@ class Job:
     scheduled: bool
     until: int
     stop: str
+    where: str
 
 
 def train(job: Job, detached: bool = False) -> Outcome:
@@ -55,6 +57,8 @@ def train(job: Job, detached: bool = False) -> Outcome:
         with contextlib.suppress(ValueError):  # not the main thread of a worker
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         _end_with_parent()
+        with contextlib.suppress(OSError):  # another machine may not have it, and the paths say then what is missing
+            os.chdir(job.where)
     try:
         with _at_work:
             return _train(job)
