@@ -6,7 +6,7 @@ of a kernel and the types of its arguments is compiled for one compute capabilit
 
     python tests/test_cuda_ptx.py 9 0       what the test starts: one JSON object per kernel
 
-float64, in which gradients are checked, is compiled for the newest card alone.
+float64, in which gradients are checked, is compiled where more than one is asked for, for the newest alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-# An older card's compiler takes as long again; MICRORNN_TEST_CARDS=1 asks for it, as `make fuzz` does.
+# An older card's compiler takes as long again, and so does float64; MICRORNN_TEST_CARDS=1 asks for both, as `make fuzz`
+# does.
 CAPABILITIES = ((8, 0), (9, 0)) if os.environ.get("MICRORNN_TEST_CARDS") else ((9, 0),)
 SIZES = (33, 128, 200, 256, 512, 1024)  # of a row
 LANES = (1, 20, 128)  # of a sequence; which kernel it takes, and which variant, is planned by sizes and lanes
@@ -204,7 +205,7 @@ def main(capability: tuple[int, int]) -> None:
     assembler = ptxas()
     with tempfile.TemporaryDirectory() as folder:
         work = [(np.float32, *item) for item in launched(launches, np.float32).items()]
-        if capability == CAPABILITIES[-1]:
+        if len(CAPABILITIES) > 1 and capability == CAPABILITIES[-1]:
             work += [(np.float64, *item) for item in launched(launches, np.float64).items()]
         for dtype, (kernel, types), of in work:
             start = time.perf_counter()
@@ -295,7 +296,7 @@ def test_every_kernel_is_compiled_for_every_card(compiled: Compiled) -> None:
             print(f"sm_{major}{minor}, {dtype}: {', '.join(row['kernel'] for row in kernels)}")
             assert {name for row in kernels for name in row["names"]} == set(NAMES)
             seen[major, minor, dtype] = {(row["kernel"], *row["types"]) for row in kernels}
-    assert seen[9, 0, "float32"] and seen[9, 0, "float64"]
+    assert seen[9, 0, "float32"] and (len(CAPABILITIES) == 1 or seen[9, 0, "float64"])
     assert seen.get((8, 0, "float32"), seen[9, 0, "float32"]) == seen[9, 0, "float32"]
 
 

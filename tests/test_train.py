@@ -263,7 +263,7 @@ main()
 def test_killed_at_any_moment_a_run_resumes(text, tmp_path):
     """The same run killed again and again at random moments, from the first line of Python on. (Kills of a command that
     has begun, by the hundred and with every signal: tests/fuzz/kills.py.)"""
-    times = int(os.environ.get("MICRORNN_TEST_KILLS", "6"))
+    times = int(os.environ.get("MICRORNN_TEST_KILLS", "4"))
     random.seed(5)
     out, flags = tmp_path / "run", [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
     limit = ["--num-updates", "1000000", "--val-every", "3"]
