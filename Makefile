@@ -12,7 +12,7 @@ train: $(VENV)/.train
 	@$(BIN)/micrornn train $(ARGS)
 
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n $(or $(TESTERS),3) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # 10,000 inputs that nobody meant, 1,000 kills and signals at random moments, and the older card: a few minutes.
 fuzz: $(VENV)/.test
