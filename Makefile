@@ -11,6 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 train: $(VENV)/.train
 	@$(BIN)/micrornn train $(ARGS)
 
+# Three processes on two cores: each waits now and then for a process that it has started.
 test: $(VENV)/.test
 	@$(BIN)/python -m pytest -n $(or $(TESTERS),3) --dist loadfile --no-loadscope-reorder $(ARGS)
 
