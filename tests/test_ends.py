@@ -253,7 +253,7 @@ def test_ctrl_c_at_any_moment_is_no_traceback(run: Path) -> None:
     command = [sys.executable, "-m", "micrornn_cli", "sample", str(run), "--length", "2"]
     subprocess.run(command, check=True, capture_output=True, timeout=120)  # compiles what it needs, once
     random.seed(8)
-    for _ in range(int(os.environ.get("MICRORNN_TEST_KILLS", "8"))):
+    for _ in range(int(os.environ.get("MICRORNN_TEST_KILLS", "5"))):
         process = subprocess.Popen(
             [sys.executable, "-c", program, "sample", str(run), "--length", "200000"], text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=disposition(signal.SIGINT, signal.SIG_DFL),

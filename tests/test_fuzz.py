@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 # How many; `make fuzz` has 10,000 and 1,000.
-SHARES = {"inputs": ("fuzz", "200", "1"), "kills": ("fuzz.kills", "10")}
+SHARES = {"inputs": ("fuzz", "200", "1"), "kills": ("fuzz.kills", "5")}
 
 
 @pytest.mark.parametrize("share", SHARES)
