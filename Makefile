@@ -2,6 +2,7 @@
 # newer and make are all that is assumed) and is quick the second time.
 PYTHON ?= python3
 JOBS   ?= 2
+TESTERS ?= 3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
@@ -13,7 +14,7 @@ train: $(VENV)/.train
 
 # Three processes on two cores: each waits now and then for a process that it has started.
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest -n $(or $(TESTERS),3) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # 10,000 inputs that nobody meant, 1,000 kills and signals at random moments, and the older card: a few minutes.
 fuzz: $(VENV)/.test

@@ -31,7 +31,6 @@ FORMATS = {
     "uint64": "Q",
     "float64": "d",
     "int32": "i4x",
-    "uint32": "I4x",
     "float32": "f4x",
     "bool": "?7x",
 }
