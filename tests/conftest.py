@@ -33,7 +33,7 @@ GOLDEN = Path(__file__).parent / "golden"
 # The longest files begin first, so that two processes that share the suite end at about the same time. What compiles
 # for the processor stands beside what does not, so that little is compiled twice.
 LONGEST = (
-    "cuda_ptx", "kernels", "recompute", "docs", "cuda_ops", "cells", "cuda_recurrent", "train", "ends", "tasks",
+    "cuda_ptx", "kernels", "recompute", "docs", "cuda_ops", "cells", "cuda_recurrent", "train", "ends", "task_runs",
     "startup", "gradcheck", "commands", "cuda_kernels", "cuda_product",
 )  # fmt: skip
 

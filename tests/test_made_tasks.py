@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import Micrornn
 
 from micrornn import tasks
 from micrornn.data import Padded
@@ -151,3 +153,39 @@ def test_no_more_is_read_ahead_than_is_at_hand_or_allowed() -> None:
             assert len(group) <= AHEAD
             rest += group
     assert rest == [*range(5, 700)]
+
+
+def test_sums_and_echoes_are_those_of_what_is_read() -> None:
+    for markers, before in (("halves", 10), ("ends", 2)):
+        task = made("adding", num_steps=20, batch_size=50, markers=markers)
+        inputs, sums, _ = task.batches.next()
+        t, lane = np.nonzero(inputs[:, :, 1])
+        assert np.array_equal(np.bincount(lane), [2] * 50)
+        assert np.all(t[:50] < before) and np.all(t[50:] >= 10)
+        assert sums[:, 0] == pytest.approx((inputs[:, :, 0] * inputs[:, :, 1]).sum(axis=0), rel=1e-6)
+        assert task.baseline[1] == pytest.approx(1 / 6, rel=0.2)
+    task = made("echo", num_steps=10, batch_size=3, echo=4, length=300)
+    windows = [task.batches.next()[:2] for _ in range(10)]
+    bits, heard = (np.concatenate([window[n] for window in windows]) for n in (0, 1))
+    assert np.array_equal(heard[4:], bits[:-4]) and not heard[:4].any() and set(bits.ravel()) == {0, 1}
+
+
+def test_copy_waits_and_is_judged_by_what_it_recalls(micrornn: Micrornn) -> None:
+    inputs, targets, _ = made("copy", num_steps=12, batch_size=5, symbols=3, alphabet=4).batches.next()
+    heard = inputs.argmax(axis=2)
+    assert np.all(inputs.sum(axis=2) == 1) and np.array_equal(heard[:3], targets[-3:]) and heard[:3].max() < 4
+    assert np.all(targets[:-3] == 4) and np.all(heard[8] == 5) and np.all(heard[3:8] == 4) and np.all(heard[9:] == 4)
+    given = ["--cell", "lstm", "--num-steps", 6, "--symbols", 2, "--alphabet", 3, "--lr", 0.02, "--num-updates", 300]
+    code, _, err = micrornn("train", "copy", *given, "--hidden-size", 24, "--out", "run")
+    assert code == 0, err
+    found = json.loads(micrornn("eval", "run", "--json")[1])
+    assert found["recalled"] > 0.99 and found["loss"] < 0.1 * found["baseline"]
+    assert found["baseline"] == pytest.approx(2 * np.log(3) / 6)
+
+
+def test_echo_is_learned_and_only_through_the_carried_state(micrornn: Micrornn) -> None:
+    for state, low, high in (("carried", 0, 0.05), ("fresh", 0.1, 0.4)):  # 3 of 6 bits of a fresh window are unknown
+        given = ["--state", state, "--num-steps", 6, "--num-updates", 400, "--lr", 0.02, "--out", state, "--json"]
+        code, out, err = micrornn("train", "echo", *given)
+        assert code == 0, err
+        assert low <= json.loads(out.splitlines()[-1])["best_val_loss"] < high
