@@ -13,6 +13,7 @@
     RNN, LSTM, GRU, Recurrent, unroll    layers over time, and a list of time steps
     Linear, Embedding, Dropout           layers without
     Module, Parameter, Flat              what is learned; `optim` has what learns it: SGD, Adam, ...
+    save_weights, load_weights           the parameters of a module, in a file and back
     gradcheck, state_gradients           are the gradients right, and where do they go
     Config, Training, tasks, load        what the command line trains with, and what it has trained
     inspect                              the measures of `micrornn inspect`
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
     from micrornn.tape import op as op
     from micrornn.tape import stamp as stamp
     from micrornn.train import Training as Training
+    from micrornn.weights import load_weights as load_weights
+    from micrornn.weights import save_weights as save_weights
 
 __version__ = "0.1.0"
 
@@ -66,6 +69,7 @@ FACE = {
     "Flat": "parameters", "Module": "parameters", "Parameter": "parameters",
     "Recurrent": "recurrent", "state_gradients": "recurrent", "unroll": "stepwise",
     "Tape": "tape", "Tensor": "tape", "no_tape": "tape", "op": "tape", "stamp": "tape",
+    "load_weights": "weights", "save_weights": "weights",
 }  # fmt: skip
 
 
@@ -80,6 +84,8 @@ def __getattr__(name: str) -> Any:
         if ops is None or name not in ops.__all__:
             if known and name in dir(importlib.import_module("micrornn.optim")):
                 raise AttributeError(f"module 'micrornn' has no attribute {name!r}; there is mr.optim.{name}")
+            if longer := [there for there in FACE if there.startswith(f"{name}_")]:
+                raise AttributeError(f"module 'micrornn' has no attribute {name!r}; there is mr.{longer[0]}")
             raise AttributeError(f"module 'micrornn' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
         found = getattr(ops, name)
     globals()[name] = found

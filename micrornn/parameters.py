@@ -179,7 +179,7 @@ class Flat:
     """
 
     def __init__(self, parameters: Module | Mapping[str, Parameter] | Iterable[Parameter]):
-        self.parameters = _by_name(parameters)
+        self.parameters = by_name(parameters)
         self._module = weakref.ref(parameters) if isinstance(parameters, Module) else None
         if not self.parameters:
             raise ConfigError("a model without parameters cannot be trained")
@@ -260,7 +260,7 @@ def flat_of(given: Any) -> Flat:
     """The Flat of a Module, of parameters, or of a list of both. One that has just these parameters is used again."""
     if isinstance(given, Flat):
         return given
-    parameters = _by_name(given)
+    parameters = by_name(given)
     with _flats_lock:
         for flat in _flats:
             if list(map(id, flat.parameters.values())) == list(map(id, parameters.values())):
@@ -275,7 +275,8 @@ class _Several(Module):
         self.items = dict(enumerate(items))
 
 
-def _by_name(given: Any) -> dict[str, Parameter]:
+def by_name(given: Any) -> dict[str, Parameter]:
+    """The parameters of a Module, of a list of modules or parameters, or as they are in a dict."""
     if isinstance(given, (list, tuple)) and any(isinstance(item, Module) for item in given):
         given = _Several(given)
     if isinstance(given, Module):

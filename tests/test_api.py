@@ -19,8 +19,8 @@ from micrornn.tape import OPS, Op, Record
 
 NAMES = (
     "Config", "Dropout", "Embedding", "Flat", "GRU", "LSTM", "Linear", "Module", "Parameter", "RNN", "Recurrent",
-    "Tape", "Tensor", "Training", "gradcheck", "inspect", "load", "no_tape", "op", "ops", "optim", "stamp",
-    "state_gradients", "tasks", "unroll",
+    "Tape", "Tensor", "Training", "gradcheck", "inspect", "load", "load_weights", "no_tape", "op", "ops", "optim",
+    "save_weights", "stamp", "state_gradients", "tasks", "unroll",
 )  # fmt: skip
 SHAPES = ("(", "float32", "seq_len")  # how a docstring says what goes in and comes out
 

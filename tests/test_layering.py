@@ -49,6 +49,7 @@ HOUSE = (
     "tapeview",
     "data",
     "checkpoint",
+    "weights",
     "windows",
     "finite",
     "sampling",

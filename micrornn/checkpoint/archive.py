@@ -73,11 +73,11 @@ def _members(payload: memoryview) -> list[np.ndarray]:
             entry = archive.getinfo(f"arr_{number}.npy")
             if entry.compress_type != zipfile.ZIP_STORED:  # a few bytes could become any number
                 raise ValueError("its arrays are compressed")
-            arrays.append(_array(archive.read(entry)))
+            arrays.append(npy_array(archive.read(entry)))
         return arrays
 
 
-def _array(data: bytes) -> np.ndarray:
+def npy_array(data: bytes) -> np.ndarray:
     """The array in the bytes of an npy file; none is allocated whose size is not that of the bytes."""
     file = io.BytesIO(data)
     version = np.lib.format.read_magic(file)
@@ -112,8 +112,9 @@ def _digest_line(payload: memoryview) -> bytes:
 
 def _checked_payload(path: StrPath, data: bytes) -> memoryview:
     """The npz inside `data`, the bytes of the file at `path`, once every byte of it is known to be right."""
-    if not data.startswith(_MAGIC) and not _MAGIC.startswith(data):
-        raise CheckpointError(f"{named(path)}: not a micrornn checkpoint. Check the path.")
+    if not is_checkpoint(data):
+        weights = "; weights alone are for load_weights" if data.startswith(b"PK") else ""
+        raise CheckpointError(f"{named(path)}: not a micrornn checkpoint{weights}. Check the path.")
     if version_line := _VERSION_LINE.match(data):
         if (found := int(version_line[1])) > FORMAT_VERSION:
             reason = f"of checkpoint format {found}; this micrornn reads up to {FORMAT_VERSION}"
@@ -125,6 +126,11 @@ def _checked_payload(path: StrPath, data: bytes) -> memoryview:
     whole = data[-22:-18] == b"PK\x05\x06"  # so a zip file's last record begins
     what = "its bytes do not match its checksum" if whole else "truncated, its end is missing"
     raise CheckpointError(f"{named(path)}: damaged: {what}.\nUse another checkpoint, or train again.")
+
+
+def is_checkpoint(data: bytes) -> bool:
+    """Whether these bytes begin as a checkpoint does; its beginning alone, and no bytes at all, count, too."""
+    return data.startswith(_MAGIC) or _MAGIC.startswith(data)
 
 
 def plain(value: object) -> object:
