@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_ops import MASKED, MASKED_LOSSES, ROWS, calls
+from op_rows import MASKED, MASKED_LOSSES, ROWS, calls
 
 from micrornn import device, kernels, ops
 from micrornn.checkpoint import load
@@ -36,7 +36,7 @@ from micrornn.train import Training, run
 reason = device.available("cuda")
 pytestmark = pytest.mark.skipif(bool(reason), reason=f"{reason} (NUMBA_ENABLE_CUDASIM=1 simulates one)")
 
-# Of the rows in test_ops.py, so many calls each: the simulator runs every thread of a card as one of Python's.
+# Of the rows in op_rows.py, so many calls each: the simulator runs every thread of a card as one of Python's.
 CALLS = 3
 
 

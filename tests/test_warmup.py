@@ -82,9 +82,9 @@ warm = signatures()
 with _training("lstm", "float32", dropout=0.5) as training:
     for _ in range(4):  # keys with and without the highest bit
         training.update()
-import test_ops
-for name in test_ops.ROWS:
-    for tensors, options, _ in test_ops.calls(name):
+import op_rows
+for name in op_rows.ROWS:
+    for tensors, options, _ in op_rows.calls(name):
         from micrornn.tape import OPS, Tape
         with Tape() as tape:
             y = OPS[name](*tensors, **options)
