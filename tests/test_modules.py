@@ -12,7 +12,7 @@ import pytest
 
 from micrornn import ops
 from micrornn.errors import ConfigError, ShapeError, TapeError
-from micrornn.layers import Linear
+from micrornn.layers import Dropout, Embedding, Linear
 from micrornn.optim import Optimizer
 from micrornn.parameters import Flat, Module, Parameter
 from micrornn.tape import Tape, Tensor
@@ -236,3 +236,19 @@ def test_an_update_between_two_losses_is_noticed_and_a_new_array_is_not_needed()
     w.data[:] = 5
     tape.backward(loss)
     assert w.grad.tolist() == [12, 14], "nobody looked"
+
+
+def test_modules_find_their_parameters_wherever_they_are() -> None:
+    class Model(Module):
+        def __init__(self) -> None:
+            self.embedding, self.layers = Embedding(7, 3), [Linear(3, 2), Dropout(0.5), Linear(2, 1)]
+
+    model = Model()
+    assert [*model.parameters()] == [
+        "embedding.weight", "layers.0.weight", "layers.0.bias", "layers.2.weight", "layers.2.bias"
+    ]  # fmt: skip
+    model.train(False)
+    x = Tensor(np.ones((4, 3), np.float32))
+    assert model.layers[1](x) is x
+    model.train()
+    assert (model.layers[1](x).data == 0).any()

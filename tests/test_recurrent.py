@@ -1,11 +1,9 @@
-"""The recurrent layer: three granularities that are one, masks that count exactly, windows that join, and how
-parameters start."""
+"""The recurrent layer: three granularities that are one, masks that count exactly, and windows that join."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,13 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_rows import VARIED
 
-from micrornn import kernels, ops
-from micrornn.cells import CELLS
-from micrornn.dropmask import drop_mask, mix_key
 from micrornn.errors import ConfigError, ShapeError
-from micrornn.gradcheck import gradcheck
-from micrornn.layers import Dropout, Embedding, Linear
-from micrornn.parameters import Module, glorot, identity, normal, orthogonal, uniform, zeros
+from micrornn.layers import Dropout
+from micrornn.parameters import orthogonal, zeros
 from micrornn.recurrent import GRANULARITIES, Recurrent, last_valid
 from micrornn.tape import Tape, Tensor
 
@@ -98,83 +92,6 @@ def test_granularities_agree_at_any_size(data: st.DataObject) -> None:
     ]  # fmt: skip
     assert_close(results[1], results[0], 1e-11)
     assert_close(results[2], results[1], 1e-11)
-
-
-def test_clip_message_does_limit_and_dropout_does_drop() -> None:
-    """What the agreement above cannot tell: that these two do anything at all."""
-    plain = everything(Recurrent("gru", D, H, dtype=np.float64), 3, np.float64)
-    clipped = everything(Recurrent("gru", D, H, clip_message=0.05, dtype=np.float64), 3, np.float64)
-    assert np.abs(plain["dh_0"]).max() > 0.05 and np.abs(clipped["dh_0"]).max() == 0.05
-    assert (plain["y"] == clipped["y"]).all()
-
-    model = Recurrent("gru", D, H, 2, dropout=0.5, dtype=np.float64)
-    results = []
-    for key, training in ((1, True), (1, True), (2, True), (1, False), (2, False)):
-        model.dropout_key = key
-        model.train(training)
-        results.append(everything(model, 3, np.float64)["y"])
-    assert (results[0] == results[1]).all() and (results[0] != results[2]).any()
-    assert (results[3] == results[4]).all() and (results[3] != results[0]).any()
-
-
-def weighted(model: Recurrent, where: dict[str, Any]) -> Tensor:
-    y = model(Tensor(np.ones((T, B, D))), **where)[0]
-    return ops.sum(y * np.random.default_rng(3).normal(size=y.shape))
-
-
-@pytest.mark.parametrize("cell, dtype, table", [("gru", np.float64, "reference"), ("lstm", np.float64, "cpu")])
-def test_recurrent_dropout(cell: str, dtype: type, table: str) -> None:
-    """One mask for all time steps, on what goes through weights; all granularities agree, also where steps are masked;
-    the gradient is the numeric one; and nothing is dropped when it is used."""
-    usual: dict[str, Any] = {"num_layers": 2, "bidirectional": True, "dropout": 0.3, "dtype": dtype}
-    usual |= {"learn_initial": True, "dropout_mask": "sequence"}
-    masked = {"mask": [[0, 1, 1], [1, 0, 1], [1, 1, 0], [0, 1, 1], [1, 1, 0]]}
-    with kernels.use(table):
-        for where in ({}, masked):
-            found = []
-            for granularity in GRANULARITIES:
-                model = Recurrent(cell, D, H, **usual, recurrent_dropout=0.4, granularity=granularity)
-                model.dropout_key, model.dropout_start = 7, 2  # where a segment begins does not matter
-                found.append(everything(model, 3, dtype, **where))
-            assert_close(found[1], found[0], CLOSE[dtype])
-            assert_close(found[2], found[1], CLOSE[dtype])
-            if dtype is np.float64:
-                loss = partial(weighted, model, where)
-                checks = gradcheck(loss, [*model.parameters().values()], samples=2)
-                assert max(check.error for check in checks) < 1e-8
-        model.train(False)
-        plain = Recurrent(cell, D, H, **usual)
-        plain.train(False)
-        for parameter, other in zip(plain.parameters().values(), model.parameters().values()):
-            parameter.data[...] = other.data
-        x = Tensor(np.ones((T, B, D), dtype))
-        assert (model(x)[0].data == plain(x)[0].data).all()
-
-
-def test_recurrent_dropout_by_hand() -> None:
-    model = Recurrent("gru", D, H, recurrent_dropout=0.5, dtype=np.float64, granularity="primitive")
-    model.dropout_key = 3
-    x = np.random.default_rng(0).normal(size=(4, B, D))
-    keep = drop_mask(Tensor(x), (B, H), 0.5, mix_key(model.seed, 3, 0, 0, 1)).data
-    w, h = {name: parameter.data for name, parameter in model.weights.items()}, np.zeros((B, H))
-    assert set(keep.ravel()) == {0.0, 2.0}
-    for t in range(4):
-        from_x = x[t] @ w["weight_ih_l0"].T + w["bias_ih_l0"]
-        from_h = (h * keep) @ w["weight_hh_l0"].T + w["bias_hh_l0"]
-        r, z = (1 / (1 + np.exp(-a)) for a in np.split((from_x + from_h)[:, : 2 * H], 2, axis=1))
-        n = np.tanh(from_x[:, 2 * H :] + r * from_h[:, 2 * H :])
-        h = (1 - z) * n + z * h
-    np.testing.assert_allclose(model(x)[0].data[-1], h, atol=1e-12)
-
-
-def test_dropout_of_a_sequence_drops_the_same_at_all_time_steps() -> None:
-    x = Tensor(np.ones((T, B, 40)), True)
-    with Tape() as tape:
-        y = Dropout(0.5, mask="sequence")(x)
-    (dx,) = tape.cotangents([x], [y], [np.ones(y.shape)])
-    assert (y.data == y.data[0]).all() and set(y.data.ravel()) == {0.0, 2.0} and (dx == y.data).all()
-    y = Dropout(0.5)(x)
-    assert (y.data != y.data[0]).any()
 
 
 # --- masks --------------------------------------------------------------------------------------------------
@@ -304,86 +221,6 @@ def test_learned_initial_state_is_one_row_for_all_lanes() -> None:
     assert (y.data == given.data).all()
 
 
-# --- how parameters start -----------------------------------------------------------------------------------
-
-
-def is_orthogonal(w: np.ndarray) -> bool:
-    blocks = np.split(w, len(w) // w.shape[1])
-    return all(np.allclose(q @ q.T, np.eye(len(q)), atol=1e-12) for q in blocks) and not np.allclose(*blocks[:2])
-
-
-INITIALIZERS: list[tuple[Any, Callable[[np.ndarray], Any]]] = [  # for a weight of (4 * 50, 50)
-    (orthogonal, is_orthogonal),
-    (identity, lambda w: (w == np.tile(np.eye(50), (4, 1))).all()),
-    (zeros, lambda w: not w.any()),
-    (glorot, lambda w: 0.95 < np.abs(w).max() / np.sqrt(6 / 250) <= 1 and abs(w.mean()) < 0.005),
-    (uniform(0.2), lambda w: 0.19 < np.abs(w).max() <= 0.2 and abs(w.std() - 0.2 / 3**0.5) < 0.003),
-    (normal(0.5), lambda w: abs(w.std() - 0.5) < 0.02 and np.abs(w).max() > 1),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("start, holds", INITIALIZERS, ids=lambda x: getattr(x, "__name__", "")[:12])
-def test_initializers(start: Any, holds: Callable[[np.ndarray], Any]) -> None:
-    one, two, same = (start(np.random.default_rng(seed), (200, 50)) for seed in (0, 1, 0))
-    assert one.shape == (200, 50) and holds(one) and holds(two)
-    assert (one == same).all()
-    assert start in (identity, zeros) or (one != two).any()
-    model = Recurrent("lstm", 3, 50, initializers={"weight_hh": start}, dtype=np.float64)
-    assert holds(model.weights["weight_hh_l0"].data)
-
-
-def test_orthogonal_matrices_are_drawn_from_all_of_them() -> None:
-    """Householder's QR alone gives a first number that is never positive."""
-    signs = {np.sign(orthogonal(np.random.default_rng(seed), (4, 4))[0, 0]) for seed in range(20)}
-    assert signs == {-1, 1}
-
-
-@pytest.mark.parametrize("cell", VARIED)
-def test_defaults_and_seeds(cell: str) -> None:
-    models = [Recurrent(cell, D, H, 2, True, seed=seed) for seed in (1, 1, 2)]
-    names = [*models[0].parameters()]
-    each = CELLS[cell].parameters
-    assert names == [f"{name}_l{layer}{way}" for layer in (0, 1) for way in ("", "_reverse") for name in each]
-    same, other = (
-        [(a.data == b.data).all() for a, b in zip(models[0].weights.values(), model.weights.values())]
-        for model in models[1:]
-    )
-    assert all(same) and not all(other)
-    bound = 1 if cell in ("rnn_relu", "indrnn") else H**-0.5
-    assert all(np.abs(w.data).max() <= bound for w in models[0].weights.values())
-    assert cell != "rnn_relu" or (models[0].weights["weight_hh_l1"].data == np.eye(H)).all()
-
-
-def test_forget_bias_opens_the_forget_gate_alone() -> None:
-    plain, opened = Recurrent("lstm", D, H), Recurrent("lstm", D, H, forget_bias=1.5)
-    for name, value in (("bias_ih_l0", 1.5), ("bias_hh_l0", 0.0)):
-        bias, before = opened.weights[name].data, plain.weights[name].data
-        assert (bias[H : 2 * H] == value).all()
-        assert (np.delete(bias, np.s_[H : 2 * H]) == np.delete(before, np.s_[H : 2 * H])).all()
-    assert all(
-        (a.data == b.data).all()
-        for a, b in zip(
-            Recurrent("gru", D, H, forget_bias=1.5).weights.values(), Recurrent("gru", D, H).weights.values()
-        )
-    )
-
-
-def test_modules_find_their_parameters_wherever_they_are() -> None:
-    class Model(Module):
-        def __init__(self) -> None:
-            self.embedding, self.layers = Embedding(7, 3), [Linear(3, 2), Dropout(0.5), Linear(2, 1)]
-
-    model = Model()
-    assert [*model.parameters()] == [
-        "embedding.weight", "layers.0.weight", "layers.0.bias", "layers.2.weight", "layers.2.bias"
-    ]  # fmt: skip
-    model.train(False)
-    x = Tensor(np.ones((4, 3), np.float32))
-    assert model.layers[1](x) is x
-    model.train()
-    assert (model.layers[1](x).data == 0).any()
-
-
 # --- mistakes -----------------------------------------------------------------------------------------------
 
 OK, STATE = np.zeros((T, B, D), np.float32), np.zeros((1, B, H), np.float32)
@@ -425,11 +262,3 @@ def test_mistakes_are_named(mistake: Callable[[], Any], named: Sequence[str]) ->
     with pytest.raises((ShapeError, ConfigError)) as caught:
         mistake()
     assert all(word in str(caught.value) for word in named), str(caught.value)
-
-
-def test_keys_are_unrelated() -> None:
-    keys = {mix_key(seed, update, layer) for seed in range(5) for update in range(5) for layer in range(5)}
-    assert len(keys) == 125 and all(0 <= key < 2**64 for key in keys)
-    assert mix_key(-1, 3) == mix_key(2**64 - 1, 3)
-    y = ops.dropout(Tensor(np.ones(64)), rate=0.5, key=mix_key(1, 2))
-    assert 0 < (y.data == 0).sum() < 64
