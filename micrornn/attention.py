@@ -27,7 +27,7 @@ KINDS = ("dot", "additive")
 
 
 class Memory(NamedTuple):
-    """What queries are held against, made once for all of them.
+    """What queries are compared with, computed once for all of them.
 
     values    (B, S, H): the memory, zeros where it is padding
     keys      (B, S, H): what scores are computed from

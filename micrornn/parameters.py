@@ -190,14 +190,14 @@ class Flat:
         first = next(iter(self.parameters.values())).data
         table, size = kernels.of(first), sum(parameter.data.size for parameter in self.parameters.values())
         self._data, self._grad = table.empty((size,), first.dtype), table.zeros((size,), first.dtype)
-        self.places: dict[str, slice] = {}
+        self.slices: dict[str, slice] = {}
         self._views: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # what each parameter has as data and grad
         start = 0
         for name, parameter in self.parameters.items():
-            place = slice(start, start + parameter.data.size)
-            self.places[name], shape, start = place, parameter.shape, place.stop
-            self._data[place] = parameter.data.reshape(-1)
-            parameter.data, parameter.grad = self._data[place].reshape(shape), self._grad[place].reshape(shape)
+            part = slice(start, start + parameter.data.size)
+            self.slices[name], shape, start = part, parameter.shape, part.stop
+            self._data[part] = parameter.data.reshape(-1)
+            parameter.data, parameter.grad = self._data[part].reshape(shape), self._grad[part].reshape(shape)
             self._views[name] = parameter.data, parameter.grad
         with _flats_lock:
             _flats.add(self)
@@ -311,7 +311,7 @@ def _again(parameters: dict[str, Parameter]) -> Flat:
     flat = Flat(parameters)
     for name, gradient in gradients.items():
         if gradient is not None:
-            flat.grad[flat.places[name]] = gradient.reshape(-1)
+            flat.grad[flat.slices[name]] = gradient.reshape(-1)
     return flat
 
 

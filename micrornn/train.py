@@ -1,6 +1,6 @@
 """The training loop: yields a report per update and prints nothing.
 
-Training(config, data)    model, optimizer, schedule, place in the data; all that a checkpoint holds
+Training(config, data)    model, optimizer, schedule, position in the data; all that a checkpoint holds
 .update()                 one batch forward and backward, one optimizer step -> Report
 .validate()               mean loss over the held-out part; touches nothing that training uses
 run(training, folder)     update after update, validating, checkpointing, until a limit is reached
@@ -35,10 +35,11 @@ from micrornn.runs import load_parameters, warn_of_other_cell, why_other
 from micrornn.snapshot import check_meta, fit, require_finite_arrays, settings_of
 from micrornn.tasks import Metric, Task, find, losses
 
-LIMITS = ("num_updates", "epochs", "max_minutes")  # what a resumed run may change: where it ends,
-PLACE = ("device", "matmul_precision", "validation")  # where it runs, and its validation data lies (which is the same),
-MENDS = ("lr", "schedule", "clip_norm", "clip_value", "clip_message")  # what may change if it diverged
-SEEN = ("watch_gradients", "keep_every", "patience")  # and what is seen of it, kept of it, waited for
+# The settings that a run may change when it is resumed:
+LIMITS = ("num_updates", "epochs", "max_minutes")  # when it ends
+WHERE = ("device", "matmul_precision", "validation")  # where it is computed, and where its validation data lies now
+SEEN = ("watch_gradients", "keep_every", "patience")  # what is recorded and kept of it
+MENDS = ("lr", "schedule", "clip_norm", "clip_value", "clip_message")  # only if it diverged: what may mend that
 
 
 class Training:
@@ -114,13 +115,13 @@ class Training:
         start, self.whole = time.perf_counter(), False
         self.model.train()
         batches = self.batches
-        place = batches.epoch, batches.window, batches.state
+        position = batches.epoch, batches.window, batches.state
         step = self.way.next(self.updates)
         value = step.backward()
         norm = global_norm(self.model.flat)
         what = self.divergence.found(step, value, norm, self.updates + 1)
         if what:
-            batches.epoch, batches.window, batches.state = place
+            batches.epoch, batches.window, batches.state = position
             self.whole = True
             raise DivergedError(f"update {self.updates + 1}: {what}")
         gradients, config = self._watched(step, value), self.config
@@ -240,7 +241,7 @@ class Training:
                 f"{why_other(self.task.vocab, meta)}, so it cannot be resumed to the bit; "
                 "give the same text (`resume=RUN` FILES), or start a new run"
             )
-        self._require_fitting(arrays, meta, LIMITS + PLACE + SEEN + (MENDS if diverged else ()))
+        self._require_fitting(arrays, meta, LIMITS + WHERE + SEEN + (MENDS if diverged else ()))
         load_parameters(self.model, arrays)
         warn_of_other_cell(self.model, meta, "the checkpoint")
         for name, array in self.optimizer.state.items():

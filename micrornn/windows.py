@@ -17,7 +17,7 @@ from micrornn.tape import Tensor
 class Windows:
     """Walks lanes window by window, again and again, and keeps the state between them.
 
-    epoch, window      the place: the window that comes next, and how often the text was read before
+    epoch, window      the position: the window that comes next, and how often the text was read before
     state              the arrays (h,) or (h, c), each (layers * directions, batch_size, hidden_size), or None:
                        the initial state. Always None where `carried` is False
     weight             what the mean loss of the last window counts in a mean over windows: above 1 if it has more

@@ -67,9 +67,9 @@ def line(name: str, rows: list[dict[str, Any]]) -> str:
     for (variant, what), same in found.items():
         first = same[0]
         seen = ", ".join("none" if row["seen"] is None else f"{row['seen']:.4g}" for row in same)
-        held = "yes" if all(row["holds"] for row in same) else "**no**"
+        holds = "yes" if all(row["holds"] for row in same) else "**no**"
         label = f"{name} {variant}".strip()
-        lines.append(f"| {label} | {what} | {first['band']} | {first['from']} | {seen} | {held} | {machine} |\n")
+        lines.append(f"| {label} | {what} | {first['band']} | {first['from']} | {seen} | {holds} | {machine} |\n")
     return "".join(lines)
 
 
@@ -97,9 +97,9 @@ def main() -> None:
         rows.append(line(name, found))
         table = head + "".join(sorted("".join(rows).splitlines(True)))
         PAGE.write_text(before + BEGIN + table + END + after, "utf-8")
-        held = sum(row["holds"] for row in found)
-        print(f"{name}: {held} of {len(found)} as expected")
-        failed += [name] if held < len(found) else []
+        holds = sum(row["holds"] for row in found)
+        print(f"{name}: {holds} of {len(found)} as expected")
+        failed += [name] if holds < len(found) else []
     if failed:
         raise SystemExit(f"not as expected: {', '.join(failed)}")
 

@@ -215,7 +215,7 @@ def _own(model: Features) -> np.ndarray:
     rnn, flat = model.rnn, model.flat
     layer = np.tile(np.repeat(np.arange(rnn.num_layers), rnn.hidden_size), len(rnn.cell.states))
     found = np.zeros((len(layer), len(flat)), bool)
-    for name, place in flat.places.items():
+    for name, place in flat.slices.items():
         if "_l" in name:
             found[:, place] = (layer == int(name.rpartition("_l")[2]))[:, None]
     return found

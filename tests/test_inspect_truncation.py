@@ -100,7 +100,7 @@ def test_back_is_what_each_loss_computes_from_its_last_steps(cell: str, num_laye
                     loss = cross_entropy(logits[s - first], targets=window.targets[s])
                 parameters = list(model.flat.parameters.values())
                 for parameter, part in zip(parameters, tape.cotangents(parameters, [loss], [1 / T])):
-                    total[model.flat.places[parameter.name]] += part.reshape(-1)
+                    total[model.flat.slices[parameter.name]] += part.reshape(-1)
             np.testing.assert_allclose(cuts.flat(), total, rtol=0, atol=1e-13, err_msg=f"K = {k}")
         np.testing.assert_allclose(cuts.flat(), full, rtol=0, atol=1e-13)  # K = T
 
@@ -142,7 +142,7 @@ def test_a_linear_scalar_recurrence_has_its_closed_form() -> None:
     ids = np.zeros((3, 1), np.int32)
     cuts = Cuts(model, Window(ids, ids, (Tensor([[[0.9]]], dtype=np.float64),)))
     cuts.dy[:, 0, 0] = 0, 0, 1  # the loss is x_3
-    place = model.flat.places["rnn.weight_hh_l0"]
+    place = model.flat.slices["rnn.weight_hh_l0"]
     back = [cuts.flat()[place].item() for _ in cuts.by_lag()]
     np.testing.assert_allclose(back, [0.036, 0.072, 0.108], rtol=1e-14)
     windows = []

@@ -17,7 +17,7 @@ def read(folder: Path, files: dict[str, str], bad: BadRows | None = None, **give
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(text.encode(given.get("encoding", "utf-8")))
     found = read_labelled([folder / name for name in files], bad or BadRows(False), **given)
-    places = [f"{path.relative_to(folder)}:{line}" for path, line in found.places]
+    places = [f"{path.relative_to(folder)}:{line}" for path, line in found.origins]
     return list(zip(found.texts, found.labels, places))
 
 

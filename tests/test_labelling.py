@@ -96,7 +96,7 @@ def test_weights_smoothing_and_the_mean_over_batches() -> None:
     weights = task.class_weights
     assert weights is not None and (weights * task.counts).sum() == pytest.approx(task.counts.sum())
     model, total = task.network(), []
-    inputs, targets = task._batches(task.held).make(np.arange(len(task.held[0])))
+    inputs, targets = task._batches(task.held_out).make(np.arange(len(task.held_out[0])))
     whole = model.loss(inputs, targets)[0].item()
     found = task.evaluate(model)
     assert found["loss"] == pytest.approx(whole)
@@ -105,7 +105,7 @@ def test_weights_smoothing_and_the_mean_over_batches() -> None:
     task.batches.next()
     assert task.num_losses == task.batches.lengths[task.batches.chosen].sum()
     matrix = task.confusion(model)
-    assert matrix is not None and matrix.counts.sum() == sum(map(len, task.held[0]))
+    assert matrix is not None and matrix.counts.sum() == sum(map(len, task.held_out[0]))
     assert np.trace(matrix.counts) / matrix.counts.sum() == pytest.approx(found["accuracy"])
 
 

@@ -269,7 +269,7 @@ def test_a_warning_has_its_line(answers: Path) -> None:
     assert told[1] == "answers.py:6: Mean of empty slice"  # raised by NumPy, further down
 
 
-def test_answers_cannot_change_what_they_are_held_against(answers: Path) -> None:
+def test_answers_cannot_change_what_they_are_compared_with(answers: Path) -> None:
     answers.write_text(RIGHT + "def center_back(dy):\n    dy[:] = 0\n    return dy\n")
     assert not check(PAGES[1], answers).results[2].passed
 

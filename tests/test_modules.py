@@ -80,7 +80,7 @@ def test_a_parameter_that_was_cut_off_is_trained_nevertheless(way: str) -> None:
     update(net.flat)
     assert net.weight.data.tolist() == [[0.5, 1.0]] and net.bias.data.tolist() == (bias - 0.25).tolist()
     assert net.weight.grad.tolist() == [[2.0, 4.0]]
-    assert net.flat.data[net.flat.places["weight"]].tolist() == [0.5, 1.0]
+    assert net.flat.data[net.flat.slices["weight"]].tolist() == [0.5, 1.0]
     assert np.shares_memory(net.flat.grad, net.weight.grad)
 
 
@@ -108,7 +108,7 @@ def test_what_cannot_be_brought_back_is_refused() -> None:
     net.weight.data = np.zeros((1, 3))
     with pytest.raises(ShapeError, match=r"data of parameter weight.*\(1, 3\).*\(1, 2\)"):
         flat.join()
-    net.weight.data = flat.data[flat.places["weight"]].reshape(1, 2)
+    net.weight.data = flat.data[flat.slices["weight"]].reshape(1, 2)
     for wrong in (np.zeros(7), np.zeros((1, 2), np.float32), [0.0, 0.0]):
         net.weight.grad = wrong
         with pytest.raises(ShapeError, match="grad of parameter weight"):

@@ -34,14 +34,14 @@ def test_parameters_and_gradients_are_views_of_one_buffer() -> None:
     model = Linear(3, 2, seed=1)
     before = [p.data.copy() for p in model.parameters().values()]
     flat = Flat(model.parameters())
-    assert len(flat) == 8 and list(flat.places) == ["weight", "bias"]
+    assert len(flat) == 8 and list(flat.slices) == ["weight", "bias"]
     assert (flat.data == np.concatenate([b.reshape(-1) for b in before])).all()
     with Tape() as tape:
         loss = ops.sum(model(Tensor(np.ones((1, 3), np.float32))))
     for count in (1, 2):
         tape.backward(loss)  # into the same memory: the parameters' grad arrays are never replaced
         assert flat.grad.tolist() == [count] * 8
-    flat.data[flat.places["bias"]] = 7
+    flat.data[flat.slices["bias"]] = 7
     assert model.bias.data.tolist() == [7, 7]
     flat.zero_grad()
     assert model.weight.grad is not None and not model.weight.grad.any()

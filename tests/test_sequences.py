@@ -104,19 +104,19 @@ def test_what_is_held_out(count: int, fraction: float, seed: int) -> None:
         with pytest.raises(DataError, match="1 sequence, and nothing can be held out"):
             hold_out(count, fraction, seed)
         return
-    train, held = hold_out(count, fraction, seed)
-    assert np.array_equal(np.sort(np.concatenate([train, held])), np.arange(count))
-    assert len(held) == 0 if not fraction else 1 <= len(held) < count
-    assert abs(len(held) - count * fraction) <= 1
-    assert np.array_equal(held, hold_out(count, fraction, seed)[1])
+    train, held_out = hold_out(count, fraction, seed)
+    assert np.array_equal(np.sort(np.concatenate([train, held_out])), np.arange(count))
+    assert len(held_out) == 0 if not fraction else 1 <= len(held_out) < count
+    assert abs(len(held_out) - count * fraction) <= 1
+    assert np.array_equal(held_out, hold_out(count, fraction, seed)[1])
     if count < 20:
         return
     labels = [{int(np.log(1 + n) * 3), *([-1] if n % 3 else [])} for n in range(count)]  # of very unequal frequency
-    train, held = hold_out(count, fraction, seed, labels)
-    assert np.array_equal(np.sort(np.concatenate([train, held])), np.arange(count))
+    train, held_out = hold_out(count, fraction, seed, labels)
+    assert np.array_equal(np.sort(np.concatenate([train, held_out])), np.arange(count))
     times = Counter(label for of in labels for label in of)
     assert {label for n in train for label in labels[n]} == set(times)  # nothing is judged that could not be learned
-    there = Counter(label for n in held for label in labels[n])
+    there = Counter(label for n in held_out for label in labels[n])
     assert all(there[label] >= (count > 1 and fraction > 0) for label, count in times.items() if label >= 0)
     for label, count in times.items():
         assert label < 0 or not fraction or abs(there[label] - min(max(1, count * fraction), count - 1)) <= 1
@@ -125,8 +125,8 @@ def test_what_is_held_out(count: int, fraction: float, seed: int) -> None:
 def test_rare_classes_are_on_both_sides_where_they_can_be() -> None:
     labels = [["often"]] * 200 + [["rare"]] * 2 + [["once"]]
     for seed in range(20):
-        train, held = hold_out(len(labels), 0.1, seed, labels)
-        assert Counter(labels[n][0] for n in held) == {"often": 20, "rare": 1} and 202 in train
+        train, held_out = hold_out(len(labels), 0.1, seed, labels)
+        assert Counter(labels[n][0] for n in held_out) == {"often": 20, "rare": 1} and 202 in train
     with pytest.raises(DataError, match="each label comes in one sequence alone; give more, or `val_fraction=0`"):
         hold_out(2, 0.5, 0, [["a"], ["b"]])
 

@@ -79,13 +79,13 @@ def check(number: str, file: str, as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from micrornn.learn import check as held
+    from micrornn.learn import check as checked
     from micrornn.learn import find
     from micrornn_cli.console import out, write_json
 
     page = find(number)
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():  # what the file prints
-        report = held(page, file)
+        report = checked(page, file)
     if as_json:
         results: list[dict[str, Any]] = [{"name": r.name, "passed": r.passed, "said": r.said} for r in report.results]
         write_json({"page": page.number, "passed": report.passed, "broken": report.broken, "exercises": results})

@@ -208,8 +208,8 @@ def _table(found: Recipe, rows: list[Row]) -> None:
         table.add_column(title, justify="right" if title in ("expected", "seen") else "left")
     for row in rows:
         seen = "nothing" if row.seen is None else f"{row.seen:.4g}"
-        held = Text("ok", "green") if row.holds else Text("no", "bold red")
-        table.add_row(Text(row.job.name), Text(row.expected.title), row.expected.band, seen, held)
+        holds = Text("ok", "green") if row.holds else Text("no", "bold red")
+        table.add_row(Text(row.job.name), Text(row.expected.title), row.expected.band, seen, holds)
     out.print(table)
     count = sum(row.holds for row in rows)
     out.print(f"{found.name}: {count} of {len(rows)} as expected", style="green" if count == len(rows) else "bold red")

@@ -180,10 +180,10 @@ class _Job:
     def change_limits(self, given: dict[str, Any]) -> None:
         """A resumed run may go on for longer, and elsewhere; all else stays, or it would be another run."""
         from micrornn.errors import ConfigError, quoted
-        from micrornn.train import LIMITS, MENDS, PLACE, SEEN
+        from micrornn.train import LIMITS, MENDS, SEEN, WHERE
 
         changed = {name: value for name, value in given.items() if value is not None}
-        free = PLACE + SEEN + (MENDS if self.folder.has_diverged else ())
+        free = WHERE + SEEN + (MENDS if self.folder.has_diverged else ())
         for name, value in changed.items():
             if name not in LIMITS + free and value != getattr(self.config, name):
                 may = ", ".join(map(flag_of, LIMITS + free))

@@ -75,7 +75,7 @@ def _as_they_were(flat: Flat, weights: np.ndarray | None) -> Iterator[None]:
     now = {name: parameter.data for name, parameter in flat.parameters.items()}
     try:
         for name, parameter in flat.parameters.items():
-            parameter.data = weights[flat.places[name]].reshape(parameter.shape)
+            parameter.data = weights[flat.slices[name]].reshape(parameter.shape)
         yield
     finally:
         for name, parameter in flat.parameters.items():

@@ -54,8 +54,8 @@ def leaves(state: State | None) -> State:
 
 def flat_of(model: Any, found: Sequence[np.ndarray | None], out: np.ndarray) -> None:
     """Gradients of all parameters, zero where there is none, in the order of the flat buffer."""
-    for place, gradient in zip(model.flat.places.values(), found):
-        out[place] = 0 if gradient is None else gradient.reshape(-1)
+    for part, gradient in zip(model.flat.slices.values(), found):
+        out[part] = 0 if gradient is None else gradient.reshape(-1)
 
 
 def back_from_loss(model: Any, inputs: Any, targets: Any, state: State | None,
@@ -168,13 +168,13 @@ class Forward(Way):
     def _reached(self) -> np.ndarray:
         """The places in the flat buffer of the parameters that a state depends on."""
         batches, parameters = self.batches, self.model.flat.parameters
-        place = batches.epoch, batches.window, batches.state
+        position = batches.epoch, batches.window, batches.state
         inputs, _, _ = batches.next()
-        batches.epoch, batches.window, batches.state = place
+        batches.epoch, batches.window, batches.state = position
         with Tape(guard=False) as tape:
             last = read(self.model, np.ascontiguousarray(inputs[:1, :1]), None)
         found = tape.cotangents(list(parameters.values()), last, [np.ones_like(part.data) for part in last])
-        places = [place for place, one in zip(self.model.flat.places.values(), found) if one is not None]
+        places = [place for place, one in zip(self.model.flat.slices.values(), found) if one is not None]
         return np.concatenate([np.arange(place.start, place.stop) for place in places])
 
     def _require_room(self, size: int) -> None:

@@ -55,7 +55,7 @@ class Grow(Way):
     def bias(self, update: int) -> float:
         """What windows of num_steps do to the mean gradient of the text that comes next, relative to its norm."""
         batches, flat = self.batches, self.model.flat
-        place, grad = (batches.epoch, batches.window, batches.state), device.host(flat.grad).copy()
+        position, grad = (batches.epoch, batches.window, batches.state), device.host(flat.grad).copy()
         half = self.num_steps // self.config.num_steps
         whole, off = [], []
         for _ in range(PIECES):
@@ -75,7 +75,7 @@ class Grow(Way):
             if self.config.loss == "sum":
                 cut *= 2
             off.append(cut - whole[-1])
-        batches.epoch, batches.window, batches.state = place
+        batches.epoch, batches.window, batches.state = position
         flat.grad[...] = grad
         signal, square = _pairs(whole), _pairs(off)
         return float(np.sqrt(square / signal)) if signal > 0 and square > 0 else 0.0

@@ -58,7 +58,7 @@ class SnAp1(RTRL):
 
     def _reached(self) -> np.ndarray:
         """The places of the recurrent layers' weights, each layer by itself."""
-        named = {id(parameter): self.model.flat.places[name] for name, parameter in self.model.flat.parameters.items()}
+        named = {id(parameter): self.model.flat.slices[name] for name, parameter in self.model.flat.parameters.items()}
         places = [named[id(weight)] for weight in self.model.rnn.weights.values()]
         return np.concatenate([np.arange(place.start, place.stop) for place in places])
 
@@ -229,7 +229,7 @@ def pattern(model: Any) -> np.ndarray:
     """(S, len(flat)) bool: on which numbers of the state of its own layer a parameter may act within a time step."""
     rnn, flat = model.rnn, model.flat
     found = np.zeros((len(rnn.cell.states), rnn.num_layers, rnn.hidden_size, len(flat)), bool)
-    places = {id(parameter): flat.places[name] for name, parameter in flat.parameters.items()}
+    places = {id(parameter): flat.slices[name] for name, parameter in flat.parameters.items()}
     for at in range(rnn.num_layers):
         weights = [rnn.weights[f"{name}_l{at}"] for name in rnn.cell.parameters]
         for weight, acts in zip(weights, _of_layer(rnn.cell, [weight.shape for weight in weights], rnn.hidden_size)):

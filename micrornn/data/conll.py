@@ -49,15 +49,15 @@ class _Reader:
         self.read: list[Sentence] = []
 
     def sentences(self, rows: Iterable[tuple[int, str]]) -> list[Sentence]:
-        held: list[tuple[int, str]] = []
+        sentence: list[tuple[int, str]] = []
         for number, row in rows:
             if row.strip():
-                held.append((number, row))
-            elif held:
-                self._sentence(held)
-                held = []
-        if held:
-            self._sentence(held)
+                sentence.append((number, row))
+            elif sentence:
+                self._sentence(sentence)
+                sentence = []
+        if sentence:
+            self._sentence(sentence)
         return self.read
 
     def _sentence(self, rows: list[tuple[int, str]]) -> None:

@@ -27,19 +27,19 @@ MOST_CLASSES = 1000
 
 @dataclass
 class Labelled:
-    """texts, labels, places    of the same length: a place is the file and the line of a text
+    """texts, labels, origins    of the same length: an origin is the file and the line of a text
     how                         in words, how the files were understood
     """
 
     how: str
     texts: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
-    places: list[tuple[Path, int]] = field(default_factory=list)
+    origins: list[tuple[Path, int]] = field(default_factory=list)
 
     def add(self, text: str, label: str, path: Path, line: int) -> None:
         self.texts.append(text)
         self.labels.append(label)
-        self.places.append((path, line))
+        self.origins.append((path, line))
 
 
 def read_labelled(paths: Sequence[Path], bad: BadRows, encoding: str = "utf-8", text: str = "", label: str = "",

@@ -67,7 +67,7 @@ class LineLanes:
             raise DataError("the validation part has no line; raise `val_fraction` or give more text")
         return cls(tokens, min(batch_size, count), num_steps, newline, "validation")
 
-    def place(self, b: int, w: int) -> tuple[int, int, bool]:
+    def span(self, b: int, w: int) -> tuple[int, int, bool]:
         """(start, stop, begins): the tokens that lane b predicts in window w, and whether a line begins there."""
         at = self._at[self._first[b]] + w
         if at >= self._at[self._first[b + 1]]:
@@ -78,7 +78,7 @@ class LineLanes:
 
     def starts(self, w: int) -> np.ndarray:
         """(batch_size,) bool: which lanes begin a line, or have none any more, in window `w`."""
-        return np.array([self.place(b, w)[2] for b in range(self.batch_size)])
+        return np.array([self.span(b, w)[2] for b in range(self.batch_size)])
 
     def fill(self, w: int, inputs: np.ndarray, targets: np.ndarray) -> None:
         """Write window `w` into two integer arrays `(num_steps, batch_size)`."""
@@ -86,7 +86,7 @@ class LineLanes:
             raise IndexError(f"window {w} of {self.num_windows}")
         inputs[...], targets[...] = self.newline, PADDING
         for b in range(self.batch_size):
-            start, stop, _ = self.place(b, w)
+            start, stop, _ = self.span(b, w)
             if stop > start:
                 part = self.tokens[max(0, start - 1) : stop]
                 if start == 0:  # the first line of all has no line before it, whose newline it could read

@@ -68,8 +68,8 @@ def _decoded(path: Path, chunk_bytes: int, on_read: OnRead | None, encoding: str
     decoder = codecs.getincrementaldecoder(encoding)("strict")
     offset, at_start = 0, True  # offset in the file, of the first byte that is not decoded yet
     for block in itertools.chain(_blocks(path, chunk_bytes, on_read), [b""]):
-        held = decoder.getstate()[0]  # the first bytes of a character that the last read cut
-        data = held + block
+        begun = decoder.getstate()[0]  # the first bytes of a character that the last read cut
+        data = begun + block
         if encoding == "utf-8" and offset == 0 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise undecodable(path, encoding, 0, data[0])
         if encoding == "utf-8" and (nul := data.find(0)) >= 0:

@@ -5,7 +5,7 @@ pad         sequences side by side in one time-major array
 on_side     what is padded on the right, padded on the other side
 cut         the first, or the last, so many time steps of a sequence
 hold_out    which sequences are learned from, and which are held out
-ByLength    batches of sequences of similar length, with an exact place to go on from
+ByLength    batches of sequences of similar length, with an exact position to go on from
 
     pad([[1, 2, 3], [4]])                 1 4   the lanes are columns; mask   1 1
                                           2 .                                 1 0
@@ -85,13 +85,13 @@ def hold_out(count: int, fraction: float, seed: int,
     kinds    of each sequence, such as the labels in it: of each kind the same share is held out, as near as may be, and
              where it comes in two sequences, one at least; what comes in one alone is learned from
     """
-    held = min(max(1, round(count * fraction)), count - 1) if fraction else 0
-    if fraction and not held:
+    held_out = min(max(1, round(count * fraction)), count - 1) if fraction else 0
+    if fraction and not held_out:
         raise DataError(
             f"there is {count:,} sequence, and nothing can be held out of it; give more, or `val_fraction=0`"
         )
     order = np.random.default_rng([seed, count]).permutation(count)
-    chosen = order[:held]
+    chosen = order[:held_out]
     if kinds is not None and fraction:
         chosen = _of_each_kind(order, kinds, fraction)
         if not len(chosen):
@@ -108,22 +108,23 @@ def _of_each_kind(order: np.ndarray, kinds: Sequence[Iterable[Hashable]], fracti
     for n in order.tolist():
         for kind in dict.fromkeys(kinds[n]):
             members.setdefault(kind, []).append(n)
-    held: dict[int, bool] = {}
+    held_out: dict[int, bool] = {}
     for those in sorted(members.values(), key=len):
         wanted = min(max(1, round(len(those) * fraction)), len(those) - 1)
-        wanted -= sum(held.get(n, False) for n in those)
+        wanted -= sum(held_out.get(n, False) for n in those)
         for n in those:
-            if n not in held:
-                held[n], wanted = wanted > 0, wanted - 1
+            if n not in held_out:
+                held_out[n], wanted = wanted > 0, wanted - 1
     for those in members.values():  # rarer kinds may have taken all of them
-        if all(held[n] for n in those):
-            held[those[0]] = False
-    return np.array([n for n in order.tolist() if held.get(n)], np.intp)
+        if all(held_out[n] for n in those):
+            held_out[those[0]] = False
+    return np.array([n for n in order.tolist() if held_out.get(n)], np.intp)
 
 
 class ByLength:
-    """Batches of sequences of similar length, each sequence once an epoch. The batch at a place of a seed is always the
-    same: a run that is resumed needs no more than `epoch` and `window`.
+    """Batches of sequences of similar length, each sequence once an epoch.
+
+    A seed always gives the same batch at a position: a run that is resumed needs no more than `epoch` and `window`.
 
     lengths      of each sequence, as it is read: after it was cut
     make         make(indices) -> (inputs, targets) of these sequences, such as by `pad`

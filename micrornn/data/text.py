@@ -138,7 +138,7 @@ class Lanes:
         windows = BLOCK_BYTES // (self.tokens_per_update * dtype.itemsize)
         self._block_windows = min(max(windows, 1), self.num_windows)
         self._block = np.empty((batch_size, self._block_windows * num_steps + 1), dtype)
-        self._held = range(0)  # the windows in the block
+        self._loaded = range(0)  # the windows in the block
 
     @classmethod
     def validation(cls, tokens: Ids, batch_size: int, num_steps: int) -> Lanes:
@@ -157,21 +157,21 @@ class Lanes:
         """Write window `w` into two integer arrays `(num_steps, batch_size)`. Quick if they come in order."""
         if not 0 <= w < self.num_windows:
             raise IndexError(f"window {w} of {self.num_windows}")
-        if w not in self._held:
+        if w not in self._loaded:
             self._read_block(w)
-        t = (w - self._held.start) * self.num_steps
+        t = (w - self._loaded.start) * self.num_steps
         inputs[...] = self._block[:, t : t + self.num_steps].T
         targets[...] = self._block[:, t + 1 : t + self.num_steps + 1].T
 
     def _read_block(self, w: int) -> None:
         """Read window `w` and those after it, with the one token more that the last targets need."""
-        held = range(w, min(w + self._block_windows, self.num_windows))
-        length = len(held) * self.num_steps + 1
-        self._held = range(0)  # until all of it is here: an interrupt may come in between
+        loaded = range(w, min(w + self._block_windows, self.num_windows))
+        length = len(loaded) * self.num_steps + 1
+        self._loaded = range(0)  # until all of it is here: an interrupt may come in between
         for b in range(self.batch_size):
             start = b * self.lane_len + w * self.num_steps
             self._block[b, :length] = self.tokens[start : start + length]
-        self._held = held
+        self._loaded = loaded
 
     def window(self, w: int) -> tuple[np.ndarray, np.ndarray]:
         """Return inputs and targets of window `w`, each int32 `(num_steps, batch_size)`, C-contiguous."""

@@ -39,7 +39,7 @@ CHUNK_BYTES = 1 << 20
 # that this much may have come together.
 RESIDENT_BYTES = 64 << 20
 TOUCH_BYTES = 1 << 20
-# Where no file can be written, so many bytes of ids are held in memory instead.
+# Where no file can be written, so many bytes of ids are kept in memory instead.
 MEMORY_BYTES = 1 << 30
 # A text of up to so many bytes is hashed whole, a larger one in so many parts of each file.
 HASH_BYTES, PARTS, PART_BYTES = 256 << 20, 64, 1 << 16
@@ -72,7 +72,7 @@ class Tokens:
     entropy          of the token frequencies, nats per token: the loss of a model that ignores all context
     fingerprint      a hash of ids and vocabulary, hex: equal for equal text, wherever it lies
     notes            what of the text is worth a word, see peculiar.py
-    path             of the file that holds the ids; None if they are held in memory
+    path             of the file that holds the ids; None if they are kept in memory
     """
 
     def __init__(self, path: Path | None, about: About, ids: bytes = b"") -> None:
@@ -126,7 +126,7 @@ def tokenize(
     both, so its total is twice the size of the text; it is not called when a token file is found. `max_size`
     and `min_count` limit the vocabulary, see `Vocab.build`; `encoding` is that of the files. The token file
     lies in `cache_dir`, by default `default_cache_dir()`; where that cannot be written or is full, the tokens
-    are held in memory.
+    are kept in memory.
     """
     folder = default_cache_dir() if cache_dir is None else Path(cache_dir)
     encoding = "bytes" if kind == "byte" else codec(encoding)
@@ -201,9 +201,9 @@ def tokenize(
                 f"cannot write the token file {shown(path)}: {error.strerror or error}; it needs up to "
                 f"{most / 1e6:,.0f} MB, set MICRORNN_CACHE to a folder with room"
             ) from None
-    held = io.BytesIO()
-    about = encode(held)
-    return Tokens(None, about, held.getvalue())
+    ids = io.BytesIO()
+    about = encode(ids)
+    return Tokens(None, about, ids.getvalue())
 
 
 def read_tokens(paths: Sequence[Path], config: Config, progress: Progress | None = None) -> Tokens:

@@ -52,7 +52,7 @@ class Vocab:
     then words, marks and whitespace, most frequent first.
 
     The vocabulary knows what to do with an unseen token if it holds the unknown token, which it does when
-    some tokens were left out or when the text itself held it.
+    some tokens were left out or when the text itself has it.
 
     spacing    how words and marks come together; None where words were split at whitespace alone, `thee,` being
                one: they are joined with spaces, and EOS is the end of a line

@@ -50,18 +50,18 @@ def split(text: str) -> list[str]:
 
 def chunks(texts: Iterable[str]) -> Iterator[str]:
     """Yield the same text, cut only before or behind whitespace, and before all spaces of several."""
-    held = ""
+    rest = ""
     for text in texts:
-        text = held + text
+        text = rest + text
         word = "" if text[-1:].isspace() else text.rsplit(None, 1)[-1]
         cut = len(text[: len(text) - len(word)].rstrip(" "))
-        text, held = text[:cut], text[cut:]
-        if len(held) > MOST_CHARACTERS:
-            raise unsplit(1, len(held), "more than ")
+        text, rest = text[:cut], text[cut:]
+        if len(rest) > MOST_CHARACTERS:
+            raise unsplit(1, len(rest), "more than ")
         if text:
             yield text
-    if held:
-        yield held
+    if rest:
+        yield rest
 
 
 def unsplit(words: int, characters: int, least: str = "", script: bool = False) -> DataError:

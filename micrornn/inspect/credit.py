@@ -265,7 +265,7 @@ class Credit(Measuring):
     """
 
     name = "credit"
-    place = 3
+    order = 3
     asks = "how far back does a loss reach?"
     title = "Credit: how far back a loss reaches"
     example = "`html=credit.html`"

@@ -48,7 +48,7 @@ class Cuts:
         sizes = [product.size for product in self.products]
         read = 0 if self.embedding is None else self.embedding.weight.data.size
         self.row = np.zeros(sum(sizes) + read, self.dy.dtype)
-        self.places = [slice(end - size, end) for size, end in zip(sizes, accumulate(sizes))]
+        self.slices = [slice(end - size, end) for size, end in zip(sizes, accumulate(sizes))]
         self.table, self.above_table = slice(sum(sizes), None), np.zeros((), self.dy.dtype)
         self.windows(len(self.dy))
         if whole is not None:
@@ -138,7 +138,7 @@ class Cuts:
              dvectors: list[np.ndarray]) -> None:  # fmt: skip
         """Add to `row` what these cotangents at these time steps give to the weights of a layer, and of the embedding
         below the last."""
-        self.products[at].add(self.k, self.row[self.places[at]], steps, dgates, dhidden, dvectors)
+        self.products[at].add(self.k, self.row[self.slices[at]], steps, dgates, dhidden, dvectors)
         if at == len(self.layers) - 1 and self.embedding is not None:
             table = self.row[self.table].reshape(self.embedding.weight.shape)
             ids = self.inputs[steps].astype(np.int32).reshape(-1)
@@ -148,12 +148,12 @@ class Cuts:
         """g_K as it is now, in the order of model.flat: (num_parameters,)."""
         out = np.zeros(len(self.model.flat), self.row.dtype)
         found = dict(self.above)
-        for product, place in zip(self.products, self.places):
+        for product, place in zip(self.products, self.slices):
             found |= product.split(self.row[place])
         if self.embedding is not None:
             found["embedding.weight"] = self.row[self.table]
         for name, gradient in found.items():
-            out[self.model.flat.places[name]] = gradient.reshape(-1)
+            out[self.model.flat.slices[name]] = gradient.reshape(-1)
         return out
 
 

@@ -269,7 +269,7 @@ class Flow(Measuring):
     """
 
     name = "flow"
-    place = 1
+    order = 1
     asks = "does the gradient arrive, or is a gate stuck?"
     title = "Flow: how large the gradient is at every time step"
     example = "`seq_len=200`"

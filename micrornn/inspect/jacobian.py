@@ -276,7 +276,7 @@ class Jacobian(Measuring):
     """
 
     name = "jacobian"
-    place = 5
+    order = 5
     asks = "why does it fade, or grow?"
     title = "Jacobian: what one time step does to the gradient"
     example = "`seq_len=400`"

@@ -256,7 +256,7 @@ class Noise(Measuring):
     """
 
     name = "noise"
-    place = 6
+    order = 6
     asks = "how many lanes are worth it?"
     title = "Noise: how much of a batch's gradient is chance"
     example = "`windows=64`"

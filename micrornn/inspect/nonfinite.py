@@ -333,7 +333,7 @@ class Nonfinite(Measuring):
     """
 
     name = "nonfinite"
-    place = 7
+    order = 7
     asks = "did anything blow up?"
     title = "Non-finite: where NaN or infinity came up first"
     example = "`last`"

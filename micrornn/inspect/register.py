@@ -35,7 +35,7 @@ class Measuring:
 
     Then in some more words. A subclass says what is marked with *; all else is as it stands here.
 
-    place          in the list of all: the small ones come first
+    order          in the list of all: the small ones come first
     asks           the question that it answers
     title          of its part of a page
     example        what is typed behind the run in an example: settings, as `seq_len=400`
@@ -52,7 +52,7 @@ class Measuring:
     """
 
     name: ClassVar[str] = ""
-    place: ClassVar[int] = 99
+    order: ClassVar[int] = 99
     asks: ClassVar[str] = ""
     title: ClassVar[str] = ""
     example: ClassVar[str] = ""
@@ -121,7 +121,7 @@ def names() -> tuple[str, ...]:
     """Of all measures there are, in the order in which they are shown."""
     files = Path(__file__).parent.glob("*.py")
     found = [file.stem for file in files if re.search(rf"^class \w+\({BASE}\):", file.read_text("utf-8"), re.MULTILINE)]
-    return tuple(sorted(found, key=lambda name: (about(name).place, name)))
+    return tuple(sorted(found, key=lambda name: (about(name).order, name)))
 
 
 def find(name: str) -> Measuring:

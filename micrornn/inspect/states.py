@@ -267,7 +267,7 @@ class States(Measuring):
     """
 
     name = "states"
-    place = 8
+    order = 8
     asks = "what have the units learned?"
     title = "States: what the units do"
     example = "`text=chapter.txt`"

@@ -256,7 +256,7 @@ class Truncation(Measuring):
     """
 
     name = "truncation"
-    place = 4
+    order = 4
     asks = "how many time steps are enough?"
     title = "Truncation: what windows of K time steps cut off"
     example = "`save=truncation.png`"

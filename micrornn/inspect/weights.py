@@ -204,7 +204,7 @@ class Weights(Measuring):
     """
 
     name = "weights"
-    place = 2
+    order = 2
     asks = "which time step taught the weights what?"
     title = "Weights: which time step taught which weight"
     example = "`csv` > weights.csv"

@@ -1,4 +1,4 @@
-"""The reader's own file, run because its path was typed, and held against the checks of a page.
+"""The reader's own file, run because its path was typed, and put to the checks of a page.
 
 check(page, path) -> Report: a Result for each exercise; or `broken`, where the file does not run to its end.
 """

@@ -5,7 +5,7 @@ Exercise      the name that the reader's file must define, what it is, and the c
 Wrong         what a check raises: in a line, what was got and what was expected
 compare       numbers that were got against those expected;  compare_each  each part of what was returned
 several       unpacks what was returned;  agree  whether it is this array
-slopes        a gradient by central differences: the truth that most answers are held against
+slopes        a gradient by central differences: the truth that most answers are compared with
 
 Some mistakes are made by many, and looks.py knows them by their numbers: then the line says which one it is.
 """

@@ -59,7 +59,7 @@ EXPECTED = {
     "batch_size": Rule(int, low=1, optional=True),
     "num_steps": Rule(int, low=1, optional=True),
 }
-PLACE = re.compile(r"(end|best|update [0-9]{1,9}|epoch [0-9]{1,9})")
+_AT = re.compile(r"(end|best|update [0-9]{1,9}|epoch [0-9]{1,9})")
 WHILE_TRAINING = ("loss", "smoothed_loss", "val_loss")  # are in metrics.jsonl; all else is measured by the task
 KEPT_OUT = ("seed", "threads", "device", "init_from")  # are chosen where a recipe is run
 
@@ -300,7 +300,7 @@ def _check(recipe: Recipe) -> None:
         raise ConfigError(f"{where}: seeds is empty; leave it out")
     for n, expected in enumerate(recipe.expect, 1):
         at = f"{where}: expectation {n}"
-        if not PLACE.fullmatch(expected.at):
+        if not _AT.fullmatch(expected.at):
             raise ConfigError(f"{at}: at is {quoted(expected.at)}; write end, best, update N or epoch N")
         if expected.low is None and expected.high is None:
             raise ConfigError(f"{at}: it has neither low nor high")

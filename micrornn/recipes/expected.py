@@ -1,4 +1,4 @@
-"""What a recipe expects, held against what its runs came to.
+"""What a recipe expects, compared with what its runs came to.
 
 look(job, folder, paths)    a Row for each expectation of a run that was trained
 """

@@ -17,9 +17,9 @@ from micrornn.checkpoint import RunFolder
 from micrornn.errors import CheckpointError, named
 from micrornn.recipes import Job, require_metrics
 from micrornn.resume import fit_warmup, resume
-from micrornn.train import PLACE, Training, run
+from micrornn.train import WHERE, Training, run
 
-WHERE = ("threads", *PLACE)
+FREE = ("threads", *WHERE)
 
 
 def play(job: Job, paths: Sequence[str], path: Path, stopped: Callable[[], bool] = lambda: False,
@@ -76,7 +76,7 @@ def require_same(folder: RunFolder, job: Job, paths: Sequence[str]) -> None:
     if "schedule" not in given:  # its warm-up may have been shortened
         del wanted["schedule"]
     for name, value in wanted.items():
-        if name not in WHERE and folder.config.get(name, value) != value:
+        if name not in FREE and folder.config.get(name, value) != value:
             raise CheckpointError(
                 f"{named(folder.path)}: another run lies there: its {name} is {folder.config[name]!r}, not {value!r}; "
                 "give another `out`"

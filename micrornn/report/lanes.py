@@ -20,7 +20,7 @@ def few(n: int) -> list[int]:
 def piece(lanes: Lanes | LineLanes, vocab: Vocab, b: int, w: int, width: int) -> str:
     """What lane b reads in window w, in at most `width` cells; cut in its middle if it is too long."""
     if isinstance(lanes, LineLanes):
-        begin, end, _ = lanes.place(b, w)
+        begin, end, _ = lanes.span(b, w)
         line = standing(visible(vocab.decode(lanes.tokens[begin : min(end, begin + 2 * width + 1)])))
         line = line + "░" * min(lanes.num_steps - (end - begin), width + 1)
         return line if cells(line) <= width else cut(line, width - 1) + "…"

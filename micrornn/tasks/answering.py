@@ -89,15 +89,15 @@ class Answering(Task):
         if not part:
             raise DataError("there is no pair to learn from")
         chosen = hold_out(len(part), config.val_fraction, config.seed)
-        learned, held = ([part[n] for n in places] for places in chosen)
-        self.num_pairs, self.held_out = sum(len(targets) for _, targets in part), held
+        learned, held_out = ([part[n] for n in places] for places in chosen)
+        self.num_pairs, self.held_out = sum(len(targets) for _, targets in part), held_out
         self.codec = Codec.of(self.levels(config), learned, config.vocab_size)
         self.batches = PairBatches(self.codec, learned, config)
-        digest = hashlib.sha256(json.dumps([learned, held, self.codec.to_dict()]).encode("utf-8", "surrogatepass"))
+        digest = hashlib.sha256(json.dumps([learned, held_out, self.codec.to_dict()]).encode("utf-8", "surrogatepass"))
         self.fingerprint = digest.hexdigest()
         self.usual = Counter(target for _, targets in learned for target in targets).most_common(1)[0][0]
         self.counts = self._counts(learned)
-        self.baseline = self._by_frequency(held) if held else None
+        self.baseline = self._by_frequency(held_out) if held_out else None
 
     @classmethod
     def levels(cls, config: Any) -> tuple[str, str]:
@@ -259,13 +259,13 @@ class Answering(Task):
                 yield told | ({"unknown": unknown} if unknown else {})
 
     def told(self, model: EncoderDecoder) -> dict[str, str]:
-        codec, held = self.codec, len(self.held_out)
+        codec, held_out = self.codec, len(self.held_out)
         names = {"char": "characters", "word": "words"}
         sides = [
             f"{len(symbols):,} {names[level]} in {side}s, such as {symbols.some(6)}"
             for side, level, symbols in zip(("source", "target"), codec.levels, (codec.source, codec.target))
         ]
-        counts = f"{self.num_pairs:,}, and {held:,} of their sources held out"
+        counts = f"{self.num_pairs:,}, and {held_out:,} of their sources held out"
         return super().told(model) | {"pairs": counts, "symbols": "; ".join(sides)}
 
     def drawing(self) -> str:

@@ -1,6 +1,6 @@
 """Batches to build a task of.
 
-Batches       what a task learns from, one batch an update, with a place to go on from
+Batches       what a task learns from, one batch an update, with a position to go on from
 Drawn         batches that a function draws from random numbers
 Slices        batches cut out of arrays along time, the state carried from one to the next
 VALIDATION    the epoch that held-out batches are drawn for
@@ -23,7 +23,7 @@ VALIDATION = 2**32 - 1  # no training ever gets there
 class Batches(Protocol):
     """What a task learns from, batch after batch, again and again.
 
-    epoch, window    the place: the batch that comes next, and how often all were read before. Set both, and `state`,
+    epoch, window    the position: the batch that comes next, and how often all were read before. Set both, and `state`,
                      and the batches go on from there to the bit
     state            the arrays that the batch before has left, or None: the initial state
     carried          whether the state is handed from batch to batch
@@ -48,8 +48,9 @@ class Batches(Protocol):
 
 
 class Drawn:
-    """`num_windows` batches an epoch, each drawn by `draw(rng) -> (inputs, targets)`: the one at a place of a seed is
-    always the same. With a fixed `epoch`, the same ones again and again, as for validation. No state is carried."""
+    """`num_windows` batches an epoch, each drawn by `draw(rng) -> (inputs, targets)`: for a seed, the one at a
+    position is always the same. With a fixed `epoch` each epoch has the same ones, as for validation. No state is
+    carried."""
 
     carried = False
 

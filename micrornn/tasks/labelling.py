@@ -65,7 +65,7 @@ class Labelling(Classifying):
 
     words, labels        Symbols
     counts               how often each label comes in what is learned from, (V,)
-    learned, held        (ids of words, ids of labels) of each sequence to learn from, and of each that is held out
+    learned, held_out    (ids of words, ids of labels) of each sequence to learn from, and of each that is held out
     noun, nouns, remedy  what a label is called, and what to do where there is only one
     """
 
@@ -84,9 +84,9 @@ class Labelling(Classifying):
     config: Any
     batches: ByLength
     learned: tuple[Ids, Ids] = [], []
-    held: tuple[Ids, Ids] = [], []
+    held_out: tuple[Ids, Ids] = [], []
 
-    def __init__(self, config: Any, learned: Sequence[Example], held: Sequence[Example],
+    def __init__(self, config: Any, learned: Sequence[Example], held_out: Sequence[Example],
                  how: Mapping[str, str] | None = None):  # fmt: skip
         super().__init__(config)
         self.how = dict(how or {})
@@ -95,11 +95,11 @@ class Labelling(Classifying):
             only = quoted(self.labels[0])
             raise DataError(f"there is no {self.noun} but {only}, and so nothing to learn; {self.remedy}")
         self.words = Symbols.build((one.words for one in learned), config.vocab_size, config.min_count)
-        self.learned, self.held = self._ids(learned), self._ids(held)
+        self.learned, self.held_out = self._ids(learned), self._ids(held_out)
         self.counts = np.bincount(np.concatenate(self.learned[1]), minlength=len(self.labels))
         self.batches = self._batches(self.learned)
         content = hashlib.blake2b(json.dumps([self.words.tokens, self.labels.tokens]).encode(), digest_size=16)
-        for rows in (*self.learned, *self.held):
+        for rows in (*self.learned, *self.held_out):
             content.update(b"".join(b"%d:%b" % (len(row), row.tobytes()) for row in rows) + b"|")
         self.fingerprint = content.hexdigest()
 
@@ -128,11 +128,11 @@ class Labelling(Classifying):
             read, how = cls.examples(config, files, bad, progress)
         if config.validation:
             other, _ = cls.examples(config, find_validation(config), bad)
-            learned, held = read, known(other, {label for one in read for label in one.labels}, cls.noun, bad)
+            learned, held_out = read, known(other, {label for one in read for label in one.labels}, cls.noun, bad)
         else:
             parts = hold_out(len(read), config.val_fraction, config.seed, [one.labels for one in read])
-            learned, held = ([read[n] for n in part] for part in parts)
-        return cls(config, learned, held, how | bad.told())
+            learned, held_out = ([read[n] for n in part] for part in parts)
+        return cls(config, learned, held_out, how | bad.told())
 
     def _ids(self, examples: Sequence[Example]) -> tuple[Ids, Ids]:
         return [self.words.encode(one.words) for one in examples], [self.labels.encode(one.labels) for one in examples]
@@ -154,7 +154,7 @@ class Labelling(Classifying):
         return ByLength(lengths, make, config.batch_size, config.seed, epoch=epoch, counts=counts)
 
     def validation(self) -> ByLength | None:
-        return self._batches(self.held, VALIDATION) if self.held[0] else None
+        return self._batches(self.held_out, VALIDATION) if self.held_out[0] else None
 
     @property
     def num_losses(self) -> int:
@@ -234,7 +234,7 @@ class Labelling(Classifying):
 
     @property
     def baselines(self) -> Mapping[str, tuple[str, float]]:
-        data = self.held if self.held[0] else self.learned
+        data = self.held_out if self.held_out[0] else self.learned
         return self.baselines_of(data) if data[0] else {}
 
     def answer(self, outputs: np.ndarray, example: list[str], proba: bool) -> dict[str, Any]:
@@ -253,14 +253,14 @@ class Labelling(Classifying):
         cuts, unknown = int((sizes > lengths).sum()), sum(int((row == self.words.unknown).sum()) for row in rows)
         told = super().told(model) | self.how
         told["sequences"] = (
-            f"{len(rows):,} to learn from, {len(self.held[0]):,} held out; {sizes.min():,} to {sizes.max():,} words, "
-            f"{sizes.mean():.1f} on average"
+            f"{len(rows):,} to learn from, {len(self.held_out[0]):,} held out; "
+            f"{sizes.min():,} to {sizes.max():,} words, {sizes.mean():.1f} on average"
             + (f"; {cuts:,} are cut to the {self.config.keep} {self.config.max_len:,}" if cuts else "")
         )
         told["words"] = f"{len(self.words):,} different ones; {100 * unknown / sizes.sum():.2g} % are read as unknown"
         told[self.nouns] = f"{len(self.labels):,}: {', '.join(most)}" + (f" and {more:,} more" if more else "")
-        if self.held[0]:
-            seen = np.bincount(np.concatenate(self.held[1]), minlength=len(self.labels))
+        if self.held_out[0]:
+            seen = np.bincount(np.concatenate(self.held_out[1]), minlength=len(self.labels))
             lacking = [label for label, n in zip(self.labels, seen) if not n]
             if lacking:
                 told["not judged"] = (

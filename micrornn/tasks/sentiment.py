@@ -72,7 +72,7 @@ class Sentiment(Labelling):
             files, bad, config.encoding, config.text_column, config.label_column, config.each, progress
         )
         read = []
-        for text, label, (path, line) in zip(found.texts, found.labels, found.places):
+        for text, label, (path, line) in zip(found.texts, found.labels, found.origins):
             if said := tokens(text, config.marks):
                 read.append(Example(said, [label], path, [line]))
             else:

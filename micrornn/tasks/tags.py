@@ -50,9 +50,9 @@ class Tags(Labelling):
     RULES: ClassVar[Mapping[str, Rule]] = {**Labelling.RULES, "usual": Rule(list, items=Rule(int, low=0))}
     config: TagSettings
 
-    def __init__(self, config: TagSettings, learned: Sequence[Example], held: Sequence[Example],
+    def __init__(self, config: TagSettings, learned: Sequence[Example], held_out: Sequence[Example],
                  how: Mapping[str, str] | None = None):  # fmt: skip
-        super().__init__(config, learned, held, how)
+        super().__init__(config, learned, held_out, how)
         counts = np.zeros((len(self.words), len(self.labels)))
         for row, tags in zip(*self.learned):
             np.add.at(counts, (row, tags), 1)
@@ -115,7 +115,7 @@ class Tags(Labelling):
         """Each word has its most frequent tag; the loss is that of how often it has each tag, in what was learned."""
         ids, tags = (np.concatenate(rows) for rows in data)
         how, found = "each word's most frequent tag", {}
-        if any(data is part for part in (self.held, self.learned)):
+        if any(data is part for part in (self.held_out, self.learned)):
             found["loss"] = "by how often each word has each tag", float(-np.log(self.by_word[ids, tags]).mean())
         found["accuracy"] = how, float((self.usual[ids] == tags).mean())
         if SPAN_F1 in self.metrics:

@@ -10,7 +10,7 @@ products, each of B once per m.
     tile_t    A by columns, as a transposed matrix lies: A[i, k] at a + k a_row + i
 
 Numba cannot be asked for "these 24 vectors in registers" in Python, so `vector_tile` writes the LLVM code itself.
-`plain_tile` is the same in Python; it is what runs under NUMBA_DISABLE_JIT=1, and what the other is held
+`plain_tile` is the same in Python; it is what runs under NUMBA_DISABLE_JIT=1, and what the other is compared
 against.
 """
 
