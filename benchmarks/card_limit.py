@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.clock import Clock
 from micrornn.kernels.cuda import array, card
-from micrornn.kernels.cuda.jit import SIM, THREADS, cuda, kernel, stream
+from micrornn.kernels.cuda.jit import SIM, THREADS, cuda, kernel
 
 BLOCKS_EACH = 1 if SIM else 8  # blocks for each multiprocessor: 2048 threads, as many as one can hold
 AHEAD = 4  # loads that are under way at once in each thread
@@ -69,9 +69,9 @@ def limits(clock: Clock) -> dict[str, float]:
     held = [array.full((n,), 1.5, np.float32) for n in (size, size, threads)]
     x, out, sums = (one.flat for one in held)
     times = {
-        "copy": _best(clock, lambda: copy[blocks, THREADS, stream()](out, x)),
-        "driver": _best(clock, lambda: out.copy_to_device(x, stream=stream())),
-        "spin": _best(clock, lambda: spin[blocks, THREADS, stream()](sums, np.int32(ROUNDS), np.float32(0.999))),
+        "copy": _best(clock, lambda: copy[blocks, THREADS](out, x)),
+        "driver": _best(clock, lambda: out.copy_to_device(x)),
+        "spin": _best(clock, lambda: spin[blocks, THREADS](sums, np.int32(ROUNDS), np.float32(0.999))),
     }
     moved, done = 2.0 * x.nbytes, 2.0 * CHAINS * UNROLLED * ROUNDS * threads
     return {"bytes_per_second": moved / min(times["copy"], times["driver"]), "gflops": done / times["spin"] / 1e9}

@@ -93,9 +93,9 @@ def test_each_parameter_stands_where_the_driver_looks_for_it(library: Library) -
     launch, compiled = kernel()
     x: Numbers = allocate(6, np.dtype("f8"))
     given = (x[2:5], 7, -7, True, np.float32(1.5), 2.5, np.uint64(2**63), np.int32(-3))
-    launch[(4, 2), 64, 0](*given)
-    launch[9, (32, 2), 0](*given)
-    launch[9, 32, 0](x, *given[1:])
+    launch[(4, 2), 64](*given)
+    launch[9, (32, 2)](*given)
+    launch[9, 32](x, *given[1:])
     assert [str(t) for t in compiled[0][1:]] == ["int64", "int64", "bool", "float32", "float64", "uint64", "int32"]
     assert len(compiled) == 1 and compiled[0][0] == numba.types.Array(numba.float64, 1, "C")
     (how, words, rest), second, whole = library.launches
@@ -105,13 +105,13 @@ def test_each_parameter_stands_where_the_driver_looks_for_it(library: Library) -
     kinds = ["<i8", "<i8", "?", "<f4", "<f8", "<u8", "<i4"]
     read = [np.frombuffer(word, kind)[0] for word, kind in zip(words[7:], kinds)]
     assert read == list(given[1:])
-    launch[1, 1, 0](x, 7.0, *given[2:])
+    launch[1, 1](x, 7.0, *given[2:])
     assert len(compiled) == 2  # for another type
 
 
 def test_blocks_that_meet_are_launched_together(library: Library) -> None:
     launch, _ = kernel(cooperative=True)
-    launch[1, 32, 0](1)
+    launch[1, 32](1)
     assert library.launches[0][2] == ("together",)
 
 

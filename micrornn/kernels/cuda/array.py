@@ -6,13 +6,15 @@
     Array.get()       a copy in the machine's memory; waits until all that was queued before is done
 
 Which numbers a view takes from its memory is told by a NumPy array of the same shape, its `layout`: NumPy does the
-slicing, turning and broadcasting of it, and only its shape, strides and address are ever read. There is no memory
-behind it.
+slicing, turning and broadcasting of it, and only its shape, strides and address are ever read. All memory begins where
+BEGIN does; there is nothing behind it.
 """
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -21,10 +23,12 @@ from numpy.lib.stride_tricks import as_strided
 from micrornn.errors import DeviceError
 from micrornn.kernels.cuda import card
 from micrornn.kernels.cuda.driver import OUT_OF_MEMORY, CardError
-from micrornn.kernels.cuda.jit import THREADS, allocate, blocks, cuda, free, kernel, stream
+from micrornn.kernels.cuda.jit import allocate, cuda, free, kernel, over
 from micrornn.pool import Idle
 
 MOST_AXES = 5  # of a view that is copied
+BEGIN = np.empty(1, np.complex128)
+INDEXES = (int, np.integer, slice, type(None), type(...))
 
 
 class Pool:
@@ -32,20 +36,17 @@ class Pool:
     that Python has dropped may be handed out again at once, whatever the card is still to do with it."""
 
     def __init__(self) -> None:
-        self.idle = Idle(free=lambda block: free(block[0]))
+        self.idle = Idle(free=free)
 
     def take(self, size: int, dtype: np.dtype) -> Memory:
         """Room for so many numbers."""
         size = max(size, 1)
-        found = self.idle.take(size * dtype.itemsize, dtype)
-        if found is not None:
-            return Memory(self, *found)
+        numbers = self.idle.take(size * dtype.itemsize, dtype)
         try:
-            numbers = self._allocate(size, dtype)
+            return Memory(self, self._allocate(size, dtype) if numbers is None else numbers)
         except BaseException:
             self.idle.used -= size * dtype.itemsize
             raise
-        return Memory(self, numbers, as_strided(np.empty(1, dtype), (size,), (dtype.itemsize,)))
 
     def _allocate(self, size: int, dtype: np.dtype) -> Any:
         if self.idle.most == math.inf:
@@ -71,15 +72,14 @@ def _bytes(n: int) -> str:
 class Memory:
     """Numbers on the card, on loan from a pool until the last array that looks at them is gone."""
 
-    __slots__ = ("layout", "numbers", "pool", "start", "writes")
+    __slots__ = ("numbers", "pool", "writes")
 
-    def __init__(self, pool: Pool, numbers: Any, layout: np.ndarray):
-        self.pool, self.numbers, self.layout = pool, numbers, layout
+    def __init__(self, pool: Pool, numbers: Any):
+        self.pool, self.numbers = pool, numbers
         self.writes = 0  # by `x[index] = value`; a tape looks at it to see whether what it needs has changed
-        self.start = layout.__array_interface__["data"][0]
 
     def __del__(self) -> None:
-        self.pool.idle.put((self.numbers, self.layout), self.layout.nbytes, self.layout.dtype)
+        self.pool.idle.put(self.numbers, self.numbers.nbytes, self.numbers.dtype)
 
 
 pool = Pool()
@@ -99,18 +99,18 @@ class Array:
     def __init__(self, memory: Memory, layout: np.ndarray):
         self.memory, self.layout, self._flat = memory, layout, None
 
-    shape = property(lambda self: self.layout.shape)
-    dtype = property(lambda self: self.layout.dtype)
-    ndim = property(lambda self: self.layout.ndim)
-    size = property(lambda self: self.layout.size)
-    itemsize = property(lambda self: self.layout.itemsize)
-    nbytes = property(lambda self: self.layout.nbytes)
-    flags = property(lambda self: self.layout.flags)
+    shape = property(attrgetter("layout.shape"))
+    dtype = property(attrgetter("layout.dtype"))
+    ndim = property(attrgetter("layout.ndim"))
+    size = property(attrgetter("layout.size"))
+    itemsize = property(attrgetter("layout.itemsize"))
+    nbytes = property(attrgetter("layout.nbytes"))
+    flags = property(attrgetter("layout.flags"))
 
     @property
     def offset(self) -> int:
         """Where in its memory the first number lies."""
-        return (self.layout.__array_interface__["data"][0] - self.memory.start) // self.layout.itemsize
+        return (self.layout.ctypes.data - BEGIN.ctypes.data) // self.layout.itemsize
 
     @property
     def flat(self) -> Any:
@@ -118,9 +118,8 @@ class Array:
         if self._flat is None:
             if not self.layout.flags.c_contiguous:
                 raise ValueError(f"an array of shape {self.shape} whose numbers do not lie in order")
-            start, numbers = self.offset, self.memory.numbers
-            whole = self.size == numbers.size
-            self._flat = numbers if whole else numbers[start : start + self.size]
+            size, numbers = self.layout.size, self.memory.numbers
+            self._flat = numbers if size == numbers.size else numbers[self.offset : self.offset + size]
         return self._flat
 
     def __len__(self) -> int:
@@ -142,9 +141,9 @@ class Array:
     def __getitem__(self, index: Any) -> Array:
         parts = index if isinstance(index, tuple) else (index,)
         for part in parts:  # of an index array NumPy would make a copy, and a copy of the layout leads nowhere
-            if not (part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice))):
+            if not isinstance(part, INDEXES):
                 raise TypeError(f"an array on the card is indexed by integers and slices, not by {part!r}")
-        if not any(part is Ellipsis for part in parts):
+        if Ellipsis not in parts:
             parts = (*parts, ...)  # with it, NumPy gives a view even of a single number
         return Array(self.memory, self.layout[parts])
 
@@ -169,7 +168,7 @@ class Array:
         view = contiguous(self)
         if not view.size:
             return np.empty(self.shape, self.dtype)
-        return np.asarray(view.flat.copy_to_host(stream=stream())).reshape(self.shape)
+        return np.asarray(view.flat.copy_to_host()).reshape(self.shape)
 
     def item(self) -> Any:
         """The number of an array that holds just one."""
@@ -184,12 +183,14 @@ class Array:
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     """An array of undefined numbers."""
-    shape = tuple(int(n) for n in shape)
-    size = 1
-    for n in shape:
-        size *= n
-    memory = pool.take(size, np.dtype(dtype))
-    return Array(memory, memory.layout[:size].reshape(shape))
+    layout = _layout(tuple(shape), np.dtype(dtype))
+    return Array(pool.take(layout.size, layout.dtype), layout)
+
+
+@lru_cache(1000)
+def _layout(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Of numbers that lie in order, from the beginning of their memory."""
+    return as_strided(BEGIN.view(dtype), (math.prod(shape),), (dtype.itemsize,)).reshape(shape)
 
 
 def full(shape: tuple[int, ...], value: float, dtype: Any) -> Array:
@@ -211,7 +212,7 @@ def asarray(array: Any, dtype: Any = None) -> Array:
     array = np.asarray(array, dtype, order="C")
     out = empty(array.shape, array.dtype)
     if array.size:
-        out.flat.copy_to_device(array.reshape(-1), stream=stream())
+        out.flat.copy_to_device(array.reshape(-1))
     return out
 
 
@@ -237,12 +238,6 @@ def _fill_flat(out, value):
 
 
 @kernel
-def _copy_flat(out, x):
-    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        out[i] = x[i]
-
-
-@kernel
 def _copy_view(out, out_at, x, x_at, n1, n2, n3, n4, o0, o1, o2, o3, o4, x0, x1, x2, x3, x4, count):
     """Any view into any other of the same five axes: n their lengths, o and x their strides in numbers."""
     for i in range(cuda.grid(1), count, cuda.gridsize(1)):
@@ -260,7 +255,7 @@ def _fill(out: Array, value: Any) -> None:
         return
     value = out.dtype.type(value)
     if out.layout.flags.c_contiguous:
-        _fill_flat[blocks(out.size), THREADS, stream()](out.flat, value)
+        _fill_flat[over(out.size)](out.flat, value)
     else:
         _copy(out, full((), value, out.dtype))
 
@@ -272,7 +267,7 @@ def _copy(out: Array, x: Array) -> None:
     if out.dtype != x.dtype:
         raise TypeError(f"a copy from {x.dtype} to {out.dtype}")
     if out.shape == x.shape and out.layout.flags.c_contiguous and x.layout.flags.c_contiguous:
-        _copy_flat[blocks(out.size), THREADS, stream()](out.flat, x.flat)
+        out.flat.copy_to_device(x.flat)
         return
     source = np.broadcast_to(x.layout, out.shape)
     missing = MOST_AXES - out.ndim
@@ -280,6 +275,6 @@ def _copy(out: Array, x: Array) -> None:
         raise ValueError(f"a copy of an array with {out.ndim} axes; at most {MOST_AXES} can be")
     sizes = [1] * missing + list(out.shape)
     strides = [[0] * missing + [stride // out.itemsize for stride in layout.strides] for layout in (out.layout, source)]
-    _copy_view[blocks(out.size), THREADS, stream()](
+    _copy_view[over(out.size)](
         out.memory.numbers, out.offset, x.memory.numbers, x.offset, *sizes[1:], *strides[0], *strides[1], out.size
     )

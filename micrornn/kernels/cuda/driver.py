@@ -1,8 +1,10 @@
 """The driver of the card, called directly: memory, copies, launches. Not in the simulator.
 
     allocate(size, dtype)    Numbers: memory for so many; free(numbers) gives it back
-    Kernel(dispatcher)       a function that Numba compiles, launched by kernel[blocks, threads, stream](*arguments)
+    Kernel(dispatcher)       a function that Numba compiles, launched by kernel[blocks, threads](*arguments)
     CardError                what the driver answered, in its words
+
+All copies and kernels of this process are queued on one stream, one behind the other: the one that is always there.
 
 Numba compiles the kernels, and no more. Through it a launch took 22 us with two arrays and 82 us with ten (H100), which
 is longer than most kernels of a small network run, and an update of a two-layer LSTM is 59 launches. And its arrays on
@@ -17,7 +19,7 @@ import importlib
 import struct
 import threading
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -25,15 +27,9 @@ from micrornn.errors import DeviceError
 
 # Of CUresult: cuda.h
 OUT_OF_MEMORY, NOT_INITIALIZED, INVALID_CONTEXT = 2, 3, 201
+STREAM = 0
 SLOT = 8  # bytes for each parameter of a kernel, whatever it needs
-FORMATS = {
-    "int64": "q",
-    "uint64": "Q",
-    "float64": "d",
-    "int32": "i4x",
-    "float32": "f4x",
-    "bool": "?7x",
-}
+FORMATS = {"int64": "q", "uint64": "Q", "float64": "d", "int32": "i4x", "float32": "f4x", "bool": "?7x"}
 ARRAY = "7q"  # as Numba hands over an array: nothing, nothing, how many, bytes of each, address, length, stride
 
 
@@ -96,15 +92,15 @@ class Numbers:
         first, last, _ = part.indices(self.size)
         return Numbers(self.place + first * self.dtype.itemsize, max(last - first, 0), self.dtype)
 
-    def copy_to_device(self, source: Any, stream: int = 0) -> None:
+    def copy_to_device(self, source: Any) -> None:
         """self[...] = source, Numbers or a NumPy array in order, of the same size and type."""
         assert source.size == self.size and source.dtype == self.dtype
         if isinstance(source, Numbers):
-            call(library().cuMemcpyDtoDAsync_v2, self.place, source.place, self.nbytes, stream)
+            call(library().cuMemcpyDtoDAsync_v2, self.place, source.place, self.nbytes, STREAM)
         else:
             call(library().cuMemcpyHtoD_v2, self.place, source.__array_interface__["data"][0], self.nbytes)
 
-    def copy_to_host(self, stream: int = 0) -> np.ndarray:
+    def copy_to_host(self) -> np.ndarray:
         """A NumPy array of the same numbers; waits for all that was queued before."""
         out = np.empty(self.size, self.dtype)
         call(library().cuMemcpyDtoH_v2, out.ctypes.data, self.place, self.nbytes)
@@ -131,29 +127,18 @@ def free(numbers: Numbers) -> None:
 # --- launches ----------------------------------------------------------------------------------------------------
 
 
-class Ready(NamedTuple):
-    """A kernel compiled for some types. Its parameters are written into one buffer, from which the driver copies."""
-
-    function: int
-    call: Any
-    pack: Any
-    buffer: Any
-    addresses: Any  # of the parameters in the buffer
-    rest: tuple[Any, ...]  # what the driver's call wants behind them
-
-
 class Kernel:
-    """Launched as kernel[blocks, threads, stream](*arguments): Numbers, or numbers of Python or NumPy."""
+    """Launched as kernel[blocks, threads](*arguments): Numbers, or numbers of Python or NumPy."""
 
     def __init__(self, dispatcher: Any):
         self.dispatcher, self.__name__ = dispatcher, dispatcher.__name__
-        self.ready: dict[tuple[Any, ...], Ready] = {}
+        self.ready: dict[tuple[Any, ...], Any] = {}  # by the types of the arguments
         self.lock = threading.Lock()  # of the buffers
 
-    def __getitem__(self, grid: tuple[Any, Any, int]) -> Any:
+    def __getitem__(self, grid: tuple[Any, Any]) -> Any:
         return partial(self.launch, *grid)
 
-    def launch(self, blocks: Any, threads: Any, stream: int, *arguments: Any) -> None:
+    def launch(self, blocks: Any, threads: Any, *arguments: Any) -> None:
         kinds: list[Any] = []
         values: list[Any] = []
         for argument in arguments:
@@ -167,14 +152,11 @@ class Kernel:
         ready = self.ready.get(key)
         if ready is None:
             ready = self.ready[key] = self._compiled(arguments)
-        grid, block = _three(blocks), _three(threads)
         with self.lock:
-            ready.pack(ready.buffer, 0, *values)
-            call(
-                ready.call, ready.function, *grid, *block, 0, stream, ready.addresses, *ready.rest
-            )  # fmt: skip
+            ready((*_three(blocks), *_three(threads)), values)
 
-    def _compiled(self, arguments: tuple[Any, ...]) -> Ready:
+    def _compiled(self, arguments: tuple[Any, ...]) -> Any:
+        """launch(grid and block, values): they are written into one buffer, from which the driver copies."""
         types = tuple(self.dispatcher.typeof_pyval(argument) for argument in arguments)
         compiled = self.dispatcher.compile(types)
         handle = int(compiled._codelibrary.get_cufunc().handle)
@@ -184,8 +166,13 @@ class Kernel:
         count, first = packing.size // SLOT, ctypes.addressof(buffer)
         addresses = (ctypes.c_void_p * count)(*(first + SLOT * n for n in range(count)))
         alone, together = library().cuLaunchKernel, library().cuLaunchCooperativeKernel
-        launch, rest = (together, ()) if compiled.cooperative else (alone, (None,))
-        return Ready(handle, launch, packing.pack_into, buffer, addresses, rest)
+        start, rest = (together, ()) if compiled.cooperative else (alone, (None,))
+
+        def launch(sizes: tuple[int, ...], values: list[Any]) -> None:
+            packing.pack_into(buffer, 0, *values)
+            call(start, handle, *sizes, 0, STREAM, addresses, *rest)
+
+        return launch
 
 
 def _three(sizes: Any) -> tuple[int, ...]:

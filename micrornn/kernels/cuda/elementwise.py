@@ -14,7 +14,7 @@ import numpy as np
 
 from micrornn.kernels import lift
 from micrornn.kernels.cuda.array import Array
-from micrornn.kernels.cuda.jit import THREADS, blocks, cache_dir, kernel, stream
+from micrornn.kernels.cuda.jit import cache_dir, kernel, over
 
 
 def flat(function: Callable[..., None]) -> Callable[..., None]:
@@ -30,7 +30,7 @@ def flat(function: Callable[..., None]) -> Callable[..., None]:
         if first.size:
             kind = first.dtype.type
             given = [a.flat if isinstance(a, Array) else a if _typed(a) else kind(a) for a in rest]
-            compiled[blocks(first.size), THREADS, stream()](first.flat, *given)
+            compiled[over(first.size)](first.flat, *given)
 
     call.kernel = compiled  # type: ignore[attr-defined]
     return call

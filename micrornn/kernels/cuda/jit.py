@@ -3,8 +3,7 @@
 kernel      compile a function that is launched over a grid of threads
 device      compile a function that kernels call
 intrinsic   a function whose instructions are written by hand, with `ir` (llvmlite's) and `types` (Numba's)
-blocks(n)   how many blocks of THREADS threads a loop over n numbers is given
-stream()    where everything is queued, in order
+over(n)     the grid for a loop over n numbers: how many blocks, of how many threads
 allocate    memory on the card for so many numbers of a type; free(numbers) gives it back
 SIM         whether Numba's simulator runs the kernels, thread by thread, in Python (NUMBA_ENABLE_CUDASIM=1)
 
@@ -96,12 +95,6 @@ def kernel(function: Callable[..., None] | None = None, **options: Any) -> Any:
 device = partial(kernel, device=True)
 
 
-def blocks(n: int) -> int:
-    """Blocks for a loop over n numbers; never none, for a grid cannot be empty."""
-    return max(1, min(MOST_BLOCKS, (n + THREADS - 1) // THREADS))
-
-
-def stream() -> Any:
-    """All copies and kernels of this process are queued here, one behind the other. 0 is the one that is always
-    there."""
-    return 0
+def over(n: int) -> tuple[int, int]:
+    """(blocks, THREADS) for a loop over n numbers; never no block, for a grid cannot be empty."""
+    return max(1, min(MOST_BLOCKS, (n + THREADS - 1) // THREADS)), THREADS

@@ -15,7 +15,7 @@ import numpy as np
 from micrornn.errors import ConfigError, DeviceError, instead
 from micrornn.kernels.cuda import card
 from micrornn.kernels.cuda.array import empty
-from micrornn.kernels.cuda.jit import SIM, THREADS, blocks, cuda, kernel, stream
+from micrornn.kernels.cuda.jit import SIM, cuda, kernel, over
 from micrornn.kernels.cuda.tile import DEPTH, add_parts, plain, tensor, tiled
 
 PRECISIONS = ("float32", "tf32")
@@ -91,18 +91,18 @@ def matmul(out, a, b, trans_a=False, trans_b=False, accumulate=False):
     tile, parts = plan(rows, columns, depth, out.dtype)
     sizes = rows, columns, depth, bool(trans_a), bool(trans_b)
     if tile is None:
-        plain[blocks(rows * columns), THREADS, stream()](out.flat, a.flat, b.flat, *sizes, bool(accumulate))
+        plain[over(rows * columns)](out.flat, a.flat, b.flat, *sizes, bool(accumulate))
         return
     each = -(-depth // (parts * DEPTH)) * DEPTH
     parts = -(-depth // each)
     grid = -(-rows // tile.width), -(-columns // tile.width), parts
-    launch = tile.kernel[grid, tile.threads, stream()]
+    launch = tile.kernel[grid, tile.threads]
     if parts == 1:
         launch(out.flat, a.flat, b.flat, *sizes, bool(accumulate), each)
         return
     whole = empty((parts, rows, columns), out.dtype)
     launch(whole.flat, a.flat, b.flat, *sizes, False, each)
-    add_parts[blocks(out.size), THREADS, stream()](out.flat, whole.flat, parts, bool(accumulate))
+    add_parts[over(out.size)](out.flat, whole.flat, parts, bool(accumulate))
 
 
 @kernel
@@ -114,4 +114,4 @@ def _add_bias(out, bias):
 def add_bias(out, bias):
     """out (R, N) += bias (N,), row by row."""
     if out.size:
-        _add_bias[blocks(out.size), THREADS, stream()](out.flat, bias.flat)
+        _add_bias[over(out.size)](out.flat, bias.flat)

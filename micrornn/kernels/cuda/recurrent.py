@@ -38,7 +38,7 @@ from numba import float32
 from micrornn.kernels.cuda import card
 from micrornn.kernels.cuda.array import Array, empty, zeros
 from micrornn.kernels.cuda.barrier import APART_BY, exchange, this_thread
-from micrornn.kernels.cuda.jit import SIM, cuda, device, stream
+from micrornn.kernels.cuda.jit import SIM, cuda, device
 from micrornn.kernels.cuda.maths import ZERO, clipped
 from micrornn.kernels.cuda.tensor import load4, store4
 
@@ -92,7 +92,7 @@ def launch(kernel: Any, p: Plan, steps: int, *arguments: Any) -> None:
     for begin in range(0, steps, each):
         counters = zeros((p.groups * APART_BY,), np.int32) if p.parts > 1 else empty((1,), np.int32)
         end = min(begin + each, steps)
-        kernel[(p.groups, p.parts), p.threads, stream()](*arguments, counters.flat, p.lanes, begin, end)
+        kernel[(p.groups, p.parts), p.threads](*arguments, counters.flat, p.lanes, begin, end)
 
 
 def turn_of(reverse: bool) -> int:

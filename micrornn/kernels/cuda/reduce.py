@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from micrornn.kernels.cuda.array import empty
-from micrornn.kernels.cuda.jit import SIM, cuda, device, kernel, stream
+from micrornn.kernels.cuda.jit import SIM, cuda, device, kernel
 from micrornn.kernels.cuda.maths import LOWEST, MOST, PER_LANE, WARP, ZERO, row_sum, rows_and_lanes
 
 ENOUGH = 4 if SIM else 512  # blocks that keep the largest card busy
@@ -73,12 +73,12 @@ def sum(out, x, accumulate):
     parts = min(-(-ENOUGH // grid), -(-n // (lanes * PER_LANE))) or 1
     share = -(-n // parts)
     if parts == 1:
-        _sum[grid, block, stream()](out.flat, x.flat, n, inner, columns, share, inner > 1, bool(accumulate))
+        _sum[grid, block](out.flat, x.flat, n, inner, columns, share, inner > 1, bool(accumulate))
         return
     found = empty((parts, columns), x.dtype)
-    _sum[(grid, parts), block, stream()](found.flat, x.flat, n, inner, columns, share, inner > 1, False)
+    _sum[(grid, parts), block](found.flat, x.flat, n, inner, columns, share, inner > 1, False)
     grid, block, _ = _shape(columns, parts, columns)
-    _sum[grid, block, stream()](out.flat, found.flat, parts, columns, columns, parts, columns > 1, bool(accumulate))
+    _sum[grid, block](out.flat, found.flat, parts, columns, columns, parts, columns > 1, bool(accumulate))
 
 
 @device
@@ -122,7 +122,7 @@ def max(out, where, x):
     if out.size:
         _, n, inner = x.shape
         grid, block, _ = _shape(out.size, n, inner)
-        _max[grid, block, stream()](out.flat, where.flat, x.flat, n, inner, out.size, inner > 1)
+        _max[grid, block](out.flat, where.flat, x.flat, n, inner, out.size, inner > 1)
 
 
 @kernel
@@ -138,7 +138,7 @@ def max_vjp(dx, dy, where):
     if dx.size:
         _, n, inner = dx.shape
         grid, block, _ = _shape(dy.size, n, inner)
-        _max_vjp[grid, block, stream()](dx.flat, dy.flat, where.flat, n, inner, dy.size, inner > 1)
+        _max_vjp[grid, block](dx.flat, dy.flat, where.flat, n, inner, dy.size, inner > 1)
 
 
 @kernel
@@ -157,9 +157,9 @@ def _squares(out, x):
 def sum_of_squares(out, x):
     count = min(ENOUGH, -(-x.size // (MOST * PER_LANE))) or 1
     if count == 1:
-        _squares[1, MOST, stream()](out.flat, x.flat)
+        _squares[1, MOST](out.flat, x.flat)
         return
     found = empty((1, count, 1), np.float64)
-    _squares[count, MOST, stream()](found.flat, x.flat)
+    _squares[count, MOST](found.flat, x.flat)
     grid, block, _ = _shape(1, count, 1)
-    _sum[grid, block, stream()](out.flat, found.flat, count, 1, 1, count, False, False)
+    _sum[grid, block](out.flat, found.flat, count, 1, 1, count, False, False)

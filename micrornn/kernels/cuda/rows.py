@@ -10,7 +10,7 @@ from inspect import Signature, signature
 
 from micrornn.kernels.cuda import maths
 from micrornn.kernels.cuda.array import Array
-from micrornn.kernels.cuda.jit import cuda, device, kernel, stream
+from micrornn.kernels.cuda.jit import cuda, device, kernel
 from micrornn.kernels.cuda.maths import LOWEST, MOST, ONE, ZERO, row_max, row_sum, rows_and_lanes
 
 # x is (R, V). A row of lanes works on each row; a row that is not there has no numbers, but its threads stay, for
@@ -34,7 +34,7 @@ def over_rows(function: Callable[..., None]) -> Callable[..., None]:
         rows, width = next(array.shape for array in arrays if array.ndim == 2)
         if rows and width:
             grid, block = rows_and_lanes(rows, width)
-            compiled[grid, block, stream()](*[array.flat for array in arrays], rows, width)
+            compiled[grid, block](*[array.flat for array in arrays], rows, width)
 
     parameters = list(signature(function).parameters.values())[:-2]
     call.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
@@ -143,4 +143,4 @@ def _matvec(out, weight, x, bias):
 def matvec(out, weight, x, bias):
     if out.size:
         grid, block = rows_and_lanes(out.size, x.size)
-        _matvec[grid, block, stream()](out.flat, weight.flat, x.flat, bias.flat)
+        _matvec[grid, block](out.flat, weight.flat, x.flat, bias.flat)

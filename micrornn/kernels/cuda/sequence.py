@@ -10,7 +10,7 @@ from functools import cache
 from types import ModuleType
 
 from micrornn.kernels.cuda.array import empty, zeros
-from micrornn.kernels.cuda.jit import THREADS, blocks, cache_dir, stream
+from micrornn.kernels.cuda.jit import cache_dir, over
 from micrornn.kernels.cuda.product import matmul
 from micrornn.kernels.cuda.recurrent import Plan, launch, plan, rows_back_of, rows_of, sizes, turn_of
 from micrornn.kernels.cuda.reduce import sum as sum_of
@@ -52,7 +52,7 @@ def cell_sequence(program, states, gates, hidden, x, weights, vectors, mask, rev
         if program.recurrent:
             into = hidden if program.sided else gates
             matmul(into[t], states[0][prev], weight_hh, trans_b=True, accumulate=not program.sided)
-        kernels.step[blocks(batch_size * size), THREADS, stream()](*flat, *rest, *numbers, step)
+        kernels.step[over(batch_size * size)](*flat, *rest, *numbers, step)
 
 
 def cell_sequence_vjp(
@@ -74,7 +74,7 @@ def cell_sequence_vjp(
         for step in range(seq_len + 1):
             if program.recurrent and step > 0:
                 matmul(totals, dhidden[rows_back_of(step, seq_len, turn)[0] + turn], weight_hh)
-            kernels.step_back[blocks(totals.size), THREADS, stream()](*flat, totals.flat, mask.flat, *numbers, step)
+            kernels.step_back[over(totals.size)](*flat, totals.flat, mask.flat, *numbers, step)
     for n, dvector in enumerate(dvectors):
         sum_of(dvector.reshape(1, size), by_lane[n].reshape(1, batch_size, size), False)
 
@@ -87,6 +87,4 @@ def cell_step(program, states, turn, gates, hidden, vectors):
     arrays = [*(rows.flat for rows in states), gates.flat, *(array.flat for array in both), *(v.flat for v in vectors)]
     others = hidden if program.recurrent and not program.sided else none
     every = empty((0,), bool)
-    kernels.step[blocks(size), THREADS, stream()](
-        *arrays, none.flat, others.flat, every.flat, 1 if turn == 0 else -1, 1, 1, size, 0
-    )
+    kernels.step[over(size)](*arrays, none.flat, others.flat, every.flat, 1 if turn == 0 else -1, 1, 1, size, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from micrornn.kernels.cuda.array import empty
-from micrornn.kernels.cuda.jit import SIM, cuda, kernel, stream
+from micrornn.kernels.cuda.jit import SIM, cuda, kernel
 from micrornn.kernels.cuda.maths import MOST, WARP
 from micrornn.kernels.cuda.rows import over_rows, row_of
 
@@ -93,6 +93,6 @@ def scatter_add(table, ids, rows):
     for first in range(0, count, SLAB):
         here = min(SLAB, count - first)
         order = empty((here,), np.int32)
-        _rank[-(-here // RANKED), (RANKED, SHARED_BY), stream()](order.flat, ids.flat, first, here)
+        _rank[-(-here // RANKED), (RANKED, SHARED_BY)](order.flat, ids.flat, first, here)
         grid, block = (-(-here // (MOST // lanes)), -(-width // lanes)), (lanes, MOST // lanes)
-        _add_runs[grid, block, stream()](table.flat, ids.flat, rows.flat, order.flat, first, here, width)
+        _add_runs[grid, block](table.flat, ids.flat, rows.flat, order.flat, first, here, width)
