@@ -1,6 +1,7 @@
 """Runs that were hardly trained: tiny models whose weights are chosen so that it is known what is wrong with them.
 
 made_up(kind, folder)    a run folder with a checkpoint and a text of its own; kind is one of KINDS
+hardly_trained(folder)   one of a few updates over the text FOX, in which the last checkpoint is worse than the best
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import numpy as np
 from micrornn.checkpoint import RunFolder
 from micrornn.config import Config
 from micrornn.data import tokenize
-from micrornn.train import Training
+from micrornn.train import Training, run
 
 TEXT = "".join(f"{n} green bottles hanging on the wall,\n" for n in range(120, 0, -1))
+FOX = "the quick brown fox jumps over the lazy dog.\npack my box with five dozen jugs.\n" * 40
 SIZES = {"hidden_size": 24, "embedding_size": 8, "batch_size": 4, "num_steps": 32, "seed": 1}
 
 
@@ -73,3 +75,19 @@ def made_up(kind: str, folder: Path, **settings: Any) -> RunFolder:
     run.save(*training.snapshot(), best=False)
     run.close()
     return run
+
+
+def hardly_trained(folder: Path, **settings: Any) -> RunFolder:
+    """A run of a few updates, in which the last checkpoint is worse than the best."""
+    (folder / "text.txt").write_text(FOX)
+    given = {"hidden_size": 12, "embedding_size": 6, "batch_size": 4, "num_steps": 8, "val_fraction": 0.2}
+    config = Config(**(given | {"val_every": 10, "num_updates": 30, "lr": 0.02} | settings))
+    tokens = tokenize([folder / "text.txt"], config.level, folder / "cache")
+    where = RunFolder.create(folder / "run", config.to_dict() | {"task": "text", "files": [str(folder / "text.txt")]})
+    training = Training(config, tokens)
+    for _ in run(training, where):
+        pass
+    training.model.flat.data[...] *= 0.5
+    where.save(*training.snapshot(), best=False)
+    where.close()
+    return where
