@@ -39,11 +39,14 @@ class stamp:
         self.t, self.scope = t, scope
 
     def __enter__(self) -> None:
-        self.tape = active.tapes[-1] if active.tapes else None
-        if self.tape is not None:
-            self.before = self.tape.t, self.tape.scope
-            self.tape.t = self.before[0] if self.t is None else self.t
-            self.tape.scope = self.before[1] if self.scope is None else self.scope
+        tapes = active.tapes
+        self.tape = tape = tapes[-1] if tapes else None
+        if tape is not None:
+            self.before = tape.t, tape.scope
+            if self.t is not None:
+                tape.t = self.t
+            if self.scope is not None:
+                tape.scope = self.scope
 
     def __exit__(self, *_: Any) -> None:
         if self.tape is not None:

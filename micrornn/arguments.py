@@ -41,6 +41,8 @@ EXACT = 2**53  # up to here float64 holds every whole number
 def numbers(what: str, x: Any, dtype: Any = None) -> np.ndarray:
     """x as a C-contiguous array of this precision; of its own if it has one, else float32. An array on a graphics card,
     or one of symbols, comes back as it is; beside symbols, which are objects, a number is one."""
+    if type(x) is np.ndarray and x.dtype in PRECISIONS and (dtype is None or x.dtype == dtype) and x.flags.c_contiguous:
+        return x
     exact = type(x) is float or (type(x) is int and -EXACT < x < EXACT)
     if exact and isinstance(dtype, np.dtype) and dtype.kind in "fO":  # the most frequent
         return np.asarray(x, dtype)
@@ -163,6 +165,17 @@ def several(what: str, given: Any) -> list[Any]:
     if isinstance(given, (str, bytes)) or not np.iterable(given):
         raise ConfigError(f"{what}: wanted a list, not {short(given)}")
     return list(given)
+
+
+def alike(given: Any, wanted: Any) -> bool:
+    """Whether two NumPy arrays have the shape and precision of each other, and the first may be added to. What
+    `require_like` finds, sooner: False where that must look."""
+    return (
+        type(given) is type(wanted) is np.ndarray
+        and given.shape == wanted.shape
+        and given.dtype == wanted.dtype
+        and given.flags.carray
+    )
 
 
 def require_like(what: str, given: Any, wanted: np.ndarray, contiguous: bool = True) -> None:

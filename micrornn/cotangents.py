@@ -17,8 +17,6 @@ Tensor = Any  # the engine's; it stands below
 
 
 class Pending:
-    """tensor -> its cotangent, as far as it has come."""
-
     """Cotangents that wait for the record that made their tensor."""
 
     def __init__(self) -> None:
@@ -27,10 +25,11 @@ class Pending:
     def add(self, tensor: Tensor, cotangent: np.ndarray) -> None:
         # A VJP may hand the same array to two inputs, or a view of what it got. So the first contribution is
         # never written to: the second makes an array of our own, further ones are added into that.
-        if id(tensor) not in self.waiting:
+        entry = self.waiting.get(id(tensor))
+        if entry is None:
             self.waiting[id(tensor)] = (tensor, cotangent, False)
             return
-        _, total, ours = self.waiting[id(tensor)]
+        _, total, ours = entry
         table = kernels.of(total)
         if ours:
             table.accumulate(total, cotangent)
@@ -38,6 +37,10 @@ class Pending:
             both = table.empty(total.shape, total.dtype)
             table.add(both, total, cotangent)
             self.waiting[id(tensor)] = (tensor, both, True)
+
+    def reached(self, tensors: tuple[Tensor, ...]) -> bool:
+        """Whether anything has come back to one of them."""
+        return not self.waiting.keys().isdisjoint(map(id, tensors))
 
     def take(self, tensor: Tensor) -> np.ndarray | None:
         entry = self.waiting.pop(id(tensor), None)
@@ -59,7 +62,8 @@ def dloss_of(output: Tensor, dloss: Any) -> np.ndarray:
         return kernels.of(output.data).full(output.shape, 1, output.dtype)
     if isinstance(dloss, float) and output.data.size == 1:  # made where it is needed: nothing has to be copied there
         return kernels.of(output.data).full(output.shape, dloss, output.dtype)
-    dloss = kernels.of(output.data).asarray(arguments.numbers("dloss", dloss, output.dtype))
-    if dloss.shape != output.shape:
+    dtype, shape = output.data.dtype, output.data.shape
+    dloss = kernels.of(output.data).asarray(arguments.numbers("dloss", dloss, dtype))
+    if dloss.shape != shape:
         raise ShapeError(f"dloss has shape {dloss.shape}, the output has {output.shape}; they must be equal")
     return dloss

@@ -100,6 +100,7 @@ class Recurrent(Module):
                 raise ConfigError(f"{what}: there is no initializer of {name!r}{instead(name, chosen)}")
             chosen[name] = starting(f"{what}: the initializer of {name}", initializer)
         self.weights: dict[str, Parameter] = {}
+        self._names: dict[str, list[str]] = {}  # of the weights of a layer and direction, in the cell's order
         for layer in range(num_layers):
             shapes = self.cell.shapes(hidden_size * len(self.directions) if layer else input_size, hidden_size)
             order = sorted(shapes, key=lambda name: not name.startswith("bias"))  # seeds of old runs give their weights
@@ -109,8 +110,9 @@ class Recurrent(Module):
                     for name, value in zip(BIASES, (forget_bias, 0.0)):
                         if name in start:
                             bias_with_forget(start[name], self.cell, value)
-                for name in shapes:
-                    self.weights[f"{name}_l{layer}{direction}"] = Parameter(start[name], dtype)
+                at = f"_l{layer}{direction}"
+                self._names[at] = [name + at for name in self.cell.parameters]
+                self.weights.update({name + at: Parameter(start[name], dtype) for name in shapes})
         if flag(f"{what}: learn_initial", learn_initial):
             for state in self.cell.states:
                 rows = zeros(rng, (num_layers * len(self.directions), 1, hidden_size))
@@ -138,9 +140,9 @@ class Recurrent(Module):
 
     def _rows(self, batch_size: int, state: Sequence[Tensor] | None) -> list[list[Tensor]]:
         """For h, and for c, what each layer and direction starts from."""
-        if state is None and not any(name + "_0" in self.weights for name in self.cell.states):
+        if state is None and self.cell.states[0] + "_0" not in self.weights:  # all of them are learned, or none
             blank = self._blank((batch_size, self.hidden_size))
-            return [[blank] * (self.num_layers * len(self.directions))] * len(self.cell.states)
+            return [[blank] * len(self._names)] * len(self.cell.states)
         return [list(rows) for rows in (self.initial(batch_size) if state is None else state)]
 
     @checked
@@ -154,13 +156,14 @@ class Recurrent(Module):
                   what comes back to it goes to that state, unless it is NaN or infinite
         lengths   how many first steps of each lane count: the usual mask, made here
         """
-        x, *given = (self.tensor(part) for part in (x, *([] if state is None else self._states(state))))
-        state = None if state is None else given
+        x = self.tensor(x)
+        if state is not None:
+            state = [self.tensor(part) for part in self._states(state)]
         self._check(x, state)
-        mask = self._mask(x, mask, lengths)
-        states = self._rows(x.shape[1], state)
+        if mask is not None or lengths is not None:
+            mask = self._mask(x, mask, lengths)
+        states, last = self._rows(x.shape[1], state), list[Sequence[Tensor]]()
         self.calls += 1
-        last: list[list[Tensor]] = [[] for _ in self.cell.states]
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
                 key = mix_key(self.seed, self._key(), layer)
@@ -168,15 +171,14 @@ class Recurrent(Module):
             outputs = []
             for n, direction in enumerate(self.directions):
                 at = f"_l{layer}{direction}"
-                weights = Weights(self.cell.parameters, [self.weights[name + at] for name in self.cell.parameters])
-                first = tuple(rows[layer * len(self.directions) + n] for rows in states)
+                weights = [self.weights[name] for name in self._names[at]]
+                first = [rows[len(last)] for rows in states]
                 with stamp(scope=f"{self.part}.{self.cell.name}{at}" if self.part else self.cell.name + at):
                     y, end = self._run(x, first, weights, mask, bool(n), self._keep(first[0], layer, n))
                 outputs.append(y)
-                for rows, row in zip(last, end):
-                    rows.append(row)
+                last.append(end)
             x = concatenate(*outputs, axis=2) if len(outputs) > 1 else outputs[0]
-        return x, tuple(stack(*rows) for rows in last)
+        return x, tuple([stack(*rows) for rows in zip(*last)])
 
     def _key(self) -> int:
         return self.calls if self.dropout_key is None else self.dropout_key
@@ -188,14 +190,14 @@ class Recurrent(Module):
         key = mix_key(self.seed, self._key(), layer, direction, 1)
         return drop_mask(h, h.shape, self.recurrent_dropout, key)
 
-    def _run(self, x: Tensor, state: State, weights: Weights, mask: np.ndarray | None, reverse: bool,
-             keep: Tensor | None) -> tuple[Tensor, State]:  # fmt: skip
+    def _run(self, x: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor], mask: np.ndarray | None,
+             reverse: bool, keep: Tensor | None) -> tuple[Tensor, Sequence[Tensor]]:  # fmt: skip
         """One layer in one direction."""
         clip, op = self.clip_message, self.cell.op if keep is None else self.cell.dropped.op
         kept = () if keep is None else (keep,)
         if self.granularity == "sequence":
             y, *end = op(x, *state, *kept, *weights, mask=mask, reverse=reverse, clip=clip)
-            return y, tuple(end)
+            return y, end
         inputs = list(x)
         outputs: list[Tensor] = [x] * len(inputs)
         for t in reversed(range(len(inputs))) if reverse else range(len(inputs)):
@@ -244,11 +246,10 @@ class Recurrent(Module):
         return list(state)
 
     def _check(self, x: Tensor, state: Sequence[Tensor] | None) -> None:
-        if x.ndim != 3 or x.shape[2] != self.input_size or 0 in x.shape:
-            raise ShapeError(
-                f"{self.cell.name}: x has shape {x.shape}, wanted (seq_len, batch_size, {self.input_size})"
-            )
-        shape = (self.num_layers * len(self.directions), x.shape[1], self.hidden_size)
+        given = x.shape
+        if len(given) != 3 or given[2] != self.input_size or 0 in given:
+            raise ShapeError(f"{self.cell.name}: x has shape {given}, wanted (seq_len, batch_size, {self.input_size})")
+        shape = (self.num_layers * len(self.directions), given[1], self.hidden_size)
         if state is not None and [s.shape for s in state] != [shape] * len(self.cell.states):
             raise ShapeError(
                 f"{self.cell.name}: states have shapes {[s.shape for s in state]}, wanted one of {shape} "

@@ -102,23 +102,28 @@ class Op:
         if first is None:
             first = Tensor(inputs[0])
         table, dtype, where = kernels.of(first.data), first.data.dtype, first.data.device
-        tensors = tuple([x if isinstance(x, Tensor) else self._constant(table, x, dtype) for x in inputs])
-        arrays = [x.data for x in tensors]
-        for array in arrays:
+        tensors, arrays, needs, alike = [], [], [], True  # of each input, in one go: small ops are many
+        for x in inputs:
+            if not isinstance(x, Tensor):
+                x = self._constant(table, x, dtype)
+            array = x.data
             if array.dtype != dtype or array.device != where:
-                arrays = arguments.in_one_precision(self.name, tensors)
-                tensors = tuple([x if x.data is y else _wrap(y, False) for x, y in zip(tensors, arrays)])
-                break
+                alike = False
+            tensors.append(x)
+            arrays.append(array)
+            needs.append(x.requires_grad)
+        if not alike:
+            arrays = arguments.in_one_precision(self.name, tensors)
+            tensors = [x if x.data is y else _wrap(y, False) for x, y in zip(tensors, arrays)]
         try:
             result, saved = self.forward(table, *arrays, **options)
         except TypeError:
             arguments.refuse_call(self.name, self.forward, inputs, options)
             raise
-        needs = tuple([x.requires_grad for x in tensors])
         single, wanted = not isinstance(result, tuple), True in needs
-        outputs = tuple([_wrap(array, wanted) for array in ((result,) if single else result)])
+        outputs = (_wrap(result, wanted),) if single else tuple([_wrap(array, wanted) for array in result])
         if wanted and active.tapes:
-            active.tapes[-1]._record(self, tensors, outputs, saved, needs)
+            active.tapes[-1]._record(self, tuple(tensors), outputs, saved, tuple(needs))
         return outputs[0] if single else outputs
 
     def _constant(self, table: Any, x: Any, dtype: np.dtype) -> Tensor:
@@ -212,7 +217,7 @@ class Tape:
         itself: 1 if not given; needed when the loss is not a single number."""
         found = self._walk([loss], [dloss], (), None)
         for tensor, cotangent in found:
-            if tensor.grad is not None:
+            if tensor.grad is not None and not arguments.alike(tensor.grad, cotangent):
                 arguments.require_like(f"grad of {tensor.name or 'a tensor'}", tensor.grad, cotangent)
         for tensor, cotangent in found:
             if tensor.grad is None:
@@ -247,12 +252,11 @@ class Tape:
             pending.add(output, dloss_of(output, dloss))
         keep, kept, looked = {id(tensor) for tensor in wanted}, [], set[int]()
         for record in reversed(self.records):
-            arrived = [pending.take(output) for output in record.outputs]
-            if all(cotangent is None for cotangent in arrived):
+            if not pending.reached(record.outputs):
                 continue
-            for output, cotangent in zip(record.outputs, arrived):
-                if id(output) in keep and cotangent is not None:
-                    kept.append((output, cotangent))
+            arrived = [pending.take(output) for output in record.outputs]
+            if keep:
+                kept += [(y, dy) for y, dy in zip(record.outputs, arrived) if id(y) in keep and dy is not None]
             if record.op.back is None:
                 raise NotImplementedError(f"op {record.op.name} has no VJP")
             if self.marks is not None:
@@ -272,6 +276,7 @@ class Tape:
         """TapeError if no record has to do with this tensor, from which nothing could flow back."""
         if isinstance(output, Tensor):
             for record in reversed(self.records):
-                if any(output is tensor for tensor in record.outputs + record.inputs):
-                    return
+                for tensor in record.outputs + record.inputs:
+                    if tensor is output:
+                        return
         arguments.refuse_loss(output, isinstance(output, Tensor), len(self), self.entered)

@@ -126,9 +126,8 @@ _instead: str | None = None
 
 def of(array: Any) -> Kernels:
     """The table for the device that holds the array."""
-    if array.device == "symbols":  # nothing else can read them
-        return for_device("symbols")
-    return for_device(_instead or array.device)
+    name = array.device
+    return for_device(name if name == "symbols" else _instead or name)  # nothing else can read symbols
 
 
 @contextmanager

@@ -14,9 +14,7 @@ from micrornn.pool import Pool
 pool = Pool()
 
 
-def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """An array of undefined numbers."""
-    return pool.empty(shape, dtype)
+empty = pool.empty  # (shape, dtype): an array of undefined numbers
 
 
 def full(shape: tuple[int, ...], value: float, dtype: Any) -> np.ndarray:

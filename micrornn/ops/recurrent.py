@@ -28,7 +28,6 @@ import numpy as np
 from micrornn import device
 from micrornn.errors import ShapeError
 from micrornn.kernels import Kernels
-from micrornn.ops.axes import sum_axis
 from micrornn.ops.masks import drop_nonfinite, keep, take_mask
 from micrornn.tape import Op, Tape, Tensor
 
@@ -46,17 +45,21 @@ class SequenceOp(Op):
     def __init__(self, cell: Any):  # not in the table of ops: a cell need not be one of ours
         self.cell, self.name, self.__doc__ = cell, cell.name, cell.__doc__
         self.forward, self.back = self._forward, self._back
+        self._shapes: dict[tuple[int, int], list[tuple[int, ...]]] = {}  # of the parameters, by D and H
 
     def _forward(self, k: Kernels, x: np.ndarray, *given: np.ndarray, mask: Any = None, reverse: bool = False,
                  clip: float = 0.0) -> tuple[tuple[np.ndarray, ...], dict[str, Any]]:  # fmt: skip
         cell, program = self.cell, self.cell.program
-        initial, parameters = given[: len(cell.states)], dict(zip(cell.parameters, given[len(cell.states) :]))
-        self._check(x, initial, parameters)
+        initial, parameters = given[: len(cell.states)], given[len(cell.states) :]
+        if not self._fit(x, initial, parameters):
+            self._refuse(x, initial, parameters)
         (seq_len, batch_size, _), size = x.shape, initial[0].shape[1]
-        mask = NO_MASK if mask is None else take_mask(self.name, mask)
-        if mask is not NO_MASK and mask.shape != (seq_len, batch_size):
-            raise ShapeError(f"{self.name}: mask {mask.shape}, wanted (T, B) = ({seq_len}, {batch_size})")
-        if mask.size:
+        if mask is None:
+            mask = NO_MASK
+        else:
+            mask = take_mask(self.name, mask)
+            if mask.shape != (seq_len, batch_size):
+                raise ShapeError(f"{self.name}: mask {mask.shape}, wanted (T, B) = ({seq_len}, {batch_size})")
             x = keep(k, x, mask)
         mask, states = k.asarray(mask), []
         for first in initial:
@@ -65,30 +68,50 @@ class SequenceOp(Op):
             states.append(rows)
         gates = k.empty((seq_len, batch_size, len(cell.gates) * size), x.dtype)
         hidden = k.empty(gates.shape, x.dtype) if program.sided else None
-        weights = tuple(parameters.get(name) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-        vectors = tuple(parameters[name] for name in cell.vectors)
+        named = dict(zip(cell.weights, parameters))
+        weights = named["weight_ih"], named.get("weight_hh"), named["bias_ih"], named.get("bias_hh")
+        vectors = parameters[len(named) :]
         k.cell_sequence(program, states, gates, hidden, x, weights, vectors, mask, reverse)
-        saved = {
-            "x": x, "weights": weights[:2], "vectors": vectors, "mask": mask, "reverse": reverse, "clip": clip,
-            "gates": gates, **dict(zip(cell.states, states)), **({} if hidden is None else {"hidden": hidden}),
-        }  # fmt: skip
-        return (_ends(states[0], reverse)[0], *(_ends(rows, reverse)[2] for rows in states)), saved
+        saved = dict(zip(cell.states, states), x=x, weights=weights[:2], vectors=vectors, mask=mask, reverse=reverse,
+                     clip=clip, gates=gates)  # fmt: skip
+        if hidden is not None:
+            saved["hidden"] = hidden
+        last = 0 if reverse else seq_len
+        return (_outputs(states[0], reverse), *[rows[last] for rows in states]), saved
 
-    def _check(self, x: np.ndarray, initial: tuple[np.ndarray, ...], parameters: dict[str, np.ndarray]) -> None:
+    def _fit(self, x: np.ndarray, initial: tuple[np.ndarray, ...], parameters: tuple[np.ndarray, ...]) -> bool:
+        """Whether all shapes are as they must be; if not, `_refuse` says which is not."""
+        if x.ndim != 3 or 0 in x.shape or len(initial) != len(self.cell.states):
+            return False
+        _, batch_size, inputs = x.shape
+        size = initial[0].shape[-1] if initial[0].ndim else 0
+        wanted = self._shapes.get((inputs, size))
+        if wanted is None:
+            shapes = self.cell.shapes(inputs, size)
+            wanted = self._shapes[inputs, size] = [shapes[name] for name in self.cell.parameters]
+        state = (batch_size, size)
+        for array in initial:
+            if array.shape != state:
+                return False
+        return size > 0 and [array.shape for array in parameters] == wanted
+
+    def _refuse(self, x: np.ndarray, initial: tuple[np.ndarray, ...], given: tuple[np.ndarray, ...]) -> None:
+        """ShapeError that says what does not fit."""
         cell = self.cell
-        if len(parameters) != len(cell.parameters):
+        if len(given) != len(cell.parameters):
             raise ShapeError(f"{self.name}: wanted x, {', '.join((*cell.states, *cell.parameters))}")
+        parameters = dict(zip(cell.parameters, given))
         rows = parameters["weight_ih"].shape[:1]
         size = rows[0] // len(cell.gates) if rows else 0
         shapes = cell.shapes(x.shape[-1] if x.ndim else 0, size)
         fits = all(array.shape == shapes[name] for name, array in parameters.items())
         if x.ndim != 3 or 0 in x.shape or not size or not fits:
-            given = ", ".join(f"{name} {array.shape}" for name, array in parameters.items())
+            found = ", ".join(f"{name} {array.shape}" for name, array in parameters.items())
             count = len(cell.gates)
             words = {"weight_ih": f"({count}H, D)", "weight_hh": f"({count}H, H)", "bias_ih": f"({count}H,)"}
             words["bias_hh"] = words["bias_ih"]
             wanted = ", ".join(words.get(name, "(H,)") for name in parameters)
-            raise ShapeError(f"{self.name}: x {x.shape}, {given}; wanted (T, B, D), {wanted}, none of them 0")
+            raise ShapeError(f"{self.name}: x {x.shape}, {found}; wanted (T, B, D), {wanted}, none of them 0")
         for name, state in zip(cell.states, initial):
             if state.shape != (x.shape[1], size):
                 raise ShapeError(f"{self.name}: initial {name} {state.shape}, wanted (B, H) = ({x.shape[1]}, {size})")
@@ -96,25 +119,27 @@ class SequenceOp(Op):
     def _back(self, k: Kernels, saved: dict[str, Any], dys: tuple[Any, ...],
               needs: tuple[bool, ...]) -> tuple[Any, ...]:  # fmt: skip
         cell, program = self.cell, self.cell.program
-        gates, reverse, mask, (dy, *dlast) = saved["gates"], saved["reverse"], saved["mask"], dys
+        gates, reverse, mask, x, (dy, *dlast) = saved["gates"], saved["reverse"], saved["mask"], saved["x"], dys
         if dy is not None and mask.size:
             dy = drop_nonfinite(k, dy, mask)
         dstates = self._arrived(k, saved, dy, dlast)
         dgates = k.empty(gates.shape, gates.dtype)
         dhidden = k.empty(gates.shape, gates.dtype) if program.sided else dgates
         dvectors = self.cell_back(k, saved, dgates, dhidden, dstates)
-        saved.update({f"d{name}": drows for name, drows in zip(cell.states, dstates)}, dgates=dgates)
+        for name, drows in zip(cell.states, dstates):
+            saved[f"d{name}"] = drows
+        saved["dgates"] = dgates
         if program.sided:
             saved["dhidden"] = dhidden
-        first, x, weight_ih, dx = -1 if reverse else 0, saved["x"], saved["weights"][0], None
+        first, dx = -1 if reverse else 0, None
         if needs[0]:
             dx = k.empty(x.shape, x.dtype)
-            k.matmul(dx.reshape(-1, x.shape[2]), dgates.reshape(-1, dgates.shape[2]), weight_ih)
-        before = _ends(saved[cell.states[0]], reverse)[1]
+            k.matmul(dx.reshape(-1, x.shape[2]), dgates.reshape(-1, dgates.shape[2]), saved["weights"][0])
+        before = _outputs(saved[cell.states[0]], not reverse)
         if mask.size and cell.recurrent:  # a lane that is masked throughout may have started from NaN
             before = keep(k, before, mask)
         dweights = self.weight_gradients(k, x, before, dgates, dhidden)
-        return dx, *(drows[first] for drows in dstates), *(dweights[name] for name in cell.weights), *dvectors
+        return dx, *[drows[first] for drows in dstates], *[dweights[name] for name in cell.weights], *dvectors
 
     def _arrived(self, k: Kernels, saved: dict[str, Any], dy: Any, dlast: Sequence[Any]) -> list[np.ndarray]:
         """The cotangents of the states, holding so far what comes from outside the layer."""
@@ -122,7 +147,7 @@ class SequenceOp(Op):
         dstates = [_seeded(k, states[0], reverse, dy, dlast[0])]
         for rows, last in zip(states[1:], dlast[1:]):
             drows = k.empty(rows.shape, rows.dtype)
-            _ends(drows, reverse)[2][...] = 0 if last is None else last
+            drows[0 if reverse else -1] = 0 if last is None else last
             dstates.append(drows)
         return dstates
 
@@ -150,7 +175,11 @@ class SequenceOp(Op):
             rows, weight, bias = cotangents.reshape(-1, dgates.shape[2]), f"weight_{side}", f"bias_{side}"
             found[weight] = into[weight] if into else k.empty((rows.shape[1], read.shape[2]), x.dtype)
             k.matmul(found[weight], rows, read.reshape(-1, read.shape[2]), trans_a=True, accumulate=into is not None)
-            found[bias] = found["bias_ih"] if side == "hh" and dhidden is dgates else sum_axis(k, rows, 0)
+            if side == "hh" and dhidden is dgates:
+                found[bias] = found["bias_ih"]
+            else:
+                found[bias] = k.empty(rows.shape[1:], x.dtype)
+                k.sum(found[bias].reshape(1, -1), rows.reshape(1, *rows.shape), False)
             if into:
                 k.accumulate(into[bias], found[bias])
         return found
@@ -166,7 +195,7 @@ class DroppedOp(SequenceOp):
         through = k.empty(h.shape, h.dtype)
         k.mul(through, h, keep)
         ends, saved = super()._forward(k, x, through, *given, reverse=reverse, **options)
-        return (_ends(saved[self.cell.states[1]], reverse)[0], *ends[2:-1]), saved
+        return (_outputs(saved[self.cell.states[1]], reverse), *ends[2:-1]), saved
 
     def _arrived(self, k: Kernels, saved: dict[str, Any], dy: Any, dlast: Sequence[Any]) -> list[np.ndarray]:
         rows = saved["arrived"] = _seeded(k, saved[self.cell.states[0]], saved["reverse"], dy, None)
@@ -213,14 +242,14 @@ class StepOp(Op):
         return tape.cotangents(inputs, [y for y, _ in arrived], [dy for _, dy in arrived])
 
 
-def _ends(rows: np.ndarray, reverse: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(outputs of every step, the states every step started from, the last state) as views."""
-    return (rows[:-1], rows[1:], rows[0]) if reverse else (rows[1:], rows[:-1], rows[-1])
+def _outputs(rows: np.ndarray, reverse: bool) -> np.ndarray:
+    """The state after each step, of rows (T + 1, B, H); with `not reverse` the one that each step started from."""
+    return rows[:-1] if reverse else rows[1:]
 
 
 def _hand_back(k: Kernels, rows: np.ndarray, mask: np.ndarray, reverse: bool) -> None:
     """What comes back to the output of a masked step (rows (T + 1, B, H)) goes to the one before, which it repeats."""
-    if device.of(mask) == "cpu" and not _ends(rows, reverse)[0][~mask].any():
+    if device.of(mask) == "cpu" and not _outputs(rows, reverse)[~mask].any():
         return
     for t in range(len(mask)) if reverse else reversed(range(len(mask))):
         cur, prev = (t, t + 1) if reverse else (t + 1, t)
@@ -232,9 +261,9 @@ def _hand_back(k: Kernels, rows: np.ndarray, mask: np.ndarray, reverse: bool) ->
 def _seeded(k: Kernels, rows: np.ndarray, reverse: bool, dy: Any, dlast: Any) -> np.ndarray:
     """Cotangents of the first state, holding so far what comes from outside the layer."""
     drows = k.empty(rows.shape, rows.dtype)
-    outputs, _, last = _ends(drows, reverse)
-    drows[-1 if reverse else 0] = 0
-    outputs[...] = 0 if dy is None else dy
+    first, last = (-1, 0) if reverse else (0, -1)
+    drows[first] = 0
+    _outputs(drows, reverse)[...] = 0 if dy is None else dy
     if dlast is not None:
-        k.accumulate(last, dlast)
+        k.accumulate(drows[last], dlast)
     return drows

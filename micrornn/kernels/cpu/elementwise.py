@@ -5,6 +5,7 @@ Arrays are seen as flat here (`flat`), so that one compiled form serves every nu
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -19,11 +20,13 @@ def flat(function: Callable[..., None]) -> Callable[..., None]:
     """A compiled kernel over flat arrays, to be called with arrays of any number of axes."""
     compiled = kernel(function)
 
-    @wraps(function)
     def call(*arguments: Any) -> None:
         compiled(*[a.reshape(-1) if isinstance(a, np.ndarray) else a for a in arguments])
 
-    return call
+    def pair(out: np.ndarray, x: np.ndarray) -> None:  # the same, sooner: small gradients are added up by the dozen
+        compiled(out.reshape(-1), x.reshape(-1))
+
+    return wraps(function)(pair if [*inspect.signature(function).parameters] == ["out", "x"] else call)
 
 
 LIFTED = lift.kernels("cpu", cache_dir())

@@ -8,6 +8,8 @@ registers (tile.py).
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numba import prange
 
@@ -27,6 +29,7 @@ def panel_width(dtype: np.dtype) -> int:
     return TILE_BYTES // np.dtype(dtype).itemsize
 
 
+@cache
 def packed_size(rows: int, columns: int, dtype: np.dtype) -> int:
     """Numbers in a packed matrix: the last panel is filled up to the full width."""
     width = panel_width(dtype)
@@ -135,7 +138,8 @@ def matmul(out, a, b, trans_a=False, trans_b=False, accumulate=False):
     depth = a.shape[0] if trans_a else a.shape[1]
     parts = split((rows + TILE_ROWS - 1) // TILE_ROWS, rows * columns * depth)
     block = packed_size(min(depth, DEPTH), min(columns, BREADTH), out.dtype)
-    p, q = workspace(parts * block, out.dtype), workspace(parts * STRIP * DEPTH if trans_a else 1, out.dtype, "strip")
+    p = workspace(parts * block, out.dtype)
+    q = workspace(parts * STRIP * DEPTH, out.dtype, "strip") if trans_a else p  # else it is not touched
     if parts == 1:
         _matmul_rows(out, a, b, trans_a, trans_b, accumulate, 0, rows, p, 0, q, 0)
     else:

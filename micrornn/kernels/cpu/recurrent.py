@@ -65,7 +65,7 @@ def both(bias_ih, bias_hh):
     """The sum of both biases, which is all that a cell needs of them that does not tell the two sides apart."""
     if bias_hh is None:
         return bias_ih
-    return np.add(bias_ih, bias_hh, out=workspace(bias_ih.shape, bias_ih.dtype, "bias"))
+    return np.add(bias_ih, bias_hh, workspace(bias_ih.size, bias_ih.dtype, "bias"))
 
 
 @kernel(inline="always")

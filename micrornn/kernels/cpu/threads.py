@@ -38,7 +38,7 @@ def set_threads(n: int) -> None:
 
 def split(rows: int, cost: int) -> int:
     """How many parts to cut `rows` rows into, that together cost `cost` multiplications."""
-    return max(1, min(_threads, rows, cost // WORTH_A_THREAD))
+    return 1 if _threads == 1 or cost < 2 * WORTH_A_THREAD else max(1, min(_threads, rows, cost // WORTH_A_THREAD))
 
 
 def in_parts(alone, together, arrays, rows: int, cost: int) -> None:
