@@ -2,16 +2,19 @@
 
 drop         dropout of what has a time axis, other numbers at each time step or the same ones at all
 drop_mask    the mask by itself
+part_of      a block in which a part of a window is read: a lane of it has the numbers that it has in the window
 mix_key, key_at    keys
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
-from micrornn import kernels
+from micrornn import device, kernels
 from micrornn.ops import dropout
 from micrornn.tape import Tensor
 
@@ -23,11 +26,43 @@ def drop(x: Tensor, rate: float, key: int, start: int = 0, mask: str = "step") -
     MASKS."""
     if mask == "sequence" and x.ndim > 2:
         return x * drop_mask(x, x.shape[1:], rate, key)
-    return dropout(x, rate=rate, key=key_at(key, start * math.prod(x.shape[1:])))
+    if _part is None:
+        return dropout(x, rate=rate, key=key_at(key, start * math.prod(x.shape[1:])))
+    shape = *_part[0], *x.shape[2:]
+    return x * _taken(_drawn(x, shape, rate, key_at(key, start * math.prod(shape[1:]))))
 
 
 def drop_mask(like: Tensor, shape: tuple[int, ...], rate: float, key: int) -> Tensor:
-    """What dropout multiplies by: 0 with probability `rate`, else 1 / (1 - rate)."""
+    """What dropout multiplies by (batch_size, ...): 0 with probability `rate`, else 1 / (1 - rate)."""
+    if _part is None:
+        return _drawn(like, shape, rate, key)
+    (seq_len, lanes), _ = _part
+    mask = _drawn(like, (lanes, *shape[1:]), rate, key)
+    return Tensor(_taken(Tensor(kernels.of(mask.data).spread(mask.data, (seq_len, *mask.shape)))).data[0])
+
+
+Take = Callable[[np.ndarray], np.ndarray]
+_part: tuple[tuple[int, int], Take] | None = None
+
+
+@contextmanager
+def part_of(seq_len: int, batch_size: int, take: Take) -> Iterator[None]:
+    """What is read here is a part of a window: masks are drawn for all of it, and `take` says which of their numbers
+    (seq_len, batch_size, ...) the part has, (its seq_len, its batch_size, ...)."""
+    global _part
+    before, _part = _part, ((seq_len, batch_size), take)
+    try:
+        yield
+    finally:
+        _part = before
+
+
+def _taken(mask: Tensor) -> Tensor:
+    assert _part is not None
+    return Tensor(kernels.of(mask.data).asarray(np.ascontiguousarray(_part[1](device.host(mask.data)))))
+
+
+def _drawn(like: Tensor, shape: tuple[int, ...], rate: float, key: int) -> Tensor:
     return dropout(Tensor(kernels.of(like.data).full(shape, 1, like.dtype)), rate=rate, key=key)
 
 

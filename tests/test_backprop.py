@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from micrornn.bptt.measured import with_ways
 from micrornn.bptt.uoro import rank_one
 from micrornn.cells import find_cell
 from micrornn.config import CELL_NAMES, Config
+from micrornn.dropmask import part_of
 from micrornn.errors import ConfigError
 from micrornn.inspect.measure import Measure
 from micrornn.inspect.truncation_ways import panels
@@ -63,12 +66,15 @@ class Unrolled:
     """A sequence on one tape, with parameters of its own at each time step: what all definitions are made of."""
 
     def __init__(self, model: Features, seq_len: int = SEQ_LEN, lanes: slice = slice(None), moves: Any = None):
+        lane = part_of(1, LANES, itemgetter((slice(None), lanes))) if lanes.stop else nullcontext()
+        num_steps = model.config.num_steps  # of an update, which has masks of its own
         inputs, targets = (rows[:, lanes] for rows in data(seq_len))
         self.models = [model.copy(granularity="primitive", backprop="window") for _ in inputs]
         self.states, self.losses = [], []
         state = None
-        with Tape() as self.tape:
+        with lane, Tape() as self.tape:
             for t, step in enumerate(self.models):
+                step.draw_dropout(t // num_steps, t % num_steps)
                 if moves is not None:
                     step.flat.data[...] = moves[t]
                 loss, state = step.loss(inputs[t : t + 1], targets[t : t + 1], state)
@@ -182,24 +188,52 @@ def test_the_approximate_ways_equal_their_definition(cell: str) -> None:
         elif backprop.startswith("random"):
             found, wanted = _random(way, model)
         else:
-            lanes = [Unrolled(model, FEW, slice(b, b + 1)).jacobians() for b in range(LANES)]
-            local = Unrolled(model, FEW)
-            mask = _own(model)
-            if backprop == "snap1":
-                mask &= np.any([np.any(I != 0, axis=0) for _, I, _ in [*lanes, *_elsewhere(model)]], axis=0)
-            every, influence = [], [np.zeros_like(lanes[0][1][0]) for _ in lanes]
-            for t in range(FEW):
-                far = sum(lanes[b][2][t] @ influence[b] / LANES for b in range(LANES))
-                every.append(local.by(t, [local.losses[t]], [None]) + far)
-                for b, (D, I, _) in enumerate(lanes):
-                    if backprop == "snap1":
-                        influence[b] = mask * (D[t] @ influence[b] + I[t])
-                if backprop == "uoro":
-                    influence = _rank_one(lanes, t, config)
             found = np.array(gradients(way, FEW // config.num_steps))
-            wanted = np.array(every).reshape(len(found), config.num_steps, -1).mean(axis=1)
+            wanted = _forward(config, model)
         rtol = 1e-12 if backprop == "snap1" else 1e-9
         np.testing.assert_allclose(found, wanted, rtol=rtol, atol=1e-12, err_msg=f"{backprop}, {layers} layers")
+
+
+MASKED = {
+    "layers": {"dropout": 0.4, "input_dropout": 0.3},
+    "the state, and once a window": {"recurrent_dropout": 0.4, "dropout": 0.4, "dropout_mask": "sequence"},
+}
+
+
+@pytest.mark.parametrize("masks", MASKED)
+@pytest.mark.parametrize("backprop", ["rtrl", "snap1", "uoro", "2,4"])
+def test_the_masks_of_dropout_are_data(backprop: str, masks: str) -> None:
+    """The same derivative with the same numbers dropped: lane by lane, time steps as lanes, and in pieces."""
+    steps = 1 if backprop == "uoro" else 2
+    config = config_of(backprop, "lstm", num_layers=2, num_steps=steps, hidden_size=4, **MASKED[masks])
+    model = model_of(config)
+    found = np.array(gradients(way_of(config, model, FEW), FEW // steps))
+    if backprop in ("rtrl", "2,4"):
+        parts, weights = Unrolled(model, FEW).parts(), LINEAR["rtrl"][1] if backprop == "rtrl" else k1k2(2, 4)
+        pairs = [(s, t) for s in range(FEW) for t in range(s + 1)]
+        wanted = np.array([sum(weights(s, t, n) * parts[s, t] for s, t in pairs) for n in range(len(found))])
+    else:
+        wanted = _forward(config, model)
+    np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
+    assert (found == 0).any() or "state" in masks  # of weights that read what was dropped
+
+
+def _forward(config: Config, model: Features) -> np.ndarray:
+    """The gradients of the updates of a sequence of FEW time steps, by the definition of snap1 or uoro."""
+    lanes = [Unrolled(model, FEW, slice(b, b + 1)).jacobians() for b in range(LANES)]
+    local, mask = Unrolled(model, FEW), _own(model)
+    if config.backprop == "snap1":
+        mask &= np.any([np.any(I != 0, axis=0) for _, I, _ in [*lanes, *_elsewhere(model)]], axis=0)
+    every, influence = [], [np.zeros_like(lanes[0][1][0]) for _ in lanes]
+    for t in range(FEW):
+        far = sum(lanes[b][2][t] @ influence[b] / LANES for b in range(LANES))
+        every.append(local.by(t, [local.losses[t]], [None]) + far)
+        for b, (D, I, _) in enumerate(lanes):
+            if config.backprop == "snap1":
+                influence[b] = mask * (D[t] @ influence[b] + I[t])
+        if config.backprop == "uoro":
+            influence = _rank_one(lanes, t, config)
+    return np.array(every).reshape(-1, config.num_steps, len(model.flat)).mean(axis=1)
 
 
 def _elsewhere(model: Features) -> Iterator[Any]:
@@ -207,7 +241,7 @@ def _elsewhere(model: Features) -> Iterator[Any]:
     rng, other = np.random.default_rng(8), model.copy()
     for _ in range(6 if model.rnn.cell.kinks else 0):
         other.flat.data[...] = rng.normal(size=len(other.flat))
-        yield Unrolled(other, FEW, slice(0, 1)).jacobians()
+        yield Unrolled(other, 2, slice(0, 1)).jacobians()
 
 
 def _own(model: Features) -> np.ndarray:

@@ -45,11 +45,10 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def training_of(backprop: str, task: str, text: Any) -> Training:
     kind = tasks.find(task)
     own = {"length": 90, "batch_size": 3} if task == "echo" else {"embedding_size": 3, "batch_size": 3}
-    dropout = {} if backprop in ("rtrl", "snap1", "uoro") else {"dropout": 0.3}
     steps = Config(backprop=backprop).way.num_steps
     config = kind.Settings(
         backprop=backprop, hidden_size=4, cell="lstm", num_updates=9, val_every=2, num_layers=2,
-        **({"num_steps": 3} if steps is None else {}), **own, **dropout,
+        **({"num_steps": 3} if steps is None else {}), **own, dropout=0.3,
     )  # fmt: skip
     return Training(config, kind(config) if task == "echo" else text)
 
@@ -143,7 +142,6 @@ SMALL = ["--hidden-size", 4, "--batch-size", 2]
         (["--backprop", "random:1.5"], "P, how likely a cut is, lies between 0 and 1, as in random:0.5"),
         (["--backprop", "random"], "P, how likely a cut is"),
         (["--backprop", "rtrl", "--hidden-size", 500], "1,132,000 parameters acts on 1,000 states in 2 lanes: 9.1 GB"),
-        (["--backprop", "snap1", "--dropout", 0.1], "does not go with --dropout: it looks at each lane by itself"),
         (["--backprop", "uoro", "--clip-message", 1], "does not go with --clip-message"),
         (["--backprop", "online", "--num-steps", 20], "takes batches of 1 time steps, and --num-steps is 20"),
         (["--backprop", "online", "--num-steps", 32], "goes with --num-steps 1, and it was to be 32; leave"),
@@ -163,8 +161,10 @@ def test_what_cannot_be_is_told_in_a_line_or_two(arguments: list[Any], words: st
 def test_other_tasks_and_other_places_of_the_setting(micrornn: Micrornn, monkeypatch: pytest.MonkeyPatch) -> None:
     code, err = micrornn("train", "adding", *SMALL, "--backprop", "2,6")
     assert code == Exit.USAGE and "each batch is a whole sequence; there is --backprop full" in " ".join(err.split())
-    code, err = micrornn("train", "digits", "--backprop", "online")
-    assert code == Exit.USAGE and "those of the task digits are read as they are; there is --backprop full" in err
+    for task, backprop in (("digits", "online"), ("parity", "stateless")):
+        code, err = micrornn("train", task, "--backprop", backprop)
+        words = f"those of the task {task} are read as they are; there is --backprop full"
+        assert code == Exit.USAGE and words in " ".join(err.split())
     given = [*SMALL, "--num-updates", 2, "--json"]
     assert micrornn("train", "adding", *given, "--num-steps", 4, "--backprop", "full", "--out", "adding")[0] == 0
     monkeypatch.setenv("MICRORNN_BACKPROP", "2,6")

@@ -220,6 +220,21 @@ def test_a_checkpoint_moves_between_devices(training: Callable) -> None:
     np.testing.assert_allclose(losses, wanted, rtol=1e-5)
 
 
+@pytest.mark.parametrize("backprop", ["rtrl", "snap1", "uoro"])
+def test_a_forward_way_follows_the_cpu(backprop: str, training: Callable) -> None:
+    """With dropout, and with what it keeps handed over to the other device after two updates."""
+    sizes = {"cell": "rnn", "hidden_size": 2, "embedding_size": 2, "num_steps": 2, "dropout": 0.3}
+    here, there = (training(**sizes, backprop=backprop, device=where) for where in ("cpu", "cuda"))
+    for _ in range(2):
+        assert there.update().loss == pytest.approx(here.update().loss, rel=1e-5)
+    kept, wanted = ({k: v for k, v in one.snapshot()[0].items() if "backprop" in k} for one in (there, here))
+    assert kept and kept.keys() == wanted.keys()
+    for name, array in kept.items():
+        np.testing.assert_allclose(array, wanted[name], rtol=1e-3, atol=1e-6)
+    here.restore(*there.snapshot())
+    assert here.update().loss == pytest.approx(there.update().loss, rel=1e-5)
+
+
 def test_what_blows_up_is_named(training: Callable) -> None:
     one = training(device="cuda")
     one.model.flat.data[-1] = np.inf

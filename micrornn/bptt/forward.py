@@ -7,7 +7,9 @@
     g = d L_t / d theta, s_{t-1} given,  +  d L_t / d s_{t-1} J_{t-1}       summed over lanes
 
 t counts batches: within one, the gradient goes back as ever. theta are the parameters that a state depends on.
-Nothing is kept but J, so that the cost of a time step does not depend on how far back it reaches.
+Nothing is kept but J, so that the cost of a time step does not depend on how far back it reaches. The masks of dropout
+are data: what is dropped in a lane is the same in all of these. Tapes are where the model is; J, and what it is
+made of, lies in the machine's memory.
 
 back_from_loss    the way back from the loss of a batch
 jacobian          the way back from the states that a batch ends in, lane by lane
@@ -17,14 +19,17 @@ Forward           a Way made of those
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
+from micrornn import device, kernels
 from micrornn.bptt.way import Way
+from micrornn.dropmask import part_of
 from micrornn.errors import CheckpointError, ConfigError
 from micrornn.inspect.nonfinite import Blown
-from micrornn.recompute import Segment, Segments, read
+from micrornn.recompute import Segment, read
 from micrornn.tape import Tape, Tensor
 from micrornn.tasks.task import State
 
@@ -32,44 +37,50 @@ MOST_BYTES = 1_000_000_000  # that influences may take
 
 
 def rows_of(state: Sequence[Any]) -> np.ndarray:
-    """Tensors or arrays (layers, B, H), one for each state, as (B, S)."""
-    arrays: list[np.ndarray] = [part.data if isinstance(part, Tensor) else part for part in state]
+    """Tensors or arrays (layers, B, H), one for each state, as (B, S) in the machine's memory."""
+    arrays = [device.host(part.data if isinstance(part, Tensor) else part) for part in state]
     return np.concatenate([array.transpose(1, 0, 2).reshape(array.shape[1], -1) for array in arrays], axis=1)
 
 
-def state_of(rows: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
-    """The other way round: rows (B, S) -> arrays (layers, B, H)."""
+def state_of(rows: np.ndarray, like: State) -> list[Any]:
+    """The other way round: rows (B, S) -> arrays (layers, B, H), where those of `like` are."""
     found, start = [], 0
-    for layers, _, size in shapes:
+    for state in like:
+        layers, _, size = state.shape
         part = rows[:, start : start + layers * size].reshape(len(rows), layers, size)
-        found.append(np.ascontiguousarray(part.transpose(1, 0, 2)))
+        found.append(kernels.of(state.data).asarray(np.ascontiguousarray(part.transpose(1, 0, 2))))
         start += layers * size
     return found
 
 
 def leaves(state: State | None) -> State:
     """The state as tensors whose cotangents are wanted; empty for the initial one."""
-    return tuple(Tensor(np.ascontiguousarray(part.data), requires_grad=True) for part in state or ())
+    return tuple(Tensor(kernels.of(part.data).contiguous(part.data), requires_grad=True) for part in state or ())
 
 
-def flat_of(model: Any, found: Sequence[np.ndarray | None], out: np.ndarray) -> None:
+def flat_of(model: Any, found: Sequence[Any], out: np.ndarray) -> None:
     """Gradients of all parameters, zero where there is none, in the order of the flat buffer."""
     for part, gradient in zip(model.flat.slices.values(), found):
-        out[part] = 0 if gradient is None else gradient.reshape(-1)
+        out[part] = 0 if gradient is None else device.host(gradient).reshape(-1)
+
+
+def rows_by(first: State, found: Sequence[Any]) -> np.ndarray:
+    """Cotangents of the first state, zero where there is none, as (B, S)."""
+    return rows_of([np.zeros(f.shape, f.dtype) if part is None else part for f, part in zip(first, found)])
 
 
 def back_from_loss(model: Any, inputs: Any, targets: Any, state: State | None,
-                   dloss: float) -> tuple[float, np.ndarray, list[np.ndarray], State, Tape]:  # fmt: skip
-    """(loss, its gradient (len(flat),) with the state given, by that state (none of the initial one), the last state,
-    the tape)."""
+                   dloss: float) -> tuple[float, np.ndarray, np.ndarray | None, State, Tape]:  # fmt: skip
+    """(loss, its gradient (len(flat),) with the state given, by that state (B, S) (None of the initial one), the last
+    state, the tape)."""
     first = leaves(state)
     with Tape(guard=False) as tape:
         loss, last = model.loss(inputs, targets, first or None)
     parameters = list(model.flat.parameters.values())
     found = tape.cotangents([*parameters, *first], [loss], [dloss], copy=False)
-    gradient = np.empty_like(model.flat.data)
+    gradient = np.empty(len(model.flat), model.flat.data.dtype)
     flat_of(model, found, gradient)
-    dfirst = [np.zeros_like(f.data) if part is None else part for f, part in zip(first, found[len(parameters) :])]
+    dfirst = rows_by(first, found[len(parameters) :]) if first else None
     return loss.item(), gradient, dfirst, tuple(Tensor(part.data) for part in last), tape
 
 
@@ -83,21 +94,18 @@ def jacobian(model: Any, inputs: Any, state: State | None, dlast: np.ndarray,
     lanes, count, size = dlast.shape
     parameters, dtype = list(model.flat.parameters.values()), model.flat.data.dtype
     by_state, by_parameter = np.zeros((lanes, count, size), dtype), np.empty((lanes, count, len(of)), dtype)
-    gradient = np.empty_like(model.flat.data)
+    gradient = np.empty(len(model.flat), dtype)
     for b in range(lanes):
-        lane = slice(b, b + 1)
-        first = leaves(None if state is None else tuple(Tensor(part.data[:, lane]) for part in state))
-        with Tape(guard=False) as tape:
-            last = read(model, np.ascontiguousarray(inputs[:, lane]), first or None)
-        shapes = [part.shape for part in last]
+        lane = (slice(None), slice(b, b + 1))
+        first = leaves(None if state is None else tuple(Tensor(part.data[lane]) for part in state))
+        with part_of(len(inputs), lanes, itemgetter(lane)), Tape(guard=False) as tape:
+            last = read(model, np.ascontiguousarray(inputs[lane]), first or None)
         for r in range(count):
-            found = tape.cotangents([*parameters, *first], last, state_of(dlast[b, r : r + 1], shapes), copy=False)
+            found = tape.cotangents([*parameters, *first], last, state_of(dlast[b, r : r + 1], last), copy=False)
             flat_of(model, found, gradient)
             by_parameter[b, r] = gradient[of]
             if first:
-                parts = found[len(parameters) :]
-                rows = rows_of([np.zeros_like(f.data) if part is None else part for f, part in zip(first, parts)])
-                by_state[b, r] = rows[0]
+                by_state[b, r] = rows_by(first, found[len(parameters) :])[0]
     return by_state, by_parameter
 
 
@@ -115,26 +123,25 @@ class ForwardStep:
     def backward(self) -> float:
         model = self.way.model
         model.flat.join()
-        model.draw_dropout(self.update)
-        model.flat.grad[...] = 0
-        steps, loss = self.way.steps_at_once or len(self.inputs), 0.0
+        steps, loss, total = self.way.steps_at_once or len(self.inputs), 0.0, np.zeros(len(model.flat), self.way.dtype)
         state, self.kept = self.state, {} if self.state is None else dict(self.way.kept)
         for start in range(0, len(self.inputs), steps):
             inputs, targets = self.inputs[start : start + steps], self.targets[start : start + steps]
             share = len(inputs) / len(self.inputs)
+            model.draw_dropout(self.update, start)
             value, gradient, dfirst, last, _ = back_from_loss(model, inputs, targets, state, self.dloss * share)
-            model.flat.grad += gradient
-            if dfirst and self.kept:
-                model.flat.grad[self.way.of] += self.way.arrived(rows_of(dfirst), self.kept)
+            total += gradient
+            if dfirst is not None and self.kept:
+                total[self.way.of] += self.way.arrived(dfirst, self.kept)
             key = [self.way.config.seed, self.way.STREAM, self.update, start]
             self.kept = self.way.advanced(inputs, state, self.kept, key)
             loss, state = loss + share * value, last
+        model.flat.grad[...] = total
         self.last = state or ()
         return loss
 
     def blown(self, limit: float | None = None) -> Blown | None:
-        window = Segments(self.way.model, self.inputs, self.targets, self.state, length=len(self.inputs))
-        return window.blown(limit)
+        return self.way.segments(self.inputs, self.targets, self.state, self.update).blown(limit)
 
 
 class Forward(Way):
@@ -149,16 +156,11 @@ class Forward(Way):
 
     STREAM = 17
     steps_at_once = 0
-    refused = {
-        "dropout": "it looks at each lane by itself, and dropout is drawn for all of them",
-        "recurrent_dropout": "it looks at each lane by itself, and dropout is drawn for all of them",
-        "clip_message": "what is clipped is no sum of what each loss gives",
-    }
+    refused = {"clip_message": "what is clipped is no sum of what each loss gives"}
 
     def prepare(self) -> None:
-        config, rnn = self.config, self.model.rnn
-        if config.device != "cpu":
-            raise ConfigError(f"`backprop={config.backprop}` computes on the processor; leave `device` out")
+        rnn = self.model.rnn
+        self.dtype = self.model.flat.data.dtype
         self.states = len(rnn.cell.states) * rnn.num_layers * len(rnn.directions) * rnn.hidden_size
         self.kept: dict[str, np.ndarray] = {}
         self._require_room(sum(weight.data.size for weight in rnn.weights.values()))
@@ -173,7 +175,8 @@ class Forward(Way):
         batches.epoch, batches.window, batches.state = position
         with Tape(guard=False) as tape:
             last = read(self.model, np.ascontiguousarray(inputs[:1, :1]), None)
-        found = tape.cotangents(list(parameters.values()), last, [np.ones_like(part.data) for part in last])
+        ones = state_of(np.ones((1, self.states), self.dtype), last)
+        found = tape.cotangents(list(parameters.values()), last, ones)
         places = [place for place, one in zip(self.model.flat.slices.values(), found) if one is not None]
         return np.concatenate([np.arange(place.start, place.stop) for place in places])
 
@@ -216,8 +219,7 @@ class Forward(Way):
     def restore(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
         begun = self.batches.state is not None
         shapes = self.shapes_of(self.config.batch_size, len(self.of)) if begun else {}
-        dtype = self.model.flat.data.dtype
-        wanted = {name: (shape, dtype) for name, shape in shapes.items()}
+        wanted = {name: (shape, self.dtype) for name, shape in shapes.items()}
         if meta or {name: (array.shape, array.dtype) for name, array in arrays.items()} != wanted:
             raise CheckpointError(f"the checkpoint does not hold what `backprop={self.config.backprop}` keeps")
         self.kept = dict(arrays)

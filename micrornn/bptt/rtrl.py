@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn import kernels
+from micrornn import device, kernels
 from micrornn.bptt.forward import Forward, jacobian
 from micrornn.tasks.task import State
 
@@ -32,13 +32,12 @@ class RTRL(Forward):
 
     def advanced(self, inputs: Any, state: State | None, kept: dict[str, np.ndarray],
                  key: Sequence[int]) -> dict[str, np.ndarray]:  # fmt: skip
-        lanes = inputs.shape[1]
-        dlast = np.broadcast_to(
-            np.eye(self.states, dtype=self.model.flat.data.dtype), (lanes, self.states, self.states)
-        )
+        dlast = np.broadcast_to(np.eye(self.states, dtype=self.dtype), (inputs.shape[1], self.states, self.states))
         by_state, influence = jacobian(self.model, inputs, state, dlast, self.of)
         if kept:
-            table = kernels.of(influence)
-            for out, moved, before in zip(influence, by_state, kept["influence"]):
-                table.matmul(out, moved, before, accumulate=True)
+            k = kernels.of(self.model.flat.data)
+            for b, lane in enumerate(zip(influence, by_state, kept["influence"])):
+                out, moved, before = map(k.asarray, lane)
+                k.matmul(out, moved, before, accumulate=True)
+                influence[b] = device.host(out)
         return {"influence": influence}

@@ -16,8 +16,8 @@ layers above, and all that an embedding does at later ones. J moves on at each t
 time steps of a batch are gone over at once but for J, as so many lanes. It costs K passes over n numbers for each time
 step and lane, and keeps K n numbers a lane, K the kinds of state.
 
-Where units read one another within a time step (gru_before), no kernel can be derived, or a sequence is no single op, J
-is held with its zeros and costs what `rtrl` costs.
+Where units read one another within a time step (gru_before), no kernel can be derived, a sequence is no single op, or
+recurrent dropout makes two of each state, J is held with its zeros and costs what `rtrl` costs.
 
 Menick, Elsen, Evci, Osindero, Simonyan, Graves, A Practical Sparse Approximation for Real Time Recurrent Learning,
 2020, arXiv:2006.07232.
@@ -33,9 +33,11 @@ from typing import Any
 
 import numpy as np
 
-from micrornn.bptt.forward import ForwardStep, back_from_loss, leaves
+from micrornn import device
+from micrornn.bptt.forward import ForwardStep, back_from_loss, leaves, state_of
 from micrornn.bptt.rtrl import RTRL
 from micrornn.cells import Cell, Weights, take_step
+from micrornn.dropmask import part_of
 from micrornn.kernels.symbols.numbers import computed, kept, leaves_of
 from micrornn.ops.recurrent import SequenceOp
 from micrornn.recompute import read
@@ -51,7 +53,8 @@ class SnAp1(RTRL):
 
     def prepare(self) -> None:
         rnn = self.model.rnn
-        self.compact = rnn.cell.derivable and rnn.granularity == "sequence" and len(rnn.directions) == 1
+        whole = rnn.granularity == "sequence" and len(rnn.directions) == 1 and not rnn.recurrent_dropout
+        self.compact = rnn.cell.derivable and whole
         super().prepare()
         if not self.compact:
             self.pattern = pattern(self.model)[:, self.of]
@@ -88,10 +91,18 @@ class AtOnce(ForwardStep):
             last = read(model, self.inputs, leaves(self.state or rnn.zero_state(lanes)))
         self.last = tuple(Tensor(part.data) for part in last)
         rows = [record.saved for record in tape.records if isinstance(record.op, SequenceOp)]
-        wide = (len(rows), steps * lanes, rnn.hidden_size)
-        before = tuple(Tensor(np.stack([saved[name][:-1] for saved in rows]).reshape(wide)) for name in rnn.cell.states)
-        inputs, targets = (part.reshape(1, steps * lanes, *part.shape[2:]) for part in (self.inputs, self.targets))
-        loss, gradient, dbefore, _, tape = back_from_loss(model, inputs, targets, before, self.dloss)
+        states = [[device.host(saved[name])[:-1] for saved in rows] for name in rnn.cell.states]
+        before = np.concatenate([layer.reshape(steps * lanes, -1) for kind in states for layer in kind], axis=1)
+
+        def at_once(part: np.ndarray) -> np.ndarray:
+            return part.reshape(1, steps * lanes, *part.shape[2:])
+
+        first = tuple(map(Tensor, state_of(before, last)))
+        with part_of(steps, lanes, at_once):
+            loss, gradient, dbefore, _, tape = back_from_loss(
+                model, at_once(self.inputs), at_once(self.targets), first, self.dloss
+            )
+        assert dbefore is not None
         records = [record for record in tape.records if isinstance(record.op, SequenceOp)]
         shape = self.way.shapes_of(lanes, len(self.way.of))["influence"]
         going_on = self.state is not None and self.way.kept
@@ -100,8 +111,9 @@ class AtOnce(ForwardStep):
         places, start = {}, 0
         for name, weight in rnn.weights.items():
             places[name], start = slice(start, start + weight.data.size), start + weight.data.size
+        dkinds = dbefore.reshape(steps, lanes, len(states), len(rows), -1)
         for layer, record in enumerate(records):
-            dlosses = np.stack([part[layer].reshape(steps, lanes, -1) for part in dbefore])
+            dlosses = np.ascontiguousarray(dkinds[:, :, :, layer].transpose(2, 0, 1, 3))
             for group in _groups(rnn.cell, record, steps):
                 found = [(places[f"{name}_l{layer}"], columns) for name, columns in group.columns.items()]
                 for some in group.together(lanes):
@@ -176,10 +188,12 @@ class Group:
 
 def _groups(cell: Cell, record: Record, steps: int) -> list[Group]:
     """Of all parameters of a layer, from the record of one time step of T B lanes."""
-    saved, program = record.saved, cell.program
+    names = ("x", "gates", "hidden", *cell.states)
+    saved, program = {name: device.host(record.saved[name]) for name in names if name in record.saved}, cell.program
     before, after = ([saved[name][at] for name in cell.states] for at in (0, 1))
-    hidden = None if saved.get("hidden") is None else saved["hidden"][0]
-    known = kept(program, saved["gates"][0], hidden, before, after, saved["vectors"])
+    hidden = saved["hidden"][0] if "hidden" in saved else None
+    vectors = [device.host(vector) for vector in record.saved["vectors"]]
+    known = kept(program, saved["gates"][0], hidden, before, after, vectors)
     found = []
     for k in range(len(after)):
         ones = [np.full_like(part, n == k) for n, part in enumerate(after)]
@@ -190,7 +204,7 @@ def _groups(cell: Cell, record: Record, steps: int) -> list[Group]:
     from_x, from_h, tied, from_vector = (np.array([row[part] for row in found]) for part in range(4))
     if cell.recurrent:
         units = np.arange(after[0].shape[1])
-        own = saved["weights"][1].reshape(len(cell.gates), len(units), len(units))[:, units, units]
+        own = device.host(record.saved["weights"][1]).reshape(len(cell.gates), len(units), len(units))[:, units, units]
         tied[:, 0] += (from_h * own[:, None]).sum(axis=1)
     x, h, one = saved["x"][0], before[0], np.ones((len(after[0]), 1), after[0].dtype)
     d, size, acts = x.shape[1], h.shape[1], acting(cell)

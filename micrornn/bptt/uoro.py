@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn.bptt.forward import Forward, jacobian, leaves, rows_of, state_of
+from micrornn.bptt.forward import Forward, jacobian, leaves, rows_by, state_of
 from micrornn.recompute import read
 from micrornn.tape import Tape
 from micrornn.tasks.task import State
@@ -35,7 +35,7 @@ class UORO(Forward):
 
     def advanced(self, inputs: Any, state: State | None, kept: dict[str, np.ndarray],
                  key: Sequence[int]) -> dict[str, np.ndarray]:  # fmt: skip
-        lanes, dtype = inputs.shape[1], self.model.flat.data.dtype
+        lanes, dtype = inputs.shape[1], self.dtype
         signs = np.random.default_rng(key).integers(0, 2, (lanes, self.states)).astype(dtype) * 2 - 1
         _, by_parameter = jacobian(self.model, inputs, state, signs[:, None], self.of)
         old = kept or {name: np.zeros(shape, dtype) for name, shape in self.shapes_of(lanes, len(self.of)).items()}
@@ -48,13 +48,12 @@ class UORO(Forward):
         first = leaves(state)
         with Tape(guard=False) as tape:
             last = read(self.model, inputs, first)
-        shapes, out = [part.shape for part in last], np.empty_like(rows)
+        out = np.empty_like(rows)
         for i in range(self.states):
             dlast = np.zeros_like(rows)
             dlast[:, i] = 1
-            found = tape.cotangents(first, last, state_of(dlast, shapes), copy=False)
-            parts = [np.zeros_like(f.data) if part is None else part for f, part in zip(first, found)]
-            out[:, i] = (rows_of(parts) * rows).sum(axis=1)
+            found = tape.cotangents(first, last, state_of(dlast, last), copy=False)
+            out[:, i] = (rows_by(first, found) * rows).sum(axis=1)
         return out
 
 

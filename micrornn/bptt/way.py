@@ -104,7 +104,7 @@ class Way:
         if not getattr(self.batches, "cut", False):
             if self.config.way.name != "full" and self.config.backprop != "window":
                 raise ConfigError(
-                    f"{way} cuts a long sequence in windows, and here each batch is a whole sequence; "
+                    f"{way} goes along a long sequence window by window, and here each batch is a whole sequence; "
                     "there is `backprop=full`"
                 )
             return

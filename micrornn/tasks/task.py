@@ -126,10 +126,13 @@ class Task:
     @classmethod
     def require_used(cls, config: Config) -> None:
         """ConfigError where a setting that means nothing to it is not as usual."""
-        if config.way.num_steps is not None and "num_steps" in cls.unused:
+        way = config.way
+        if (way.num_steps is not None and "num_steps" in cls.unused) or (
+            way.name == "stateless" and "state" in cls.unused
+        ):
             raise ConfigError(
-                f"`backprop={config.backprop}` cuts a long sequence in windows, and those of the task {cls.name} are "
-                "read as they are; there is `backprop=full`"
+                f"`backprop={config.backprop}` goes along a long sequence window by window, and those of the task "
+                f"{cls.name} are read as they are; there is `backprop=full`"
             )
         usual = cls.Settings()
         for name in cls.unused:
