@@ -1,15 +1,22 @@
-"""Every setting of a training run, once: name, type, default, range, and what help says of it.
+"""Every setting of a training run, once: name, type, default, range, and what help says of it (setting.py); and what
+the settings of an update come to.
 
 The command line, the environment (MICRORNN_*), run.toml and a checkpoint all read this one table.
+
+Config                      the table
+changeable("limit", ...)    the settings that a resumed run may change
+paced(config, factor, norm) learning rate, scale and limit of an update
+learning(config)            how a run learns, in words
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from micrornn.backprop import FORMS, Typed
@@ -18,7 +25,9 @@ from micrornn.errors import ConfigError, OptionError, instead, quoted
 from micrornn.folders import cache_home as cache_home  # offered here too
 from micrornn.folders import expand
 from micrornn.owncode import is_own_code
-from micrornn.schema import Rule
+from micrornn.setting import allowed as allowed
+from micrornn.setting import check as check
+from micrornn.setting import setting as setting
 
 # Of the words of a text half come once. Nothing is learned of those, and each takes its share of every update.
 WORDS = 8000
@@ -28,25 +37,6 @@ CELL_NAMES = (  # a file each in cells/
 )  # fmt: skip
 WINDOW = re.compile(r"window([1-9][0-9]?)")  # a feed-forward net over the last K inputs is a cell, too: window2
 MOST = 2**31 - 1  # no size of anything can sensibly be larger
-
-
-def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None,
-            choices: tuple[str, ...] = (), above: float | None = None, below: float | None = None,
-            size: bool = False, prefix: str = "", parse: Callable[[Any, str], Any] | None = None,
-            special: bool = False, cap: float | None = None) -> Any:  # fmt: skip
-    """A field: `low <= value <= high`, or `above < value < below`, or one of `choices`; `size`: a number of bytes,
-    that may be written as 500MB; `prefix`: what may be written before a number, such as every=; `parse(value, flag)`
-    raises ConfigError for a text that cannot be; `special`: it means something to some tasks only, which say so; `cap`:
-    in the place of `high`, a bound that no sensible value comes near, and that help does not speak of."""
-    told = Rule(type(default), low=low, high=high, above=above, below=below, choices=choices)
-    rule = dataclasses.replace(told, high=cap if high is None else high)
-    return field(
-        default=default,
-        metadata={
-            "help": help, "rule": rule, "told": told, "choices": choices, "size": size, "prefix": prefix,
-            "parse": parse, "special": special,
-        },
-    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,6 +51,7 @@ class Config:
         "lstm",
         "The recurrent cell; windowK, a feed-forward net over the last K inputs; or one of your own: FILE.py:CLASS.",
         choices=CELL_NAMES,
+        also=lambda cell: is_own_code(cell) or is_window(cell),
     )
     num_layers: int = setting(1, "Recurrent layers, one above the other.", low=1, high=64)
     hidden_size: int = setting(256, "Units in each layer.", low=1, high=65536)
@@ -139,7 +130,7 @@ class Config:
     )  # fmt: skip
     val_fraction: float = setting(0.05, "Part of the text held out for validation.", low=0, below=1, special=True)
     validation: str = setting(
-        "", "A file, folder or glob to validate on; nothing is held out of FILES then.", special=True
+        "", "A file, folder or glob to validate on; nothing is held out of FILES then.", special=True, resumed="where"
     )
     val_every: int = setting(1000, "Updates between validations (and checkpoints).", low=1, cap=MOST)
 
@@ -147,47 +138,51 @@ class Config:
         0,
         "Record at the first update and at every N-th how the gradient flows, for `micrornn inspect flow`; written N "
         "or every=N. It changes nothing in training. 0: do not.",
-        low=0, cap=MOST, prefix="every=",
+        low=0, cap=MOST, prefix="every=", resumed="seen",
     )  # fmt: skip
     keep_every: int = setting(
-        0, "Every N updates keep a checkpoint of its own, update-NUMBER.ckpt. 0: do not.", low=0, cap=MOST
-    )
+        0, "Every N updates keep a checkpoint of its own, update-NUMBER.ckpt. 0: do not.", low=0, cap=MOST,
+        resumed="seen",
+    )  # fmt: skip
 
     optimizer: str = setting(
         "adam", "sgd, momentum, adagrad, rmsprop, adam or adamw; options as in rmsprop:decay=0.9,eps=1e-6."
     )
-    lr: float = setting(0.006, "Learning rate.", above=0, cap=1e9)
+    lr: float = setting(0.006, "Learning rate.", above=0, cap=1e9, resumed="mends")
     schedule: str = setting(
         "warmup:100+cosine:0.05",
         "Of the learning rate: constant, step:EVERY:FACTOR, exponential:EVERY:FACTOR, cosine[:FINAL] (falls "
         "only where `num_updates` or `epochs` tell the end), decay:AFTER:FACTOR (with each epoch after so many), "
         "warmup:UPDATES, or two joined by +. By default, a run of "
         "fewer than 1,000 updates is warmed up for a tenth of them.",
+        resumed="mends",
     )
-    clip_norm: float = setting(1.0, "Limit of the gradient's norm. 0: none.", low=0)
-    clip_value: float = setting(0.0, "Limit of each number of the gradient. 0: none.", low=0)
+    clip_norm: float = setting(
+        1.0, "Limit of the gradient's norm. 0: none.", low=0, resumed="mends", words="gradient norm at most {:g}"
+    )
+    clip_value: float = setting(
+        0.0, "Limit of each number of the gradient. 0: none.", low=0, resumed="mends",
+        words="each gradient at most {:g}",
+    )  # fmt: skip
     clip_message: float = setting(
-        0.0,
-        "Limit of each number of the message passed back from one time step to the one before. 0: none.",
-        low=0,
-    )
+        0.0, "Limit of each number of the message passed back from one time step to the one before. 0: none.", low=0,
+        resumed="mends", words="each message back in time at most {:g}",
+    )  # fmt: skip
     loss: str = setting(
         "mean", "Loss averaged over time steps, or summed over them (always averaged over lanes).",
-        choices=("mean", "sum"), special=True,
+        choices=("mean", "sum"), special=True, words="loss summed over time",
     )  # fmt: skip
 
-    num_updates: int = setting(0, "Stop after N updates. 0: no limit.", low=0, cap=MOST)
-    epochs: float = setting(0.0, "Stop after X passes over the data. 0: no limit.", low=0, cap=1e9)
+    num_updates: int = setting(0, "Stop after N updates. 0: no limit.", low=0, cap=MOST, resumed="limit")
+    epochs: float = setting(0.0, "Stop after X passes over the data. 0: no limit.", low=0, cap=1e9, resumed="limit")
     max_minutes: float = setting(
-        0.0,
-        "Stop after X minutes. 0: no limit. With no limit of any kind: 4600 updates or 1.4 minutes.",
-        low=0,
-        cap=1e9,
-    )
+        0.0, "Stop after X minutes. 0: no limit. With no limit of any kind: 4600 updates or 1.4 minutes.", low=0,
+        cap=1e9, resumed="limit",
+    )  # fmt: skip
     patience: int = setting(
         0,
         "Stop after N validations in a row without a new best. 0: do not. With it alone there is no other limit.",
-        low=0, cap=MOST,
+        low=0, cap=MOST, resumed="seen",
     )  # fmt: skip
     init_from: str = setting(
         "",
@@ -195,11 +190,12 @@ class Config:
         "are its own, and symbols (characters, words, labels) keep their weights where both have them.",
     )
     seed: int = setting(0, "Random seed of initial weights and dropout.", low=0, cap=2**63 - 1)
-    device: str = setting("cpu", "Where to compute.", choices=("cpu", "cuda"))
+    device: str = setting("cpu", "Where to compute.", choices=("cpu", "cuda"), resumed="where")
     matmul_precision: str = setting(
         "float32",
         "Of matrix products on a graphics card: tf32 rounds the factors to 10 bits for its tensor cores.",
         choices=("float32", "tf32"),
+        resumed="where",
     )
     threads: int = setting(0, "Processor cores to use. 0: all.", low=0, high=4096)
 
@@ -268,50 +264,36 @@ class Config:
         return cls(**{name: check(fields[name], value, f"{where}: {name}") for name, value in values.items()})
 
 
-def check(entry: dataclasses.Field[Any], value: Any, name: str = "") -> Any:
-    """The value in the field's own type, or ConfigError that says what was got and what is allowed.
+def rate(config: Config, factor: float) -> float:
+    """The learning rate of an update at which the schedule has this factor."""
+    return config.lr * factor
 
-    name    under which it was given; by default its own
-    """
-    flag = name or f"`{entry.name}`"
-    if entry.metadata["size"] and isinstance(value, str):
-        value = parse_size(value, flag)
-    prefix = entry.metadata["prefix"]
-    if prefix and isinstance(value, str):
-        number = value.removeprefix(prefix)
-        if not (number.isascii() and number.isdigit() and len(number) < 20):
-            raise ConfigError(f"{flag} is {quoted(value)}; it must be a whole number, such as 50 or {prefix}50")
-        value = int(number)
-    if entry.name == "cell" and (is_own_code(value) or is_window(value)):
-        return value
-    rule: Rule = entry.metadata["rule"]
-    value = rule.check(value, flag, ConfigError)
-    if entry.metadata["parse"] is not None:
-        entry.metadata["parse"](value, flag)
-    return value
+
+def paced(config: Config, factor: float, norm: float) -> tuple[float, float, float]:
+    """(lr, scale, limit): what `Optimizer.update` is told, for a gradient of this norm."""
+    return rate(config, factor), clip_scale(norm, config.clip_norm), config.clip_value or math.inf
+
+
+def learning(config: Config) -> str:
+    """In words, how a run learns: the optimizer, the learning rate, and every setting with `words` that is not off."""
+    parts = [f"{config.optimizer}, learning rate {config.lr:g} ({config.schedule})"]
+    for entry in dataclasses.fields(config):
+        value, words = getattr(config, entry.name), entry.metadata["words"]
+        if words and value and value != (entry.metadata["choices"] or (None,))[0]:
+            parts.append(words.format(value))
+    return "; ".join(parts)
+
+
+def clip_scale(norm: float, clip_norm: float) -> float:
+    """What to multiply the gradient by so that its norm is at most clip_norm (0: no limit) (Pascanu et al. 2013)."""
+    return min(1.0, clip_norm / (norm + 1e-6)) if clip_norm > 0 else 1.0
+
+
+def changeable(*why: str) -> tuple[str, ...]:
+    """The settings that a resumed run may change for these reasons, keys of RESUMED."""
+    return tuple(entry.name for entry in dataclasses.fields(Config) if entry.metadata["resumed"] in why)
 
 
 def is_window(cell: Any) -> bool:
     """Whether a cell's name is that of a sliding window: window1 to window99."""
     return isinstance(cell, str) and WINDOW.fullmatch(cell) is not None
-
-
-UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-
-
-def parse_size(text: str, flag: str) -> int:
-    """Bytes: 500MB, 1.5 GB, 300MiB or a number alone."""
-    found = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", text, re.ASCII)
-    try:
-        number, unit = found.groups() if found else ("", "")
-        return int(float(number) * UNITS[unit.upper() or "B"])
-    except (ValueError, KeyError, OverflowError):
-        raise ConfigError(f"{flag} is {quoted(text)}; it must be a size such as 500MB or 2GB") from None
-
-
-def allowed(entry: dataclasses.Field[Any]) -> str:
-    """The range of a number in words, as help tells it: without a cap, and empty where all there is to it is that the
-    default is the least."""
-    told: Rule = entry.metadata["told"]
-    default: Any = entry.default
-    return "" if told == Rule(told.kind, low=default) else told.range()

@@ -18,6 +18,7 @@ import numpy as np
 from micrornn import kernels
 from micrornn.arguments import real
 from micrornn.calls import checked
+from micrornn.config import clip_scale as clip_scale
 from micrornn.errors import ConfigError, OptionError, instead, quoted
 from micrornn.parameters import Flat, flat_of
 
@@ -97,11 +98,6 @@ def global_norm(flat: Flat) -> float:
     square = table.empty((1,), np.float64)
     table.sum_of_squares(square, flat.grad)
     return math.sqrt(square.item())
-
-
-def clip_scale(norm: float, clip_norm: float) -> float:
-    """What to multiply the gradient by so that its norm is at most clip_norm (0: no limit) (Pascanu et al. 2013)."""
-    return min(1.0, clip_norm / (norm + 1e-6)) if clip_norm > 0 else 1.0
 
 
 # A schedule is a product of parts, each a function (update, the schedule, numbers) -> factor.

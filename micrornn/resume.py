@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 
 from micrornn.checkpoint import RunFolder
-from micrornn.config import Config
+from micrornn.config import Config, rate
 from micrornn.errors import named
 from micrornn.optim import Schedule
 from micrornn.snapshot import settings_of
@@ -47,7 +47,7 @@ def _changed(before: Config, training: Training) -> Iterator[str]:
     if (before.lr, before.schedule) == (config.lr, config.schedule) and not math.isclose(
         old(update), new(update), rel_tol=0.01
     ):
-        last, now = config.lr * old(max(update - 1, 0)), config.lr * new(update)
+        last, now = rate(config, old(max(update - 1, 0))), rate(config, new(update))
         ends = "has no end that is known" if new.num_updates is None else f"ends at update {new.num_updates:,}"
         was = "" if old.num_updates is None else f", not at {old.num_updates:,}"
         way = "rises again" if now > last else "falls at once"
@@ -82,7 +82,7 @@ def fit_warmup(training: Training, chosen: bool) -> list[str]:
     if ends is None or schedule.warmup <= (ends if chosen else ends // 10):
         return []
     if chosen:
-        most = training.config.lr * schedule(ends - 1)
+        most = rate(training.config, schedule(ends - 1))
         return [
             f"the warm-up of {schedule.warmup:,g} updates is longer than this run of {ends:,}: the learning rate gets "
             f"no further than {most:.2g}"

@@ -22,24 +22,20 @@ from micrornn import bptt, device, kernels
 from micrornn.calls import checked
 from micrornn.cells import fingerprint
 from micrornn.checkpoint import RunFolder
-from micrornn.config import Config
+from micrornn.config import Config, changeable, paced
 from micrornn.divergence import Divergence, advice, in_validation
 from micrornn.errors import CheckpointError, ConfigError, DivergedError, quoted
 from micrornn.initial import initialize
 from micrornn.inspect.watched import flow_row
 from micrornn.keeping import Keeper
-from micrornn.optim import Optimizer, Schedule, clip_scale, global_norm
+from micrornn.optim import Optimizer, Schedule, global_norm
 from micrornn.reports import Pending
 from micrornn.reports import Report as Report
 from micrornn.runs import load_parameters, warn_of_other_cell, why_other
 from micrornn.snapshot import check_meta, fit, require_finite_arrays, settings_of
 from micrornn.tasks import Metric, Task, find, losses
 
-# The settings that a run may change when it is resumed:
-LIMITS = ("num_updates", "epochs", "max_minutes")  # when it ends
-WHERE = ("device", "matmul_precision", "validation")  # where it is computed, and where its validation data lies now
-SEEN = ("watch_gradients", "keep_every", "patience")  # what is recorded and kept of it
-MENDS = ("lr", "schedule", "clip_norm", "clip_value", "clip_message")  # only if it diverged: what may mend that
+LIMITS = changeable("limit")
 
 
 class Training:
@@ -125,8 +121,8 @@ class Training:
             self.whole = True
             raise DivergedError(f"update {self.updates + 1}: {what}")
         gradients, config = self._watched(step, value), self.config
-        lr = config.lr * self.schedule(self.updates)
-        self.optimizer.update(lr, clip_scale(norm, config.clip_norm), config.clip_value or math.inf)
+        lr, scale, limit = paced(config, self.schedule(self.updates), norm)
+        self.optimizer.update(lr, scale, limit)
         self.way.commit(step)
         self.updates += 1
         took = time.perf_counter() - start
@@ -232,7 +228,7 @@ class Training:
     def restore(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], diverged: bool = False,
                 where: str = "the checkpoint") -> None:  # fmt: skip
         """Go on where a snapshot was taken. CheckpointError if it is of another model or another text, or if settings
-        differ that would make another run of it; of one that diverged, those in MENDS may."""
+        differ that would make another run of it; of one that diverged, those that may mend it may."""
         meta = check_meta(meta, where)
         if meta["task"] != self.task.name:
             raise CheckpointError(f"{where} is of the task {meta['task']}, not of {self.task.name}")
@@ -241,7 +237,7 @@ class Training:
                 f"{why_other(self.task.vocab, meta)}, so it cannot be resumed to the bit; "
                 "give the same text (`resume=RUN` FILES), or start a new run"
             )
-        self._require_fitting(arrays, meta, LIMITS + WHERE + SEEN + (MENDS if diverged else ()))
+        self._require_fitting(arrays, meta, may_change(diverged))
         load_parameters(self.model, arrays)
         warn_of_other_cell(self.model, meta, "the checkpoint")
         for name, array in self.optimizer.state.items():
@@ -308,6 +304,11 @@ class Training:
     def gave_up(self) -> bool:
         """Whether so many validations in a row were no better that it ends for that."""
         return 0 < self.config.patience <= self.stale
+
+
+def may_change(diverged: bool) -> tuple[str, ...]:
+    """The settings that a resumed run may change: the limits first; more of them where it diverged."""
+    return LIMITS + changeable("where", "seen", *(["mends"] if diverged else []))
 
 
 def last_update(config: Config, per_epoch: int | None) -> int | None:

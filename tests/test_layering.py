@@ -23,6 +23,7 @@ HOUSE = (
     "student",
     "owncode",
     "backprop",
+    "setting",
     "config",
     "pool",
     "device",
@@ -78,7 +79,7 @@ HOUSE = (
 )
 
 # What may import less than its place allows: reading text and writing files has nothing to do with networks.
-ESSENTIALS = {"errors", "printable", "schema", "folders", "student", "backprop", "config"}
+ESSENTIALS = {"errors", "printable", "schema", "folders", "student", "backprop", "setting", "config"}
 ONLY = {"data": ESSENTIALS, "checkpoint": ESSENTIALS}
 
 # Packages from outside, and where they may be imported. NumPy may be everywhere.

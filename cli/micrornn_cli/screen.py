@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from micrornn.backprop import WAYS
+from micrornn.config import learning
 from micrornn.data import UNITS
 from micrornn.printable import visible
 from micrornn.startfrom import Started
@@ -35,7 +36,7 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
         "text": f"{source}: {len(tokens):,} {unit}",
         "vocabulary": f"{vocab.size:,} different {unit}; guessing by their frequency alone: {entropy}",
         "model": f"{embedding} → {layers} → {vocab.size} {unit}; {model.num_parameters:,} parameters",
-        "learning": _learning(config),
+        "learning": learning(config),
         **_way(config),
         "held out": "nothing"
         if training.task.val_lanes is None
@@ -61,7 +62,7 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
 def _announce_task(training: Training, resumed: str | None, started: Started | None, changed: Sequence[str]) -> None:
     """The same of a task that is not about text."""
     task, config = training.task, training.config
-    rows = task.told(training.model) | {"learning": _learning(config)} | _way(config)
+    rows = task.told(training.model) | {"learning": learning(config)} | _way(config)
     held_out = task.validation()
     if held_out is not None:
         batches = "1 batch" if held_out.num_windows == 1 else f"{held_out.num_windows:,} batches"
@@ -93,10 +94,6 @@ def _table(rows: Mapping[str, str], notes: Mapping[str, Sequence[str]] | None = 
     err.print()
 
 
-def _learning(config: Any) -> str:
-    return f"{config.optimizer}, learning rate {config.lr:g} ({config.schedule})" + _clips(config)
-
-
 def _way(config: Any) -> dict[str, str]:
     """A row for how the gradient goes back, where that is not as usual."""
     if config.backprop == "window":
@@ -118,19 +115,6 @@ def _started(started: Started) -> str:
         more = f"; new here: {new}" + (" ..." if lacking > len(one.new) else "") if lacking else ""
         told.append(f"{one.matched:,} of {one.size:,} {one.what} have their weights from there{more}")
     return f"{started.path} at update {started.updates:,}: {'; '.join(told) or 'all weights are those'}"
-
-
-def _clips(config: Any) -> str:
-    parts = [
-        f"{what} {value:g}"
-        for what, value in (
-            ("gradient norm at most", config.clip_norm),
-            ("each gradient at most", config.clip_value),
-            ("each message back in time at most", config.clip_message),
-        )
-        if value
-    ]
-    return "".join(f"; {part}" for part in parts) + ("; loss summed over time" if config.loss == "sum" else "")
 
 
 def _end(training: Training) -> str:

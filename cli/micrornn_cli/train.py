@@ -179,22 +179,23 @@ class _Job:
 
     def change_limits(self, given: dict[str, Any]) -> None:
         """A resumed run may go on for longer, and elsewhere; all else stays, or it would be another run."""
+        from micrornn.config import changeable
         from micrornn.errors import ConfigError, quoted
-        from micrornn.train import LIMITS, MENDS, SEEN, WHERE
+        from micrornn.train import LIMITS, may_change
 
         changed = {name: value for name, value in given.items() if value is not None}
-        free = WHERE + SEEN + (MENDS if self.folder.has_diverged else ())
+        free = may_change(self.folder.has_diverged)
         for name, value in changed.items():
-            if name not in LIMITS + free and value != getattr(self.config, name):
-                may = ", ".join(map(flag_of, LIMITS + free))
+            if name not in free and value != getattr(self.config, name):
+                may = ", ".join(map(flag_of, free))
                 raise ConfigError(
                     f"--resume: {flag_of(name)} was {quoted(getattr(self.config, name))} and cannot become "
                     f"{quoted(value)}; only {may} may change"
                 )
-        place = {name: value for name, value in changed.items() if name in free}
+        place = {name: value for name, value in changed.items() if name in free and name not in LIMITS}
         if place.get("device") == "cpu":  # which has one precision
             place = {"matmul_precision": "float32"} | place
-        self.mended = {name: getattr(self.config, name) for name in changed if name in MENDS}
+        self.mended = {name: getattr(self.config, name) for name in changed if name in changeable("mends")}
         self.config = dataclasses.replace(self.config, **place)
         limits = {name: value for name, value in changed.items() if name in LIMITS}
         if limits:

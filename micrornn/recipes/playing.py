@@ -14,12 +14,13 @@ from typing import Any
 
 from micrornn import data, device, kernels
 from micrornn.checkpoint import RunFolder
+from micrornn.config import changeable
 from micrornn.errors import CheckpointError, named
 from micrornn.recipes import Job, require_metrics
 from micrornn.resume import fit_warmup, resume
-from micrornn.train import WHERE, Training, run
+from micrornn.train import Training, run
 
-FREE = ("threads", *WHERE)
+FREE = ("threads", *changeable("where"))
 
 
 def play(job: Job, paths: Sequence[str], path: Path, stopped: Callable[[], bool] = lambda: False,

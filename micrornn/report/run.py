@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from micrornn.checkpoint import RunFolder
+from micrornn.config import learning as learning_of
 from micrornn.data import Lanes, Vocab
 from micrornn.errors import CheckpointError, MicrornnError, named
 from micrornn.inspect.panels import Curve, Lines
@@ -46,11 +47,10 @@ def run_of(subject: Subject, command: str = "") -> Run:
     that are damaged."""
     config, meta, model = subject.model.config, subject.meta, subject.model
     unit = subject.material.unit
-    clip = f", gradient norm at most {config.clip_norm:g}" if config.clip_norm else ""
     facts = [
         ("model", f"{config.num_layers} x {config.hidden_size} {config.cell_title}, "
                   f"{len(model.flat):,} parameters"),
-        ("learning", f"{config.optimizer}, learning rate {config.lr:g} ({config.schedule}){clip}"),
+        ("learning", learning_of(config)),
         ("checkpoint", f"{Path(meta['path']).name}, after {meta['updates']:,} updates"),
     ]  # fmt: skip
     if meta.get("best_val_loss") is not None:
