@@ -40,7 +40,7 @@ WINDOWS = 4  # per lane, at least: or there is no epoch to speak of
 def fitted(config: Config, num_tokens: int) -> Config:
     """The settings with batch_size and num_steps so small that each lane has a few windows, and enough held out to
     validate on. DataError if the text is too short for any."""
-    share = max(config.val_fraction, min(MOST_HELD_OUT, HELD_OUT / max(1, num_tokens)))
+    share = 0.0 if config.validation else max(config.val_fraction, min(MOST_HELD_OUT, HELD_OUT / max(1, num_tokens)))
     config = dataclasses.replace(config, val_fraction=share)
     room = int(num_tokens * (1 - share)) - 1
     if room < LEAST:

@@ -208,6 +208,8 @@ class Config:
             object.__setattr__(self, entry.name, check(entry, getattr(self, entry.name)))
         if self.validation:  # a run goes on from any folder
             object.__setattr__(self, "validation", os.path.abspath(expand(self.validation)))
+            if self.val_fraction not in (0, type(self).__dataclass_fields__["val_fraction"].default):
+                raise ConfigError("`val_fraction` and `validation` both say what is held out; leave one of the two out")
         self._fit_windows()
 
     def _fit_windows(self) -> None:

@@ -25,6 +25,7 @@ from micrornn.data import (
     tokenize,
     words,
 )
+from micrornn.data.text import contains
 from micrornn.errors import DataError
 
 settings.register_profile("data", deadline=None, max_examples=80)
@@ -323,3 +324,11 @@ print(high_water() - before, len(tokens), lanes.num_windows)
     grown, num_tokens, num_windows = map(int, ran.stdout.split())
     assert num_tokens == 48 * 95 * 10526 and num_windows > 700
     assert grown < 43  # MB: 25 here, 61 without giving back
+
+
+@given(st.lists(st.integers(0, 1), max_size=30), st.lists(st.integers(0, 1), min_size=1, max_size=8), sizes)
+def test_whether_a_row_stands_in_a_text(text: list[int], row: list[int], size: int) -> None:
+    found = any(text[at : at + len(row)] == row for at in range(len(text)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("micrornn.data.text.AT_ONCE", size)
+        assert contains(np.array(text), np.array(row)) == found

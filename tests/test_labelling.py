@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,9 @@ def test_tags_from_files(micrornn: Micrornn, tmp_path: Path) -> None:
     assert "--skip-bad-rows" in err and not (tmp_path / "run").exists()
     code, _, err = micrornn(*given, "--skip-bad-rows", "--out", "run")
     assert code == 0 and "left out" in err and "not judged" in err, err
+    assert "held out" in err and "of them learned from" not in err
+    again = micrornn(*given[:3], *sizes, "--validation", "train.txt")[2]
+    assert re.search(r"(\d+) held out, \1 of them learned from, too", " ".join(again.split())), again
     (tmp_path / "train.txt").unlink()  # a trained network does without
     (tmp_path / "new.txt").write_text("the DET\ncat NOUN\n\na DET\n??? SYM\n\na DET\ncat NOUN\nsat VERB\n")
     code, out, err = micrornn("eval", "run", "new.txt", "--skip-bad-rows", "--json")

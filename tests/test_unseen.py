@@ -142,6 +142,10 @@ def test_a_text_to_validate_on(tmp_path: Path, capsys: pytest.CaptureFixture[str
     command = ["train", "a.txt", "--level", "spaced", "--validation", "b.txt", *sizes, "--out", "run"]
     code, _, err = cli(capsys, *command)
     assert code == 0 and "12 of 30 unseen in training (40 %), read as unknown): 30 words" in " ".join(err.split()), err
+    Path("part.txt").write_text("cat 's <unk>\nthe cat")
+    beside = [*command[:5], "part.txt", *command[6:-1], "part"]
+    assert "it stands in the text: its loss says nothing of new text" in " ".join(cli(capsys, *beside)[2].split())
+    assert cli(capsys, *beside, "--val-fraction", 0.2)[2].startswith("Error: --val-fraction and --validation both")
     monkeypatch.chdir("/")
     code, out, _ = cli(capsys, "eval", tmp_path / "run", "--last", "--json")
     same = cli(capsys, "eval", tmp_path / "run", tmp_path / "b.txt", "--last", "--json")[1]

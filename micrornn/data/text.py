@@ -2,6 +2,7 @@
 
 split      the corpus in two: training, and pieces spread over it for validation
 Pieces     parts of a corpus, read as if they were one row
+contains   whether a row of tokens stands in a corpus as it is
 Lanes      batch_size lanes, windows of num_steps time steps
 
     lane 0   t h e _ c a | t _ s a t _ | o n
@@ -22,6 +23,7 @@ from micrornn.errors import ConfigError, DataError
 BLOCK_BYTES = 4 << 20
 
 AT_ONCE = 1 << 20  # tokens that are searched for newlines at a time
+FEW = 64  # tokens by which a row that is searched for is told from most others
 LEAST_PIECE, MOST_PIECES = 1000, 50  # held-out pieces: so many tokens at least, so many pieces at most
 
 
@@ -91,6 +93,19 @@ def line_starts(tokens: Ids, newline: int) -> np.ndarray:
     ]
     starts = np.concatenate([np.zeros(1, np.int64), *ends])
     return starts if starts[-1] == len(tokens) else np.append(starts, len(tokens))
+
+
+def contains(tokens: Ids, row: np.ndarray) -> bool:
+    """Whether `row`, of one token or more, stands somewhere in the corpus."""
+    places = len(tokens) - len(row) + 1
+    for start in range(0, max(places, 0), AT_ONCE):
+        found = start + np.flatnonzero(tokens[start : min(start + AT_ONCE, places)] == row[0])
+        stretch = tokens[start : start + AT_ONCE + len(row)]
+        for n in range(1, min(len(row), FEW)):  # one token after the other, before whole rows are compared
+            found = found[stretch[found - start + n] == row[n]]
+        if any(np.array_equal(stretch[at - start : at - start + len(row)], row) for at in found.tolist()):
+            return True
+    return False
 
 
 def _whole_lines(span: slice, starts: np.ndarray) -> slice:

@@ -64,6 +64,7 @@ class Labelling(Classifying):
     """A label for each word of a sequence (`per_step`), or one for all of it.
 
     words, labels        Symbols
+    again                how many of those that are held out are, with their labels, among the others, too
     counts               how often each label comes in what is learned from, (V,)
     learned, held_out    (ids of words, ids of labels) of each sequence to learn from, and of each that is held out
     noun, nouns, remedy  what a label is called, and what to do where there is only one
@@ -96,6 +97,8 @@ class Labelling(Classifying):
             raise DataError(f"there is no {self.noun} but {only}, and so nothing to learn; {self.remedy}")
         self.words = Symbols.build((one.words for one in learned), config.vocab_size, config.min_count)
         self.learned, self.held_out = self._ids(learned), self._ids(held_out)
+        known = {(*one.words, None, *one.labels) for one in learned}
+        self.again = sum((*one.words, None, *one.labels) in known for one in held_out)
         self.counts = np.bincount(np.concatenate(self.learned[1]), minlength=len(self.labels))
         self.batches = self._batches(self.learned)
         content = hashlib.blake2b(json.dumps([self.words.tokens, self.labels.tokens]).encode(), digest_size=16)
@@ -253,8 +256,9 @@ class Labelling(Classifying):
         cuts, unknown = int((sizes > lengths).sum()), sum(int((row == self.words.unknown).sum()) for row in rows)
         told = super().told(model) | self.how
         told["sequences"] = (
-            f"{len(rows):,} to learn from, {len(self.held_out[0]):,} held out; "
-            f"{sizes.min():,} to {sizes.max():,} words, {sizes.mean():.1f} on average"
+            f"{len(rows):,} to learn from, {len(self.held_out[0]):,} held out"
+            + (f", {self.again:,} of them learned from, too" if self.again else "")
+            + f"; {sizes.min():,} to {sizes.max():,} words, {sizes.mean():.1f} on average"
             + (f"; {cuts:,} are cut to the {self.config.keep} {self.config.max_len:,}" if cuts else "")
         )
         told["words"] = f"{len(self.words):,} different ones; {100 * unknown / sizes.sum():.2g} % are read as unknown"

@@ -25,7 +25,7 @@ from micrornn.data import (
     validation_layout,
 )
 from micrornn.data.files import find_validation
-from micrornn.data.text import Ids
+from micrornn.data.text import Ids, contains
 from micrornn.data.tokens import entropy_of
 from micrornn.errors import CheckpointError, ConfigError, DataError
 from micrornn.evaluate import encode_files, evaluate
@@ -87,9 +87,7 @@ class Text(Task):
         require_memory(dataclasses.replace(config, num_steps=at_once, backprop="window"), self.vocab.size)
         self.batches = Windows(self.lanes, carried=config.state == "carried")
         entropy = tokens.entropy
-        if (
-            config.validation and self.held_out is not None
-        ):  # another text, in which tokens come as often as they do there
+        if config.validation and self.held_out is not None:  # another text, in which tokens come as often as they do
             entropy = entropy_of(np.bincount(self.held_out[0 : len(self.held_out)]))
         self.baseline = ("by frequency alone", entropy)
 
@@ -106,7 +104,8 @@ class Text(Task):
         except DataError as error:
             told = str(error)
             raise DataError(told if told.startswith("`") else f"`validation`: {told}") from None
-        self.held_from = visible(config.validation) + (f" ({found.words()})" if found.unseen else "")
+        known = " (it stands in the text: its loss says nothing of new text)" if contains(tokens, found.ids) else ""
+        self.held_from = visible(config.validation) + (f" ({found.words()})" if found.unseen else known)
         self.fingerprint += hashlib.blake2b(found.ids.tobytes(), digest_size=16).hexdigest()
         return tokens, found.ids
 
