@@ -18,11 +18,10 @@ from micrornn.inspect.panels import Lines, Rows
 from micrornn.inspect.recorded import Layer, layers_on, record, states
 from micrornn.inspect.spectrum import Jacobians, dimension, lyapunov, product_norms, singular, stretches, top_singular
 from micrornn.inspect.window import Window
-from micrornn.layers import Embedding, Linear
 from micrornn.ops import cross_entropy
-from micrornn.parameters import Module
 from micrornn.recurrent import Recurrent
 from micrornn.tape import Tape, Tensor
+from micrornn.tasks.parts import Features
 from micrornn.tasks.text import LanguageModel
 
 T, B, D, H, V = 6, 3, 4, 5, 7
@@ -120,9 +119,13 @@ def test_lyapunov_dimension(exponents: list[float], wanted: float) -> None:
     assert np.isnan(dimension(np.array([0.5, -0.1])))
 
 
-def model_of(cell: str, hidden_size: int, num_layers: int = 1, **settings: Any) -> LanguageModel:
+def model_of(cell: str, hidden_size: int, num_layers: int = 1, **more: Any) -> LanguageModel:
+    """more: settings, and what the weights of the lowest layer shall be."""
+    weights = {name: more.pop(name) for name in list(more) if name.startswith(("weight_", "bias_"))}
     config = Config(cell=cell, hidden_size=hidden_size, num_layers=num_layers, embedding_size=D, dtype="float64")
-    model = LanguageModel(Config.from_dict(config.to_dict() | settings, "the test"), V)
+    model = LanguageModel(Config.from_dict(config.to_dict() | more, "the test"), V)
+    for name, value in weights.items():
+        model.rnn.weights[f"{name}_l0"].data[...] = value
     model.train(False)
     return model
 
@@ -139,11 +142,9 @@ def kinds(measure: Measure) -> list[str]:
 def test_a_linear_network_has_the_exponents_and_the_half_life_of_its_eigenvalues() -> None:
     # relu with nothing negative in it is linear. A tridiagonal matrix (b, a, b) has the eigenvalues
     # a + 2 b cos(pi k / (H + 1)).
-    model = model_of("rnn_relu", H)
-    for parameter in model.flat.parameters.values():
-        parameter.data[...] = np.abs(parameter.data)
     matrix = 0.5 * np.eye(H) + 0.2 * (np.eye(H, k=1) + np.eye(H, k=-1))
-    model.rnn.weights["weight_hh_l0"].data[...] = matrix
+    model = model_of("rnn_relu", H, weight_hh=matrix)
+    model.flat.data[...] = np.abs(model.flat.data)
     eigenvalues = 0.5 + 0.4 * np.cos(np.pi * np.arange(1, H + 1) / (H + 1))
     for exact in (True, False):
         measure = jacobian(model, windows(100), exact=exact)
@@ -159,18 +160,15 @@ def test_a_linear_network_has_the_exponents_and_the_half_life_of_its_eigenvalues
 def random_network(gain: float) -> LanguageModel:
     """tanh units, each fed by all others with random weights: chaos begins at a gain of 1 where nothing drives it
     (Sompolinsky, Crisanti and Sommers 1988)."""
-    model = model_of("rnn", 40)
-    weight = model.rnn.weights["weight_hh_l0"].data
-    weight[...] = np.random.default_rng(0).normal(size=weight.shape) * gain / np.sqrt(len(weight))
-    return model
+    return model_of("rnn", 40, weight_hh=np.random.default_rng(0).normal(size=(40, 40)) * gain / np.sqrt(40))
 
 
-def runaway() -> LanguageModel:
+def relus(**weights: Any) -> LanguageModel:
+    """All of them on: they read ones, through weights of which none is negative."""
     model = model_of("rnn_relu", H)
-    for name in ("weight_ih_l0", "weight_hh_l0"):
-        model.rnn.weights[name].data[...] = np.abs(model.rnn.weights[name].data)
+    weights = {name: np.abs(model.rnn.weights[f"{name}_l0"].data) for name in ("weight_ih", "weight_hh")} | weights
+    model = model_of("rnn_relu", H, **weights)
     model.embedding.weight.data[...] = 1.0
-    model.rnn.weights["weight_hh_l0"].data[...] *= 1.2
     return model
 
 
@@ -180,7 +178,7 @@ def runaway() -> LanguageModel:
         (random_network(4.0), ["chaotic", "exploding"]),
         (random_network(0.95), ["healthy"]),
         (random_network(0.2), ["vanishing"]),
-        (runaway(), ["exploding"]),
+        (relus(weight_hh=1.2 * np.roll(np.eye(H), 1, axis=0)), ["exploding"]),
         (model_of("lstm", 16, 2, forget_bias=3.0), ["healthy"]),
         (model_of("lstm", 16, 2, forget_bias=-5.0), ["vanishing"]),
         (model_of("gru", 16), ["vanishing"]),  # new, z is at a half: nothing is left after 16 of 32 time steps
@@ -200,20 +198,18 @@ def test_verdicts(model: LanguageModel, wanted: list[str]) -> None:
 
 def test_what_adds_up_does_not_explode() -> None:
     """A unit that keeps a state which another adds to: the product grows by 1 at each time step, and so for ever."""
-    model = runaway()
-    matrix = np.eye(H)
-    matrix[0, 1] = 1.0
-    model.rnn.weights["weight_hh_l0"].data[...] = matrix
-    measure = jacobian(model, windows(200))
+    measure = jacobian(relus(weight_hh=np.eye(H) + np.outer(np.eye(H)[0], np.eye(H)[1])), windows(200))
     assert measure["product"][0, -1] == pytest.approx(100, rel=0.02) and kinds(measure) == ["healthy"]
     assert f"{measure['product'].max():.0f} times, over a lag of 100." in measure.verdicts[0].words
 
 
 def test_time_steps_are_told_in_the_order_of_the_text_in_both_directions() -> None:
-    """And the products begin at places spread over it, each with its own lanes."""
-    model = Both()
-    measure = jacobian(model, [window := model.window()])
-    recorded = record(model, window).layers
+    """And the products begin at places spread over it, each with its own lanes; what drives a unit grows over time."""
+    config = Config(cell="rnn", hidden_size=H, num_layers=1, bidirectional=True, dtype="float64")
+    model = Features(config, D, V, cross_entropy, "every")
+    x = np.random.default_rng(7).normal(size=(20, B, D)) * np.linspace(0, 6, 20)[:, None, None]
+    window = Window(x, np.zeros((20, B), np.int32), None)
+    measure, recorded = jacobian(model, [window]), record(model, window).layers
     assert measure.axes["layer"].places == ("rnn_l0", "rnn_l0_reverse") and len(recorded) == 2
     for n, layer in enumerate(recorded):
         weight, h = layer.saved["weights"][1], states(layer, "h")
@@ -230,30 +226,6 @@ def test_time_steps_are_told_in_the_order_of_the_text_in_both_directions() -> No
             middle = np.quantile(products, 0.5, method="nearest")
             np.testing.assert_allclose(measure["product"][n, at], middle, rtol=2e-2)
         assert lag == furthest
-
-
-class Both(Module):
-    """Reads ids in both directions; how strongly a unit is driven changes along the text."""
-
-    def __init__(self) -> None:
-        rng = np.random.default_rng(7)
-        self.embedding = Embedding(V, D, seed=1, dtype=np.float64)
-        self.embedding.weight.data[...] = rng.normal(size=(V, D)) * np.arange(V)[:, None]
-        self.rnn = Recurrent("rnn", D, H, 1, True, dtype=np.float64, seed=2)
-        self.decoder = Linear(2 * H, V, dtype=np.float64)
-        self.parameters()
-
-    def __call__(self, ids: np.ndarray, state: Any = None) -> tuple[Tensor, Any]:
-        y, last = self.rnn(self.embedding(ids), state)
-        return self.decoder(y), last
-
-    def loss(self, ids: np.ndarray, targets: np.ndarray, state: Any = None) -> tuple[Tensor, Any]:
-        logits, last = self(ids, state)
-        return cross_entropy(logits, targets=targets), last
-
-    def window(self) -> Window:
-        ids = np.sort(np.random.default_rng(3).integers(0, V, (20, B)), axis=0).astype(np.int32)
-        return Window(ids, ids, None)
 
 
 def of_steps(seed: int, lanes: int, seq_len: int, spread: float) -> list[Jacobians]:
@@ -295,20 +267,17 @@ def test_exponents_are_sorted_and_lanes_that_are_cut_off_do_not_count() -> None:
 @pytest.mark.parametrize("exact", [True, False])
 def test_a_dead_lane_beside_living_ones(dead: tuple[int, ...], exact: bool) -> None:
     """A relu that is off in some lanes from the start and on in others: no crash, and the living ones are told."""
-    model = runaway()
-    model.rnn.weights["weight_hh_l0"].data[...] = 0.8 * np.eye(H)
-    model.rnn.weights["weight_ih_l0"].data[...] = 0.0
-    model.rnn.weights["bias_ih_l0"].data[...] = 0.0
-    (window,) = windows(60)
+    model, (window,) = relus(weight_hh=0.8 * np.eye(H), weight_ih=0.0, bias_ih=0.0), windows(60)
     state = np.ones((1, 4, H))
     state[:, dead] = -1.0
-    measure = jacobian(model, [Window(window.inputs, window.targets, (Tensor(state),))], exact=exact)
+    window = Window(window.inputs, window.targets, (Tensor(state),))
+    measure = jacobian(model, [window], exact=exact)
     living = len(dead) < 2
     assert measure["exponents"][0, 0] == pytest.approx(np.log(0.8) if living else -np.inf)
     json.dumps(measure.to_dict(), allow_nan=False)
     assert "inf" not in measure.verdicts[0].words
-    steps_of = [Jacobians.of(record(model, Window(window.inputs, window.targets, (Tensor(state),))).layers[0])]
-    each = [steps_of[0][t * 4 : (t + 1) * 4] for t in range(60)]
+    jacobians = Jacobians.of(record(model, window).layers[0])
+    each = [jacobians[t * 4 : (t + 1) * 4] for t in range(60)]
     norms = product_norms(each, [1, 30], np.random.default_rng(0))
     assert np.isneginf(norms[:, dead]).all() and np.allclose(np.delete(norms, dead, axis=1)[1], 30 * np.log(0.8))
 
@@ -345,17 +314,13 @@ def test_what_cannot_be_told() -> None:
     assert kinds(jacobian(model_of("gru", 8), windows(1))) == ["unsure"]
     with pytest.raises(ConfigError, match="no window"):
         jacobian(model_of("gru", 8), [])
-    broken = model_of("rnn_relu", 8)
-    broken.rnn.weights["bias_hh_l0"].data[...] = np.inf
-    measure = jacobian(broken, windows(5))
+    measure = jacobian(model_of("rnn_relu", 8, bias_hh=np.inf), windows(5))
     assert kinds(measure) == ["nonfinite"] and "time step 0" in measure.verdicts[0].words
     assert panels(measure) == []
 
 
 def test_units_that_are_cut_off_shrink_to_nothing() -> None:
-    dead = model_of("rnn_relu", 8)
-    dead.rnn.weights["bias_hh_l0"].data[...] = -100.0
-    measure = jacobian(dead, windows(30))
+    measure = jacobian(model_of("rnn_relu", 8, bias_hh=-100.0), windows(30))
     assert kinds(measure) == ["vanishing"]
     assert (measure["exponents"] == -np.inf).all() and (measure["product"] == 0).all()
 
