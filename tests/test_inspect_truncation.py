@@ -28,28 +28,26 @@ from micrornn.windows import Windows
 T, B, V = 7, 3, 5
 
 
-def small(cell: str = "lstm", num_layers: int = 1, **settings: Any) -> tuple[LanguageModel, list[Window]]:
-    """A tiny language model in float64, and windows of nonsense: the first begins the text, the others do not."""
+def small(cell: str = "lstm", num_layers: int = 1, learnable: bool = False,
+          **settings: Any) -> tuple[LanguageModel, list[Window]]:  # fmt: skip
+    """A tiny language model in float64, and windows of nonsense, or where all is followed by token 0, which can be
+    learned: the first begins the text, the others do not."""
     chosen = {"hidden_size": 4, "embedding_size": 3, "dtype": "float64", "num_steps": 3, "batch_size": 2} | settings
     model, rng = LanguageModel(Config(cell=cell, num_layers=num_layers, **chosen), V), np.random.default_rng(1)
     for weight in model.rnn.weights.values():
         weight.data[...] = rng.normal(size=weight.shape) * 0.7  # so that the gradient goes far
-    states = [None, *(_state(model, rng) for _ in range(2))]
+    shape = (num_layers, B, model.config.hidden_size)
+    states = [tuple(Tensor(rng.normal(size=shape), dtype=np.float64) for _ in model.rnn.cell.states) for _ in range(2)]
     ids = rng.integers(0, V, (3, 2, T, B)).astype(np.int32)
-    return model, [Window(inputs, targets, state) for (inputs, targets), state in zip(ids, states)]
+    ids[:, 1] *= not learnable
+    return model, [Window(*both, state) for both, state in zip(ids, [None, *states])]
 
 
-def _state(model: LanguageModel, rng: np.random.Generator) -> tuple[Tensor, ...]:
-    shape = (model.config.num_layers, B, model.config.hidden_size)
-    return tuple(Tensor(rng.normal(size=shape), dtype=np.float64) for _ in model.rnn.cell.states)
-
-
-def gradient(model: LanguageModel, inputs: np.ndarray, targets: np.ndarray, state: Any,
-             weight: float) -> tuple[np.ndarray, Any]:  # fmt: skip
-    """(the gradient of weight * the mean loss of a model unrolled over these inputs, the last state)."""
+def gradient(model: LanguageModel, window: Window, weight: float = 1.0) -> tuple[np.ndarray, Any]:
+    """(the gradient of weight * the mean loss of a model unrolled over a window, the last state)."""
     with Tape() as tape:
-        logits, last = model(inputs, state)
-        loss = cross_entropy(logits, targets=targets)
+        logits, last = model(window.inputs, window.state)
+        loss = cross_entropy(logits, targets=window.targets)
     model.flat.zero_grad()
     tape.backward(loss, weight)
     return model.flat.grad.copy(), last
@@ -65,14 +63,14 @@ def test_windows_are_what_training_with_so_many_steps_computes(cell: str, num_la
     model, windows = small(cell, num_layers)
     for window in windows:
         cuts = Cuts(model, window)
-        full, _ = gradient(model, window.inputs, window.targets, window.state, 1.0)
+        full, _ = gradient(model, window)
         assert np.linalg.norm(full) > 1e-3
         for num_steps in range(1, T + 1):
             total, state = np.zeros_like(full), window.state
             for start in range(0, T, num_steps):
                 steps = slice(start, start + num_steps)
-                inputs, targets = window.inputs[steps], window.targets[steps]
-                part, last = gradient(model, inputs, targets, state, len(inputs) / T)
+                piece = Window(window.inputs[steps], window.targets[steps], state)
+                part, last = gradient(model, piece, len(piece.inputs) / T)
                 total, state = total + part, tuple(Tensor(tensor.data) for tensor in last)
             cuts.windows(num_steps)
             np.testing.assert_allclose(cuts.flat(), total, rtol=0, atol=1e-13, err_msg=f"K = {num_steps}")
@@ -86,7 +84,7 @@ def test_back_is_what_each_loss_computes_from_its_last_steps(cell: str, num_laye
     model, windows = small(cell, num_layers)
     for window in windows[1:]:
         cuts = Cuts(model, window)
-        full, _ = gradient(model, window.inputs, window.targets, window.state, 1.0)
+        full, _ = gradient(model, window)
         states = [window.state]
         with no_tape():
             for t in range(T):
@@ -110,7 +108,7 @@ def test_a_tied_embedding_has_a_part_that_is_not_cut_and_none_has_nothing(settin
     model, (window, *_) = small("lstm", 2, **settings)
     assert ("embedding.weight" in model.flat.parameters) == bool(settings["embedding_size"])
     cuts = Cuts(model, window)
-    full, _ = gradient(model, window.inputs, window.targets, window.state, 1.0)
+    full, _ = gradient(model, window)
     np.testing.assert_allclose(cuts.flat(), full, rtol=0, atol=1e-13)
     for _ in cuts.by_lag():
         pass
@@ -124,8 +122,7 @@ def test_windows_of_a_real_training_loop() -> None:
     for num_steps in (2, 3, 4):
         windows, total = Windows(Lanes(ids, B, num_steps)), 0.0
         for _ in range(12 // num_steps):
-            inputs, targets, state = windows.next()
-            part, last = gradient(model, inputs, targets, state, num_steps / 12)
+            part, last = gradient(model, Window(*windows.next()), num_steps / 12)
             windows.carry(last)
             total = total + part
         cuts = Cuts(model, Window(*Lanes(ids, B, 12).window(0), None))
@@ -158,8 +155,7 @@ def test_a_linear_scalar_recurrence_has_its_closed_form() -> None:
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_bias_and_cosine_are_those_of_pairs_of_lanes(cell: str) -> None:
     """From the flat gradient of each lane: || E d ||^2 is the mean of <d_i, d_j> over pairs of different lanes."""
-    model, windows = small(cell, 2, dropout=0.5)
-    windows = [Window(w.inputs, 0 * w.targets, w.state) for w in windows]  # there is something to learn
+    model, windows = small(cell, 2, learnable=True, dropout=0.5)
     before, heard = model.flat.data.copy(), []
     measure = truncation(model, windows, lambda *told: heard.append(told), run="r")
     assert measure.subject == {"run": "r", "seq_len": T, "windows": 3, "lanes": B}
@@ -263,8 +259,7 @@ def test_too_little_text() -> None:
 
 @pytest.mark.parametrize("value, kind", [(math.nan, "nonfinite"), (0.0, "dead")])
 def test_a_gradient_to_which_nothing_compares(value: float, kind: str) -> None:
-    model, windows = small()
-    windows = [Window(w.inputs, 0 * w.targets, w.state) for w in windows]
+    model, windows = small(learnable=True)
     if math.isnan(value):
         model.flat.data[...] = value
     else:  # nothing comes through the recurrent layer
@@ -342,8 +337,7 @@ def test_verdicts(given: Found, kind: str, told: str) -> None:
 
 
 def test_how_truncation_is_drawn() -> None:
-    model, windows = small()
-    windows = [Window(w.inputs, 0 * w.targets, w.state) for w in windows]
+    model, windows = small(learnable=True)
     measure = truncation(model, windows, trained={"num_steps": 3})
     bias, cosine, rows = panels(measure)
     assert isinstance(bias, Lines) and isinstance(cosine, Lines) and isinstance(rows, Rows)
