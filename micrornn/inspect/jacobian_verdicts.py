@@ -76,9 +76,11 @@ def verdicts(layers: tuple[str, ...], axes: Mapping[str, Axis], arrays: Mapping[
         return (Verdict("unsure", words, numbers, longer),)
     lag = int(products.max(axis=0).argmax())
     ending = "" if lag == len(lags) - 1 else ", before it fades"
-    peak = f"At most a change grows {number(products[:, lag].max())} times, over a lag of {lags[lag]}{ending}."
+    peak = (
+        f"By the median a change grows up to {number(products[:, lag].max())} times, over a lag of {lags[lag]}{ending}."
+    )
     if products[:, lag].max() <= 1:
-        peak = "No change ever grows on its way."
+        peak = "By the median no change grows on its way."
     return (Verdict("healthy", f"{seen} {peak} {able.words}", numbers),)
 
 
