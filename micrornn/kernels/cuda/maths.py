@@ -29,28 +29,11 @@ ZERO, ONE, HALF = np.float32(0), np.float32(1), np.float32(0.5)
 LOWEST = np.float32(-np.inf)
 
 
-def _exp(x):
-    return math.exp(x)  # of a float32 the float32 function; so with the others
-
-
-def _log(x):
-    return math.log(x)
-
-
-def _sqrt(x):
-    return math.sqrt(x)
-
-
-def _tanh(x):
-    return math.tanh(x)
-
-
 if SIM:  # Python's own functions raise an error where a card's give inf or NaN
     quiet = importlib.import_module("micrornn.kernels.cuda.simulator").quiet
-    exp, log, sqrt, tanh = (quiet(f) for f in (np.exp, np.log, np.sqrt, np.tanh))
-    bits = quiet(maths.bits)
-else:
-    exp, log, sqrt, tanh, bits = (device(f) for f in (_exp, _log, _sqrt, _tanh, maths.bits))
+    exp, log, sqrt, tanh, bits = (quiet(f) for f in (np.exp, np.log, np.sqrt, np.tanh, maths.bits))
+else:  # of a float32 these are the float32 functions
+    exp, log, sqrt, tanh, bits = math.exp, math.log, math.sqrt, math.tanh, device(maths.bits)
 
 
 @device

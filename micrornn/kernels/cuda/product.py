@@ -8,39 +8,27 @@ precision()                 which of them it is
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
 from micrornn.errors import ConfigError, DeviceError, instead
 from micrornn.kernels.cuda import card
 from micrornn.kernels.cuda.array import empty
 from micrornn.kernels.cuda.jit import SIM, cuda, kernel, over
-from micrornn.kernels.cuda.tile import DEPTH, add_parts, plain, tensor, tiled
+from micrornn.kernels.cuda.tile import DEPTH, Tile, add_parts, plain, tiled
 
 PRECISIONS = ("float32", "tf32")
 TF32 = (8, 0)  # the first compute capability whose tensor cores know it
 
 
-class Tile(NamedTuple):
-    """A kernel for square tiles of the product."""
-
-    kernel: Any
-    width: int
-    threads: int
-
-
 # In the simulator a thread of the card is one of Python's: tiles are as small as the kernels allow.
 if SIM:
-    SMALL, LARGE = Tile(tiled(16, 16, 4, 4), 16, 16), Tile(tiled(32, 32, 8, 4), 32, 32)
-    SMALL_TENSOR, LARGE_TENSOR = Tile(tensor(16, 16, 16, 8), 16, 64), Tile(tensor(32, 32, 32, 16), 32, 64)
+    SMALL, LARGE = tiled(16, 4, 4), tiled(32, 8, 4)
+    SMALL_TENSOR, LARGE_TENSOR = tiled(16, 16, 8, cores=True), tiled(32, 32, 16, cores=True)
 else:
-    SMALL, LARGE = Tile(tiled(64, 64, 4, 4), 64, 256), Tile(tiled(128, 128, 8, 8, 8), 128, 256)
-    SMALL_TENSOR, LARGE_TENSOR = Tile(tensor(64, 64, 32, 16), 64, 256), Tile(tensor(128, 128, 64, 32), 128, 256)
+    SMALL, LARGE = tiled(64, 4, 4), tiled(128, 8, 8, deep=8)
+    SMALL_TENSOR, LARGE_TENSOR = tiled(64, 32, 16, cores=True), tiled(128, 64, 32, cores=True)
 
-PLAIN = (
-    2**8 if SIM else 2**18
-)  # multiplications below which a thread per number is as good: the launch is what it costs
+PLAIN = 2**8 if SIM else 2**18  # multiplications up to which a thread per number is as good: it costs but the launch
 ENOUGH = 4 if SIM else 256  # blocks that keep every multiprocessor of the largest cards busy. A constant, not the
 # card's own number: how a sum is split, and so its last bits, is then the same on every card
 SHORTEST = 2 * DEPTH if SIM else 4 * DEPTH  # k's of a part: below, to add the parts would cost more than it brings

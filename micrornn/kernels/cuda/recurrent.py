@@ -24,7 +24,7 @@ block on each multiprocessor, and a grid of no more blocks than that is resident
     plan, Plan, sizes                   which way a sequence goes, and with what grid
     launch                              kernel 2 of a plan
     rows, rows_back, counts, message    time steps, masks, clipping: for the cells
-    hold, stage, products               device functions of kernel 2; how its threads meet is told in barrier.py
+    hold, stage, products, meet         device functions of kernel 2
     depth_of, chunk_of                  sizes of its shared memory
 """
 
@@ -37,10 +37,9 @@ from numba import float32
 
 from micrornn.kernels.cuda import card
 from micrornn.kernels.cuda.array import Array, empty, zeros
-from micrornn.kernels.cuda.barrier import APART_BY, exchange, this_thread
+from micrornn.kernels.cuda.instructions import arrive, arrived, exchange, load4, store4, this_thread
 from micrornn.kernels.cuda.jit import SIM, cuda, device
 from micrornn.kernels.cuda.maths import ZERO, clipped
-from micrornn.kernels.cuda.tensor import load4, store4
 
 HELD = 16  # k's for which a thread holds weights, of 4 rows
 WEIGHTS = 4 * HELD  # in registers
@@ -48,6 +47,7 @@ THREADS = 512  # of a block at most: each may then have 128 registers
 LARGEST = 32 * HELD  # hidden size of kernel 2: the slices of a set share a warp
 AT_ONCE = 4  # loads that a thread has on their way at the same time
 ON_THE_WAY = 4 * AT_ONCE  # numbers
+APART_BY = 32  # counters lie in different lines of the cache
 
 LIMITS: dict[str, Any] = {} if SIM else {"launch_bounds": THREADS}  # else ptxas may use more registers than there are
 
@@ -240,3 +240,21 @@ def products(sums, vectors, held, at, width, count, threads, slices, rows):
             apart *= 2
         if thread % slices < 4:
             sums[lane * per_lane + into] = total
+
+
+@device
+def meet(counters, arrivals):
+    """Wait until this barrier was reached by all threads of the group's blocks: `arrivals` blocks since the launch.
+
+    What the threads of a block wrote before comes before its thread 0's fence (syncthreads), that before the count (a
+    fence orders all that a thread has seen, not its own writes alone), the count before whoever reads it with
+    `acquire`, and that before what the threads of its block read after (syncthreads). To acquire also empties the
+    multiprocessor's first-level cache, which knows nothing of what others write.
+    """
+    cuda.syncthreads()
+    if arrivals:
+        if cuda.threadIdx.x == 0:
+            arrive(counters, cuda.blockIdx.x * APART_BY)
+            while arrived(counters, cuda.blockIdx.x * APART_BY) < arrivals:
+                pass
+        cuda.syncthreads()

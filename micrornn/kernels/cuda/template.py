@@ -14,13 +14,12 @@ from functools import cache
 
 from numba import float32
 
-from micrornn.kernels.cuda.barrier import meet, this_thread, together
+from micrornn.kernels.cuda.instructions import load4, this_thread, together
 from micrornn.kernels.cuda.jit import SIM, cuda, device, kernel
 from micrornn.kernels.cuda.maths import ONE, ZERO, exp, log, power, sigmoid, sign_of, sqrt, tanh
 from micrornn.kernels.cuda.recurrent import (
-    LIMITS, WEIGHTS, chunk_of, counts, depth_of, hold, message, products, rows, rows_back, stage,
+    LIMITS, WEIGHTS, chunk_of, counts, depth_of, hold, meet, message, products, rows, rows_back, stage,
 )
-from micrornn.kernels.cuda.tensor import load4
 
 
 @device

@@ -1,9 +1,9 @@
 """The kernels behind matrix products: a tile of the product per block of threads.
 
 plain                       kernel 1: a thread per number of the product; nothing is kept near
-tiled(BM, BN, TM, TN)       kernel 2: the block keeps slices of A and B in shared memory, and each of its threads
-                            TM x TN numbers of the product in registers (4 x 4 or 8 x 8)
-tensor(BM, BN, WM, WN)      kernel 3: the same on tensor cores; each warp holds WM x WN numbers, and multiplies in tf32
+tiled(width, TM, TN)        kernel 2: the block keeps slices of A and B in shared memory, and each of its threads
+                            TM x TN numbers of the product in registers (4 x 4 or 8 x 8); with `cores`
+                            kernel 3: on tensor cores, each warp holds TM x TN numbers, and multiplies in tf32
 add_parts                   the sum of the parts of a product whose long sum was split
 
 All four transposes are one kernel: only the way in which slices are fetched differs. Memory is read along the rows of
@@ -17,22 +17,12 @@ signed ones Numba asks whether they are negative, each time.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy import uint64
 
+from micrornn.kernels.cuda.instructions import load4, mma, round_tf32
 from micrornn.kernels.cuda.jit import SIM, cuda, device, kernel
-from micrornn.kernels.cuda.tensor import (
-    a_column,
-    a_row,
-    b_column,
-    b_row,
-    c_column,
-    c_row,
-    load4,
-    mma,
-    round_tf32,
-)
 
 DEPTH = 8 if SIM else 16  # k's of a slice, if nothing else is said
 
@@ -67,7 +57,7 @@ def add_parts(out, parts, count, add):
         out[i] = out[i] + total if add else total
 
 
-def _slices(width: int, threads: int, gap: int, deep: int = DEPTH) -> tuple[Any, Any, int]:
+def _slices(width: int, threads: int, gap: int, deep: int) -> tuple[Any, Any, int]:
     """(fetch, store, numbers per thread) for slices of deep x width numbers by so many threads."""
     count = width * deep // threads
     row = width + gap
@@ -103,137 +93,118 @@ def _slices(width: int, threads: int, gap: int, deep: int = DEPTH) -> tuple[Any,
     return fetch, store, count
 
 
-def tiled(BM: int, BN: int, TM: int, TN: int, deep: int = DEPTH) -> Any:
-    """The kernel for tiles of BM x BN numbers, TM x TN (multiples of 4) per thread: (BM / TM) (BN / TN) threads.
-
-    Slices are `deep`. Block z adds k from z * each to (z + 1) * each, a multiple of that, into part z of out.
-    """
-    wide, threads = BN // TN, BM // TM * (BN // TN)
-    fetch_a, store_a, count_a = _slices(BM, threads, 4, deep)
-    fetch_b, store_b, count_b = _slices(BN, threads, 4, deep)
-    row_a, row_b, numbers = BM + 4, BN + 4, TM * TN
-    room_a, room_b = deep * row_a, deep * row_b
-    apart_m, apart_n = BM * 4 // TM, BN * 4 // TN  # a thread's numbers are 4 side by side, then 4 further on, ...
-
-    @kernel(**_at_once(2 if numbers < 64 else 1))
-    def product(out, a, b, rows, columns, depth, trans_a, trans_b, add, each):
-        near_a = cuda.shared.array(room_a, out.dtype, alignment=16)
-        near_b = cuda.shared.array(room_b, out.dtype, alignment=16)
-        next_a = cuda.local.array(count_a, out.dtype)
-        next_b = cuda.local.array(count_b, out.dtype)
-        x = cuda.local.array(TM, out.dtype)
-        y = cuda.local.array(TN, out.dtype)
-        sums = cuda.local.array(numbers, out.dtype)
-        for i in range(numbers):
-            sums[i] = 0
-        t = cuda.threadIdx.x
-        m0, n0 = cuda.blockIdx.x * BM, cuda.blockIdx.y * BN
-        m, n = t // wide * 4, t % wide * 4
-        begin = cuda.blockIdx.z * each
-        end = min(depth, begin + each)
-        length_a, length_b = rows if trans_a else depth, depth if trans_b else columns
-        fetch_a(next_a, a, trans_a, m0, rows, begin, end, length_a, t)
-        fetch_b(next_b, b, not trans_b, n0, columns, begin, end, length_b, t)
-        for k in range(begin, end, deep):
-            store_a(near_a, next_a, trans_a, t)
-            store_b(near_b, next_b, not trans_b, t)
-            cuda.syncthreads()
-            if k + deep < end:
-                fetch_a(next_a, a, trans_a, m0, rows, k + deep, end, length_a, t)
-                fetch_b(next_b, b, not trans_b, n0, columns, k + deep, end, length_b, t)
-            for d in range(deep):
-                for i in range(0, TM, 4):
-                    x[i], x[i + 1], x[i + 2], x[i + 3] = load4(near_a, d * row_a + m + i // 4 * apart_m)
-                for j in range(0, TN, 4):
-                    y[j], y[j + 1], y[j + 2], y[j + 3] = load4(near_b, d * row_b + n + j // 4 * apart_n)
-                for i in range(TM):
-                    for j in range(TN):
-                        sums[i * TN + j] += x[i] * y[j]
-            cuda.syncthreads()
-        part = cuda.blockIdx.z * rows * columns
-        for i in range(TM):
-            r = m0 + m + i // 4 * apart_m + i % 4
-            for j in range(TN):
-                c = n0 + n + j // 4 * apart_n + j % 4
-                if r < rows and c < columns:
-                    at = uint64(part + r * columns + c)
-                    out[at] = out[at] + sums[i * TN + j] if add else sums[i * TN + j]
-
-    return product
+@device
+def multiply(sums, x, y, near_a, near_b, row, m, n, apart_m, apart_n, deep):
+    """sums (x.size, y.size) += the thread's numbers of A, from m on, times those of B, from n on: 4 side by side, then
+    4 further on, ..."""
+    for d in range(deep):
+        for i in range(0, x.size, 4):
+            x[i], x[i + 1], x[i + 2], x[i + 3] = load4(near_a, d * row + m + i // 4 * apart_m)
+        for j in range(0, y.size, 4):
+            y[j], y[j + 1], y[j + 2], y[j + 3] = load4(near_b, d * row + n + j // 4 * apart_n)
+        for i in range(x.size):
+            for j in range(y.size):
+                sums[i * y.size + j] += x[i] * y[j]
 
 
 @device
-def rounded(numbers, count):
-    """Outside of `tensor`, for what is made inside names the kernel in the cache, and an intrinsic's name is new in
-    each process."""
-    for i in range(count):
+def multiply_tf32(sums, x, y, near_a, near_b, row, m, n, lane, deep):
+    """The same by a warp: sums (x.size / 4, y.size / 2, 4) are fragments of C, of 16 x 8 numbers."""
+    low, group, member = y.size // 2, lane // 4, lane % 4
+    for d in range(0, deep, 8):
+        for f in range(x.size):
+            x[f] = near_a[(d + member + 4 * (f % 4 // 2)) * row + m + f // 4 * 16 + group + 8 * (f % 2)]
+        for f in range(y.size):
+            y[f] = near_b[(d + member + 4 * (f % 2)) * row + n + f // 2 * 8 + group]
+        for f in range(0, sums.size, 4):
+            i, j = f // 4 // low * 4, f // 4 % low * 2
+            sums[f], sums[f + 1], sums[f + 2], sums[f + 3] = mma(
+                sums[f], sums[f + 1], sums[f + 2], sums[f + 3], x[i], x[i + 1], x[i + 2], x[i + 3], y[j], y[j + 1]
+            )
+
+
+@device
+def rounded(numbers):
+    for i in range(numbers.size):
         numbers[i] = round_tf32(numbers[i])
 
 
-def tensor(BM: int, BN: int, WM: int, WN: int) -> Any:
-    """The kernel for tiles of BM x BN numbers, WM x WN (multiples of 16 and 8) per warp. float32 only."""
-    wide, threads = BN // WN, BM // WM * (BN // WN) * 32
-    fetch_a, store_a, count_a = _slices(BM, threads, 8)
-    fetch_b, store_b, count_b = _slices(BN, threads, 8)
-    row_a, row_b, high, low = BM + 8, BN + 8, WM // 16, WN // 8
-    room_a, room_b = DEPTH * row_a, DEPTH * row_b
-    count_x, count_y, numbers, half = high * 4, low * 2, high * low * 4, (high + 1) // 2
+class Tile(NamedTuple):
+    """A kernel for square tiles of the product."""
+
+    kernel: Any
+    width: int
+    threads: int
+
+
+def tiled(width: int, TM: int, TN: int, deep: int = DEPTH, cores: bool = False) -> Tile:
+    """Tiles of width x width numbers, TM x TN (multiples of 4) per thread. With `cores`, on tensor cores and for
+    float32 only: TM x TN (multiples of 16 and 8) per warp.
+
+    Slices are `deep`. Block z adds k from z * each to (z + 1) * each, a multiple of that, into part z of out.
+    """
+    wide, lanes, gap = width // TN, 32 if cores else 1, 8 if cores else 4
+    threads, numbers = width // TM * wide * lanes, TM * TN // lanes
+    fetch, store, count = _slices(width, threads, gap, deep)
+    row, apart_m, apart_n = width + gap, width * 4 // TM, width * 4 // TN
+    quarter, room, (count_x, count_y) = numbers // 4, deep * row, (TM // 4, TN // 4) if cores else (TM, TN)
 
     @device
-    def put(out, c, begin, end, m, n, lane, part, rows, columns, add):
-        for i in range(begin, end):
-            for j in range(low):
-                for e in range(4):
-                    r, s = m + i * 16 + c_row(lane, e), n + j * 8 + c_column(lane, e)
-                    if r < rows and s < columns:
-                        at, total = uint64(part + r * columns + s), c[(i * low + j) * 4 + e]
-                        out[at] = out[at] + total if add else total
+    def put(out, sums, begin, m, n, lane, part, rows, columns, add):
+        """A quarter of a thread's numbers, the first of which (of its warp's) stands at (m, n)."""
+        for f in range(begin, begin + quarter):
+            if cores:
+                i, j = f // (TN // 2), f // 4 % (TN // 8)
+                r, c = m + i * 16 + lane // 4 + 8 * (f % 4 // 2), n + j * 8 + 2 * (lane % 4) + f % 2
+            else:
+                i, j = f // TN, f % TN
+                r, c = m + i // 4 * apart_m + i % 4, n + j // 4 * apart_n + j % 4
+            if r < rows and c < columns:
+                at = uint64(part + r * columns + c)
+                out[at] = out[at] + sums[f] if add else sums[f]
 
     @kernel(**_at_once(2 if numbers < 64 else 1))
     def product(out, a, b, rows, columns, depth, trans_a, trans_b, add, each):
-        near_a = cuda.shared.array(room_a, out.dtype)
-        near_b = cuda.shared.array(room_b, out.dtype)
-        next_a = cuda.local.array(count_a, out.dtype)
-        next_b = cuda.local.array(count_b, out.dtype)
+        near_a = cuda.shared.array(room, out.dtype, alignment=16)
+        near_b = cuda.shared.array(room, out.dtype, alignment=16)
+        next_a = cuda.local.array(count, out.dtype)
+        next_b = cuda.local.array(count, out.dtype)
         x = cuda.local.array(count_x, out.dtype)
         y = cuda.local.array(count_y, out.dtype)
-        c = cuda.local.array(numbers, out.dtype)
-        for i in range(numbers):
-            c[i] = 0
+        sums = cuda.local.array(numbers, out.dtype)
+        for f in range(numbers):
+            sums[f] = 0
         t = cuda.threadIdx.x
-        lane = t % 32
-        m0, n0 = cuda.blockIdx.x * BM, cuda.blockIdx.y * BN
-        m, n = t // 32 // wide * WM, t // 32 % wide * WN
+        m0, n0 = cuda.blockIdx.x * width, cuda.blockIdx.y * width
+        if cores:
+            m, n = t // 32 // wide * TM, t // 32 % wide * TN
+        else:
+            m, n = t // wide * 4, t % wide * 4
         begin = cuda.blockIdx.z * each
         end = min(depth, begin + each)
         length_a, length_b = rows if trans_a else depth, depth if trans_b else columns
-        fetch_a(next_a, a, trans_a, m0, rows, begin, end, length_a, t)
-        fetch_b(next_b, b, not trans_b, n0, columns, begin, end, length_b, t)
-        for k in range(begin, end, DEPTH):
-            rounded(next_a, count_a)
-            rounded(next_b, count_b)
-            store_a(near_a, next_a, trans_a, t)
-            store_b(near_b, next_b, not trans_b, t)
+        fetch(next_a, a, trans_a, m0, rows, begin, end, length_a, t)
+        fetch(next_b, b, not trans_b, n0, columns, begin, end, length_b, t)
+        for k in range(begin, end, deep):
+            if cores:
+                rounded(next_a)
+                rounded(next_b)
+            store(near_a, next_a, trans_a, t)
+            store(near_b, next_b, not trans_b, t)
             cuda.syncthreads()
-            if k + DEPTH < end:
-                fetch_a(next_a, a, trans_a, m0, rows, k + DEPTH, end, length_a, t)
-                fetch_b(next_b, b, not trans_b, n0, columns, k + DEPTH, end, length_b, t)
-            for d in range(0, DEPTH, 8):
-                for f in range(count_x):
-                    e, i = f % 4, f // 4
-                    x[f] = near_a[(d + a_column(lane, e)) * row_a + m + i * 16 + a_row(lane, e)]
-                for f in range(count_y):
-                    e, j = f % 2, f // 2
-                    y[f] = near_b[(d + b_row(lane, e)) * row_b + n + j * 8 + b_column(lane, e)]
-                for f in range(0, numbers, 4):
-                    i, j = f // 4 // low * 4, f // 4 % low * 2
-                    c[f], c[f + 1], c[f + 2], c[f + 3] = mma(
-                        c[f], c[f + 1], c[f + 2], c[f + 3], x[i], x[i + 1], x[i + 2], x[i + 3], y[j], y[j + 1]
-                    )
+            if k + deep < end:
+                fetch(next_a, a, trans_a, m0, rows, k + deep, end, length_a, t)
+                fetch(next_b, b, not trans_b, n0, columns, k + deep, end, length_b, t)
+            if cores:
+                multiply_tf32(sums, x, y, near_a, near_b, row, m, n, t % 32, deep)
+            else:
+                multiply(sums, x, y, near_a, near_b, row, m, n, apart_m, apart_n, deep)
             cuda.syncthreads()
         part = cuda.blockIdx.z * rows * columns
-        # In two halves: a loop that the compiler does not unroll would put c into memory.
-        put(out, c, 0, half, m0 + m, n0 + n, lane, part, rows, columns, add)
-        put(out, c, half, high, m0 + m, n0 + n, lane, part, rows, columns, add)
+        # In four parts: a loop that the compiler does not unroll would put the sums into memory.
+        put(out, sums, 0, m0 + m, n0 + n, t % 32, part, rows, columns, add)
+        put(out, sums, quarter, m0 + m, n0 + n, t % 32, part, rows, columns, add)
+        put(out, sums, 2 * quarter, m0 + m, n0 + n, t % 32, part, rows, columns, add)
+        put(out, sums, 3 * quarter, m0 + m, n0 + n, t % 32, part, rows, columns, add)
 
-    return product
+    return Tile(product, width, threads)
