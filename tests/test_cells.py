@@ -16,7 +16,9 @@ from micrornn.cells import BOTH_SIDES, CELLS, Cell, State, Weights, find_cell
 from micrornn.cells.explain import explain
 from micrornn.errors import CellError, ConfigError, ShapeError
 from micrornn.gradcheck import gradcheck
-from micrornn.kernels import cpu
+from micrornn.kernels import cpu, reference
+from micrornn.kernels.cpu.sequence import made
+from micrornn.kernels.symbols.names import TAKEN, Names
 from micrornn.layers import Linear
 from micrornn.ops import concatenate, exp, linear, mean_squared_error, relu, sigmoid, softmax, split, sum, tanh
 from micrornn.optim import Optimizer
@@ -121,6 +123,45 @@ def test_a_pre_activation_that_is_needed_keeps_its_place() -> None:
     x = Tensor(rng.normal(size=(3, B, D)), True, "x")
     with kernels.use("reference"):
         assert max(c.error for c in gradcheck(lambda: net(x)[0], [x, *net.weights.values()], samples=6)) < 1e-8
+
+
+class Nuisance(Cell):
+    """Gates, states and vectors are called as kernels call numbers of their own, or other numbers of the cell."""
+
+    name, gates, states, vectors = "nuisance", ("t", "prev", "t1"), ("h", "size"), ("h_prev", "ONE")
+
+    def step(self, x: Tensor, state: State, w: Weights) -> State:
+        (h, size), sides = state, (linear(x, w.weight_ih, w.bias_ih), linear(state[0], w.weight_hh, w.bias_hh))
+        (x_t, x_prev, x_t1), (h_t, h_prev, h_t1) = map(self.per_gate, sides)
+        t, n, q = sigmoid(x_t + h_t), tanh(x_prev + h_prev * w.h_prev), tanh(x_t1 + h_t1 * w.ONE)
+        size = t * size + n * q * w.h_prev + exp(n * q) * exp(n * q)
+        return t * n + (1.0 - t) * h + tanh(size) * w.ONE, size
+
+
+def test_no_name_in_a_cell_is_taken_for_another() -> None:
+    cell = Nuisance()
+    names, rng = Names(cell.program), np.random.default_rng(5)
+    of_leaves = [name for one, name in names.leaves.items() if one.args[0] not in ("slot", "hidden")]
+    found = [*of_leaves, *(names.kept(k) for k in range(3)), *(name for name, _ in names.back)]
+    assert len(set(found)) == len(found) and not TAKEN & {*found}
+    x, turn, grads = Tensor(rng.normal(size=(1, 1, D))), 0, []
+    for granularity in ("primitive", "sequence"):
+        net = Recurrent(cell, D, H, granularity=granularity, dtype=np.float64, seed=1)
+        with kernels.use("reference"), Tape() as tape:
+            y = net(x)[0]
+            grads.append(tape.cotangents(list(net.weights.values()), [y], [np.ones(y.shape)]))
+    for ours, wanted in zip(*grads):
+        np.testing.assert_allclose(ours, wanted, rtol=1e-12, atol=1e-12)
+    # the written step, uncompiled
+    gates, hidden, states = rng.normal(size=3 * H), rng.normal(size=3 * H), [rng.normal(size=(2, H)) for _ in "hs"]
+    vectors, none = [rng.normal(size=H) for _ in "vw"], np.zeros(3 * H)
+    plain = [rows.copy() for rows in states]
+    reference.cell_step(cell.program, plain, turn, gates.copy(), hidden.copy(), vectors)
+    step = made(cell.program).step
+    getattr(step, "py_func", step)(
+        *(rows.reshape(-1) for rows in states), gates, hidden, none, none, *vectors, 0, 0, H, H
+    )
+    np.testing.assert_allclose(states, plain, rtol=1e-12)
 
 
 # --- what cannot be a kernel --------------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from micrornn.cells.cell import BOTH_SIDES, Cell
 from micrornn.errors import CellError, quoted
 from micrornn.owncode import OwnCode
 
+# What the op of a cell saves besides the states, by name (ops/recurrent.py).
+SAVED = ("x", "weights", "vectors", "mask", "reverse", "clip", "gates", "hidden")
 _CODE = OwnCode("cell", Cell, CellError, "micrornn cell")
 trust, require_trusted = _CODE.trust, _CODE.require_trusted
 _read: dict[tuple[Path, str, str], Cell] = {}  # by the text of the file: one that is the same is not run again
@@ -56,6 +58,9 @@ def declared(cell: Cell) -> Cell:
     ]
     if not all(sides) or set(cell.weights) - set(BOTH_SIDES):
         raise CellError(f"{who}: weights are {', '.join(cell.weights) or 'none'}; wanted {wanted}")
+    others = {*SAVED, *(f"d{name}" for name in (*cell.states, "gates", "hidden"))}
+    if clash := set(cell.states) & others:
+        raise CellError(f"{who}: a state must not be called {', '.join(sorted(clash))}")
     if clash := set(cell.vectors) & {*BOTH_SIDES, *(f"{state}_0" for state in cell.states)}:
         raise CellError(f"{who}: a vector must not be called {', '.join(sorted(clash))}")
     if type(cell).step is Cell.step:

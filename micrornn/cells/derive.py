@@ -70,7 +70,7 @@ def trace(cell: Cell, size: int, watch: Watch | None = None) -> list[Found]:
     from micrornn.cells.cell import Weights, take_step, where
 
     shapes = cell.shapes(size + 1, size)
-    vectors = {name: symbols(name, 1, size) for name in cell.vectors}  # spread over the lanes already
+    vectors = {name: symbols(f"vector {name}", 1, size) for name in cell.vectors}  # spread over the lanes already
     weights = {name: symbols(name, *shapes[name]) for name in cell.weights}
     x, states = symbols("x", 1, size + 1), [symbols(name, 1, size) for name in prev_names(cell)]
     tape = Traced(type(cell).step.__code__.co_filename)
@@ -146,8 +146,8 @@ class Reader:
             place %= self.size
         elif name in prev_names(self.cell):
             kind, number = "prev", prev_names(self.cell).index(name)
-        elif name in self.cell.vectors:
-            kind, number = "vector", self.cell.vectors.index(name)
+        elif name.startswith("vector "):
+            kind, number = "vector", self.cell.vectors.index(name[7:])
         elif name.startswith("d "):
             kind, number = "dcur", self.cell.states.index(name[2:])
         else:

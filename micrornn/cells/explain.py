@@ -16,7 +16,7 @@ from micrornn.cells.derive import Reader, trace
 from micrornn.kernels.symbols.names import Names
 from micrornn.kernels.symbols.program import Program, merged
 from micrornn.kernels.symbols.source import Formulas
-from micrornn.kernels.symbols.symbol import FUNCTIONS, ZERO, Symbol, apply, leaf, walk
+from micrornn.kernels.symbols.symbol import FUNCTIONS, Symbol, apply, leaf, walk
 
 SIZE = 4  # bytes of a float32
 
@@ -62,18 +62,18 @@ def explain(cell: Cell) -> Explanation:
     shapes["bias_hh"] = shapes["bias_ih"]
     declared = {"gates": " ".join(p.gates), "states": " ".join(p.states)}
     declared |= {name: shapes.get(name, "(H,)") for name in cell.parameters}
-    back = formulas(names)
-    lines = back.lines(_targets_back(p, names), own=lambda symbol: _named(symbol, back))
+    back, forward = formulas(names), formulas(names).lines([*names.slots, *names.after])
+    lines = back.lines(names.back, own=lambda symbol: _named(symbol, back))
     again = tuple(back.names[s] for s in walk(p.backward) if s.op in FUNCTIONS and s in back.names)
     return Explanation(
         inspect.getdoc(type(cell)) or "", source.rstrip(), f"{Path(code.co_filename).name}:{code.co_firstlineno}",
-        declared, _pre(p, names), _pairs(formulas(names).lines(_targets(p, names))), _rules(cell), _pairs(lines),
+        declared, _pre(p, names), _pairs(forward), _rules(cell), _pairs(lines),
         _kept(p, names), again, _counts(p),
     )  # fmt: skip
 
 
 def formulas(names: Names) -> Formulas:
-    return Formulas(names.leaves(), number, plain=True)
+    return Formulas(names.leaves, number, plain=True)
 
 
 def _pairs(lines: list[str]) -> tuple[tuple[str, str], ...]:
@@ -88,21 +88,6 @@ def _pre(p: Program, names: Names) -> tuple[str, ...]:
     if p.sided:
         return f"{all_of('x')} = {from_x}", f"{all_of('h')} = {from_h}"
     return (f"{all_of('a')} = {from_x}" + (f" + {from_h}" if p.recurrent else ""),)
-
-
-def _targets(p: Program, names: Names) -> list[tuple[str, Symbol]]:
-    slots = [(names.kept(k), slot) for k, slot in enumerate(p.slots) if slot.op != "leaf"]
-    return slots + [(names.now(s), new) for s, new in enumerate(p.new)]
-
-
-def _targets_back(p: Program, names: Names) -> list[tuple[str, Symbol]]:
-    found = [(f"d{state}", total) for state, total in zip(p.states, p.total) if total is not None]
-    side = "x" if p.sided else "a"
-    found += [(f"d{names.pre(side, k)}", dx) for k, dx in enumerate(p.dx)]
-    if p.sided:
-        found += [(f"d{names.pre('h', k)}", dh) for k, dh in enumerate(p.dh)]
-    found += [(f"d{names.prev(s)}", straight) for s, straight in enumerate(p.dprev) if straight is not ZERO]
-    return found + [(f"d{vector}", d) for vector, d in zip(p.vectors, p.dvector)]
 
 
 def _named(symbol: Symbol, text: Formulas) -> str:

@@ -71,7 +71,6 @@ def _no_bias(size: int, dtype: np.dtype) -> np.ndarray:
 
 def cell_step(program, states, turn, gates, hidden, vectors):
     size, nothing = states[0].shape[1], _no_bias(gates.size, gates.dtype)
-    bias = (nothing, nothing) if program.sided else (hidden if program.recurrent else nothing,)
-    sides = (gates, *([hidden] if program.sided else []), ZERO, *bias)
+    sides = (gates, hidden, nothing, nothing) if program.sided else (gates, hidden if program.recurrent else nothing)
     prev, cur = np.uint64(turn * size), np.uint64(size - turn * size)
-    made(program).step(*sides, *vectors, *(rows.reshape(-1) for rows in states), prev, cur, np.uint64(size))
+    made(program).step(*(rows.reshape(-1) for rows in states), *sides, *vectors, ZERO, prev, cur, np.uint64(size))

@@ -14,10 +14,8 @@ from __future__ import annotations
 
 from string import Template
 
-from micrornn.kernels.symbols.names import Names
 from micrornn.kernels.symbols.program import Program
-from micrornn.kernels.symbols.source import Formulas
-from micrornn.kernels.symbols.symbol import ZERO, Symbol, walk
+from micrornn.kernels.symbols.unit import Unit, indent
 
 HEAD = Template('''\
 """The kernels of the cell `$name`, derived from its step by micrornn; `micrornn cell` explains them.
@@ -31,7 +29,7 @@ from numpy import power, sqrt
 from numpy import sign as sign_of
 
 from micrornn.kernels.cpu.jit import kernel, parallel
-from micrornn.kernels.cpu.maths import exp, sigmoid, tanh
+from micrornn.kernels.cpu.maths import ONE, ZERO, exp, sigmoid, tanh
 from micrornn.kernels.cpu.maths import quick_log as log
 from micrornn.kernels.cpu.recurrent import (
     add_held, add_row, clear_row, clip_message, copy_row, hold_back, rows, times, times_part,
@@ -58,7 +56,7 @@ def gate($forward_flat, mask, t, prev, cur, low, high, lanes, units):
     for b in range(low, high):
         row = np.uint64((t * lanes + b) * $count * units)
         at_prev, at_cur = np.uint64((prev * lanes + b) * units), np.uint64((cur * lanes + b) * units)
-        step($gate_call)
+        step($forward_flat, row, at_prev, at_cur, size)
         if mask.size and not mask[t, b]:
 $gate_copies
 
@@ -73,7 +71,7 @@ def gate_back($backward_flat, mask, t, prev, cur, low, high, lanes, units$at):
         if mask.size and not mask[t, b]:
 $back_copies
         else:
-            step_back($back_call)
+            step_back($backward_flat, row$at, at_prev, at_cur, size)
 
 
 @kernel
@@ -153,166 +151,93 @@ $wide_clips
 """)
 
 
-class Writer:
+class Writer(Unit):
     """Puts the pieces of one cell together."""
 
-    def __init__(self, program: Program):
-        self.p, self.names = program, Names(program)
-        self.states = [f"{state}_rows" for state in program.states]
-        self.dstates = [f"d{rows}" for rows in self.states]
-        self.both = ["gates", "hidden"] if program.sided else ["gates"]
-        self.dboth = [f"d{array}" for array in self.both]
-        self.biases = ["bias_ih", "bias_hh"] if program.sided else ["bias"]
-        self.read = [self.states[s] for s in program.reads_states]
-        self.read_gates = [a for a, kind in zip(self.both, ("slot", "hidden")) if self._reads(kind) or a == "gates"]
-        self.vectors = [f"all_{name}" for name in self.names.vectors]
-        self.dvectors = ["dvectors"] if program.vectors else []
-        self.constants: dict[float, str] = {}
-
-    def _reads(self, kind: str) -> bool:
-        return any(leaf[0] == kind for leaf in self.p.reads)
+    prev, cur = "prev + j", "cur + j"
 
     def source(self) -> str:
-        p, h = self.p, self.states[0]
-        arrays = [*self.states, *self.both, *self.biases, *self.vectors]
-        back = [*self.dboth, *self.dstates, *self.dvectors, *self.read_gates, *self.read, *self.vectors]
-        lane = [*self.both, "row", *self.biases, *self.vectors, *self.states, "prev", "cur", "size"]
-        lane_back = [*self.dboth, *self.read_gates, "row", *self.vectors, *self.read, *self.dstates, *self.dvectors,
-                     *(["at"] if p.vectors else []), "prev", "cur", "size"]  # fmt: skip
-        into, flat = self.both[-1], {*self.states, *self.both, *self.dstates, *self.dboth, *self.read}
-        at = {"prev": "at_prev", "cur": "at_cur"}
-
-        def call(names: list[str]) -> str:
-            return ", ".join(at.get(name, f"flat_{name}" if name in flat else name) for name in names)
+        p, h, both, dboth = self.p, self.states[0], self.both, [f"d{array}" for array in self.both]
+        biases = ["bias_ih", "bias_hh"] if p.sided else ["bias"]
+        arrays = [*self.states, *both, *biases, *self.vectors]
+        flat = {*self.states, *both} | {f"d{array}" for array in (*self.states, *both)}  # what is seen as flat
 
         def over(names: list[str]) -> str:
             return ", ".join(f"flat_{name}" if name in flat else name for name in names)
 
+        def flatten(names: list[str]) -> str:
+            return indent([f"flat_{name} = {name}.reshape(-1)" for name in names if name in flat], 1)
+
+        at = ["at"] if p.vectors else []
         copies = [f"copy_row(flat_{rows}, at_cur, at_prev, size)" for rows in reversed(self.states)]
-        back_copies = [f"clear_row(flat_{array}, row, {len(p.gates)} * units)" for array in self.dboth]
-        back_copies += [f"add_row(flat_{self.dstates[0]}, at_prev, at_cur, size)"]
-        back_copies += [f"copy_row(flat_{d}, at_prev, at_cur, size)" for d in self.dstates[1:]]
+        back_copies = [f"clear_row(flat_{array}, row, {len(p.gates)} * units)" for array in dboth]
+        back_copies += [f"add_row(flat_d{h}, at_prev, at_cur, size)"]
+        back_copies += [f"copy_row(flat_d{rows}, at_prev, at_cur, size)" for rows in self.states[1:]]
+        clips = "clip_message(d{}, prev, {}, {}, clip)"
         pieces = {
-            "name": p.name, "h": h, "at": ", at" if p.vectors else "",
+            "name": p.name, "h": h, "at": ", at" if p.vectors else "", "count": len(p.gates),
             "part_at": f", np.uint64(part * {len(p.vectors)} * d{h}.shape[2])" if p.vectors else "",
-            "into": into, "add": "0" if p.sided else "1", "dinto": self.dboth[-1],
-            "forward_arrays": ", ".join(arrays), "backward_arrays": ", ".join(back),
-            "step_arguments": ", ".join(lane), "step_body": self.step(),
-            "back_arguments": ", ".join(lane_back), "back_body": self.step_back(),
-            "count": len(p.gates), "forward_flat": over(arrays), "backward_flat": over(back),
-            "forward_flatten": _flat([a for a in arrays if a in flat]),
-            "backward_flatten": _flat([a for a in back if a in flat]), "gate_call": call(lane),
-            "gate_copies": _indent(copies, 3),
-            "back_call": call(lane_back),
-            "back_copies": _indent(back_copies, 3),
+            "into": both[-1], "add": "0" if p.sided else "1", "dinto": dboth[-1],
+            "forward_arrays": ", ".join(arrays), "backward_arrays": ", ".join(self.back_arrays),
+            "step_arguments": ", ".join([*arrays, "row", "prev", "cur", "size"]),
+            "step_body": self._loop(self.forward()),
+            "back_arguments": ", ".join([*self.back_arrays, "row", *at, "prev", "cur", "size"]),
+            "back_body": self._loop(self.back()),
+            "forward_flat": over(arrays), "backward_flat": over(self.back_arrays),
+            "forward_flatten": flatten(arrays), "backward_flatten": flatten(self.back_arrays),
+            "gate_copies": indent(copies, 3), "back_copies": indent(back_copies, 3),
             "forward_product": "", "backward_product": "",
-            "clips": _indent([f"clip_message({d}, prev, low, high, clip)" for d in self.dstates[1:]], 3),
-            "wide_clips": _indent([f"clip_message({d}, prev, 0, lanes, clip)" for d in self.dstates[1:]], 3),
+            "clips": indent([clips.format(rows, "low", "high") for rows in self.states[1:]], 3),
+            "wide_clips": indent([clips.format(rows, "0", "lanes") for rows in self.states[1:]], 3),
         }  # fmt: skip
-        if p.recurrent:
-            pieces["forward_product"] = (
-                f"        times({into}, t, {h}, prev, p_hh, low, high, 0, gates.shape[2], {pieces['add']})"
-            )
-            pieces["backward_product"] = f"        times(d{h}, prev, {self.dboth[-1]}, t, p, low, high, 0, units, 1)"
-        return HEAD.substitute(pieces) + (WIDE.substitute(pieces) if p.recurrent else "")
+        if not p.recurrent:
+            return HEAD.substitute(pieces)
+        pieces["forward_product"] = (
+            f"        times({both[-1]}, t, {h}, prev, p_hh, low, high, 0, gates.shape[2], {pieces['add']})"
+        )
+        pieces["backward_product"] = f"        times(d{h}, prev, {dboth[-1]}, t, p, low, high, 0, units, 1)"
+        return HEAD.substitute(pieces) + WIDE.substitute(pieces)
 
-    # --- one lane, one time step -----------------------------------------------------------------------------------
+    def _loop(self, body: list[str]) -> str:
+        """Over the units. Unsigned indices: 2 * size would be a signed number times an unsigned one, a float64."""
+        most = max(len(self.p.gates), len(self.p.vectors))
+        places = [f"{_TIMES[k]} = {' + '.join(['size'] * k)}" for k in range(2, most)]
+        return indent([*places, "for j in range(size):", *("    " + line for line in body)], 1)
 
-    def step(self) -> str:
-        p, names, formulas = self.p, self.names, self._formulas()
-        lines = [f"{v} = {array}[j]" for v, array in zip(names.vectors, self.vectors)]
-        early = self._prev(p.slots)
-        lines += early
-        for k in range(len(p.gates)):
-            if p.sided:
-                lines.append(f"{names.pre('h', k)} = {self._place('hidden', k)} + {self._bias('bias_hh', k)}")
-                lines.append(f"{names.pre('x', k)} = {self._place('gates', k)} + {self._bias('bias_ih', k)}")
-            else:
-                lines.append(f"{names.pre('a', k)} = {self._place('gates', k)} + {self._bias('bias', k)}")
-        values = [(names.kept(k), slot) for k, slot in enumerate(p.slots) if slot.op != "leaf"]
-        lines += formulas.lines(values)
-        lines += [f"{self._place('gates', k)} = {names.kept(k)}" for k in range(len(p.gates))]
-        lines += [f"{self._place('hidden', k)} = {names.pre('h', k)}" for k, h in enumerate(p.hidden) if h is not None]
-        lines += [line for line in self._prev(p.new) if line not in early]
-        lines += formulas.lines([(names.now(s), new) for s, new in enumerate(p.new)])
-        lines += [f"{rows}[cur + j] = {names.now(s)}" for s, rows in enumerate(self.states)]
-        return self._loop("gates", lines)
+    # --- where the numbers of a unit lie -----------------------------------------------------------------------------
 
-    def _prev(self, symbols: tuple[Symbol, ...]) -> list[str]:
-        """Loads of the states before that these formulas need."""
-        needed = {symbol.args for symbol in walk(symbols) if symbol.op == "leaf"}
+    def place(self, array: str, k: int) -> str:
+        return f"{array}[row + {_at(k)}]"
+
+    def before(self, needed: frozenset[tuple[str, int]]) -> dict[str, str]:
         rows = enumerate(self.states)
-        return [f"{self.names.prev(s)} = {array}[prev + j]" for s, array in rows if ("prev", s) in needed]
+        return {self.names.prev(s): f"{array}[prev + j]" for s, array in rows if ("prev", s) in needed}
 
-    def step_back(self) -> str:
-        p, names = self.p, self.names
-        reads = p.reads
-        loads = [f"{names.kept(k)} = {self._place('gates', k)}" for k in range(len(p.gates)) if ("slot", k) in reads]
-        loads += [
-            f"{names.pre('h', k)} = {self._place('hidden', k)}" for k in range(len(p.gates)) if ("hidden", k) in reads
-        ]
-        for s, rows in enumerate(self.states):
-            loads += [f"{names.prev(s)} = {rows}[prev + j]"] if ("prev", s) in reads else []
-            loads += [f"{names.now(s)} = {rows}[cur + j]"] if ("cur", s) in reads else []
-            loads += [f"d{names.now(s)} = d{rows}[cur + j]"] if ("dcur", s) in reads else []
-        loads += [
-            f"{v} = {a}[j]" for n, (v, a) in enumerate(zip(names.vectors, self.vectors)) if ("vector", n) in reads
-        ]
-        totals = [(f"d{name}", total) for name, total in zip(p.states, p.total) if total is not None]
-        wanted = list(totals)
-        wanted += [(f"da_{gate}", dx) for gate, dx in zip(p.gates, p.dx)]
-        if p.sided:
-            wanted += [(f"dh_{gate}", dh) for gate, dh in zip(p.gates, p.dh)]
-        wanted += [(f"d{names.prev(s)}", d) for s, d in enumerate(p.dprev) if s or d is not ZERO]
-        wanted += [(f"d_{vector}", d) for vector, d in zip(p.vectors, p.dvector)]
-        body = self._formulas().lines(wanted)
-        stores = [f"{self._place('dgates', k)} = da_{gate}" for k, gate in enumerate(p.gates)]
-        if p.sided:
-            stores += [f"{self._place('dhidden', k)} = dh_{gate}" for k, gate in enumerate(p.gates)]
-        for s, rows in enumerate(self.dstates):
-            if s or p.dprev[s] is not ZERO:
-                stores.append(f"{rows}[prev + j] {'=' if s else '+='} d{names.prev(s)}")
-            if p.total[s] is not None:
-                stores.append(f"{rows}[cur + j] = d{p.states[s]}")
-        for n, vector in enumerate(p.vectors):
-            stores.append(f"dvectors[at + {self._times(n)}j] += d_{vector}")
-        return self._loop("dgates", loads + body + stores)
+    def pre_activations(self) -> dict[str, str]:
+        sides = [("h", "hidden", "bias_hh"), ("x", "gates", "bias_ih")] if self.p.sided else [("a", "gates", "bias")]
+        return {
+            self.names.pre(side, k): f"{self.place(array, k)} + {bias}[{_at(k)}]"
+            for k in range(len(self.p.gates)) for side, array, bias in sides
+        }  # fmt: skip
 
-    def _formulas(self) -> Formulas:
-        self.constants = {}
-        return Formulas(self.names.leaves(), self._number)
+    def store(self, s: int) -> str:
+        return f"{self.states[s]}[cur + j] = {self.names.now(s)}"
 
-    def _number(self, value: float) -> str:
-        word = {0.0: "zero", 1.0: "one"}.get(value) or f"number_{len(self.constants)}"
-        return self.constants.setdefault(value, word)
+    def arrived(self, s: int) -> str:
+        return f"d{self.states[s]}[cur + j]"
 
-    def _loop(self, array: str, body: list[str]) -> str:
-        lines = [f"{name} = {array}.dtype.type({value!r})" for value, name in self.constants.items()]
-        places = [f"{_TIMES[k]} = {' + '.join(['size'] * k)}" for k in range(2, self._most() + 1)]
-        return _indent([*lines, *places, "for j in range(size):", *("    " + line for line in body)], 1)
+    def send(self, s: int, message: str) -> str:
+        return f"d{self.states[s]}[prev + j] {'=' if s else '+='} {message}"
 
-    def _most(self) -> int:
-        return max(len(self.p.gates), len(self.p.vectors)) - 1
-
-    def _times(self, k: int) -> str:
-        return f"{_TIMES[k]} + " if k else ""
-
-    def _place(self, array: str, k: int) -> str:
-        return f"{array}[row + {self._times(k)}j]"
-
-    def _bias(self, array: str, k: int) -> str:
-        return f"{array}[{self._times(k)}j]"
+    def vector_total(self, n: int) -> str:
+        return f"dvectors[at + {_at(n)}]"
 
 
-_TIMES = ("", "size", "two", "three", *(f"times_{k}" for k in range(4, 64)))  # names of multiples of size
+_TIMES = ("", "size", "two", "three", *(f"times_{k}" for k in range(4, 100)))  # names of multiples of size
 
 
-def _indent(lines: list[str], levels: int) -> str:
-    return "\n".join("    " * levels + line for line in lines)
-
-
-def _flat(arrays: list[str]) -> str:
-    return _indent([f"flat_{array} = {array}.reshape(-1)" for array in dict.fromkeys(arrays)], 1)
+def _at(k: int) -> str:
+    return f"{_TIMES[k]} + j" if k else "j"
 
 
 def source(program: Program) -> str:

@@ -5,54 +5,67 @@ from __future__ import annotations
 import keyword
 
 from micrornn.kernels.symbols.program import Program
-from micrornn.kernels.symbols.symbol import Symbol, leaf
+from micrornn.kernels.symbols.symbol import ZERO, Symbol, leaf
 
 # Names that generated kernels use for themselves; a gate or a state of such a name gets an underscore behind it.
 TAKEN = frozenset(
     (
         "np", "cuda", "kernel", "parallel", "prange", "exp", "log", "sqrt", "tanh", "sigmoid", "power", "sign_of",
         "min", "max", "abs", "size", "row", "j", "b", "t", "x", "at", "prev", "cur", "place", "mask", "gates", "hidden",
-        "dgates", "dhidden", "bias", "bias_ih", "bias_hh", "low", "high", "part", "parts", "one", "zero", "two",
-        "three", "rows", "copy", "bound", "times", "after", "total", "lanes", "turn", "step", "seq_len", "clip",
-        "counts", "message", "unit",
+        "dgates", "dhidden", "bias", "bias_ih", "bias_hh", "low", "high", "part", "parts", "ONE", "ZERO", "two",
+        "three", "rows", "after", "total", "lanes", "turn", "step", "seq_len", "clip",
+        "counts", "counted", "at_prev", "message", "unit", "dvectors", "straight",
     )
 )  # fmt: skip
 
 
-def tidy(name: str) -> str:
-    return f"{name}_" if name in TAKEN or keyword.iskeyword(name) else name
-
-
 class Names:
-    """gate(k), pre(side, k), prev(s), now(s), dnow(s), vector(n): what each is called."""
+    """A name for each number of a program, and no two alike whatever the cell calls its gates, states and vectors.
+
+    leaves               of each leaf
+    slots, after, back   (name, formula) of what is kept of the pre-activations; of the states after; of the cotangents:
+                         those of states after, pre-activations, states before if they are not 0, and vectors
+    """
 
     def __init__(self, p: Program):
-        self.program = p
-        self.gates = [tidy(gate) for gate in p.gates]
-        states = {tidy(state) for state in p.states}
-        self.gates = [f"{gate}_gate" if gate in states else gate for gate in self.gates]
-        self.vectors = [tidy(vector) for vector in p.vectors]
+        gates, states = range(len(p.gates)), range(len(p.states))
+        self.used = {*TAKEN, *(f"{d}{state}_rows" for state in p.states for d in ("", "d"))}
+        self.leaves: dict[Symbol, str] = {}
+        for s, state in enumerate(p.states):
+            self.leaves |= {leaf("prev", s): self._own(f"{state}_prev"), leaf("cur", s): self._own(f"{state}_t")}
+            self.leaves[leaf("dcur", s)] = self._own(f"d{self.now(s)}")
+        for side in "xh" if p.sided else "a":
+            self.leaves |= {leaf(side, k): self._own(f"{side}_{gate}") for k, gate in enumerate(p.gates)}
+        for k, gate in enumerate(p.gates):  # a gate's value stands in the place of its pre-activation, or that itself
+            called = f"{gate}_gate" if gate in p.states else gate
+            self.leaves[leaf("slot", k)] = self._own(called) if p.activations[k] else self.pre("xa"[not p.sided], k)
+        self.vectors = [self._own(vector) for vector in p.vectors]
+        self.leaves |= {leaf("vector", n): name for n, name in enumerate(self.vectors)}
+        self.leaves |= {leaf("hidden", k): self.pre("h", k) for k in gates if p.sided}
+        self.slots = [(self.kept(k), slot) for k, slot in enumerate(p.slots) if slot.op != "leaf"]
+        self.after = [(self.now(s), new) for s, new in enumerate(p.new)]
+        back = [(state, total) for state, total in zip(p.states, p.total) if total is not None]
+        for side, parts in (("x", p.dx), ("h", p.dh)) if p.sided else (("a", p.dx),):
+            back += [(self.pre(side, k), parts[k]) for k in gates]
+        back += [(self.prev(s), p.dprev[s]) for s in states if p.dprev[s] is not ZERO]
+        back += zip(self.vectors, p.dvector)
+        self.back = [(self._own(f"d{name}"), formula) for name, formula in back]
+
+    def _own(self, wanted: str) -> str:
+        while wanted in self.used or keyword.iskeyword(wanted):
+            wanted += "_"
+        self.used.add(wanted)
+        return wanted
 
     def pre(self, side: str, k: int) -> str:
-        return f"{side}_{self.program.gates[k]}"
+        return self.leaves[leaf(side, k)]
 
     def prev(self, s: int) -> str:
-        return f"{self.program.states[s]}_prev"
+        return self.leaves[leaf("prev", s)]
 
     def now(self, s: int) -> str:
-        return f"{self.program.states[s]}_t"
+        return self.leaves[leaf("cur", s)]
 
     def kept(self, k: int) -> str:
         """What stands in the place of a gate: its value, or the pre-activation."""
-        return self.gates[k] if self.program.activations[k] else self.pre("x" if self.program.sided else "a", k)
-
-    def leaves(self) -> dict[Symbol, str]:
-        """A name for each leaf."""
-        p = self.program
-        found: dict[Symbol, str] = {}
-        for k in range(len(p.gates)):
-            found |= {leaf(side, k): self.pre(side, k) for side in "axh"}
-            found |= {leaf("slot", k): self.kept(k), leaf("hidden", k): self.pre("h", k)}
-        for s in range(len(p.states)):
-            found |= {leaf("prev", s): self.prev(s), leaf("cur", s): self.now(s), leaf("dcur", s): f"d{self.now(s)}"}
-        return found | {leaf("vector", n): name for n, name in enumerate(self.vectors)}
+        return self.leaves[leaf("slot", k)]

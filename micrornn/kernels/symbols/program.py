@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from micrornn.kernels.symbols.symbol import FUNCTIONS, Symbol, leaf, rewrite, walk
+from micrornn.kernels.symbols.symbol import FUNCTIONS, Symbol, leaf, leaves_below, rewrite, walk
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ class Program:
     @cached_property
     def reads(self) -> frozenset[tuple[str, int]]:
         """The leaves that the way back reads."""
-        return frozenset(s.args for s in walk(self.backward) if s.op == "leaf")
+        return leaves_below(self.backward)
 
     @cached_property
     def reads_states(self) -> tuple[int, ...]:
@@ -108,7 +108,7 @@ def program(name: str, gates: Sequence[str], states: Sequence[str], vectors: Seq
     """
     count, merge = len(gates), _merger(len(gates), recurrent)
     one = [merge(root) for root in new]
-    sided = any(s.op == "leaf" and s.args[0] in "xh" for s in walk(tuple(one)))
+    sided = any(kind in "xh" for kind, _ in leaves_below(tuple(one)))
     if not sided:
         new, found, totals = one, {key: merge(s) for key, s in found.items()}, [merge(s) for s in totals]
     pre = [leaf("x" if sided else "a", k) for k in range(count)]
@@ -124,7 +124,7 @@ def program(name: str, gates: Sequence[str], states: Sequence[str], vectors: Seq
         kept |= {symbol: leaf("slot", k) for k, symbol in enumerate(slots)}
         again: dict[Symbol, Symbol] = {leaf("h", k): leaf("hidden", k) for k in range(count)}
         back = [rewrite(s, kept.get, again) for s in wanted]
-        reads = {s.args for s in walk(tuple(back)) if s.op == "leaf"}
+        reads = leaves_below(tuple(back))
         lost = [k for k, p in enumerate(pre) if p.args in reads]
         if not lost:
             hidden = [leaf("h", k) if ("hidden", k) in reads else None for k in range(count)] if sided else []

@@ -37,15 +37,16 @@ class Formulas:
         targets: dict[Symbol, list[str]] = {}
         for name, symbol in wanted:
             targets.setdefault(symbol, []).append(name)
+        taken = {*self.names.values(), *(name for name, _ in wanted)}
         for symbol in self._inside(roots):
             if symbol in self.names or symbol.op == "constant":
                 continue
             name = targets.get(symbol, [""])[0]
             if not name and uses.get(symbol, 0) > 1:
                 name = own(symbol) if own else ""
-                if not name:
+                while not name:
                     count += 1
-                    name = f"t{count}"
+                    name = "" if f"t{count}" in taken else f"t{count}"
             if name:
                 found.append(f"{name} = {self.text(symbol)}")
                 self.names[symbol] = name

@@ -10,7 +10,7 @@ An operation on one number each is all there is: what mixes units is a product, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -165,7 +165,7 @@ _SIMPLER: dict[str, Callable[..., Symbol]] = {
 }  # fmt: skip
 
 
-def walk(roots: Iterator[Symbol] | tuple[Symbol, ...]) -> list[Symbol]:
+def walk(roots: tuple[Symbol, ...]) -> list[Symbol]:
     """All symbols that these are computed from, and themselves, each behind its inputs."""
     found: dict[Symbol, None] = {}
 
@@ -178,6 +178,11 @@ def walk(roots: Iterator[Symbol] | tuple[Symbol, ...]) -> list[Symbol]:
     for root in roots:
         visit(root)
     return list(found)
+
+
+def leaves_below(roots: tuple[Symbol, ...]) -> frozenset[tuple[Any, ...]]:
+    """What tells apart the leaves that these are computed from."""
+    return frozenset(symbol.args for symbol in walk(roots) if symbol.op == "leaf")
 
 
 def rewrite(root: Symbol, change: Callable[[Symbol], Symbol | None], done: dict[Symbol, Symbol]) -> Symbol:
