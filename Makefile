@@ -7,6 +7,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 
+# Where this is set (images of containers do), each of the hundred processes of the suite would compile anew all that it
+# imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: train test fuzz recipes lint docs clean
 
 train: $(VENV)/.train
