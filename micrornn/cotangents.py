@@ -62,8 +62,9 @@ def dloss_of(output: Tensor, dloss: Any) -> np.ndarray:
         return kernels.of(output.data).full(output.shape, 1, output.dtype)
     if isinstance(dloss, float) and output.data.size == 1:  # made where it is needed: nothing has to be copied there
         return kernels.of(output.data).full(output.shape, dloss, output.dtype)
-    dtype, shape = output.data.dtype, output.data.shape
-    dloss = kernels.of(output.data).asarray(arguments.numbers("dloss", dloss, dtype))
-    if dloss.shape != shape:
+    if arguments.alike(dloss, output.data):
+        return dloss
+    dloss = kernels.of(output.data).asarray(arguments.numbers("dloss", dloss, output.dtype))
+    if dloss.shape != output.shape:
         raise ShapeError(f"dloss has shape {dloss.shape}, the output has {output.shape}; they must be equal")
     return dloss

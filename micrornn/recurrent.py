@@ -162,7 +162,8 @@ class Recurrent(Module):
         self._check(x, state)
         if mask is not None or lengths is not None:
             mask = self._mask(x, mask, lengths)
-        states, last = self._rows(x.shape[1], state), list[Sequence[Tensor]]()
+        states = self._rows(x.shape[1], state)
+        last: list[Sequence[Tensor]] = []
         self.calls += 1
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:

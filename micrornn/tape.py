@@ -250,7 +250,8 @@ class Tape:
         for output, dloss in zip(outputs, doutputs):
             self._require_here(output)
             pending.add(output, dloss_of(output, dloss))
-        keep, kept, looked = {id(tensor) for tensor in wanted}, [], set[int]()
+        keep, kept = {id(tensor) for tensor in wanted}, []
+        looked: set[int] = set()
         for record in reversed(self.records):
             if not pending.reached(record.outputs):
                 continue

@@ -98,7 +98,7 @@ def split_vjp(k, saved, dys, needs):
 @op
 def stack(k, *pieces):
     """y = the pieces side by side along a new first axis;  each piece's cotangent is its row of dy."""
-    if len({piece.shape for piece in pieces}) != 1:
+    if len(pieces) != 1 and len({piece.shape for piece in pieces}) != 1:
         raise ShapeError(f"stack: shapes {sorted({p.shape for p in pieces})} must all be equal")
     y = k.empty((len(pieces), *pieces[0].shape), pieces[0].dtype)
     for i, piece in enumerate(pieces):

@@ -45,7 +45,8 @@ def cell_sequence_vjp(
     program, dgates, dhidden, dstates, dvectors, states, gates, hidden, weight_hh, vectors, mask, reverse, clip
 ):  # fmt: skip
     parts, wide, p = plan(gates, weight_hh, False)
-    held, clip = workspace(dstates[0].shape[1:], gates.dtype, "held"), gates.dtype.type(clip)
+    held = workspace(dstates[0].shape[1:], gates.dtype, "held") if clip else dgates[0]  # without a limit not looked at
+    clip = gates.dtype.type(clip)
     arrays = (dgates, dhidden, *dstates) if program.sided else (dgates, *dstates)
     if vectors:
         totals = workspace((parts, len(vectors), dstates[0].shape[2]), gates.dtype, "vectors")

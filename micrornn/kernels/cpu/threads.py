@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import threading
+from typing import Any
 
 import numba
 import numpy as np
@@ -21,7 +22,14 @@ from micrornn.kernels.cpu.jit import kernel
 
 forks.install()
 _threads = device.default_threads()
-_scratch = threading.local()
+
+
+class _Scratch(threading.local):
+    def __init__(self) -> None:
+        self.views: dict[tuple[Any, ...], np.ndarray] = {}  # by name, precision, and shape unless it is the whole
+
+
+_scratch = _Scratch()
 
 LINE = 64  # bytes of a cache line
 
@@ -61,16 +69,16 @@ def workspace(shape: int | tuple[int, ...], dtype: np.dtype, name: str = "panels
 
     It begins on a cache line: a vector that lies across two of them takes two loads.
     """
-    views = _scratch.__dict__.setdefault(name, {})
-    found: np.ndarray | None = views.get((dtype, shape))
+    views = _scratch.views
+    found: np.ndarray | None = views.get((name, dtype, shape))
     if found is None:
         size = shape if isinstance(shape, int) else math.prod(shape)
-        whole = views.get(dtype)
+        whole = views.get((name, dtype))
         if whole is None or whole.size < size:
             new = np.empty(size + LINE // dtype.itemsize, dtype)
             start = -new.ctypes.data % LINE // new.itemsize
-            for key in [key for key in views if isinstance(key, tuple) and key[0] == dtype]:
+            for key in [key for key in views if key[:2] == (name, dtype)]:
                 del views[key]  # they look at the smaller one
-            whole = views[dtype] = new[start : start + size]
-        found = views[dtype, shape] = whole[:size].reshape(shape)
+            whole = views[name, dtype] = new[start : start + size]
+        found = views[name, dtype, shape] = whole[:size].reshape(shape)
     return found
