@@ -19,14 +19,14 @@ from micrornn.kernels.cuda.recurrent import Plan, plan
 
 ROWS = {"": cell_forward, "_vjp": cell_backward}
 NAMES = [cell + back for cell in BASIC for back in ROWS]
-SETS = {"rnn": 1, "rnn_vjp": 1, "rnn_relu": 1, "rnn_relu_vjp": 1, "gru_vjp": 3}  # 4 for the others
+GATES = {"rnn": 1, "rnn_relu": 1, "gru": 3, "lstm": 4}
 simulated = pytest.mark.skipif(not SIM, reason="only where blocks run one after the other")
 on_card = pytest.mark.skipif(SIM, reason="only where blocks run at the same time")
 
 
 @pytest.fixture
 def go(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """go(p): sequences go the way of this plan, or of what p(batch_size, hidden_size, dtype, sets) says."""
+    """go(p): sequences go the way of this plan, or of what p(batch_size, hidden_size, dtype, gates) says."""
 
     def go(p: Any) -> None:
         monkeypatch.setattr(sequence, "plan", p if callable(p) else lambda *_: p)
@@ -45,14 +45,14 @@ def some(name: str, dtype: type, n: int, first: int, every: int) -> None:
     "name, dtype", [(name, dtype) for name in NAMES for dtype in TOLERANCE if dtype is np.float32 or "lstm" in name]
 )
 def test_a_launch_per_time_step(name: str, dtype: type, go: Any) -> None:
-    go(Plan("steps"))
+    go(Plan())
     some(name, dtype, 1, 0, 3)
     some(name, dtype, 13, 0, 7)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_launch(name: str) -> None:
-    assert plan(5, 33, np.float32, 4).way == "sequence"
+    assert plan(5, 33, np.float32, 4).slices
     some(name, np.float32, 1, 1, 9)
     some(name, np.float32, 12, 0, 13)
     some(name, np.float32, 33, 1, 99)
@@ -60,11 +60,11 @@ def test_one_launch(name: str) -> None:
 
 def split(name: str, units: int, groups: int, slices: int = 4) -> Any:
     """A plan with so many units in a block, lanes in groups, and a launch per time step."""
-    sets = SETS.get(name, 4)
+    gates = GATES[name.removesuffix("_vjp")]
 
     def plan(lanes: int, size: int, *_: Any) -> Plan:
-        threads, parts, each = sets * units // 4 * slices, -(-size // units), -(-lanes // groups)
-        return Plan("sequence", slices, units, threads, parts, -(-lanes // each), each, steps=1)
+        threads, parts, each = gates * units // 4 * slices, -(-size // units), -(-lanes // groups)
+        return Plan(slices, units, threads, parts, -(-lanes // each), each, steps=1)
 
     return plan
 
@@ -103,29 +103,29 @@ def test_every_unit_and_lane_has_its_place_and_every_block_room(count: int, monk
     monkeypatch.setattr(recurrent, "SIM", False)
     monkeypatch.setattr(card, "multiprocessors", lambda: count)
     sizes = 1, 13, 33, 64, 65, 128, 200, 256, 512
-    for size, lanes, sets in itertools.product(sizes, (1, 5, 32, 128, 1000), (1, 3, 4)):
-        p = plan(lanes, size, np.float32, sets)
+    for size, lanes, gates in itertools.product(sizes, (1, 5, 32, 128, 1000), (1, 2, 3, 4, 5, 8)):
+        p = plan(lanes, size, np.float32, gates)
         if not p.slices:
-            assert count < 132  # on the cards that matter, all of these are one launch
+            assert count < 132 or gates > 4  # on the cards that matter, all of these are one launch
             continue
         assert p.slices * recurrent.HELD >= size and p.slices in (4, 8, 16, 32)
         assert (p.parts - 1) * p.units < size <= p.parts * p.units
         assert (p.groups - 1) * p.lanes < lanes <= p.groups * p.lanes
         assert p.parts == 1 or p.parts * p.groups <= count
         assert p.parts > 1 or p.units == p.slices * recurrent.HELD  # else the blocks would not ask to be there at once
-        assert p.threads == sets * p.units // 4 * p.slices <= recurrent.THREADS and p.threads % 32 == 0
-        gates = 1 if sets == 1 else sets
-        chunk = recurrent.chunk_of(gates * p.slices * recurrent.HELD, p.units, p.threads)
-        assert 1 <= chunk <= p.threads // p.units
-        assert 4 * chunk * (gates * p.slices * recurrent.HELD + 4 * p.units) + 24 * p.units <= 48 << 10
+        assert p.threads == gates * p.units // 4 * p.slices <= recurrent.THREADS and p.threads % 32 == 0
+        for vectors in (1, gates):  # forward, and on the way back
+            depth, chunk, waits = recurrent.variant(p.slices, p.units, p.threads, vectors)
+            assert 1 <= chunk <= p.threads // p.units and waits == (p.parts > 1)
+            assert 4 * (chunk * (vectors * depth + gates * p.units) + 2 * gates * p.units) <= 48 << 10
 
 
 def test_what_does_not_fit_goes_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recurrent, "SIM", False)
     monkeypatch.setattr(card, "multiprocessors", lambda: 132)
-    assert plan(32, 513, np.float32, 4) == plan(32, 513, np.float64, 4) == Plan("steps")
+    assert plan(32, 513, np.float32, 4) == plan(32, 513, np.float64, 4) == Plan()
     monkeypatch.setattr(card, "multiprocessors", lambda: 20)
-    assert plan(32, 512, np.float32, 4) == Plan("steps")  # 32 blocks would wait for each other
+    assert plan(32, 512, np.float32, 4) == Plan()  # 32 blocks would wait for each other
 
 
 @pytest.mark.parametrize("cell", ("lstm_peephole", "mgu", "minlstm", "slstm"))
@@ -133,7 +133,7 @@ def test_vectors_two_gates_no_product_and_four_states(cell: str, go: Any) -> Non
     """The ways that a cell of their own kind takes through the written kernels."""
     for way in ("", "_vjp"):
         some(cell + way, np.float32, 5, 0, 7)
-        go(Plan("steps"))
+        go(Plan())
         some(cell + way, np.float64, 5, 3, 9)
         go(plan)
     arguments = cell_step(cell)(Draw(np.float32, 5))[1]

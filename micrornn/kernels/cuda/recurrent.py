@@ -1,4 +1,4 @@
-"""What the three recurrent kernels share on the card.
+"""What the recurrent kernels share on the card.
 
 Two ways through a sequence, told apart by who does the product of a time step:
 
@@ -14,9 +14,8 @@ are neighbours in a warp. A time step is then
     the cell    a thread per (lane, unit) makes of the sums what the cell says, and writes it to memory
     meet        the blocks of the group wait for each other; those of other groups go on as they like
 
-Forward, the sums of a set are the gates of one unit, so that a number of h_prev fetched from shared memory serves
-several products. The RNN has one gate: there they are 4 units. On the way back, they are 4 units too, and the sum over
-the gates, of which each has threads of its own, is left to the cell.
+A set is one gate of 4 units, so that a number fetched from shared memory serves 4 products. On the way back the sum
+over the gates, of which each has threads of its own, is left to the cell.
 
 At most 512 threads with at most 128 registers, and less than 48 kB of shared memory: so every card has room for one
 block on each multiprocessor, and a grid of no more blocks than that is resident at once, as `meet` needs it.
@@ -25,7 +24,7 @@ block on each multiprocessor, and a grid of no more blocks than that is resident
     launch                              kernel 2 of a plan
     rows, rows_back, counts, message    time steps, masks, clipping: for the cells
     hold, stage, products, meet         device functions of kernel 2
-    depth_of, chunk_of                  sizes of its shared memory
+    variant, set_of                     its sizes; which weights a thread holds
 """
 
 from __future__ import annotations
@@ -44,6 +43,7 @@ from micrornn.kernels.cuda.maths import ZERO, clipped
 HELD = 16  # k's for which a thread holds weights, of 4 rows
 WEIGHTS = 4 * HELD  # in registers
 THREADS = 512  # of a block at most: each may then have 128 registers
+MOST_GATES = 8  # of kernel 2: then 64 units are one block, and do not wait for others
 LARGEST = 32 * HELD  # hidden size of kernel 2: the slices of a set share a warp
 AT_ONCE = 4  # loads that a thread has on their way at the same time
 ON_THE_WAY = 4 * AT_ONCE  # numbers
@@ -53,9 +53,8 @@ LIMITS: dict[str, Any] = {} if SIM else {"launch_bounds": THREADS}  # else ptxas
 
 
 class Plan(NamedTuple):
-    """slices and units (of a block) name a variant of kernel 2, the others its grid. No slices: another kernel."""
+    """slices, units and threads (of a block) name a variant of kernel 2, the others its grid. No slices: kernel 1."""
 
-    way: str
     slices: int = 0
     units: int = 0
     threads: int = 0
@@ -65,25 +64,25 @@ class Plan(NamedTuple):
     steps: int = 0  # of a launch, 0: all. The end of a launch is a barrier too, and the only one that the simulator has
 
 
-def plan(batch_size: int, hidden_size: int, dtype: Any, sets: int) -> Plan:
-    """`sets`: of a block, per 4 of its units."""
-    plain = Plan("steps")
-    if dtype != np.float32 or hidden_size > LARGEST:
-        return plain
+def plan(batch_size: int, hidden_size: int, dtype: Any, gates: int) -> Plan:
+    if dtype != np.float32 or hidden_size > LARGEST or gates > MOST_GATES:
+        return Plan()
     slices = 4
     while slices * HELD < hidden_size:
         slices *= 2
     if SIM:  # few threads, and blocks that do not wait for each other
         units, groups = -(-hidden_size // 4) * 4, 2
     else:
-        units, groups = min(slices * HELD, THREADS // slices * (4 if sets == 1 else 1)), batch_size
+        units, groups = slices * HELD, batch_size
+        while gates * units // 4 * slices > THREADS:
+            units //= 2
     parts = -(-hidden_size // units)
     if parts > 1:  # they wait for each other, so all must be there at once; a single one may come when there is room
         groups = card.multiprocessors() // parts
     if not groups:
-        return plain
+        return Plan()
     lanes = -(-batch_size // groups)
-    return Plan("sequence", slices, units, sets * units // 4 * slices, parts, -(-batch_size // lanes), lanes)
+    return Plan(slices, units, gates * units // 4 * slices, parts, -(-batch_size // lanes), lanes)
 
 
 def launch(kernel: Any, p: Plan, steps: int, *arguments: Any) -> None:
@@ -100,14 +99,11 @@ def turn_of(reverse: bool) -> int:
     return -1 if reverse else 1
 
 
-def depth_of(slices: int) -> int:
-    """The numbers of a staged vector: the hidden size, filled up with zeros."""
-    return slices * HELD
-
-
-def chunk_of(width: int, units: int, threads: int) -> int:
-    """Lanes staged at once, of so many numbers each: at most 32 kB of shared memory, and a thread per lane and unit."""
-    return min(8192 // width, 8, threads // units)
+def variant(slices: int, units: int, threads: int, vectors: int) -> tuple[int, int, bool]:
+    """(numbers of a staged vector: the hidden size, filled up with zeros; lanes of so many vectors each that are staged
+    at once: at most 32 kB of shared memory, and a thread per lane and unit; whether blocks wait for each other)."""
+    depth = slices * HELD
+    return depth, min(8192 // (vectors * depth), 8, threads // units), not SIM and units < depth
 
 
 def sizes(h: Array) -> tuple[int, int, int]:
@@ -148,6 +144,12 @@ def message(total, clip):
 
 
 # --- kernel 2 --------------------------------------------------------------------------------------------------
+
+
+@device
+def set_of(number, units, first_unit, size):
+    """(gate, first unit) of a set, by its number in the block; of sets without a unit, the last one's."""
+    return number // (units // 4), min(first_unit + number % (units // 4) * 4, size - 1)
 
 
 @device
@@ -208,7 +210,7 @@ def stage(vectors, source, at, count, size, depth, threads):
 
 
 @device
-def products(sums, vectors, held, at, width, count, threads, slices, rows):
+def products(sums, vectors, held, at, width, count, threads, slices):
     """sums (count, sets, 4): for each lane and each set the sums over k of held * vectors[lane, at + k].
 
     The slices' parts of the 4 sums are added up in the way that needs the fewest exchanges: first each thread gives a
@@ -227,9 +229,8 @@ def products(sums, vectors, held, at, width, count, threads, slices, rows):
             a1 = a1 + held[n] * x0 + held[n + 1] * x1 + held[n + 2] * x2 + held[n + 3] * x3
             n += HELD
             a2 = a2 + held[n] * x0 + held[n + 1] * x1 + held[n + 2] * x2 + held[n + 3] * x3
-            if rows > 3:
-                n += HELD
-                a3 = a3 + held[n] * x0 + held[n + 1] * x1 + held[n + 2] * x2 + held[n + 3] * x3
+            n += HELD
+            a3 = a3 + held[n] * x0 + held[n + 1] * x1 + held[n + 2] * x2 + held[n + 3] * x3
         upper, odd = thread & 2 != 0, thread & 1 != 0
         b0 = (a2 if upper else a0) + exchange(a0 if upper else a2, 2, 2)
         b1 = (a3 if upper else a1) + exchange(a1 if upper else a3, 2, 3)

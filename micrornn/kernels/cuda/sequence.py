@@ -1,7 +1,7 @@
 """Any cell over a sequence, on the card. Its kernels are written from its program (write.py); the ways through a
 sequence are told in recurrent.py.
 
-A cell whose state goes through no weights, or one with more than four gates, has a launch for each time step.
+A cell whose state goes through no weights, or one with more than eight gates, has a launch for each time step.
 """
 
 from __future__ import annotations
@@ -18,20 +18,11 @@ from micrornn.kernels.cuda.write import backward_arrays, forward_arrays, source
 from micrornn.kernels.module import module_of
 from micrornn.kernels.symbols.program import Program
 
-MOST_GATES = 4  # of kernel 2: as many rows of weights as a thread holds
-
 
 @cache
 def made(program: Program) -> ModuleType:
     """The kernels of a cell: step, step_back, and what makes kernel 2: forward, backward."""
     return module_of(program.name, source(program), cache_dir() / "cells")
-
-
-def _plan(program, states, sets):
-    _, batch_size, size = states[0].shape
-    if not program.recurrent or len(program.gates) > MOST_GATES:
-        return Plan("steps")
-    return plan(batch_size, size, states[0].dtype, sets)
 
 
 def cell_sequence(program, states, gates, hidden, x, weights, vectors, mask, reverse):
@@ -43,9 +34,9 @@ def cell_sequence(program, states, gates, hidden, x, weights, vectors, mask, rev
     flat = [array.flat for array in forward_arrays(program, states, gates, hidden, vectors)]
     rest = [bias_ih.flat, (bias_hh if program.recurrent else bias_ih).flat, mask.flat]
     numbers, kernels = (turn, seq_len, batch_size, size), made(program)
-    p = _plan(program, states, 1 if len(program.gates) == 1 else 4)
+    p = plan(batch_size, size, gates.dtype, len(program.gates)) if program.recurrent else Plan()
     if p.slices:
-        launch(kernels.forward(p.slices, p.units), p, seq_len, *flat, weight_hh.flat, *rest, *numbers)
+        launch(kernels.forward(*p[:3]), p, seq_len, *flat, weight_hh.flat, *rest, *numbers)
         return
     for step in range(seq_len):
         t, prev, _ = rows_of(step, seq_len, turn)
@@ -66,9 +57,9 @@ def cell_sequence_vjp(
     arrays = backward_arrays(program, dgates, dhidden, dstates, by_lane, straight, gates, hidden, states, vectors)
     flat = [array.flat for array in arrays]
     numbers, kernels = (turn, dtype.type(clip), seq_len, batch_size, size), made(program)
-    p = _plan(program, dstates, len(program.gates))
+    p = plan(batch_size, size, dtype, len(program.gates)) if program.recurrent else Plan()
     if p.slices:
-        launch(kernels.backward(p.slices, p.units), p, seq_len + 1, *flat, weight_hh.flat, mask.flat, *numbers)
+        launch(kernels.backward(*p[:3]), p, seq_len + 1, *flat, weight_hh.flat, mask.flat, *numbers)
     else:
         totals = empty((batch_size, size), dtype)
         for step in range(seq_len + 1):

@@ -14,11 +14,11 @@ from functools import cache
 
 from numba import float32
 
-from micrornn.kernels.cuda.instructions import load4, this_thread, together
+from micrornn.kernels.cuda.instructions import this_thread, together
 from micrornn.kernels.cuda.jit import SIM, cuda, device, kernel
 from micrornn.kernels.cuda.maths import ONE, ZERO, exp, log, power, sigmoid, sign_of, sqrt, tanh
 from micrornn.kernels.cuda.recurrent import (
-    LIMITS, WEIGHTS, chunk_of, counts, depth_of, hold, meet, message, products, rows, rows_back, stage,
+    LIMITS, WEIGHTS, counts, hold, meet, message, products, rows, rows_back, set_of, stage, variant,
 )
 
 
@@ -61,7 +61,7 @@ def step($arrays, biases, others, mask, turn, seq_len, lanes, size, step):
         place = t * lanes + b
         at, at_prev = (cur * lanes + b) * size + j, (prev * lanes + b) * size + j
 $sums
-        unit_forward($arrays, $given, mask, at, at_prev, place, size, j)
+        unit_forward($arrays, $pre, mask, at, at_prev, place, size, j)
 
 
 @kernel
@@ -79,18 +79,17 @@ $sums_back
 SEQUENCE = Template('''
 
 @cache
-def forward(slices, units):
-    """Kernel 2: all time steps in one launch. A set is $set."""
-    depth, threads = depth_of(slices), $threads
-    chunk, several = chunk_of(depth, units, threads), not SIM and units < depth
-    room, room_sums, room_biases = chunk * depth, chunk * units * $rows_of_unit, $count * units
+def forward(slices, units, threads):
+    """Kernel 2: all time steps in one launch."""
+    depth, chunk, several = variant(slices, units, threads, 1)
+    room, room_sums, room_biases = chunk * depth, chunk * $count * units, $count * units
 
     @kernel(**LIMITS)
     def sequence(
         $arrays, weight, biases, others, mask, turn, seq_len, batch_size, size, counters, lanes, begin, end
     ):
         vectors = cuda.shared.array(room, float32, alignment=16)  # as load4 needs it
-        sums = cuda.shared.array(room_sums, float32, alignment=16)
+        sums = cuda.shared.array(room_sums, float32)
 $shared
         held = cuda.local.array(WEIGHTS, float32)
         thread, first_unit = this_thread(), cuda.blockIdx.y * units
@@ -100,23 +99,25 @@ $shared
         for n in range(thread, $count * units, threads):
             i = n // units * size + min(first_unit + n % units, size - 1)
 $fill
-        unit = min(first_unit + thread // slices$units_of_set, size - 1)
-        hold(held, weight, $hold, slices, size)
+        gate, unit = set_of(thread // slices, units, first_unit, size)
+        hold(held, weight, (gate * size + unit) * size, size, 1, size - unit, slices, size)
         for step in range(begin, end):
             t, prev, cur = rows(step, seq_len, turn)
             for first in range(low, high, chunk):
                 count = min(chunk, high - first)
                 stage(vectors, $h, (prev * batch_size + first) * size, count, size, depth, threads)
                 cuda.syncthreads()
-                products(sums, vectors, held, 0, depth, count, threads, slices, $held_rows)
+                products(sums, vectors, held, 0, depth, count, threads, slices)
                 cuda.syncthreads()
                 thread = this_thread()
-                b, u = first + thread // units, thread % units
+                b, u = thread // units, thread % units
                 j = first_unit + u
-                if b < first + count and j < size:
+                if b < count and j < size:
+                    n = b * $less * units + thread
 $take
-                    at, at_prev = (cur * batch_size + b) * size + j, (prev * batch_size + b) * size + j
-                    unit_forward($arrays, $given, mask, at, at_prev, t * batch_size + b, size, j)
+                    lane = first + b
+                    at, at_prev = (cur * batch_size + lane) * size + j, (prev * batch_size + lane) * size + j
+                    unit_forward($arrays, $pre, mask, at, at_prev, t * batch_size + lane, size, j)
             if step + 1 < end:
                 meet(counters, (step + 1 - begin) * cuda.gridDim.y if several else 0)
 
@@ -124,24 +125,22 @@ $take
 
 
 @cache
-def backward(slices, units):
-    """A set is a gate of four units."""
-    depth, threads = depth_of(slices), $count * units // 4 * slices
-    chunk, several = chunk_of($count * depth, units, threads), not SIM and units < depth
+def backward(slices, units, threads):
+    depth, chunk, several = variant(slices, units, threads, $count)
     room, room_sums = chunk * $count * depth, chunk * $count * units
 
     @kernel(**LIMITS)
     def sequence(
         $back_arrays, weight, mask, turn, clip, seq_len, batch_size, size, counters, lanes, begin, end
     ):
-        vectors = cuda.shared.array(room, float32, alignment=16)  # as load4 needs it
-        sums = cuda.shared.array(room_sums, float32, alignment=16)
+        vectors = cuda.shared.array(room, float32, alignment=16)
+        sums = cuda.shared.array(room_sums, float32)
         held = cuda.local.array(WEIGHTS, float32)
         thread, first_unit = this_thread(), cuda.blockIdx.y * units
         low, high = cuda.blockIdx.x * lanes, min((cuda.blockIdx.x + 1) * lanes, batch_size)
         if several:
             together()
-        gate, unit = thread // slices // (units // 4), min(first_unit + thread // slices % (units // 4) * 4, size - 1)
+        gate, unit = set_of(thread // slices, units, first_unit, size)
         hold(held, weight, gate * size * size + unit, 1, size, size - unit, slices, size)
         for step in range(begin, end):
             t, cur = rows_back(step, seq_len, turn)
@@ -152,7 +151,7 @@ def backward(slices, units):
                     stage(vectors, $dinto, row, $count * count, size, depth, threads)
                     cuda.syncthreads()
                     gate = this_thread() // slices // (units // 4)
-                    products(sums, vectors, held, gate * depth, $count * depth, count, threads, slices, 4)
+                    products(sums, vectors, held, gate * depth, $count * depth, count, threads, slices)
                     cuda.syncthreads()
                 thread = this_thread()
                 b, j = thread // units, first_unit + thread % units

@@ -27,34 +27,26 @@ class Writer(Unit):
         back = [*(["straight"] if self.straight else []), *self.back_arrays]
         pre = [self.names.pre("h" if p.sided else "a", k) for k in range(count)]
         biases = [f"b_{gate}" for gate in p.gates] if p.sided else []
-        one = count == 1
-        gates = range(count)
+        sums = [f"sums[n + {k} * units]" if k else "sums[n]" for k in range(count)]
         pieces = {
             "name": p.name, "count": count, "h": h, "arrays": ", ".join(arrays), "back_arrays": ", ".join(back),
-            "pre": ", ".join(pre + biases), "given": ", ".join(pre + biases), "into": self.both[-1],
+            "pre": ", ".join(pre + biases), "into": self.both[-1],
             "dinto": f"d{self.both[-1]}",
             "forward": indent(self.forward(), 1), "back": indent(self.back(), 3), "sums": indent(self.sums(), 2),
             "message": indent(self.message(), 2), "masked": indent(self.masked(), 3),
             "sums_back": indent(self.sums_back(), 2),
-            "set": "four units" if one else f"a unit, its rows are the {count} gates",
-            "threads": "units // 4 * slices" if one else "units * slices", "rows_of_unit": 1 if one else 4,
-            "units_of_set": " * 4" if one else "", "held_rows": 4 if one else max(count, 3),
-            "hold": "unit * size, size, 1, size - unit" if one else f"unit * size, size * size, 1, {count}",
-            "less": count - 1, "total": " + ".join(f"sums[n + {g} * units]" if g else "sums[n]" for g in gates),
+            "less": count - 1, "total": " + ".join(sums),
         }  # fmt: skip
         held = ["some", "more"] if p.sided else ["some"]
         pieces["shared"] = indent([f"{name} = cuda.shared.array(room_biases, float32)" for name in held], 2)
         pieces["fill"] = indent(
             ["some[n], more[n] = biases[i], others[i]"] if p.sided else ["some[n] = biases[i] + others[i]"], 3
         )
-        sums = "sums[thread]" if one else "load4(sums, 4 * thread)"
-        names = pre if one else pre + ["_"] * (4 - count)
-        take = [f"{', '.join(names)} = {sums}"]
         side = "more" if p.sided else "some"
-        take += [f"{name} += {side}[{self._times(k, 'units')}u]" for k, name in enumerate(pre)]
+        take = [f"{name} = {sums[k]} + {side}[{self._times(k, 'units')}u]" for k, name in enumerate(pre)]
         take += [f"{name} = some[{self._times(k, 'units')}u]" for k, name in enumerate(biases)]
         pieces["take"] = indent(take, 5)
-        return HEAD.substitute(pieces) + (SEQUENCE.substitute(pieces) if p.recurrent and count <= 4 else "")
+        return HEAD.substitute(pieces) + (SEQUENCE.substitute(pieces) if p.recurrent else "")
 
     # --- a unit --------------------------------------------------------------------------------------------------
 
