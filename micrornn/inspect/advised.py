@@ -96,7 +96,7 @@ def advice(found: Measured, about: Mapping[str, Any]) -> Measure:
         "quartile": Axis.of(("median", "lower", "upper")),
     }
     measure = Measure("advise", about, axes, arrays, numbers)
-    return Measure("advise", about, axes, arrays, numbers, verdicts(measure, found, chosen))
+    return measure.judged(*verdicts(measure, found, chosen))
 
 
 def _worst(values: np.ndarray) -> float:

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from micrornn.inspect.cuts import Cuts
+from micrornn.inspect.noise_scale import jackknife
 from micrornn.inspect.sweep import Scratch
 from micrornn.inspect.window import Window, piece_of
 
@@ -79,17 +80,11 @@ class Sums:
     weights       (blocks,) tokens
     """
 
-    def __init__(self, num_K: int, blocks: int):
-        self.num_K, self.weights = num_K, np.zeros(blocks)
-        self.full: np.ndarray = np.empty((0, 0))
-        self.rest, self.off = self.full, self.full
-
-    def start(self, cut: Cuts) -> None:
-        """Make room for gradients of this model."""
-        blocks, dtype = len(self.weights), cut.row.dtype
-        self.full = np.zeros((blocks, cut.row.size), dtype)
-        self.rest = np.zeros((blocks, cut.rest.size), dtype)
-        self.off = np.zeros((self.num_K, blocks, cut.row.size), dtype)
+    def __init__(self, cut: Cuts, num_K: int, blocks: int):
+        """cut: any piece, for the sizes."""
+        dtype = cut.row.dtype
+        self.full, self.rest = (np.zeros((blocks, part.size), dtype) for part in (cut.row, cut.rest))
+        self.off, self.weights = np.zeros((num_K, blocks, cut.row.size), dtype), np.zeros(blocks)
 
     def add(self, block: int, cut: Cuts) -> None:
         """The whole gradient of a piece."""
@@ -133,11 +128,10 @@ def bias_of(weights: np.ndarray, full: np.ndarray, off: np.ndarray, both: np.nda
     signal, square, product = of(blocks)
     left = [of(np.delete(blocks, n)) for n in blocks]
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.array([one[1] / one[0] for one in left])
-        error = np.sqrt((len(blocks) - 1) * ratios.var(axis=0))
+        error = jackknife([one[1] / one[0] for one in left])
         cosine = (signal + product) / np.sqrt(max(signal, 0) * np.maximum(signal + 2 * product + square, 0))
         ratio = square / signal
-    signal_error = float(np.sqrt((len(blocks) - 1) * np.var([one[0] for one in left])))
+    signal_error = float(jackknife([one[0] for one in left]))
     return Bias(ratio, error, np.clip(cosine, -1, 1), signal, signal_error, len(blocks))
 
 
@@ -175,13 +169,12 @@ def measure(model: Any, text: Sequence[Window], ks: Sequence[int],
     at_once = max(1, min(len(ks), MEMORY // (blocks * size)))
     chunks, scratch = [ks[at : at + at_once] for at in range(0, len(ks), at_once)], Scratch(model.flat.data.dtype)
     grams: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    use, weights = list(text), np.zeros(blocks)
+    use, sums = list(text), None  # type: tuple[list[Window], Any]
     for pass_, chunk in enumerate(chunks):
-        sums = Sums(len(chunk), blocks)
+        sums = None  # those of one pass at a time: they are large
         for n, piece in enumerate(use):
             cut = Cuts(model, piece, scratch)
-            if not n:
-                sums.start(cut)
+            sums = sums or Sums(cut, len(chunk), blocks)
             sums.add(n % blocks, cut)
             for at in cutter(cut, chunk):
                 sums.add_off(at, n % blocks, cut)
@@ -190,6 +183,5 @@ def measure(model: Any, text: Sequence[Window], ks: Sequence[int],
                 use = use[: n + 1]
                 break
         grams.append(sums.grams())
-        weights = sums.weights
     full, (off, both) = grams[0][0], (np.concatenate([found[n] for found in grams]) for n in (1, 2))
-    return bias_of(weights, full, off, both)
+    return bias_of(sums.weights, full, off, both)

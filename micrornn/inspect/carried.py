@@ -93,22 +93,22 @@ class Carried:
     def asked(self) -> str:
         return f"num_steps is {self.num_steps:,}" if self.cut else f"sequences have {self.num_steps:,}"
 
-    def exploding(self, found: str = "") -> tuple[Verdict, ...]:
-        """Exploding, where the mean over lanes grows. `found`: a sentence that a measure adds."""
+    def exploding(self, found: str = "", **numbers: float) -> list[Verdict]:
+        """Exploding, where the mean over lanes grows. `found`, `numbers`: what a measure adds."""
         worst = max(self.growth, key=lambda name: self.growth[name], default="")
         if not worst or not self.growth[worst] > GROWN:
-            return ()
+            return []
         words = (
             f"In {self.windows} a gradient in {worst} grows to {number(self.growth[worst])} "
             f"times its size on its way back, in the mean over lanes. {found}"
         )
         advice = LIMIT.replace("; or take `cell=lstm`", "") if self.forgets else LIMIT
-        return (Verdict("exploding", words.rstrip(), {"growth": self.growth[worst]}, advice),)
+        return [Verdict("exploding", words.rstrip(), numbers | {"growth": self.growth[worst]}, advice)]
 
-    def verdicts(self, found: str = "", short: bool = False) -> tuple[Verdict, ...]:
+    def verdicts(self, found: str = "", short: bool = False, **numbers: float) -> list[Verdict]:
         """Vanishing, for each direction in which no layer carries 1 %.
 
-        found    a sentence that a measure adds
+        found    a sentence that a measure adds; numbers    that go with it
         short    whether what it measured is gone before half of num_steps: a fault where gates are stuck
         """
         verdicts = []
@@ -124,17 +124,16 @@ class Carried:
                 f"its direction. A loss has {behind}; less than 1 % left over that is "
                 "vanishing: what lies further back is not learned, however much it would help."
             )
-            numbers = {"carried": share, "lag": float(self.lag), "num_steps": float(self.num_steps)}
-            verdicts.append(Verdict("vanishing", f"{words} {found}".rstrip(), numbers, self._advice()))
+            own = {"carried": share, "lag": float(self.lag), "num_steps": float(self.num_steps)}
+            verdicts.append(Verdict("vanishing", f"{words} {found}".rstrip(), numbers | own, self._advice()))
         if not verdicts and short and self.stuck >= ALL:
             words = (
                 f"{found} That is short of half of {self.all_of_it}, and {percent(self.stuck)} of a gate's "
                 "values are saturated, so hardly anything has a slope to get through: vanishing."
             )
-            verdicts.append(
-                Verdict("vanishing", words, {"stuck": self.stuck}, "Lower `lr`, or start from smaller weights.")
-            )
-        return tuple(verdicts)
+            advice = "Lower `lr`, or start from smaller weights."
+            verdicts.append(Verdict("vanishing", words, numbers | {"stuck": self.stuck}, advice))
+        return verdicts
 
     @property
     def forgets(self) -> bool:
@@ -159,13 +158,6 @@ class Carried:
             return ""
         share = "all" if best[1] >= 1 else f"up to {percent(best[1])}"
         return f"{best[0]} can carry {share} of a gradient over {steps(self.lag)}, so a loss could reach that far."
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "lag": self.lag, "num_steps": self.num_steps, "share": dict(self.share), "growth": dict(self.growth),
-            "cell": self.cell, "stuck": self.stuck, "cut": self.cut,
-        }  # fmt: skip
 
 
 def _little(share: float) -> str:

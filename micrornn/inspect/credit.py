@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -176,10 +175,10 @@ def _judge(profile: np.ndarray, num_steps: int, carried: Carried | None = None) 
         advice = "Limit it with `clip_norm`, or lower `lr`"
         advice += "; `micrornn advise` says which num_steps to train with." if num_steps else "."
         return numbers, (Verdict("exploding", words, plain, advice),)
-    if carried is not None and (grown_there := carried.exploding(fades)):
-        return numbers, tuple(replace(verdict, numbers=plain | dict(verdict.numbers)) for verdict in grown_there)
-    if carried is not None and (gone := carried.verdicts(fades, far is not None and far < (num_steps or seq_len) / 2)):
-        return numbers, tuple(replace(verdict, numbers=plain | dict(verdict.numbers)) for verdict in gone)
+    if carried is not None:
+        short = far is not None and far < (num_steps or seq_len) / 2
+        if found := carried.exploding(fades, **plain) or carried.verdicts(fades, short, **plain):
+            return numbers, tuple(found)
     if seq_len < 2 * FEW:
         what = f"{steps(seq_len)} are too few to see a gradient fade."
         return numbers, (

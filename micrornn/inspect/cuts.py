@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
@@ -35,9 +34,7 @@ class Cuts:
         inside = {f"rnn.{name}" for name in model.rnn.weights} | {"embedding.weight"}
         above = [p for name, p in model.flat.parameters.items() if name not in inside]
         # A tied embedding is read by the output layer, too: that part of its gradient, no truncation changes.
-        tied = (
-            [model.decoder.weight] if self.embedding is not None and model.config.tied else []
-        )  # the embedding's, too
+        tied = [model.decoder.weight] if self.embedding is not None and model.config.tied else []
         levels, self.dy, gradients = apart(record(model, window), 1.0, [*above, *tied])
         whole = gradients.pop().reshape(-1) if tied else None
         self.above = {p.name: gradient for p, gradient in zip(above, gradients)}
@@ -158,62 +155,30 @@ class Cuts:
 
 
 class _Products:
-    """The weight gradients of one layer, from cotangents of its gates.
-
-    Where the cell does not tell the sides of x and h_prev apart, all of them in one product, [x | h_prev | sqrt 2]^T
-    dgates. Both biases have the same gradient b; one row sqrt 2 b stands for the two, and norms and cosines come out
-    right. For the GRU, say, the two sides differ.
-
-    Behind them lie the gradients of the cell's vectors, such as peepholes.
-    """
+    """The gradients of one layer's parameters, one after the other in a row, from cotangents of its gates."""
 
     def __init__(self, layer: Layer):
-        saved, cell = layer.record.saved, layer.cell
-        given = dict(zip(cell.parameters, layer.record.inputs[1 + len(cell.states) :]))
-        x, before, self.width = saved["x"], saved[cell.states[0]][:-1], saved["gates"].shape[2]
-        sides = [([x], [given["weight_ih"]], [given["bias_ih"]])]
-        if cell.recurrent:
-            sides.append(([before], [given["weight_hh"]], [given["bias_hh"]]))
-        if not layer.program.sided:
-            inputs, weights, biases = ([one for part in parts for one in part] for parts in zip(*sides))
-            sides = [(inputs, weights, biases)]
-        # what the cotangents are multiplied with, on x's side and on h_prev's; and whose gradients that gives
-        self.inputs, self.owners = [], []
-        for parts, weights, biases in sides:
-            one = np.full((*x.shape[:2], 1), math.sqrt(len(biases)), x.dtype)
-            self.inputs.append(np.concatenate([*parts, one], axis=2))
-            self.owners.append((weights, biases))
-        self.vectors = [given[name] for name in cell.vectors]
-        self.products = sum(inputs.shape[2] for inputs in self.inputs) * self.width
-        self.size = self.products + sum(vector.data.size for vector in self.vectors)
+        saved, cell = layer.saved, layer.cell
+        self.parameters = dict(zip(cell.parameters, layer.record.inputs[1 + len(cell.states) :]))
+        self.ends = np.cumsum([parameter.data.size for parameter in self.parameters.values()])
+        self.size, self.vectors = int(self.ends[-1]), cell.vectors
+        self.inputs = {"weight_ih": saved["x"], "weight_hh": saved[cell.states[0]][:-1]}
 
-    def _sides(self, row: np.ndarray) -> list[np.ndarray]:
-        """One matrix (inputs, gates) for each side."""
-        return np.split(
-            row[: self.products].reshape(-1, self.width), np.cumsum([inputs.shape[2] for inputs in self.inputs])[:-1]
-        )
+    def _parts(self, row: np.ndarray) -> dict[str, np.ndarray]:
+        parts = np.split(row, self.ends[:-1])
+        return {name: part.reshape(p.shape) for (name, p), part in zip(self.parameters.items(), parts)}
 
     def add(self, k: Kernels, row: np.ndarray, steps: slice, dgates: np.ndarray,
             dhidden: np.ndarray, dvectors: list[np.ndarray]) -> None:  # fmt: skip
-        """Add the products at these time steps."""
-        for out, more in zip(self._of_vectors(row), dvectors):
-            out += more
-        for out, inputs, cotangents in zip(self._sides(row), self.inputs, (dgates, dhidden)):
-            rows = inputs[steps].reshape(-1, len(out))
-            k.matmul(out, rows, cotangents.reshape(-1, self.width), trans_a=True, accumulate=True)
-
-    def _of_vectors(self, row: np.ndarray) -> list[np.ndarray]:
-        """The part of each vector."""
-        ends = np.cumsum([vector.data.size for vector in self.vectors])
-        return np.split(row[self.products :], ends[:-1]) if self.vectors else []
+        """Add what cotangents at these time steps give."""
+        of_vectors = dict(zip(self.vectors, dvectors))
+        for name, out in self._parts(row).items():
+            rows = (dgates if name.endswith("_ih") else dhidden).reshape(-1, dgates.shape[2])
+            if name in self.inputs:
+                k.matmul(out, rows, self.inputs[name][steps].reshape(len(rows), -1), trans_a=True, accumulate=True)
+            else:
+                out += of_vectors[name] if name in of_vectors else rows.sum(axis=0)
 
     def split(self, row: np.ndarray) -> dict[str, np.ndarray]:
         """The gradient of each parameter by its name."""
-        found = {vector.name: part for vector, part in zip(self.vectors, self._of_vectors(row))}
-        for side, (weights, biases) in zip(self._sides(row), self.owners):
-            ends = np.cumsum([weight.shape[1] for weight in weights])
-            for weight, rows in zip(weights, np.split(side[:-1], ends[:-1])):
-                found[weight.name] = rows.T
-            for bias in biases:
-                found[bias.name] = side[-1] / math.sqrt(len(biases))
-        return found
+        return {self.parameters[name].name: part for name, part in self._parts(row).items()}

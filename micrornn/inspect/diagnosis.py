@@ -63,7 +63,7 @@ def diagnosis(found: Sequence[Measure], subject: Mapping[str, Any], lr: float = 
     subject  as `Subject.about()` gives it: the run, and what it has learned
     lr       that it was trained with
     """
-    learned = Learned(**subject["learned"]) if subject.get("learned") else None
+    learned = Learned.of(subject)
     wrong, right, updates = findings(found), well(found), int(subject.get("updates") or 0)
     nothing = learned is not None and not learned.anything
     by = f"{number(learned.baseline)} {learned.by}" if learned else ""

@@ -28,7 +28,7 @@ from micrornn import kernels
 from micrornn.inspect import carried as carrying
 from micrornn.inspect import flow_verdicts
 from micrornn.inspect.fading import LEFT, fitted, half_life, reach
-from micrornn.inspect.measure import Array, Axis, Learned, Measure
+from micrornn.inspect.measure import Array, Axis, Measure
 from micrornn.inspect.panels import Curve, Heat, Lines, Mark, Panel, Rows, Slides, positive
 from micrornn.inspect.recorded import (
     Layer,
@@ -116,8 +116,8 @@ def flow(model: Any, windows: Sequence[Window], progress: Progress | None = None
         "windows": len(found), "seq_len": seq_len, "batch_size": recording.shape[1],
         "hidden_size": hidden_size, "whole": recording.whole, "last_loss": recording.last_loss,
     } | ({"part": part} if part else {})  # fmt: skip
-    learned = Learned(**about["learned"]) if about.get("learned") else None
-    return Measure("flow", told, axes, arrays, {}, flow_verdicts.of_flow(axes, arrays, able, learned, told))
+    measure = Measure("flow", told, axes, arrays)
+    return measure.judged(*flow_verdicts.of_flow(measure, able))
 
 
 def _look(recording: Recording) -> dict[str, np.ndarray]:

@@ -7,14 +7,13 @@ stuck          gates that are saturated, where learning suffers from it; and tho
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from micrornn.inspect.carried import ALL, LEFT, LIMIT, Carried
 from micrornn.inspect.fading import GROWN, fading, growing
-from micrornn.inspect.measure import Array, Axis, Learned, Verdict, blown_up
+from micrornn.inspect.measure import Learned, Measure, Verdict, blown_up
 from micrornn.inspect.saturated import no_good
 from micrornn.inspect.words import number, percent, steps
 
@@ -38,37 +37,30 @@ LEAST_STEPS = 10
 CALM = "Lower `lr`, or start from smaller weights: a saturated gate has almost no slope, so it hardly learns."
 
 
-def of_flow(axes: Mapping[str, Axis], arrays: Mapping[str, Array], carried: Carried,
-            learned: Learned | None = None, about: Mapping[str, Any] | None = None) -> tuple[Verdict, ...]:  # fmt: skip
-    """Verdicts on the arrays of the measure `flow`, the gravest first.
-
-    carried    how much of a gradient the layers can carry over half of num_steps
-    learned    what the model has learned, if that is known
-    about      the subject of the measure
-    """
-    last = str((about or {}).get("last_loss", "the last time step's loss"))
-    layers, gates, seq_len = axes["layer"].places, axes["gate"].places, len(axes["t"].places)
-    dh, left = arrays["dh"].values, arrays["left"].values
-    broken = _nonfinite(layers, dh)
+def of_flow(measure: Measure, carried: Carried) -> list[Verdict]:
+    """Verdicts on the measure `flow`, the gravest first. carried: how much of a gradient the layers can carry over half
+    of num_steps."""
+    layers, gates, times = (measure.axes[name].places for name in ("layer", "gate", "t"))
+    last, seq_len = str(measure.subject["last_loss"]), len(times)
+    broken = _nonfinite(layers, measure["dh"])
     if broken:
-        return (broken,)
-    low, high = (arrays[name].values.mean(axis=2) for name in ("low", "high"))
-    found = _exploding(layers, left, last) or list(carried.exploding())
-    saturated = stuck(layers, gates, low, high, learned, bool(found))
+        return [broken]
+    low, high = (measure[name].mean(axis=2) for name in ("low", "high"))
+    found = _exploding(layers, measure["left"], last) or carried.exploding()
+    saturated = stuck(layers, gates, low, high, Learned.of(measure.subject), bool(found))
     if seq_len >= LEAST_STEPS and not found:
-        found += _vanishing(layers, arrays, carried, last)
-    found += saturated or never_forgets(layers, arrays["forgets"].values, carried.num_steps)
-    found += _dead(layers, arrays["dead"].values)
+        found += _vanishing(measure, carried, last)
+    found += saturated or never_forgets(layers, measure["forgets"], carried.num_steps)
+    found += _dead(layers, measure["dead"])
     if not found and seq_len < LEAST_STEPS:
         words = f"{steps(seq_len)} are too few to say how far back the gradient goes; {LEAST_STEPS} would do."
-        longer = "Look at longer windows with `seq_len`." if (about or {}).get("cut", True) else ""
+        longer = "Look at longer windows with `seq_len`." if measure.subject.get("cut", True) else ""
         found = [Verdict("unsure", words, {"seq_len": seq_len}, longer)]
-    return tuple(found) or (_healthy(layers, arrays, carried, float(no_good(gates, low, high).max()), last),)
+    return found or [_healthy(measure, carried, float(no_good(gates, low, high).max()), last)]
 
 
-def of_training(axes: Mapping[str, Axis], arrays: Mapping[str, Array],
-                lengths: Sequence[int] = ()) -> tuple[Verdict, ...]:  # fmt: skip
-    """Verdicts on the arrays of the measure `flow_over_training`: on its last update, in the light of those before.
+def of_training(measure: Measure, lengths: Sequence[int] = ()) -> list[Verdict]:
+    """Verdicts on the measure `flow_over_training`: on its last update, in the light of those before.
 
     The gradient of all losses together never vanishes. But one that explodes grows from the end of the window to its
     beginning without end, while a sound one stays level behind the first few steps. Whether it vanishes is seen from
@@ -76,11 +68,11 @@ def of_training(axes: Mapping[str, Axis], arrays: Mapping[str, Array],
 
     lengths    how many time steps each update had, where they differ: NaN stands behind them
     """
-    layers, gates, updates = axes["layer"].places, axes["gate"].places, axes["update"].places
-    dh, low, high = (arrays[name].values for name in ("dh", "low", "high"))
+    layers, gates, updates = (measure.axes[name].places for name in ("layer", "gate", "update"))
+    dh, low, high = (measure[name] for name in ("dh", "low", "high"))
     broken = _nonfinite(layers, dh[-1][:, : lengths[-1]] if lengths else dh[-1])
     if broken:
-        return (broken,)
+        return [broken]
     most, median = (np.nanmax, np.nanmedian) if len(set(lengths)) > 1 else (np.max, np.median)
     found, middle = [], median(dh, axis=2)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -93,10 +85,10 @@ def of_training(axes: Mapping[str, Axis], arrays: Mapping[str, Array],
         )
         found.append(Verdict("exploding", words, {"growth": growth, "update": updates[-1]}, LIMIT))
     else:
-        found += _carried_over_training(layers, gates, arrays, updates)
+        found += _carried_over_training(measure)
     found += stuck(layers, gates, low[-1], high[-1], None, bool(found), where=f" at update {updates[-1]:,}")
     if found:
-        return tuple(found)
+        return found
     span = f"From update {updates[0]:,} to {updates[-1]:,}"
     first, last = middle[0].max(), middle[-1].max()
     share = float(no_good(gates, low[-1], high[-1]).max())
@@ -107,23 +99,21 @@ def of_training(axes: Mapping[str, Axis], arrays: Mapping[str, Array],
     )
     numbers = {"first": float(first), "last": float(last), "saturated": share}
     if len(updates) < 2:
-        return (Verdict("unsure", "Only one update was recorded.", numbers, "Train on, or lower `watch_gradients`."),)
-    return (Verdict("healthy", words, numbers),)
+        return [Verdict("unsure", "Only one update was recorded.", numbers, "Train on, or lower `watch_gradients`.")]
+    return [Verdict("healthy", words, numbers)]
 
 
-def _carried_over_training(layers: Sequence[str], gates: Sequence[str], arrays: Mapping[str, Array],
-                           updates: Sequence[int]) -> list[Verdict]:  # fmt: skip
+def _carried_over_training(measure: Measure) -> list[Verdict]:
     """Vanishing, where at the last update no layer carries enough, and since when."""
-    if "carried" not in arrays:
-        return []
-    shares, num_steps = arrays["carried"].values, arrays["dh"].values.shape[2]  # a window that trains has num_steps
+    layers, updates = measure.axes["layer"].places, measure.axes["update"].places
+    shares, num_steps = measure["carried"], measure["dh"].shape[2]  # a window that trains has num_steps
     cell = layers[0].rpartition(".")[2].partition("_l")[0]
     last = Carried(max(1, num_steps // 2), num_steps, dict(zip(layers, shares[-1].tolist())), {}, cell)
     best = np.where(np.isfinite(shares), shares, np.inf).max(axis=1)
     healthy = np.flatnonzero(best >= LEFT)
     since = updates[int(healthy[-1]) + 1] if len(healthy) and healthy[-1] + 1 < len(updates) else updates[0]
     told = "at every update that was watched" if not len(healthy) else f"since update {since:,}"
-    return list(last.verdicts(f"So it was {told}."))
+    return last.verdicts(f"So it was {told}.")
 
 
 def _nonfinite(layers: tuple[str, ...], dh: np.ndarray) -> Verdict | None:
@@ -149,9 +139,9 @@ def _exploding(layers: tuple[str, ...], left: np.ndarray, last: str) -> list[Ver
     return [Verdict("exploding", words, {"growth": growth, "lag": lag}, LIMIT)]
 
 
-def _vanishing(layers: tuple[str, ...], arrays: Mapping[str, Array], carried: Carried, last: str) -> list[Verdict]:
+def _vanishing(measure: Measure, carried: Carried, last: str) -> list[Verdict]:
     """Where nothing arrives in one direction, or too little could arrive."""
-    left, reach = (arrays[name].values for name in ("left", "reach"))
+    layers, left, reach = measure.axes["layer"].places, measure["left"], measure["reach"]
     for reverse in (False, True):
         mine = [n for n, name in enumerate(layers) if name.endswith("_reverse") == reverse]
         if mine and np.isnan(left[mine, 0]).all():
@@ -160,7 +150,7 @@ def _vanishing(layers: tuple[str, ...], arrays: Mapping[str, Array], carried: Ca
             return [Verdict("vanishing", words, {"reach": 0}, advice)]
     best = int(np.argmax(reach))
     tells = f"The gradient of {last} {fading(left[best])} (in {layers[best]})."
-    return list(carried.verdicts(tells, reach[best] < carried.num_steps / 2))
+    return carried.verdicts(tells, reach[best] < carried.num_steps / 2)
 
 
 def stuck(layers: Sequence[str], gates: Sequence[str], low: np.ndarray, high: np.ndarray, learned: Learned | None,
@@ -216,17 +206,15 @@ def _dead(layers: tuple[str, ...], dead: np.ndarray) -> list[Verdict]:
     return [Verdict("dead", words, {"share": share}, advice)]
 
 
-def _healthy(
-    layers: tuple[str, ...], arrays: Mapping[str, Array], carried: Carried, share: float, last: str
-) -> Verdict:
-    reach, half, left = (arrays[name].values for name in ("reach", "half_life", "left"))
-    best = int(np.argmax(reach))
+def _healthy(measure: Measure, carried: Carried, share: float, last: str) -> Verdict:
+    best = int(np.argmax(measure["reach"]))
     words = (
-        f"The gradient of {last} {fading(left[best])} (in {layers[best]}, where it reaches "
-        f"farthest). {carried.words} At most {percent(share)} of a gate's values are saturated"
+        f"The gradient of {last} {fading(measure['left'][best])} (in {measure.axes['layer'].places[best]}, where it "
+        f"reaches farthest). {carried.words} At most {percent(share)} of a gate's values are saturated"
     )
     words += ", and it learns all the same." if share >= MOSTLY else "."
-    return Verdict("healthy", words, _numbers(reach=reach[best], half_life=half[best], saturated=share))
+    numbers = {name: float(measure[name][best]) for name in ("reach", "half_life")}
+    return Verdict("healthy", words, numbers | {"saturated": share})
 
 
 def _largest(values: np.ndarray) -> tuple[int, float]:
@@ -234,7 +222,3 @@ def _largest(values: np.ndarray) -> tuple[int, float]:
     values = np.where(np.isnan(values), -np.inf, values)
     place = int(values.argmax())
     return (place, float(values[place])) if values[place] > -np.inf else (0, 0.0)
-
-
-def _numbers(**values: float) -> dict[str, float]:
-    return {name: float(value) for name, value in values.items()}

@@ -189,7 +189,8 @@ def _measure(layers: tuple[str, ...], rows: list[dict[str, np.ndarray]], bounded
     if "largest_h" in all_of:
         about_h = "largest singular value of the block dh_t/dh_{t-1} alone"
         arrays["largest_h"] = Array(all_of["largest_h"], time, "", about_h)
-    return Measure("jacobian", about, axes, arrays, {}, verdicts(layers, axes, arrays, bounded, able))
+    measure = Measure("jacobian", about, axes, arrays)
+    return measure.judged(*verdicts(measure, bounded, able))
 
 
 def panels(measure: Measure) -> list[Panel]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 
-from micrornn.inspect import carried as carrying
-from micrornn.inspect.carried import Carried
-from micrornn.inspect.measure import Array, Axis, Verdict
+from micrornn.inspect.carried import LEFT, LIMIT, Carried
+from micrornn.inspect.measure import Measure, Verdict
 from micrornn.inspect.words import number, steps
 
 # Exponents averaged over fewer time steps depend on which text was read.
@@ -27,12 +24,13 @@ GROWN = 10.0
 NATS = 3.0
 
 
-def verdicts(layers: tuple[str, ...], axes: Mapping[str, Axis], arrays: Mapping[str, Array], bounded: bool,
-              able: Carried) -> tuple[Verdict, ...]:  # fmt: skip
-    seq_len, lags, products = len(axes["t"].places), axes["lag"].places, arrays["product"].values
-    slowest, fastest = int(arrays["exponents"].values[:, 0].argmax()), int(products[:, -1].argmax())
-    rate, error = (float(arrays[name].values[slowest, 0]) for name in ("exponents", "error"))
-    half_life, growth = float(arrays["half_life"].values[slowest]), float(products[fastest, -1])
+def verdicts(measure: Measure, bounded: bool, able: Carried) -> tuple[Verdict, ...]:
+    """bounded: whether the states are; able: how much of a gradient the layers carry."""
+    layers, times, lags = (measure.axes[name].places for name in ("layer", "t", "lag"))
+    seq_len, products = len(times), measure["product"]
+    slowest, fastest = int(measure["exponents"][:, 0].argmax()), int(products[:, -1].argmax())
+    rate, error = (float(measure[name][slowest, 0]) for name in ("exponents", "error"))
+    half_life, growth = float(measure["half_life"][slowest]), float(products[fastest, -1])
     layer, sure = layers[slowest], "" if math.isnan(error) else f" +- {error:.2g}"
     told = f"the largest Lyapunov exponent of {layer} is {rate:.3g}{sure} nats per time step"
     if rate == -math.inf:
@@ -61,14 +59,14 @@ def verdicts(layers: tuple[str, ...], axes: Mapping[str, Axis], arrays: Mapping[
         )
         if not bounded:
             words += " Nothing bounds a relu, so the state itself runs away."
-        found.append(Verdict("exploding", words, numbers, carrying.LIMIT))
+        found.append(Verdict("exploding", words, numbers, LIMIT))
     else:
         found += able.exploding(f"In the long run: {told}.")
     if found:
         return tuple(found)
     seen = _seen(rate, counted, half_life, told)
-    if gone := able.verdicts(seen, rate * able.num_steps / 2 < math.log(carrying.LEFT)):
-        return tuple(replace(verdict, numbers=numbers | dict(verdict.numbers)) for verdict in gone)
+    if gone := able.verdicts(seen, rate * able.num_steps / 2 < math.log(LEFT), **numbers):
+        return tuple(gone)
     if seq_len < LEAST_STEPS:
         few = f"{steps(seq_len)} {'is' if seq_len == 1 else 'are'} too few"
         words = f"{few} for Lyapunov exponents; {LEAST_STEPS} are the least, 100 are good."

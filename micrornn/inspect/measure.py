@@ -103,6 +103,11 @@ class Learned:
     unit: str = "nats per token"
     beside: Sequence[tuple[str, str, float]] = ()
 
+    @classmethod
+    def of(cls, about: Mapping[str, Any]) -> Learned | None:
+        """As the subject of a measure tells it ("learned", of `Subject.about()`); None where it does not."""
+        return cls(**about["learned"]) if about.get("learned") else None
+
     @property
     def baseline(self) -> float:
         """The best that takes no learning; NaN where that is not known."""
@@ -166,13 +171,16 @@ class Measure:
             shape = tuple(len(self.axes[axis].places) for axis in array.axes)
             if array.values.shape != shape:
                 raise ValueError(f"{self.what}.{name} has shape {array.values.shape}, its axes have {shape}")
-        if self.subject.get("learned"):
-            learned = Learned(**self.subject["learned"])
+        if learned := Learned.of(self.subject):
             object.__setattr__(self, "verdicts", learned.told(self.verdicts))
 
     def __getitem__(self, name: str) -> np.ndarray:
         """The values of an array by its name."""
         return self.arrays[name].values
+
+    def judged(self, *verdicts: Verdict) -> Measure:
+        """The same with its verdicts, for those that are read off what was measured."""
+        return replace(self, verdicts=verdicts)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON. NaN and infinities become None: JSON knows none of them."""

@@ -2,6 +2,7 @@
 
 two_batches    |G|^2 and tr(Sigma) from the squared norms of a small and of a large batch's gradient
 estimate       both, and the noise scale with its uncertainty, from many small batches -> Estimate
+jackknife      a standard error from estimates without one block in turn
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -71,14 +73,18 @@ def estimate(sums: np.ndarray, squares: Sequence[float] | np.ndarray, counts: Se
         return Estimate(signal, noise, math.nan, math.nan, _ratio(noise, signal), 0.0, math.inf, nothing)
     left = np.array([of(np.delete(everything, n)) for n in everything])
     with np.errstate(divide="ignore", invalid="ignore"):
-        others = np.column_stack([left, left[:, 0] / left[:, 1]])
-        signal_error, noise_error, error = np.sqrt((len(sums) - 1) * others.var(axis=0))
+        signal_error, noise_error, error = jackknife(np.column_stack([left, left[:, 0] / left[:, 1]]))
         inverse = np.float64(signal) / noise
     return Estimate(
         signal, noise, float(signal_error), float(noise_error), _ratio(noise, signal),
         _ratio(1, inverse + 2 * error), _ratio(1, inverse - 2 * error),
         np.array([_ratio(noise, signal) for signal, noise in left]),
     )  # fmt: skip
+
+
+def jackknife(left: Any) -> np.ndarray:
+    """Standard errors from estimates (M, ...), each without one of M blocks (Efron 1982)."""
+    return np.sqrt((len(left) - 1) * np.var(left, axis=0))
 
 
 def _ratio(noise: float, signal: float) -> float:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -82,7 +82,7 @@ class Blown:
         return f"{where}{when}: its {of} is {self.number:.4g}{went_in}"
 
 
-def _shape(shape: tuple[int, ...]) -> str:
+def _shape(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape)) or "scalar"
 
 
@@ -105,7 +105,7 @@ def blown(tape: Tape, loss: Tensor, dloss: Any = None, limit: float | None = Non
 
     times = _times(tape)
     for row in tape.records:
-        if _is_sequence(row):
+        if is_sequence(row):
             at = _inside(row, _values_of(row), fine, backward=False)
             if at is not None:
                 return Blown("value", row.op.name, _layer(row), *at, _operands(row))
@@ -119,12 +119,7 @@ def blown(tape: Tape, loss: Tensor, dloss: Any = None, limit: float | None = Non
 
 def _times(tape: Tape) -> set[tuple[int, ...]]:
     """The (T, B) that arrays with a time axis begin with, as far as recurrent ops tell."""
-    return {r.saved["x"].shape[:2] for r in tape.records if _is_sequence(r)}
-
-
-def _is_sequence(row: Record) -> bool:
-    """Whether a recurrent op went over a whole sequence at once."""
-    return is_sequence(row)
+    return {r.saved["x"].shape[:2] for r in tape.records if is_sequence(r)}
 
 
 def _first_gradient(tape: Tape, outputs: Sequence[tuple[Tensor, Any]], fine: Fine,
@@ -140,7 +135,7 @@ def _first_gradient(tape: Tape, outputs: Sequence[tuple[Tensor, Any]], fine: Fin
         return None
     row, tensor, cotangent = found[0]
     inputs = _operands(row)
-    if _is_sequence(row):
+    if is_sequence(row):
         at = _inside(row, _gradients_of(row), fine, backward=True)
         if at is not None:
             return Blown("gradient", row.op.name, _layer(row), *at, inputs)
@@ -239,15 +234,10 @@ def nonfinite(model: Any, windows: Sequence[Window], progress: Progress | None =
     }
     told = about | {
         "windows": seen, "seq_len": values.shape[1], "batch_size": recording.shape[1],
-        "inputs": [] if found is None else [_told(operand) for operand in found.inputs],
+        "inputs": [] if found is None else [plain(asdict(operand)) for operand in found.inputs],
     }  # fmt: skip
     numbers = {"loss": Number(loss, str(about.get("unit") or "nats per token"), "loss of the window that is shown")}
     return Measure("nonfinite", told, axes, arrays, numbers, (_verdict(found, seen, loss, arrays),))
-
-
-def _told(operand: Operand) -> dict[str, Any]:
-    ends = plain({"low": operand.low, "high": operand.high})
-    return {"name": operand.name, "shape": list(operand.shape), "finite": operand.finite} | ends
 
 
 def _sizes(recording: Recording) -> Iterator[np.ndarray]:
@@ -312,17 +302,13 @@ def panels(measure: Measure) -> list[Panel]:
     rows = [(name, *("" if np.isnan(size[n]) else f"{size[n]:.4g}" for size in sizes)) for n, name in enumerate(names)]
     found.append(Rows("Records", ("record", "largest value", "largest gradient"), rows))
     inputs = [
-        (one["name"], "x".join(map(str, one["shape"])) or "scalar", "yes" if one["finite"] else "NO", *_ends(one))
+        (one["name"], _shape(one["shape"]), "yes" if one["finite"] else "NO",
+         *("-" if one[end] is None else f"{one[end]:.4g}" for end in ("low", "high")))
         for one in measure.subject["inputs"]
-    ]
+    ]  # fmt: skip
     if inputs:
         found.append(Rows("What went in", ("input", "shape", "finite", "lowest", "highest"), inputs))
     return found
-
-
-def _ends(one: dict[str, float | None]) -> tuple[str, str]:
-    low, high = ("-" if one[end] is None else f"{one[end]:.4g}" for end in ("low", "high"))
-    return low, high
 
 
 class Nonfinite(Measuring):

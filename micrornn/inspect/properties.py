@@ -18,23 +18,24 @@ NEWLINES = ("\n", EOS)
 OPENING, CLOSING = "([{", ")]}"
 
 
-def _in_line(tokens: Sequence[str]) -> Iterator[float]:
+def _run(tokens: Sequence[str], goes_on: Callable[[str], bool]) -> Iterator[float]:
+    """How many tokens in a row go on up to here."""
     at = 0
     for token in tokens:
-        at = 0 if token in NEWLINES else at + 1
+        at = at + 1 if goes_on(token) else 0
         yield at
+
+
+def _in_line(tokens: Sequence[str]) -> Iterator[float]:
+    return _run(tokens, lambda token: token not in NEWLINES)
 
 
 def _in_word(tokens: Sequence[str]) -> Iterator[float]:
-    at = 0
-    for token in tokens:
-        at = at + 1 if token.isalnum() else 0
-        yield at
+    return _run(tokens, str.isalnum)
 
 
 def _last_of_word(tokens: Sequence[str]) -> Iterator[float]:
-    for token, after in zip(tokens, [*tokens[1:], ""]):
-        yield token.isalnum() and not after.isalnum()
+    return (token.isalnum() and not after.isalnum() for token, after in zip(tokens, [*tokens[1:], ""]))
 
 
 def _quotes(tokens: Sequence[str]) -> Iterator[float]:
@@ -89,8 +90,7 @@ def _comment(tokens: Sequence[str]) -> Iterator[float]:
 
 
 def _space(tokens: Sequence[str]) -> Iterator[float]:
-    for token in tokens:
-        yield token.isspace()
+    return map(str.isspace, tokens)
 
 
 Property = Callable[[Sequence[str]], Iterator[float]]

@@ -108,7 +108,8 @@ def _measure(reading: Reading, text: list[str], fresh: int, followed: Mapping[st
         best = _short(values[layer, kind, span, unit])
         arrays[f"follows {name}"] = Array(best, along, "", f"{kinds[kind]}_t of {whose}")
     numbers = {"tokens": Number(len(text), "tokens", "that were read")}
-    return Measure("states", about, axes, arrays, numbers, _verdicts(axes, arrays, reading, fresh, len(text), about))
+    measure = Measure("states", about, axes, arrays, numbers)
+    return measure.judged(*_verdicts(measure, reading, fresh))
 
 
 def _short(values: np.ndarray) -> np.ndarray:
@@ -128,9 +129,8 @@ def _liveliest(x: np.ndarray) -> int:
     return int(starts[np.argmax([x[start : start + COLOURED].std() for start in starts])])
 
 
-def _verdicts(axes: Mapping[str, Axis], arrays: Mapping[str, Array], reading: Reading, fresh: int,
-              read_tokens: int, about: Mapping[str, Any]) -> tuple[Verdict, ...]:  # fmt: skip
-    found, layers, gates = [], reading.layers, reading.gates
+def _verdicts(measure: Measure, reading: Reading, fresh: int) -> list[Verdict]:
+    found, layers, about, read_tokens = [], reading.layers, measure.subject, measure.subject["tokens"]
     h = reading.states["h"][:, fresh:]
     still = (h.max(axis=1) - h.min(axis=1) <= STILL).mean(axis=1)
     worst = int(still.argmax())
@@ -138,24 +138,23 @@ def _verdicts(axes: Mapping[str, Axis], arrays: Mapping[str, Array], reading: Re
         words = f"{percent(still[worst])} of the units of {layers[worst]} do not move over {read_tokens:,} tokens."
         advice = "They cost time and say nothing: lower `lr`, take fewer with `hidden_size`, or another cell."
         found.append(Verdict("dead", words, {"share": float(still[worst])}, advice))
-    learned = Learned(**about["learned"]) if about.get("learned") else None
-    saturated = []
+    saturated, (low, high) = [], (ends.mean(axis=2) for ends in (reading.low, reading.high))
     if not reading.relu:
-        saturated = stuck(layers, gates, reading.low.mean(axis=2), reading.high.mean(axis=2), learned)
+        saturated = stuck(layers, reading.gates, low, high, Learned.of(about))
     num_steps = about.get("trained", {}).get("num_steps", 0)
     found += saturated or never_forgets(layers, reading.forgets, num_steps)
     if found:
-        return tuple(found)
+        return found
     if read_tokens < LEAST:
         words = f"{read_tokens:,} tokens are too few to tell what a unit follows; {LEAST} are the least, 10,000 good."
-        return (Verdict("unsure", words, {"tokens": read_tokens}, "Give more text, or a higher `seq_len`."),)
-    return (_followers(axes, arrays, layers),)
+        return [Verdict("unsure", words, {"tokens": read_tokens}, "Give more text, or a higher `seq_len`.")]
+    return [_followers(measure)]
 
 
-def _followers(axes: Mapping[str, Axis], arrays: Mapping[str, Array], layers: tuple[str, ...]) -> Verdict:
+def _followers(measure: Measure) -> Verdict:
     """Which units follow what, the closest first."""
-    names, kinds = axes["property"].places, axes["state"].places
-    every, chance = arrays["correlation"].values, arrays["luck"].values
+    layers, names, kinds = (measure.axes[name].places for name in ("layer", "property", "state"))
+    every, chance = measure["correlation"], measure["luck"]
     best = np.abs(every).reshape(len(names), -1).max(axis=1)
     order = [n for n in np.argsort(-best) if best[n] > chance[n]]
     numbers = {f"{names[n]}: {what}": float(x[n]) for n in order for what, x in (("r", best), ("luck", chance))}

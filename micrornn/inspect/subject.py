@@ -91,23 +91,17 @@ class Subject:
 
     def about(self, part: str = "", **more: Any) -> dict[str, Any]:
         """What a Measure says of its subject; of one part, where it is looked at part by part."""
-        config = self.model.config
-        names = ("cell", "num_layers", "hidden_size", "batch_size", "num_steps")
+        config, material = self.model.config, self.material
+        data = {"text": self.text, "unit": material.unit, "item": material.item, "cut": material.cut}
         if not self.meta:  # of no run
-            return {
-                "text": self.text,
-                "unit": self.material.unit,
-                "item": self.material.item,
-                "cut": self.material.cut,
-            } | more
-        able = self.carried(part)
+            return data | more
+        names, able = ("cell", "num_layers", "hidden_size", "batch_size", "num_steps"), self.carried(part)
         return {
-            "run": self.run, "checkpoint": self.meta["path"], "updates": self.meta["updates"], "text": self.text,
-            "task": self.meta["task"], "unit": self.material.unit, "item": self.material.item,
-            "cut": self.material.cut,
+            "run": self.run, "checkpoint": self.meta["path"], "updates": self.meta["updates"],
+            "task": self.meta["task"], **data,
             "trained": {name: getattr(config, name) for name in names}, "lr_left": lr_left(self.meta),
             "learned": None if self.learned is None else dataclasses.asdict(self.learned),
-            "carried": None if able is None else able.to_dict(),
+            "carried": None if able is None else dataclasses.asdict(able),
         } | more  # fmt: skip
 
 

@@ -127,7 +127,8 @@ def flow_over_training(folder: StrPath, **about: Any) -> Measure:
         loss = np.array([row["loss"] for row in rows], np.float64)
         arrays["loss"] = Array(loss, ("update",), str(about.get("unit", "nats per token")), "loss of that update")
         told = about | {"run": run.path.name, "updates": rows[-1]["update"], "seq_len": values["dh"].shape[2]}
-        return Measure("flow_over_training", told, axes, arrays, {}, flow_verdicts.of_training(axes, arrays, lengths))
+        measure = Measure("flow_over_training", told, axes, arrays)
+        return measure.judged(*flow_verdicts.of_training(measure, lengths))
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise CheckpointError(
             f"{named(run.gradients.path)}: not what `watch_gradients` writes ({str(error)[:200]}). Remove that file."
