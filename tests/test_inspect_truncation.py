@@ -73,8 +73,8 @@ def test_windows_are_what_training_with_so_many_steps_computes(cell: str, num_la
                 part, last = gradient(model, piece, len(piece.inputs) / T)
                 total, state = total + part, tuple(Tensor(tensor.data) for tensor in last)
             cuts.windows(num_steps)
-            np.testing.assert_allclose(cuts.flat(), total, rtol=0, atol=1e-13, err_msg=f"K = {num_steps}")
-        np.testing.assert_allclose(cuts.flat(), full, rtol=0, atol=1e-13)  # K = T
+            np.testing.assert_allclose(cuts.row, total, rtol=0, atol=1e-13, err_msg=f"K = {num_steps}")
+        np.testing.assert_allclose(cuts.row, full, rtol=0, atol=1e-13)  # K = T
 
 
 @pytest.mark.parametrize("num_layers", [1, 2])
@@ -99,8 +99,8 @@ def test_back_is_what_each_loss_computes_from_its_last_steps(cell: str, num_laye
                 parameters = list(model.flat.parameters.values())
                 for parameter, part in zip(parameters, tape.cotangents(parameters, [loss], [1 / T])):
                     total[model.flat.slices[parameter.name]] += part.reshape(-1)
-            np.testing.assert_allclose(cuts.flat(), total, rtol=0, atol=1e-13, err_msg=f"K = {k}")
-        np.testing.assert_allclose(cuts.flat(), full, rtol=0, atol=1e-13)  # K = T
+            np.testing.assert_allclose(cuts.row, total, rtol=0, atol=1e-13, err_msg=f"K = {k}")
+        np.testing.assert_allclose(cuts.row, full, rtol=0, atol=1e-13)  # K = T
 
 
 @pytest.mark.parametrize("settings", [{"tied": True, "embedding_size": 4}, {"embedding_size": 0}])
@@ -109,10 +109,10 @@ def test_a_tied_embedding_has_a_part_that_is_not_cut_and_none_has_nothing(settin
     assert ("embedding.weight" in model.flat.parameters) == bool(settings["embedding_size"])
     cuts = Cuts(model, window)
     full, _ = gradient(model, window)
-    np.testing.assert_allclose(cuts.flat(), full, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(cuts.row, full, rtol=0, atol=1e-13)
     for _ in cuts.by_lag():
         pass
-    np.testing.assert_allclose(cuts.flat(), full, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(cuts.row, full, rtol=0, atol=1e-13)
 
 
 def test_windows_of_a_real_training_loop() -> None:
@@ -127,7 +127,7 @@ def test_windows_of_a_real_training_loop() -> None:
             total = total + part
         cuts = Cuts(model, Window(*Lanes(ids, B, 12).window(0), None))
         cuts.windows(num_steps)
-        np.testing.assert_allclose(cuts.flat(), total, rtol=0, atol=1e-13)
+        np.testing.assert_allclose(cuts.row, total, rtol=0, atol=1e-13)
 
 
 def test_a_linear_scalar_recurrence_has_its_closed_form() -> None:
@@ -140,12 +140,12 @@ def test_a_linear_scalar_recurrence_has_its_closed_form() -> None:
     cuts = Cuts(model, Window(ids, ids, (Tensor([[[0.9]]], dtype=np.float64),)))
     cuts.dy[:, 0, 0] = 0, 0, 1  # the loss is x_3
     place = model.flat.slices["rnn.weight_hh_l0"]
-    back = [cuts.flat()[place].item() for _ in cuts.by_lag()]
+    back = [cuts.row[place].item() for _ in cuts.by_lag()]
     np.testing.assert_allclose(back, [0.036, 0.072, 0.108], rtol=1e-14)
     windows = []
     for num_steps in (1, 2, 3):
         cuts.windows(num_steps)
-        windows.append(cuts.flat()[place].item())
+        windows.append(cuts.row[place].item())
     np.testing.assert_allclose(windows, [0.036, 0.036, 0.108], rtol=1e-14)  # K = 2: x_3 is alone in its window
 
 
@@ -169,9 +169,9 @@ def test_bias_and_cosine_are_those_of_pairs_of_lanes(cell: str) -> None:
     full, off = [], []
     for piece in pieces(windows, 1):
         cuts = Cuts(model, piece)
-        full.append(cuts.flat())
+        full.append(cuts.full)
         cuts.windows(3)
-        off.append(cuts.flat() - full[-1])
+        off.append(cuts.row - full[-1])
     others = ~np.eye(9, dtype=bool)
 
     def mean(a: Any, b: Any, keep: Any = slice(None)) -> float:

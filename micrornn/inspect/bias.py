@@ -75,23 +75,20 @@ class Bias:
 class Sums:
     """Sums of gradients over pieces of text, each weighted with its number of tokens.
 
-    full, rest    (blocks, ...) of g: the parameters that truncation changes, and the others
-    off           (K, blocks, ...) of g_K - g, which is 0 for the others
-    weights       (blocks,) tokens
+    full       (blocks, num_parameters) of g
+    off        (K, blocks, num_parameters) of g_K - g
+    weights    (blocks,) tokens
     """
 
-    def __init__(self, cut: Cuts, num_K: int, blocks: int):
-        """cut: any piece, for the sizes."""
-        dtype = cut.row.dtype
-        self.full, self.rest = (np.zeros((blocks, part.size), dtype) for part in (cut.row, cut.rest))
-        self.off, self.weights = np.zeros((num_K, blocks, cut.row.size), dtype), np.zeros(blocks)
+    def __init__(self, like: np.ndarray, num_K: int, blocks: int):
+        """like: any gradient."""
+        self.full, self.weights = np.zeros((blocks, like.size), like.dtype), np.zeros(blocks)
+        self.off = np.zeros((num_K, *self.full.shape), like.dtype)
 
     def add(self, block: int, cut: Cuts) -> None:
         """The whole gradient of a piece."""
-        tokens = cut.losses
-        self.full[block] += tokens * cut.full
-        self.rest[block] += tokens * cut.rest
-        self.weights[block] += tokens
+        self.full[block] += cut.losses * cut.full
+        self.weights[block] += cut.losses
 
     def add_off(self, at: int, block: int, cut: Cuts) -> None:
         """What truncation takes away, as the piece is cut now."""
@@ -99,7 +96,7 @@ class Sums:
 
     def grams(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Inner products of blocks: of g (M, M), of g_K - g (K, M, M), and of the latter with g (K, M, M)."""
-        full = (self.full @ self.full.T).astype(np.float64) + self.rest @ self.rest.T
+        full = (self.full @ self.full.T).astype(np.float64)
         off = np.array([rows @ rows.T for rows in self.off]).astype(np.float64)
         both = np.array([rows @ self.full.T for rows in self.off]).astype(np.float64)
         return full, off, both
@@ -169,12 +166,11 @@ def measure(model: Any, text: Sequence[Window], ks: Sequence[int],
     at_once = max(1, min(len(ks), MEMORY // (blocks * size)))
     chunks, scratch = [ks[at : at + at_once] for at in range(0, len(ks), at_once)], Scratch(model.flat.data.dtype)
     grams: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    use, sums = list(text), None  # type: tuple[list[Window], Any]
+    use = list(text)
     for pass_, chunk in enumerate(chunks):
-        sums = None  # those of one pass at a time: they are large
+        sums = Sums(model.flat.data, len(chunk), blocks)
         for n, piece in enumerate(use):
             cut = Cuts(model, piece, scratch)
-            sums = sums or Sums(cut, len(chunk), blocks)
             sums.add(n % blocks, cut)
             for at in cutter(cut, chunk):
                 sums.add_off(at, n % blocks, cut)

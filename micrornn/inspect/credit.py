@@ -23,7 +23,7 @@ from micrornn.inspect import carried as carrying
 from micrornn.inspect.carried import Carried
 from micrornn.inspect.fading import FEW, GROWN, fading, fitted, growing, half_life, lag_profile, reach, share
 from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict, blown_up
-from micrornn.inspect.panels import Curve, Heat, Lines, Mark, Panel, Rows
+from micrornn.inspect.panels import Curve, Heat, Lines, Mark, Panel, Rows, curves, cut_at, marked
 from micrornn.inspect.recorded import Layer, Recording, back_in_time, mean_of, norms, over_lanes, record, states
 from micrornn.inspect.register import Measuring
 from micrornn.inspect.sweep import apart, levels_of, sweep
@@ -203,32 +203,32 @@ def _judge(profile: np.ndarray, num_steps: int, carried: Carried | None = None) 
 def panels(measure: Measure) -> list[Panel]:
     """The profile over lags, the matrix, and a table of the layers."""
     parts, profile, spread = measure.axes["part"].places, measure["profile"], measure["spread"]
-    lags, trained = np.arange(profile.shape[1]), _trained(measure)
+    lags, trained, times = np.arange(profile.shape[1]), cut_at(measure), measure.axes["time"].places
     with np.errstate(divide="ignore", invalid="ignore"):
         relative, band = profile / profile[:, :1], spread / spread[:, :1]
     relative[relative <= 0] = np.nan  # nothing of it can be drawn on a logarithmic axis
-    curves = [Curve("all", lags, relative[0], band.min(axis=0), band.max(axis=0))]
-    curves += [Curve(part, lags, row) for part, row in zip(parts[1:], relative[1:])]
-    marks = [Mark(trained, f"num_steps {trained}")] if 0 < trained < len(lags) else []
-    far = reach(profile[0])
+    fades = [
+        Curve("all", lags, relative[0], band.min(axis=0), band.max(axis=0)),
+        *curves(parts[1:], lags, relative[1:]),
+    ]
+    far, marks = reach(profile[0]), marked(measure, lags)
     if far is not None:
         marks.append(Mark(far, "1 % left"))
-    places = list(measure.axes["time"].places)
     whole = measure["credit"].shape[1] == 1  # one loss
     return [
         Lines(
-            "How fast credit fades", "lag (time steps back)", "gradient, relative to lag 0", curves, log_y=True,
+            "How fast credit fades", "lag (time steps back)", "gradient, relative to lag 0", fades, log_y=True,
             marks=marks, note="Mean norm of dL_s/dh_t (and c_t) over all losses; band: lowest and highest window.",
         ),
         Lines(
             "Credit of each state", "state at time step t", "norm of dL/dh_t",
-            [Curve(part, np.array(places), row[0]) for part, row in zip(parts, measure["credit"])],
+            curves(parts, times, measure["credit"][:, 0]),
             note=f"Of {measure.axes['loss'].places[0]}.",
         )
         if whole else
         Heat(
             "Credit of each state for each loss", "state at time step t", "loss at time step s", "norm of dL_s/dh_t",
-            places, places, measure["credit"][0], log=True, window=trained or None,
+            times, times, measure["credit"][0], log=True, window=trained or None,
             note="A row is a loss, a column a state; the diagonal is lag 0. All layers and states together.",
         ),
         Rows(
@@ -239,12 +239,6 @@ def panels(measure: Measure) -> list[Panel]:
             "left, 5 at least. Kept: credit of pairs in one window.",
         ),
     ]  # fmt: skip
-
-
-def _trained(measure: Measure) -> int:
-    """The num_steps trained with; 0 if the measure does not tell."""
-    about = measure.subject
-    return int(about.get("trained", {}).get("num_steps", 0)) if about.get("cut", True) else 0
 
 
 def _row(part: str, profile: np.ndarray, trained: int) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from micrornn.inspect import carried as carrying
 from micrornn.inspect import flow_verdicts
 from micrornn.inspect.fading import LEFT, fitted, half_life, reach
 from micrornn.inspect.measure import Array, Axis, Measure
-from micrornn.inspect.panels import Curve, Heat, Lines, Mark, Panel, Rows, Slides, positive
+from micrornn.inspect.panels import Heat, Lines, Mark, Panel, Rows, Slides, curves, positive
 from micrornn.inspect.recorded import (
     Layer,
     Recording,
@@ -190,7 +190,7 @@ def _flow(measure: Measure) -> Iterator[Panel]:
     last = measure.subject.get("last_loss", "the last time step's loss")
     yield Lines(
         "How far back the last loss reaches", "time steps back", f"share left of dL/d{memory}_t",
-        [Curve(layer, lags, positive(row)) for layer, row in zip(layers, measure["left"])], log_y=True,
+        curves(layers, lags, positive(measure["left"])), log_y=True,
         marks=[Mark(float(far), "1 % left")] if np.isfinite(far) else [],
         note=f"Gradient of {last} alone: what a time step is told of what comes later.",
     )  # fmt: skip
@@ -240,8 +240,7 @@ def _over_training(measure: Measure) -> Iterator[Panel]:
     for n, layer in enumerate(layers):
         yield Lines(
             f"Saturated values in {layer}", "update", "share of values",
-            [Curve(gate, np.array(updates), (measure["low"] + measure["high"])[:, n, m])
-             for m, gate in enumerate(gates)],
+            curves(gates, updates, (measure["low"] + measure["high"])[:, n].T),
             limits=(0.0, 1.0),
         )  # fmt: skip
 
@@ -250,9 +249,8 @@ def _by_layer(title: str, y_label: str, names: tuple[str, ...], rows: np.ndarray
               wide: bool | None = None) -> Lines:  # fmt: skip
     """rows (names, T): a curve each over time."""
     wide = _wide(rows) if wide is None else wide
-    times = np.arange(rows.shape[1])
-    curves = [Curve(name, times, positive(row) if wide else row) for name, row in zip(names, rows)]
-    return Lines(title, "time step", y_label, curves, log_y=wide, note=note)
+    drawn = curves(names, np.arange(rows.shape[1]), positive(rows) if wide else rows)
+    return Lines(title, "time step", y_label, drawn, log_y=wide, note=note)
 
 
 def _wide(values: np.ndarray) -> bool:

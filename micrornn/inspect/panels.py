@@ -5,10 +5,12 @@ Heat      numbers over two axes, as colours
 Rows      a small table
 Coloured  a text, each token in the colour of its number
 Slides    the same picture at several places, such as the updates of a training
+curves    a curve for each name
 positive  numbers that have a logarithm
 binned    fewer numbers for a picture that has less room
 even      whether places are numbers at equal distances
 plainly   a measure drawn by its arrays alone
+cut_at    the num_steps that a run cuts its windows at; marked: that place on an axis
 subject   on what was measured, in a line
 """
 
@@ -17,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -151,6 +154,23 @@ def _limits(panels: Sequence[Lines | Heat]) -> tuple[float, float] | None:
     return float(values.min()), float(values.max())
 
 
+def curves(names: Sequence[object], x: Sequence[Any] | np.ndarray, *rows: np.ndarray) -> list[Curve]:
+    """A curve for each name. rows: y (names, x), and low and high of a band."""
+    return [Curve(str(name), np.asarray(x), *of) for name, *of in zip(names, *rows)]
+
+
+def cut_at(measure: Measure) -> int:
+    """The num_steps at which the run that was measured cuts its windows; 0 where none is known, or nothing is cut."""
+    about = measure.subject
+    return int(about.get("trained", {}).get("num_steps", 0)) if about.get("cut", True) else 0
+
+
+def marked(measure: Measure, places: Sequence[Any] | np.ndarray) -> list[Mark]:
+    """`cut_at` as a mark, if it lies on an axis with these places."""
+    at = cut_at(measure)
+    return [Mark(at, f"num_steps {at}")] if at and places[0] <= at <= places[-1] else []
+
+
 def positive(values: np.ndarray) -> np.ndarray:
     """NaN, which leaves a gap, for what has no logarithm."""
     return np.where(values > 0, values, np.nan)
@@ -205,8 +225,8 @@ def plainly(measure: Measure) -> list[Panel]:
             continue
         title = array.about[:1].upper() + array.about[1:]
         if len(places) > 1 and not any(isinstance(place, str) for place in places):
-            curves = [Curve(one, np.array(places, float), row) for one, row in zip(names, rows)]
-            found.append(Lines(title, measure.axes[last].unit or last, label, curves))
+            drawn = curves(names, np.array(places, float), rows)
+            found.append(Lines(title, measure.axes[last].unit or last, label, drawn))
         else:
             table = [[str(place), *(number(value) for value in column)] for place, column in zip(places, rows.T)]
             found.append(Rows(title, [last, *names], table))

@@ -34,7 +34,7 @@ from micrornn.inspect.bias import BLOCKS, Bias, measure, pieces
 from micrornn.inspect.cuts import Cuts
 from micrornn.inspect.measure import Array, Axis, Measure
 from micrornn.inspect.noise import noise
-from micrornn.inspect.panels import Curve, Lines, Mark, Panel, Rows, positive
+from micrornn.inspect.panels import Curve, Lines, Panel, Rows, curves, marked, positive
 from micrornn.inspect.register import Measuring, Progress
 from micrornn.inspect.subject import Subject
 from micrornn.inspect.truncation_verdict import Found, judge, numbers_of
@@ -199,7 +199,7 @@ def _share(model: Any, text: Sequence[Window], num_steps: int) -> float:
         cut = Cuts(model, piece_of(piece, slice(0, 1)))
         cut.windows(num_steps)
         off += float(np.square(cut.row - cut.full).sum())
-        full += float(cut.full @ cut.full + cut.rest @ cut.rest)
+        full += float(cut.full @ cut.full)
     return math.sqrt(off / full) if full else math.nan
 
 
@@ -210,22 +210,20 @@ def panels(measure: Measure) -> list[Panel]:
     """Bias against K, the cosine, and a table; nothing where there was no gradient to compare with."""
     if not measure.numbers:
         return []
-    k, bias, limit = np.array(measure.axes["K"].places), measure["bias"], measure["bound"]
+    k, limit = np.array(measure.axes["K"].places), measure["bound"]
     ways = [TOLD[way] for way in measure.axes["way"].places]
-    trained = int(measure.subject.get("trained", {}).get("num_steps", 0))
-    marks = [Mark(trained, f"num_steps {trained}")] if k[0] <= trained <= k[-1] else []
-    low, high = (positive(measure[name]) for name in ("low", "high"))
-    curves = [Curve(way, k, *rows) for way, *rows in zip(ways, positive(bias), low, high)]
+    marks = marked(measure, k)
+    biases = curves(ways, k, *(positive(measure[name]) for name in ("bias", "low", "high")))
     if np.isfinite(limit).any():
-        curves.append(Curve("bound of the second (Aicher et al.)", k, np.where(np.isfinite(limit), limit, np.nan)))
+        biases.append(Curve("bound of the second (Aicher et al.)", k, np.where(np.isfinite(limit), limit, np.nan)))
     return [
         Lines(
-            "What truncation costs", "K (time steps)", "bias: ||E g_K - E g|| / ||E g||", curves, log_x=True,
+            "What truncation costs", "K (time steps)", "bias: ||E g_K - E g|| / ||E g||", biases, log_x=True,
             log_y=True, marks=marks, note="Of the mean gradient over the text; band: two standard errors.",
         ),
         Lines(
             "Direction of the truncated gradient", "K (time steps)", "cosine of E g_K and E g",
-            [Curve(way, k, rows) for way, rows in zip(ways, measure["cosine"])], log_x=True, marks=marks,
+            curves(ways, k, measure["cosine"]), log_x=True, marks=marks,
         ),
         Rows(
             "Truncated at K",

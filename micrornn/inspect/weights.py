@@ -24,7 +24,7 @@ import numpy as np
 
 from micrornn import kernels
 from micrornn.inspect.measure import Array, Axis, Measure, Verdict, blown_up
-from micrornn.inspect.panels import Curve, Heat, Lines, Panel, Rows
+from micrornn.inspect.panels import Heat, Lines, Panel, Rows, curves
 from micrornn.inspect.recorded import Layer, Recording, record
 from micrornn.inspect.register import Measuring
 from micrornn.inspect.window import Window, one_by_one
@@ -168,21 +168,14 @@ def _verdict(names: list[str], norms: np.ndarray, coherence: np.ndarray, cut: bo
 def panels(measure: Measure) -> list[Panel]:
     """Norms over time for each kind of weight, the cosines as a heat map, and a table of totals."""
     names, times, norms = measure.axes["weight"].places, measure.axes["t"].places, measure["norm"]
-    found: list[Panel] = []
-    for kind in ("weight_hh", "weight_ih"):
-        curves = [Curve(name, np.array(times), row) for name, row in zip(names, norms) if name.startswith(kind)]
-        found.append(
-            Lines(
-                f"What each time step gives to {kind}", "time step", "norm of its contribution", curves,
-                note="Through all later losses. The last time steps have few of them.",
-            )
-        )  # fmt: skip
-    found.append(
-        Heat(
-            "Does it point along the gradient?", "time step", "weight", "cosine with the gradient", times, names,
-            measure["cosine"], centred=True, note="1: straight along it. Below 0: against it.",
+    over_time = [
+        Lines(
+            f"What each time step gives to {kind}", "time step", "norm of its contribution",
+            [curve for curve in curves(names, times, norms) if curve.name.startswith(kind)],
+            note="Through all later losses. The last time steps have few of them.",
         )
-    )  # fmt: skip
+        for kind in ("weight_hh", "weight_ih")
+    ]  # fmt: skip
     rows = [
         (name, f"{total:.3g}", percent(share))
         for name, total, share in zip(names, measure["total"], measure["coherence"])
@@ -192,8 +185,14 @@ def panels(measure: Measure) -> list[Panel]:
         "Not cancelled: the gradient's norm as a share of the sum of its time steps' norms. If they pointed in random "
         f"directions it would be {chance}; 100 % if all pointed the same way."
     )
-    found.append(Rows("Gradients", ("weight", "norm", "not cancelled"), rows, note=note))
-    return found
+    return [
+        *over_time,
+        Heat(
+            "Does it point along the gradient?", "time step", "weight", "cosine with the gradient", times, names,
+            measure["cosine"], centred=True, note="1: straight along it. Below 0: against it.",
+        ),
+        Rows("Gradients", ("weight", "norm", "not cancelled"), rows, note=note),
+    ]  # fmt: skip
 
 
 class Weights(Measuring):
