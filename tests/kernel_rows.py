@@ -146,9 +146,6 @@ BASIC = ("rnn", "rnn_relu", "lstm", "gru")  # of the other cells there are fewer
 VARIED = (*BASIC, "lstm_peephole", "minlstm")  # and with vectors; and without a product of the state
 
 
-UNLIKE = ("gru", "lstm_peephole")  # one that tells the sides apart, one with vectors: where compiling is dear
-
-
 def of_cells(row: Callable[[str], Row], cells: tuple[str, ...] = BASIC) -> Row:
     return lambda d: [call for cell in cells for call in row(cell)(d)]
 
@@ -229,10 +226,14 @@ ROWS: dict[str, Row] = {
 }  # fmt: skip
 
 
-OF_UNLIKE = {
-    "cell_sequence": of_cells(cell_forward, UNLIKE), "cell_sequence_vjp": of_cells(cell_backward, UNLIKE),
-    "cell_step": of_cells(cell_step, UNLIKE),
-}  # fmt: skip
+def of_kernels(*cells: str) -> dict[str, Row]:
+    """The rows of the kernels that are written for a cell, of some cells alone: where compiling is dear."""
+    of = {"cell_sequence": cell_forward, "cell_sequence_vjp": cell_backward, "cell_step": cell_step}
+    return {kernel: of_cells(row, cells) for kernel, row in of.items()}
+
+
+UNLIKE = of_kernels("gru", "lstm_peephole")  # one that tells the sides apart, one with vectors
+PLAIN = of_kernels("lstm", "gru")
 
 
 def each(change: Callable[[Any], Any], value: Any) -> Any:
@@ -326,7 +327,7 @@ def main(mode: str) -> None:
         multiply.tile, multiply.tile_t = kernel(tile.plain_tile), kernel(tile.plain_tile_t)
         product.multiply = recurrent.multiply = kernel(multiply.loop)
         product.ready = recurrent.ready = lambda dtype: None
-        ROWS.update(OF_UNLIKE)
+        ROWS.update(UNLIKE)
         try:
             cpu.gather(np.zeros((1, 2)), np.zeros((3, 2)), np.array([3], np.int32))
         except IndexError:

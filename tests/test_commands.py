@@ -101,7 +101,7 @@ def test_a_gradient_that_is_a_little_wrong_is_found(micrornn, monkeypatch, lstm,
         return None if first is None else first * (1 + 1e-6), *[None if r is None else r * (1 + 1e-6) for r in rest]
 
     monkeypatch.setattr(told, "back", wrong)
-    for arguments in (["--cell", "lstm", "--samples", "20"], ["--cell", "lstm", "--projected"], [lstm.path]):
+    for arguments in (["--cell", "lstm", "--samples", "5"], ["--cell", "lstm", "--projected"], [lstm.path]):
         code, out, _ = micrornn("gradcheck", *arguments, "--granularity", where)
         assert code == Exit.FAILED
         assert re.search(rf"WRONG: .* fewer than 10 decimals.*lstm, {where}", " ".join(out.split())), out

@@ -199,6 +199,6 @@ def test_every_cell_in_every_granularity(cell: str, granularity: str) -> None:
         y, last = model(x, lengths=[4, 2])
         return ops.concatenate(*[ops.reshape(part, shape=(-1,)) for part in (y, *last)])
 
-    for check in gradcheck(function, leaves, samples=8):
+    for check in gradcheck(function, leaves, samples=3):  # the projection below sees all of them
         assert check.decimals >= 10, check
     assert projected(function, leaves).decimals >= 10

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_rows import OF_UNLIKE, ROWS, SIZES, TOLERANCE, Draw, arrays_of, compare, copied, sweep
+from kernel_rows import PLAIN, ROWS, SIZES, TOLERANCE, UNLIKE, Draw, arrays_of, compare, copied, sweep
 
 from micrornn.kernels import NAMES, cpu, reference
 from micrornn.kernels.cpu import maths, product, recurrent, threads, tile
@@ -42,7 +42,8 @@ def test_kernel_is_the_reference(name: str, dtype: type) -> None:
 
 
 @pytest.mark.parametrize("name", PARALLEL)
-def test_kernel_on_two_threads(name: str, set_threads: Callable[[int], None]) -> None:
+def test_kernel_on_two_threads(name: str, set_threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ROWS, name, PLAIN.get(name, ROWS[name]))
     set_threads(2)
     assert threads.split(33, 1000) == 2
     sweep(name, np.float32, SIZES)
@@ -53,7 +54,7 @@ def test_kernel_on_two_threads_that_share_the_weights(
     name: str, set_threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recurrent, "NEAR", 0)  # as with weights that fit no core's cache
-    monkeypatch.setitem(ROWS, name, OF_UNLIKE[name])
+    monkeypatch.setitem(ROWS, name, UNLIKE[name])
     set_threads(2)
     sweep(name, np.float32, SIZES)
 

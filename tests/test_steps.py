@@ -24,9 +24,10 @@ plain = importlib.import_module("benchmarks.plain")
 PAGE = (ROOT / "docs" / "faster.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=lambda t: t.__name__)
 @pytest.mark.parametrize("back", [False, True], ids=["forward", "backward"])
-def test_plain_telling_is_the_reference(back: bool, dtype: type) -> None:
+def test_plain_telling_is_the_reference(back: bool) -> None:
+    """Compiled for float64, as the page does; in float32 it is one of the steps below."""
+
     def forward(name, arguments):
         _, states, gates, _, x, weights, _, *rest = arguments
         plain.lstm_sequence(*states, gates, x, *weights, *rest)
@@ -37,8 +38,8 @@ def test_plain_telling_is_the_reference(back: bool, dtype: type) -> None:
 
     row, name = (cell_backward, "cell_sequence_vjp") if back else (cell_forward, "cell_sequence")
     for n in SIZES:
-        for arguments in row("lstm")(Draw(dtype, n)):
-            compare(name, arguments, TOLERANCE[dtype], backward if back else forward)
+        for arguments in row("lstm")(Draw(np.float64, n)):
+            compare(name, arguments, TOLERANCE[np.float64], backward if back else forward)
 
 
 def test_every_step_is_the_reference() -> None:
