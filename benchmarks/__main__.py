@@ -16,8 +16,9 @@ import click
 from benchmarks import card, card_kernels, chart, material, parts, table
 from benchmarks.runner import ON_CARD, PEERS, GaveUp, How, Worker, framework
 from micrornn import device as devices
-from micrornn.bench.cases import CELLS, GROWTH, LAYERS, MODELS, Layer
+from micrornn.bench.cases import GROWTH, LAYERS, MODELS, Layer
 from micrornn.bench.measure import limit
+from micrornn.config import TIMED_CELLS as CELLS
 from micrornn.errors import DeviceError
 from micrornn.kernels.about import about
 

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.runner import framework, label, precision
-from micrornn.bench.cases import CELLS, MODELS, Layer
+from micrornn.bench.cases import MODELS, Layer
+from micrornn.config import TIMED_CELLS as CELLS
 
 LANES, UNITS, STEPS = (1, 8, 32, 64), (64, 128, 256), 50  # where recurrent networks live
 SMALL = [Layer(cell, lanes, STEPS, units, units) for lanes in LANES for units in UNITS for cell in CELLS]

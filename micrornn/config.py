@@ -35,6 +35,7 @@ CELL_NAMES = (  # a file each in cells/
     "rnn", "rnn_relu", "lstm", "gru", "lstm_peephole", "lstm_coupled", "lstm_noaf", "gru_before", "mgu", "indrnn",
     "rnn_leaky", "mingru", "minlstm", "slstm",
 )  # fmt: skip
+TIMED_CELLS = ("rnn", "gru", "lstm")  # by benchmarks, unless others are asked for: what other frameworks have too
 WINDOW = re.compile(r"window([1-9][0-9]?)")  # a feed-forward net over the last K inputs is a cell, too: window2
 MOST = 2**31 - 1  # no size of anything can sensibly be larger
 

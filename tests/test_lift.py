@@ -93,7 +93,7 @@ def test_a_cell_of_such_ops_has_kernels(ops: tuple[Elementwise, Elementwise]) ->
             found.append([y.data, *tape.cotangents([*net.weights.values()], [y], [dy])])
     for ours, wanted in zip(*found, strict=True):
         np.testing.assert_allclose(ours, wanted, rtol=1e-12, atol=1e-12)
-    assert Soft().kinks and " > zero else " in source(Soft().program)
+    assert Soft().kinks and " > ZERO else " in source(Soft().program)
 
 
 def test_a_constant_has_the_precision_of_the_array() -> None:

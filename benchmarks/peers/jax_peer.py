@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.clock import Clock
-from micrornn.bench.cases import GATES, LENGTH, LR, Layer, Model
+from micrornn.bench.cases import LENGTH, LR, Layer, Model, gates_of
 
 version = jax.__version__
 
@@ -44,7 +44,7 @@ def _step(cell, weights, carry, projected):
 
 def layer(case: Layer) -> Callable[[], None]:
     rng = np.random.default_rng(0)
-    gates = GATES[case.cell]
+    gates = gates_of(case.cell)
 
     def draw(*shape):
         return jnp.asarray(rng.uniform(-0.1, 0.1, shape).astype(np.float32))

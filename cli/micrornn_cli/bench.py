@@ -69,9 +69,8 @@ def _parts(cores: tuple[int, ...], cells: tuple[str, ...], everything: bool, sec
            quiet: bool) -> Iterator[tuple[str, list[dict[str, Any]]]]:  # fmt: skip
     """(part, its rows), one after the other, as they are measured."""
     from micrornn.bench import measure
-    from micrornn.bench.cases import AGAINST, CELLS, GRID, USUAL, Layer, Model
-    from micrornn.cells import find_cell
-    from micrornn.config import Config
+    from micrornn.bench.cases import AGAINST, GRID, USUAL, Layer, Model
+    from micrornn.config import TIMED_CELLS, Config
     from micrornn_cli.waiting import compiling, progress
 
     usual = Config()
@@ -80,7 +79,7 @@ def _parts(cores: tuple[int, ...], cells: tuple[str, ...], everything: bool, sec
         usual.num_layers, usual.hidden_size, usual.batch_size, usual.num_steps,
     )  # fmt: skip
     shapes = GRID + AGAINST if everything else USUAL
-    cases = [Layer(cell, *shape, gates=len(find_cell(cell).gates)) for shape in shapes for cell in cells or CELLS]
+    cases = [Layer(cell, *shape) for shape in shapes for cell in cells or TIMED_CELLS]
     trained, drawn = [], []
     with compiling(quiet):
         for threads in cores:

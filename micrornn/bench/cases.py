@@ -1,5 +1,5 @@
 """What is timed: shapes of single layers, and whole models in training. Plain data: whoever runs another framework in
-another process reads this file too, so it imports nothing of micrornn.
+another process reads this file too, so no kernel is imported with it.
 """
 
 from __future__ import annotations
@@ -7,8 +7,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-CELLS = ("rnn", "gru", "lstm")  # what other frameworks have
-GATES = dict(zip(CELLS, (1, 3, 4)))
+from micrornn.config import TIMED_CELLS
 
 # (batch, time steps, input, hidden)
 GRID = [
@@ -41,7 +40,6 @@ class Layer:
     steps: int
     input: int
     hidden: int
-    gates: int = 0  # of a cell that others do not have
 
     @property
     def name(self) -> str:
@@ -50,15 +48,15 @@ class Layer:
     @property
     def flops(self) -> float:
         """Floating-point operations of the matrix products: two each way of the forward's, three times in all."""
-        return (
-            3
-            * 2.0
-            * self.steps
-            * self.batch
-            * (self.gates or GATES[self.cell])
-            * self.hidden
-            * (self.input + self.hidden)
-        )
+        rows = gates_of(self.cell) * self.hidden
+        return 3 * 2.0 * self.steps * self.batch * rows * (self.input + self.hidden)
+
+
+def gates_of(cell: str) -> int:
+    """How many gates a cell has."""
+    from micrornn.cells import find_cell
+
+    return len(find_cell(cell).gates)
 
 
 @dataclass(frozen=True)
@@ -87,11 +85,13 @@ class Model:
     def flops(self) -> float:
         """Floating-point operations of the matrix products of an update: layers and the projection to logits."""
         inputs = self.embedding + (self.layers - 1) * self.hidden
-        weights = GATES[CELLS[-1]] * self.hidden * (inputs + self.layers * self.hidden) + self.hidden * self.vocab
+        weights = (
+            gates_of(TIMED_CELLS[-1]) * self.hidden * (inputs + self.layers * self.hidden) + self.hidden * self.vocab
+        )
         return 3 * 2.0 * self.tokens * weights
 
 
-LAYERS = [Layer(cell, *shape) for shape in GRID + AGAINST for cell in CELLS]
+LAYERS = [Layer(cell, *shape) for shape in GRID + AGAINST for cell in TIMED_CELLS]
 MODELS = [
     Model("char LSTM 2 x 128", "char", 65, 64, 2, 128, 50, 50),
     Model("char LSTM 2 x 512", "char", 65, 64, 2, 512, 50, 50),

@@ -49,22 +49,11 @@ class Kernels:
                     raise NotImplementedError(f"kernel {one} is missing on device {name}")
                 setattr(self, one, function)
         known = {formula.function: getattr(self, one) for one, formula in lift.FORMULAS.items()}
-        self.lift = _Lifted(module.lifted, known).__getitem__  # of a formula: kernel(out, arrays...)
+        # of a formula: kernel(out, arrays...), made when it is first asked for
+        self.lift = cache(lambda function: known.get(function) or module.lifted(lift.own(function)))
 
     def __getattr__(self, name: str) -> Any:  # tells a type checker that kernels are found here
         raise AttributeError(name)
-
-
-class _Lifted(dict[Any, Any]):
-    """From a function of single numbers to its kernel, which is made when it is first asked for."""
-
-    def __init__(self, make: Any, known: dict[Any, Any]):
-        super().__init__(known)
-        self.make = make
-
-    def __missing__(self, function: Any) -> Any:
-        self[function] = kernel = self.make(lift.own(function))
-        return kernel
 
 
 @cache

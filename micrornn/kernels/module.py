@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import re
 import sys
 import tempfile
 from pathlib import Path
 from types import ModuleType
+
+from micrornn.folders import replacing
 
 
 def module_of(name: str, text: str, folder: Path) -> ModuleType:
@@ -31,11 +32,8 @@ def module_of(name: str, text: str, folder: Path) -> ModuleType:
 
 
 def _write(path: Path, text: str) -> None:
-    """Another process that looks at the same time finds the file whole, or not at all."""
     if path.exists() and path.read_bytes() == text.encode():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "wb") as file:
+    with replacing(path, sync=False) as file:  # another process finds it whole, or not at all
         file.write(text.encode())
-    os.replace(temporary, path)

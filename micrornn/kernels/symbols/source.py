@@ -29,7 +29,8 @@ class Formulas:
         wanted = list(wanted)
         uses: dict[Symbol, int] = {}
         roots = tuple(symbol for _, symbol in wanted)
-        for symbol in self._inside(roots):
+        inside = walk(roots, self.names)  # up to what has a name
+        for symbol in inside:
             twice = not self.plain and symbol.op in ("relu", "if_positive")  # a choice names its first part twice
             for one in (*symbol.inputs, *symbol.inputs[:twice]):
                 uses[one] = uses.get(one, 0) + 1
@@ -38,7 +39,7 @@ class Formulas:
         for name, symbol in wanted:
             targets.setdefault(symbol, []).append(name)
         taken = {*self.names.values(), *(name for name, _ in wanted)}
-        for symbol in self._inside(roots):
+        for symbol in inside:
             if symbol in self.names or symbol.op == "constant":
                 continue
             name = targets.get(symbol, [""])[0]
@@ -53,22 +54,6 @@ class Formulas:
         for symbol, names in targets.items():
             found += [f"{name} = {self.text(symbol)}" for name in names if self.names.get(symbol) != name]
         return found
-
-    def _inside(self, roots: tuple[Symbol, ...]) -> list[Symbol]:
-        """What these are computed from, up to what has a name."""
-        found: dict[Symbol, None] = {}
-
-        def visit(symbol: Symbol) -> None:
-            if symbol in found:
-                return
-            if symbol not in self.names:
-                for one in symbol.inputs:
-                    visit(one)
-            found[symbol] = None
-
-        for root in roots:
-            visit(root)
-        return [symbol for symbol in walk(roots) if symbol in found]
 
     def text(self, symbol: Symbol, above: int = 0) -> str:
         """The expression, in brackets if what stands around it binds as tightly as `above`."""

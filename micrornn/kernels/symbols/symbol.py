@@ -10,7 +10,7 @@ An operation on one number each is all there is: what mixes units is a product, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import numpy as np
@@ -165,13 +165,13 @@ _SIMPLER: dict[str, Callable[..., Symbol]] = {
 }  # fmt: skip
 
 
-def walk(roots: tuple[Symbol, ...]) -> list[Symbol]:
-    """All symbols that these are computed from, and themselves, each behind its inputs."""
+def walk(roots: tuple[Symbol, ...], ends: Container[Symbol] = ()) -> list[Symbol]:
+    """All symbols that these are computed from, and themselves, each behind its inputs; of `ends` not what is below."""
     found: dict[Symbol, None] = {}
 
     def visit(symbol: Symbol) -> None:
         if symbol not in found:
-            for one in symbol.inputs:
+            for one in symbol.inputs if symbol not in ends else ():
                 visit(one)
             found[symbol] = None
 
