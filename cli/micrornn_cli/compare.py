@@ -22,79 +22,34 @@ from micrornn_cli.varying import SETTINGS, Several, varied_settings
 
 @click.command(short_help="Train several settings side by side; which can be told apart?")
 @click.argument("files", nargs=-1, type=TEXTS, metavar="[show FOLDER] | [TASK] [FILES]...")
-@click.option(
-    "--vary",
-    multiple=True,
-    metavar="NAME:VALUE,...",
-    help="A setting, and the values that it is to have; may be repeated: all combinations are compared. A "
-    "flag with commas does the same.",
-)
-@click.option(
-    "--seeds",
-    type=click.IntRange(1, 1000),
-    metavar="N",
-    help="Train each setting with N seeds.  [3; of a search 1]",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(0, 2**63 - 2000),
-    default=0,
-    metavar="N",
-    show_default=True,
-    help="The first of the seeds.",
-)
-@click.option(
-    "--tokens",
-    type=click.IntRange(0),
-    default=0,
-    metavar="N",
-    help="Each run reads N tokens (time steps).  [as --num-updates and so on say; without any, 1,000 "
-    "updates of the first setting's size]",
-)
-@click.option(
-    "--target",
-    type=Finite(hint="Here it is a loss; that of the task is --set target=..."),
-    metavar="LOSS",
-    help="Tell when each reaches this loss.  [the highest that all reach]",
-)
-@click.option(
-    "--search",
-    type=click.IntRange(2, 1000),
-    metavar="N",
-    help="Draw N settings at random from what is varied (--vary lr:1e-4..1e-1:log), and drop the worse "
-    "half at each rung.",
-)
-@click.option(
-    "--first-rung",
-    type=Finite(0, 1),
-    metavar="X",
-    help="Of a search: drop nobody before this share of the training.  [by the number of settings]",
-)
-@click.option(
-    "--brackets",
-    type=click.IntRange(1, 16),
-    metavar="N",
-    help="Of a search: N of them side by side, each with fewer settings than the one before, and dropping nobody "
-    "before its next rung (Hyperband).  [1]",
-)
-@click.option(
-    "--trajectory",
-    is_flag=True,
-    help="Draw the way of one example, a mini-batch, all examples at a time over a loss surface instead.",
-)
-@click.option(
-    "--jobs",
-    type=click.IntRange(1, 10_000),
-    metavar="N",
-    help="Train N at once, each in a process.  [as many as there are cores for]",
-)
-@click.option(
-    "--backend",
-    default="loky",
-    metavar="NAME[:ADDRESS]",
-    show_default=True,
-    help="Where: loky (processes here), dask or ray (here, or a cluster: dask:tcp://HOST:8786).",
-)
+@click.option("--vary", multiple=True, metavar="NAME:VALUE,...",
+              help="A setting, and the values that it is to have; may be repeated: all combinations are compared. A "
+              "flag with commas does the same.")  # fmt: skip
+@click.option("--seeds", type=click.IntRange(1, 1000), metavar="N",
+              help="Train each setting with N seeds.  [3; of a search 1]")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0, 2**63 - 2000), default=0, metavar="N", show_default=True,
+              help="The first of the seeds.")  # fmt: skip
+@click.option("--tokens", type=click.IntRange(0), default=0, metavar="N",
+              help="Each run reads N tokens (time steps).  [as --num-updates and so on say; without any, 1,000 "
+              "updates of the first setting's size]")  # fmt: skip
+@click.option("--target", type=Finite(hint="Here it is a loss; that of the task is --set target=..."), metavar="LOSS",
+              help="Tell when each reaches this loss.  [the highest that all reach]")  # fmt: skip
+@click.option("--search", type=click.IntRange(2, 1000), metavar="N",
+              help="Draw N settings at random from what is varied (--vary lr:1e-4..1e-1:log), and drop the worse "
+              "half at each rung.")  # fmt: skip
+@click.option("--first-rung", type=Finite(0, 1), metavar="X",
+              help="Of a search: drop nobody before this share of the training.  [by the number of "
+              "settings]")  # fmt: skip
+@click.option("--brackets", type=click.IntRange(1, 16), metavar="N",
+              help="Of a search: N of them side by side, each with fewer settings than the one before, and dropping "
+              "nobody before its next rung (Hyperband).  [1]")  # fmt: skip
+@click.option("--trajectory", is_flag=True,
+              help="Draw the way of one example, a mini-batch, all examples at a time over a loss surface "
+              "instead.")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(1, 10_000), metavar="N",
+              help="Train N at once, each in a process.  [as many as there are cores for]")  # fmt: skip
+@click.option("--backend", default="loky", metavar="NAME[:ADDRESS]", show_default=True,
+              help="Where: loky (processes here), dask or ray (here, or a cluster: dask:tcp://HOST:8786).")  # fmt: skip
 @click.option("--out", type=PATH, metavar="FOLDER", envvar="MICRORNN_OUT", help="Where it goes.  [runs/TIME-compare]")
 @click.option("--resume", type=PATH, metavar="FOLDER", help="Go on with this comparison where it stopped.")
 @click.option("--config", "config_file", type=PATH, metavar="FILE", help="Settings that all share, from a TOML file.")

@@ -20,10 +20,11 @@ from micrornn.owncode import is_own_code
 from micrornn_cli.arguments import chosen
 from micrornn_cli.flags import flag_of, flags
 
+Flag = Callable[[dataclasses.Field[Any]], tuple[list[str], dict[str, Any]]]
 WIDEST = 60  # columns of the values to choose from, behind a flag
 
 
-class _Setting(click.ParamType):
+class Setting(click.ParamType):
     """Text into the type of one setting, in its range: the mistake is told as Config tells it."""
 
     def __init__(self, entry: dataclasses.Field[Any]):
@@ -56,14 +57,6 @@ class _Switch(click.types.BoolParamType):
             raise click.UsageError(f"{name} must be true or false, not {quoted(value)}", context) from None
 
 
-def settings(command: Callable[..., Any], without: Collection[str] = ()) -> Callable[..., Any]:
-    """Decorator: a flag for each setting, but for some. A flag that was not given is None."""
-    for entry in reversed([entry for entry in dataclasses.fields(Config) if entry.name not in without]):
-        names, how = flag(entry)
-        command = click.option(*names, **how)(command)
-    return command
-
-
 def flag(entry: dataclasses.Field[Any]) -> tuple[list[str], dict[str, Any]]:
     """What Click is told of the flag of a setting: its names, and the rest."""
     name, help = flag_of(entry.name), flags(entry.metadata["help"])
@@ -80,7 +73,15 @@ def flag(entry: dataclasses.Field[Any]) -> tuple[list[str], dict[str, Any]]:
         shown, help = "NAME", f"{help} There are {', '.join(choices)}."
     words = allowed(entry)
     help = f"{help}  [{entry.default}{'; ' if words else ''}{words}]"
-    return [name], how | {"type": _Setting(entry), "metavar": shown, "help": help}
+    return [name], how | {"type": Setting(entry), "metavar": shown, "help": help}
+
+
+def settings(command: Callable[..., Any], without: Collection[str] = (), flag: Flag = flag) -> Callable[..., Any]:
+    """Decorator: a flag for each setting, but for some. A flag that was not given is None."""
+    for entry in reversed([entry for entry in dataclasses.fields(Config) if entry.name not in without]):
+        names, how = flag(entry)
+        command = click.option(*names, **how)(command)
+    return command
 
 
 def read_config(path: str | None, extra: tuple[str, ...], task: str | None = None) -> dict[str, Any]:

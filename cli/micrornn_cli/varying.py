@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
 
 from micrornn.config import Config
 from micrornn_cli.arguments import chosen
-from micrornn_cli.flags import flag_of, flags
-from micrornn_cli.options import _Setting, _Switch
+from micrornn_cli.options import Setting, flag, settings
 
 SETTINGS = [entry.name for entry in dataclasses.fields(Config) if entry.name != "seed"]  # compare has its own of that
 
 
-class _Values(click.ParamType):
+class _Values(Setting):
     """One value as for `micrornn train`, checked at once; several, or a range, stay text: what is varied is read when
     it is known for which task."""
-
-    name = "values"
-
-    def __init__(self, entry: dataclasses.Field[Any]):
-        self.entry, self.one = entry, _Setting(entry)
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         if not isinstance(value, str):
@@ -34,10 +29,7 @@ class _Values(click.ParamType):
             )
         if "," in value or ".." in value:
             return Several(self.entry.name, value)
-        return self.one.convert(value, parameter, context)
-
-    def shell_complete(self, context: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
-        return self.one.shell_complete(context, parameter, incomplete)
+        return super().convert(value, parameter, context)
 
 
 class Several:
@@ -47,16 +39,11 @@ class Several:
         self.vary = f"{name.replace('_', '-')}:{text}"
 
 
-def varied_settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator: a flag for each setting. One that was not given is None."""
-    for entry in reversed([entry for entry in dataclasses.fields(Config) if entry.name in SETTINGS]):
-        flag, variable = flag_of(entry.name), "MICRORNN_" + entry.name.upper()
-        help = flags(entry.metadata["help"]).split(". ")[0].rstrip(".") + "."
-        if isinstance(entry.default, bool):
-            option = click.option(f"{flag}/--no-{flag[2:]}", type=_Switch(), default=None, envvar=variable, help=help)
-        else:
-            option = click.option(
-                flag, type=_Values(entry), metavar="VALUE,...", default=None, envvar=variable, help=help
-            )
-        command = option(command)
-    return command
+def _varied(entry: dataclasses.Field[Any]) -> tuple[list[str], dict[str, Any]]:
+    """What Click is told of the flag of a setting: as for `micrornn train`, in a sentence."""
+    names, how = flag(entry)
+    how["help"] = how["help"].split("  [")[0].split(". ")[0].rstrip(".") + "."
+    return names, how if isinstance(entry.default, bool) else how | {"type": _Values(entry), "metavar": "VALUE,..."}
+
+
+varied_settings: Callable[..., Any] = partial(settings, without=("seed",), flag=_varied)

@@ -59,7 +59,7 @@ def measure(summary: Summary, runs: Sequence[Sequence[Run]], name: str) -> Measu
     plan, rows = summary.plan, summary.rows
     axes = {"setting": Axis.of([row.name for row in rows]), "seed": Axis.of(plan.seeds)}
     unit, token = plan.loss, one(plan.unit)
-    kind = "validation" if any(run.held_out for row in runs for run in row if run.losses.size) else "training"
+    kind = "validation" if summary.held_out else "training"
     arrays = {
         "loss": Array(np.array([row.losses for row in rows]), ("setting", "seed"), unit, f"lowest {kind} loss"),
         "equal": Array(np.array([row.equal for row in rows]), ("setting", "seed"), unit,

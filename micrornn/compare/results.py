@@ -62,9 +62,13 @@ class Run:
 
 
 def read(comparison: Comparison) -> list[list[Run]]:
-    """[variant][seed]; a run that has not begun has no numbers. CheckpointError where a run's rows are damaged."""
+    """[variant][seed]; a run that has not begun has no numbers, and where others were validated, one that was not yet
+    has no loss. CheckpointError where a run's rows are damaged."""
     plan = comparison.plan
-    return [[_run(comparison, n, seed) for seed in plan.seeds] for n in range(len(plan.variants))]
+    runs = [[_run(comparison, n, seed) for seed in plan.seeds] for n in range(len(plan.variants))]
+    if not any(run.held_out and run.losses.size for row in runs for run in row):
+        return runs
+    return [[run if run.held_out else Run(run.outcome, last_update=run.last_update) for run in row] for row in runs]
 
 
 def _run(comparison: Comparison, variant: int, seed: int) -> Run:

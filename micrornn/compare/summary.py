@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,7 @@ class Row:
     """A setting.
 
     number          of the variant
+    first           the mean over seeds of the loss at the first validation
     losses          the lowest validation loss of each seed; NaN where it is not known, infinite where the run failed
     equal           the same at as many tokens as all runs have read
     token_seconds   of one token, in the quickest run
@@ -37,6 +39,7 @@ class Row:
     number: int
     name: str
     losses: np.ndarray
+    first: float
     equal: np.ndarray
     token_seconds: float
     tokens: float
@@ -66,14 +69,18 @@ class Row:
 @dataclass(frozen=True)
 class Summary:
     """rows: the best first, those that failed last, those without a loss behind them; of a search, those first that
-    trained longest, for only losses of the same rung can be compared. target: the loss whose time is
-    told. shared: the tokens that all runs have read; even: whether they all have read just so many."""
+    trained longest, for only losses of the same rung can be compared. target: the loss whose time is told. shared: the
+    tokens that all runs have read; even: whether they all have read just so many. over: how many of the `runs` are at
+    their end. held_out: whether losses are of data that nothing learned from."""
 
     plan: Plan
     rows: tuple[Row, ...]
     target: float
     shared: float
     even: bool
+    over: int
+    runs: int
+    held_out: bool
 
     def pair(self, one: Row, two: Row) -> Pair | None:
         """Of the seeds that both have; None where there is none."""
@@ -100,11 +107,16 @@ class Summary:
     def best(self) -> Row | None:
         return next((row for row in self.rows if math.isfinite(row.mean)), None)
 
-    def learned(self, row: Row) -> bool | None:
-        """Whether it is better than what takes no network; None where nothing is known of that."""
+    def learned(self, row: Row) -> float | None:
+        """The share of the seeds with which it is better than what takes no network; None where nothing is known of
+        that."""
         if self.plan.baseline is None or not row.known.size:
             return None
-        return bool(row.known.mean() < (1 - LEARNED) * self.plan.baseline[1])
+        return float(_learned(row.known, self.plan.baseline[1]).mean())
+
+
+def _learned(losses: Any, baseline: float) -> Any:
+    return losses < baseline - LEARNED * abs(baseline)
 
 
 def summarize(plan: Plan, runs: Sequence[Sequence[Run]], target: float | None = None,
@@ -115,7 +127,7 @@ def summarize(plan: Plan, runs: Sequence[Sequence[Run]], target: float | None = 
     shared = min(ends, default=0.0)
     means = [float(np.mean(best)) for row in runs if (best := _finite([run.best() for run in row])).size]
     if plan.baseline is not None:
-        means = [mean for mean in means if mean < (1 - LEARNED) * plan.baseline[1]] or means
+        means = [mean for mean in means if _learned(mean, plan.baseline[1])] or means
     target = max(means, default=math.nan) if target is None else target
     rows = [
         _row(n, plan.variants[n].name, row, shared, target, changes[n] if changes else None)
@@ -123,7 +135,11 @@ def summarize(plan: Plan, runs: Sequence[Sequence[Run]], target: float | None = 
     ]
     done = [round(row.updates / max(1, plan.variants[row.number].num_updates), 3) if plan.rungs else 0 for row in rows]
     rows.sort(key=lambda row: (math.isnan(row.mean), math.isinf(row.mean), -done[row.number], row.mean, row.number))
-    return Summary(plan, tuple(rows), target, shared, max(ends, default=0.0) <= EVEN * shared)
+    states = [run.outcome.state for row in runs for run in row]
+    over = sum(state in ("done", "failed", "dropped") for state in states)
+    held_out = all(run.held_out for row in runs for run in row if run.losses.size)
+    even = max(ends, default=0.0) <= EVEN * shared
+    return Summary(plan, tuple(rows), target, shared, even, over, len(states), held_out)
 
 
 def _finite(values: Sequence[float]) -> np.ndarray:
@@ -136,12 +152,14 @@ def _row(number: int, name: str, runs: Sequence[Run], shared: float, target: flo
     last = [run for run in runs if run.tokens.size]
     return Row(
         number, name,
-        np.array([run.best() for run in runs], float), np.array([run.best(EVEN * shared) for run in runs], float),
+        np.array([run.best() for run in runs], float),
+        float(np.mean([run.losses[0] for run in runs if run.losses.size] or [math.nan])),
+        np.array([run.best(EVEN * shared) for run in runs], float),
         float(times.min()) if times.size else math.nan,
         float(np.mean([run.tokens[-1] for run in last])) if last else 0.0,
         float(np.mean([run.updates[-1] for run in last])) if last else 0.0,
         np.array([run.reached(target, run.seconds) for run in runs], float),
-        tuple(run.outcome.why.splitlines()[0] for run in runs if run.outcome.state == "failed" and run.outcome.why),
+        tuple((run.outcome.why or "?").splitlines()[0] for run in runs if run.outcome.state == "failed"),
         changes,
     )  # fmt: skip
 

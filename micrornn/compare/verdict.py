@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from micrornn.compare.reach import furthest
 from micrornn.compare.statistics import Pair
-from micrornn.compare.summary import Row, Summary, one
+from micrornn.compare.summary import LEARNED, Row, Summary, one
+from micrornn.config import is_window
 from micrornn.inspect.measure import Verdict
 from micrornn.inspect.words import number, percent
 
 MOST_NAMED = 4
-WELL = 0.5  # of the baseline's loss: who is below that knows where the answer lies, and is asked
+WELL = 0.5  # of the baseline's loss: who has won as much knows where the answer lies, and is asked
+LITTLE = 0.01, 0.001  # of the worse loss, of the baseline's: what differs by less is told apart "by little"
 
 
 def verdicts(summary: Summary) -> tuple[Verdict, ...]:
@@ -30,64 +33,86 @@ def verdicts(summary: Summary) -> tuple[Verdict, ...]:
 def _best(summary: Summary) -> Iterator[Verdict]:
     best = summary.best
     if best is None:
-        yield Verdict("unsure", "No setting has been trained to its end yet.")
+        failed = all(row.failed for row in summary.rows)
+        yield Verdict("unsure", "A run of every setting failed." if failed else "No setting has a loss yet.")
         return
     others = [row for row in summary.rows if row is not best and math.isfinite(row.mean)]
     pairs = [(row, found) for row in others if (found := summary.pair(row, best)) is not None]
-    mean, unit = number(best.mean), f" {summary.plan.loss}" if summary.plan.loss else ""
-    if not pairs:
-        yield Verdict("unsure", f"{best.name} alone has a loss, {mean}{unit}: there is no other to compare it with.")
-        return
-    seeds = min(found.seeds for _, found in pairs)
-    numbers = {"best": best.mean, "seeds": seeds}
-    if seeds < 2:
+    same = [best.name, *(row.name for row, found in pairs if found.same)]
+    lowest = "the lowest loss" + ("" if summary.held_out else " in training, for nothing is held out")
+    head = f"{_named(same)} {_were(same, 'has', 'have')} {lowest}, {number(best.mean)}{_unit(summary)}"
+    seeds, numbers = best.known.size, {"best": best.mean, "seeds": best.known.size}
+    if not others:
+        yield Verdict("unsure", f"{head}, but alone: the others have none yet, or a run that failed.")
+    elif summary.over < summary.runs:
+        words = f"{summary.over} of {summary.runs} runs are at their end. So far {head}; what can be told apart is told"
+        yield Verdict("unsure", f"{words} when all are.", numbers)
+    elif seeds < 2:
         yield Verdict(
-            "unsure",
-            f"{best.name} has the lowest loss, {mean}{unit}, of one seed: another seed may say otherwise, and how much "
-            "seeds differ is not known.",
+            "unsure", f"{head}, of one seed: another seed may say otherwise, and how much seeds differ is not known.",
             numbers, "Train with more of them: `seeds=3`, or 5 where settings are close.",
         )  # fmt: skip
-        return
-    apart = [(row, found) for row, found in pairs if found.apart]
-    same = [row for row, found in pairs if found.same]
+    else:
+        yield from _apart(summary, pairs, same, f"{head}, the mean of {seeds} seeds.", numbers)
+
+
+def _apart(summary: Summary, pairs: Sequence[tuple[Row, Pair]], same: Sequence[str], head: str,
+           numbers: dict[str, float]) -> Iterator[Verdict]:  # fmt: skip
+    """What can be told of the best, or of those that are all the `same`, beside each other setting."""
+    apart = [_told(summary, *pair) for pair in pairs if pair[1].apart]
+    better, little = ([words for words, small in apart if small == is_small] for is_small in (False, True))
+    told = [f"{how} than {_named(rows)}" for how, rows in (("better", better), ("better by little", little)) if rows]
+    if told:
+        yield Verdict("apart", f"{head} {_were(same, 'It is', 'They are')} {', and '.join(told)}.", numbers)
+    if len(same) > 1:
+        yield Verdict("alike", f"{'' if told else f'{head} '}{_named(same)} have the same losses, to the last digit.")
     unsure = [(row, found) for row, found in pairs if not found.apart and not found.same]
-    head = f"{best.name} has the lowest loss: {mean}{unit}, the mean of {seeds} seeds."
-    if apart:
-        yield Verdict("apart", f"{head} It is better than {_named([_told(*found) for found in apart])}.", numbers)
-    if same:
-        yield Verdict(
-            "alike", f"{_named([row.name for row in same])}: the same losses as {best.name}, to the last digit."
-        )
     if unsure:
-        told = [f"{row.name} ({number(found.mean)}; {number(found.smallest)})" for row, found in unsure]
-        start = "It" if apart else head + " But it"
+        rows = [f"{row.name} ({number(found.mean)}; {number(found.smallest)})" for row, found in unsure]
+        start = _were(same, "It", "They") if told or len(same) > 1 else f"{head} But it"
         words = (
-            f"{start} cannot be told from {_named(told)}. In brackets: how much lower it is, and from which difference "
-            f"on these {seeds} seeds would tell the two apart."
+            f"{start} cannot be told from {_named(rows, 'or')}. In brackets: how much lower it is, and from which "
+            f"difference on these {numbers['seeds']} seeds would tell the two apart."
         )
         yield Verdict(
             "unsure", words, {"smallest": min(found.smallest for _, found in unsure)},
             "Nothing speaks for one over the other here but what they cost; or look closer: more seeds "
-            f"(`seeds={max(5, 2 * seeds)}`), or longer training.",
+            f"(`seeds={max(5, 2 * numbers['seeds'])}`), or longer training.",
         )  # fmt: skip
+
+
+def _told(summary: Summary, row: Row, found: Pair) -> tuple[str, bool]:
+    """A setting that is apart from the best, by how much, and whether that is little. A share of a loss that may be
+    below zero says nothing."""
+    name, lowest = summary.plan.baseline or ("", 0.0)
+    share, part = (found.mean / whole if whole > 0 else math.inf for whole in (row.mean, lowest))
+    size = f", {percent(share)} of its loss" if math.isfinite(share) else ""
+    if part < LITTLE[1] and share >= LITTLE[0]:  # both are nearly at zero
+        size = f", {percent(part)} of the {number(lowest)} {name}"
+    ends = f"95 %: {number(found.low)} to {number(found.high)}"
+    return f"{row.name} (by {number(found.mean)}{size}; {ends})", share < LITTLE[0] or part < LITTLE[1]
+
+
+def _unit(summary: Summary) -> str:
+    return f" {summary.plan.loss}" if summary.plan.loss else ""
 
 
 def _found(summary: Summary) -> Iterator[Verdict]:
     """The best of a search, and what is near to it."""
-    best, count = summary.best, len(summary.plan.seeds)
+    best, count, settings = summary.best, len(summary.plan.seeds), len(summary.rows)
     if best is None:
-        yield Verdict("unsure", "No setting has been trained yet.")
+        failed = all(row.failed for row in summary.rows)
+        yield Verdict("unsure", "A run of every setting failed." if failed else "No setting has a loss yet.")
         return
     ends = [row for row in summary.rows if math.isfinite(row.mean) and row.updates >= best.updates]
-    unit = f" {summary.plan.loss}" if summary.plan.loss else ""
     words = (
-        f"Of {len(summary.rows):,} settings, {best.name} has the lowest loss, {number(best.mean)}{unit}, of the "
-        f"{len(ends):,} that were trained furthest."
+        f"Of {settings:,} setting{'s' * (settings > 1)}, {best.name} has the lowest loss, "
+        f"{number(best.mean)}{_unit(summary)}, of the {len(ends):,} that {_were(ends)} trained furthest."
     )
+    if summary.over < summary.runs:
+        words = f"The search is not at its end. {words}"
     if len(ends) > 1:
-        words += (
-            f" Behind it: {_named([f'{row.name} ({number(row.mean)})' for row in ends[1:]]).replace(' or ', ' and ')}."
-        )
+        words += f" Behind it: {_with_loss(ends[1:])}."
     words += _of_brackets(summary, best, ends)
     seeds = "one seed" if count == 1 else f"{count} seeds"
     yield Verdict(
@@ -106,48 +131,58 @@ def _of_brackets(summary: Summary, best: Row, ends: Sequence[Row]) -> str:
     told = [f"{number(row.mean)} in bracket {plan.bracket(row.number) + 1}" for row in others if row is not None]
     first = f" before {percent(plan.rungs[won])} of the way" if plan.rungs[won] < 1 else ""
     words = f" Bracket {won + 1} of {count} has found it, which dropped nobody{first}"
-    words += f"; the others came to {_named(told).replace(' or ', ' and ')}." if told else "."
+    words += f"; the others came to {_named(told)}." if told else "."
     if won:
         words += " The brackets before it drop earlier: what is slow to start may not have outlived that."
     return words
 
 
-def _told(row: Row, found: Pair) -> str:
-    if not math.isfinite(found.low):
-        return row.name
-    return f"{row.name} (by {number(found.mean)}; 95 %: {number(found.low)} to {number(found.high)})"
-
-
-def _named(names: Sequence[str]) -> str:
+def _named(names: Sequence[str], word: str = "and") -> str:
     names = [*names[:MOST_NAMED], *([f"{len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else [])]
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " or " + names[-1]
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" {word} " + names[-1]
+
+
+def _with_loss(rows: Sequence[Row]) -> str:
+    return _named([f"{row.name} ({number(row.mean)})" for row in rows])
 
 
 def _learned(summary: Summary) -> Iterator[Verdict]:
-    """Who learned nothing, and, where that was measured, how far back each looks."""
-    baseline = summary.plan.baseline
-    if baseline is None:
+    """Who does no better than what takes no network, and, where that was measured, how far back each looks."""
+    if summary.plan.baseline is None:
         return
-    nothing = [row for row in summary.rows if summary.learned(row) is False and not row.failed]
+    name, loss = summary.plan.baseline
+    nothing = [row for row in summary.rows if summary.learned(row) == 0 and not row.failed]
     learned = [row for row in summary.rows if summary.learned(row)]
     if not nothing:
         return
-    beside = f"{baseline[0]}, which takes no network, gives {number(baseline[1])}"
-    who = _named([f"{row.name} ({number(row.mean)})" for row in nothing]).replace(" or ", " and ")
-    words = f"{who} learned nothing: {beside}."
+    told = []
+    for below, how in ((True, "within 2 % of"), (False, "no better than")):
+        rows = [row for row in nothing if (row.mean < loss) == below]
+        who = [f"{row.name} ({number(row.mean)}{_down(row)})" for row in rows]
+        if who:
+            told.append(f"{_named(who)} {_were(who, 'is', 'are')} {how} what takes no network: {name} {number(loss)}.")
     if learned:
-        words += f" {_named([f'{row.name} ({number(row.mean)})' for row in learned]).replace(' or ', ' and ')} learned."
-    surely = [row for row in learned if row.known.min() < WELL * baseline[1]]
-    words += "".join(" " + sentence for sentence in _why(nothing, surely))
-    advice = (
-        ""
-        if learned
-        else "Train longer (`tokens`, `epochs`), with another `lr`, or check that the task can be learned."
-    )
-    yield Verdict("unlearned", words, {"baseline": baseline[1]}, advice)
+        shares = [(row, round((summary.learned(row) or 0) * row.known.size), row.known.size) for row in learned]
+        parts = [
+            f"{row.name} ({number(row.mean)}{f', in {won} of {seeds} seeds' if won < seeds else ''})"
+            for row, won, seeds in shares
+        ]
+        told.append(f"{_named(parts)} {_were(learned, 'does', 'do')} better.")
+    half = loss - (1 - WELL) * abs(loss)
+    told += _why(summary, nothing, [row for row in learned if row.known.min() < half])
+    longer = "Train longer (`tokens`, `epochs`), with another `lr`, or check that the task can be learned."
+    yield Verdict("unlearned", " ".join(told), {"baseline": loss}, "" if learned else longer)
 
 
-def _why(nothing: Sequence[Row], learned: Sequence[Row]) -> Iterator[str]:
+def _down(row: Row) -> str:
+    return f", down from {number(row.first)}" if row.first - row.mean > LEARNED * abs(row.first) else ""
+
+
+def _were(rows: Sequence[Any], one: str = "was", many: str = "were") -> str:
+    return one if len(rows) == 1 else many
+
+
+def _why(summary: Summary, nothing: Sequence[Row], learned: Sequence[Row]) -> Iterator[str]:
     """How far back the inputs lie that a network's outputs answer to, of both kinds."""
     answering = [(row, row.changes) for row in learned if row.changes is not None and furthest(row.changes) is not None]
     strongest = [(row, int(np.nanargmax(changes))) for row, changes in answering]
@@ -158,9 +193,9 @@ def _why(nothing: Sequence[Row], learned: Sequence[Row]) -> Iterator[str]:
         if row.changes is None:
             continue
         back = furthest(row.changes)
-        known = row.changes[np.isfinite(row.changes)]
-        exact = int(np.flatnonzero(known > 0)[-1]) if (known > 0).any() else 0
-        if strongest and exact < strongest[0][1]:
+        exact = int(np.flatnonzero(row.changes > 0).max(initial=0))
+        cell = summary.plan.config(summary.plan.variants[row.number], summary.plan.seeds[0]).cell
+        if strongest and exact < strongest[0][1] and is_window(cell):  # of others, what is too small for a float32
             yield (
                 f"Those of {row.name} change with no input more than {_steps(exact)} back: what the task asks for lies "
                 "outside of what it sees, and no training mends that."
@@ -198,12 +233,12 @@ def _cost(summary: Summary) -> Iterator[Verdict]:
         first, last = min(times, key=lambda pair: pair[1]), max(times, key=lambda pair: pair[1])
         if last[1] > 1.1 * first[1] > 0:
             words.append(
-                f"The loss {number(summary.target)} is reached first by {first[0].name}, after {number(first[1])} s of "
-                f"training; last by {last[0].name}, after {number(last[1])} s."
+                f"The loss {number(summary.target)} is reached first by {first[0].name}, within {number(first[1])} s "
+                f"of training; last by {last[0].name}, within {number(last[1])} s."
             )
     never = [row.name for row in rows if not np.isfinite(row.reached).any()]
     if never:
-        words.append(f"{_named(never).replace(' or ', ' and ')} never reached {number(summary.target)}.")
+        words.append(f"{_named(never)} did not reach {number(summary.target)}.")
     if not summary.even:
         equal = [(row, float(np.mean(row.equal))) for row in rows if np.isfinite(row.equal).all()]
         if len(equal) > 1:
