@@ -311,7 +311,7 @@ def without() -> dict[str, Telling]:
     """The kernel with one thing taken back."""
     tanh32 = told_with(maths.tanh32, reciprocal32=divided)
     step = told_with(lstm.step, tanh=tanh32, sigmoid=told_with(maths.sigmoid32, tanh32=tanh32))
-    doubles = written("one = dgates.dtype.type(1.0)", "one = 1").step_back
+    doubles = written("ONE - ", "1 - ").step_back
     signed = written("np.uint64(", "np.int64(")
     ahead = told_with(cpu.cell_sequence, inputs=told_with(recurrent.inputs, LANES=1 << 30))
     return {
