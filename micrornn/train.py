@@ -109,7 +109,8 @@ class Training:
     def update(self) -> Report:
         """One batch forward and backward, one step of the optimizer. DivergedError leaves all as it was before."""
         start, self.whole = time.perf_counter(), False
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         batches = self.batches
         position = batches.epoch, batches.window, batches.state
         step = self.way.next(self.updates)

@@ -36,10 +36,9 @@ def fold(k: Kernels, dy: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def sum_axis(k: Kernels, x: np.ndarray, axis: int, keepdims: bool = False) -> np.ndarray:
     """The sum along one axis."""
     before, n, after = around(x.shape, axis)
-    out = k.empty((before, after), x.dtype)
-    k.sum(out, x.reshape(before, n, after), False)
-    rest = (1,) if keepdims else ()
-    return out.reshape(x.shape[:axis] + rest + x.shape[axis + 1 :])
+    out = k.empty(x.shape[:axis] + ((1,) if keepdims else ()) + x.shape[axis + 1 :], x.dtype)
+    k.sum(out.reshape(before, after), x.reshape(before, n, after), False)
+    return out
 
 
 def around(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:

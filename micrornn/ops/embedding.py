@@ -48,6 +48,7 @@ def take_ids(name: str, ids: Any, size: int, mask: np.ndarray | None = None) -> 
         raise ShapeError(f"{name}: wanted integers, not {ids.dtype}")
     if mask is not None and mask.shape == ids.shape:
         ids = np.where(mask, ids, 0)
-    if ids.size and (ids.min() < 0 or ids.max() >= size):
+    unsigned = ids.view(ids.dtype.str.replace("i", "u"))  # what is below 0 is huge there
+    if ids.size and np.maximum.reduce(unsigned, axis=None) >= size:
         raise ShapeError(f"{name}: indices lie in {ids.min()}..{ids.max()}, wanted 0..{size - 1}")
     return np.array(ids, np.int32, order="C")

@@ -6,6 +6,7 @@ not looked at, and the gradient there is exactly zero. If nothing is left to ave
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def _weights(k: Kernels, mask: np.ndarray | None, shape: tuple[int, ...], dtype:
         given = given if mask is None else given * mask
         return k.asarray((given / (given.sum() or 1)).astype(dtype))
     if mask is None:
-        return k.full(shape, 1 / max(1, int(np.prod(shape))), dtype)
+        return k.full(shape, 1 / max(1, math.prod(shape)), dtype)
     return k.asarray(mask.astype(dtype) / max(1, int(mask.sum())), dtype)
 
 
