@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from micrornn.kernels.cuda import driver
-from micrornn.kernels.cuda.driver import CardError, Kernel, Numbers, allocate, call, free
+from micrornn.kernels.cuda.driver import CardError, Kernel, Numbers, allocate, call, clear, free
 
 
 class Library:
@@ -44,6 +44,10 @@ class Library:
         return 0
 
     cuMemcpyDtoH_v2 = cuMemcpyDtoDAsync_v2 = cuMemcpyHtoD_v2
+
+    def cuMemsetD8Async(self, place: int, byte: int, size: int, _: int) -> int:
+        ctypes.memset(place, byte, size)
+        return 0
 
     def cuGetErrorString(self, code: int, out: Any) -> int:
         out._obj.value = b"no room"
@@ -82,6 +86,8 @@ def test_numbers_go_there_and_back_and_parts_lie_in_the_whole(library: Library) 
     assert x[1:4].copy_to_host().tolist() == [1, 2, 3] and x[4:2].size == 0
     y.copy_to_device(x[3:5])
     assert y.copy_to_host().tolist() == [3, 4]
+    clear(x[1:3])
+    assert x.copy_to_host().tolist() == [0, 0, 0, 3, 4]
     with pytest.raises(AssertionError):
         x.copy_to_device(np.zeros(5))  # float64
     free(x)

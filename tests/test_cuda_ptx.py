@@ -66,7 +66,7 @@ def stand_in(capability: tuple[int, int]) -> list[tuple[Any, tuple, tuple]]:
         def cuMemcpyHtoD_v2(self, *_: int) -> int:
             return 0
 
-        cuMemFree_v2 = cuMemcpyHtoD_v2
+        cuMemFree_v2 = cuMemsetD8Async = cuMemcpyDtoDAsync_v2 = cuMemcpyHtoD_v2
 
     dispatcher = importlib.import_module("numba.cuda.dispatcher")
     card = SimpleNamespace(

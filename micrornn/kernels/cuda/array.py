@@ -23,7 +23,7 @@ from numpy.lib.stride_tricks import as_strided
 from micrornn.errors import DeviceError
 from micrornn.kernels.cuda import card
 from micrornn.kernels.cuda.driver import OUT_OF_MEMORY, CardError
-from micrornn.kernels.cuda.jit import allocate, cuda, free, kernel, over
+from micrornn.kernels.cuda.jit import allocate, clear, cuda, free, kernel, over
 from micrornn.pool import Idle
 
 MOST_AXES = 5  # of a view that is copied
@@ -254,10 +254,12 @@ def _fill(out: Array, value: Any) -> None:
     if not out.size:
         return
     value = out.dtype.type(value)
-    if out.layout.flags.c_contiguous:
+    if not out.layout.flags.c_contiguous:
+        _copy(out, full((), value, out.dtype))
+    elif any(value.tobytes()):
         _fill_flat[over(out.size)](out.flat, value)
     else:
-        _copy(out, full((), value, out.dtype))
+        clear(out.flat)
 
 
 def _copy(out: Array, x: Array) -> None:

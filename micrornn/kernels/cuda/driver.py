@@ -1,6 +1,6 @@
 """The driver of the card, called directly: memory, copies, launches. Not in the simulator.
 
-    allocate(size, dtype)    Numbers: memory for so many; free(numbers) gives it back
+    allocate(size, dtype)    Numbers: memory for so many; free(numbers) gives it back, clear(numbers) makes them 0
     Kernel(dispatcher)       a function that Numba compiles, launched by kernel[blocks, threads](*arguments)
     CardError                what the driver answered, in its words
 
@@ -52,6 +52,7 @@ def library() -> Any:
     found.cuMemcpyHtoD_v2.argtypes = [ctypes.c_uint64, pointer, ctypes.c_size_t]
     found.cuMemcpyDtoH_v2.argtypes = [pointer, ctypes.c_uint64, ctypes.c_size_t]
     found.cuMemcpyDtoDAsync_v2.argtypes = [ctypes.c_uint64, ctypes.c_uint64, ctypes.c_size_t, pointer]
+    found.cuMemsetD8Async.argtypes = [ctypes.c_uint64, ctypes.c_ubyte, ctypes.c_size_t, pointer]
     return found
 
 
@@ -122,6 +123,11 @@ def free(numbers: Numbers) -> None:
     """Give allocated memory back, once the card has done all that was queued. At the end of a process there may be no
     card any more, and nobody wants to know."""
     library().cuMemFree_v2(numbers.place)
+
+
+def clear(numbers: Numbers) -> None:
+    """Zero in all bytes. The driver does it sooner than a kernel could be launched."""
+    call(library().cuMemsetD8Async, numbers.place, 0, numbers.nbytes, STREAM)
 
 
 # --- launches ----------------------------------------------------------------------------------------------------

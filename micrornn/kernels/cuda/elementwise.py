@@ -16,6 +16,8 @@ from micrornn.kernels import lift
 from micrornn.kernels.cuda.array import Array
 from micrornn.kernels.cuda.jit import cache_dir, kernel, over
 
+TYPED = bool, np.bool_, np.uint64
+
 
 def flat(function: Callable[..., None]) -> Callable[..., None]:
     """A kernel over the numbers of its first array, to be called with arrays of any number of axes.
@@ -29,15 +31,11 @@ def flat(function: Callable[..., None]) -> Callable[..., None]:
     def call(first: Array, *rest: Any) -> None:
         if first.size:
             kind = first.dtype.type
-            given = [a.flat if isinstance(a, Array) else a if _typed(a) else kind(a) for a in rest]
+            given = [a.flat if isinstance(a, Array) else a if isinstance(a, TYPED) else kind(a) for a in rest]
             compiled[over(first.size)](first.flat, *given)
 
     call.kernel = compiled  # type: ignore[attr-defined]
     return call
-
-
-def _typed(number: Any) -> bool:
-    return isinstance(number, bool | np.bool_ | np.uint64)
 
 
 LIFTED = lift.kernels("cuda", cache_dir())

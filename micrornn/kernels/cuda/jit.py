@@ -4,7 +4,7 @@ kernel      compile a function that is launched over a grid of threads
 device      compile a function that kernels call
 intrinsic   a function whose instructions are written by hand, with `ir` (llvmlite's) and `types` (Numba's)
 over(n)     the grid for a loop over n numbers: how many blocks, of how many threads
-allocate    memory on the card for so many numbers of a type; free(numbers) gives it back
+allocate    memory on the card for so many numbers of a type; free(numbers) gives it back, clear(numbers) makes them 0
 SIM         whether Numba's simulator runs the kernels, thread by thread, in Python (NUMBA_ENABLE_CUDASIM=1)
 
 A kernel over n numbers strides through them (`for i in range(cuda.grid(1), n, cuda.gridsize(1))`): so it is right
@@ -53,6 +53,7 @@ _simulator: Any = importlib.import_module("micrornn.kernels.cuda.simulator") if 
 cuda: Any = _simulator.cuda if SIM else _cuda
 allocate: Any = cuda.device_array if SIM else driver.allocate
 free: Any = (lambda numbers: None) if SIM else driver.free
+clear: Any = (lambda numbers: numbers.__setitem__(slice(None), 0)) if SIM else driver.clear
 
 THREADS = 4 if SIM else 256  # of a block of a kernel in which each thread works for itself; the simulator starts each
 MOST_BLOCKS = 2 if SIM else 2048  # a grid that covers the largest card several times

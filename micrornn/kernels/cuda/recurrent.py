@@ -20,7 +20,7 @@ over the gates, of which each has threads of its own, is left to the cell.
 At most 512 threads with at most 128 registers, and less than 48 kB of shared memory: so every card has room for one
 block on each multiprocessor, and a grid of no more blocks than that is resident at once, as `meet` needs it.
 
-    plan, Plan, sizes                   which way a sequence goes, and with what grid
+    plan, Plan                          which way a sequence goes, and with what grid
     launch                              kernel 2 of a plan
     rows, rows_back, counts, message    time steps, masks, clipping: for the cells
     hold, stage, products, meet         device functions of kernel 2
@@ -35,7 +35,7 @@ import numpy as np
 from numba import float32
 
 from micrornn.kernels.cuda import card
-from micrornn.kernels.cuda.array import Array, empty, zeros
+from micrornn.kernels.cuda.array import empty, zeros
 from micrornn.kernels.cuda.instructions import arrive, arrived, exchange, load4, store4, this_thread
 from micrornn.kernels.cuda.jit import SIM, cuda, device
 from micrornn.kernels.cuda.maths import ZERO, clipped
@@ -94,21 +94,11 @@ def launch(kernel: Any, p: Plan, steps: int, *arguments: Any) -> None:
         kernel[(p.groups, p.parts), p.threads](*arguments, counters.flat, p.lanes, begin, end)
 
 
-def turn_of(reverse: bool) -> int:
-    """1 if the step that follows in the order of the forward pass is later in time, else -1."""
-    return -1 if reverse else 1
-
-
 def variant(slices: int, units: int, threads: int, vectors: int) -> tuple[int, int, bool]:
     """(numbers of a staged vector: the hidden size, filled up with zeros; lanes of so many vectors each that are staged
     at once: at most 32 kB of shared memory, and a thread per lane and unit; whether blocks wait for each other)."""
     depth = slices * HELD
     return depth, min(8192 // (vectors * depth), 8, threads // units), not SIM and units < depth
-
-
-def sizes(h: Array) -> tuple[int, int, int]:
-    """(seq_len, batch_size, hidden_size) of an array of states."""
-    return h.shape[0] - 1, h.shape[1], h.shape[2]
 
 
 # --- for the cells ---------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def over_rows(function: Callable[..., None]) -> Callable[..., None]:
 
     def call(*arrays: Array) -> None:
         rows, width = next(array.shape for array in arrays if array.ndim == 2)
-        if rows and width:
+        if rows:
             grid, block = rows_and_lanes(rows, width)
             compiled[grid, block](*[array.flat for array in arrays], rows, width)
 
@@ -127,20 +127,14 @@ def cross_entropy_vjp(dlogits, dloss, probabilities, targets, rows, width):
             dlogits[i] = weight * probabilities[i] - (weight if i == target else ZERO)
 
 
-@kernel
-def _matvec(out, weight, x, bias):
+@over_rows
+def matvec(out, weight, x, bias, rows, width):
     """Each row of the weights is read once, by lanes side by side: the speed of the memory is all that counts."""
     buffer = cuda.shared.array(MOST, x.dtype)
-    row, total = cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y, ZERO
-    if row < out.size:
-        for k in range(cuda.threadIdx.x, x.size, cuda.blockDim.x):
-            total += weight[row * x.size + k] * x[k]
+    row, start, end = row_of(rows, width)
+    total = ZERO
+    for i in range(start, end, cuda.blockDim.x):
+        total += weight[i] * x[i - row * width]
     total = row_sum(buffer, total)
-    if row < out.size and cuda.threadIdx.x == 0:
+    if row < rows and cuda.threadIdx.x == 0:
         out[row] = total + bias[row]
-
-
-def matvec(out, weight, x, bias):
-    if out.size:
-        grid, block = rows_and_lanes(out.size, x.size)
-        _matvec[grid, block](out.flat, weight.flat, x.flat, bias.flat)

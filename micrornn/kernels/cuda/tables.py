@@ -50,6 +50,7 @@ def _rank(order, ids, first, count):
 def _add_runs(table, ids, rows, order, first, count, width):
     """The ids are sorted by `order`. At the start of a run of equal ids, one thread for each column adds up the
     run's rows, one after the other."""
+    eight = cuda.local.array(8, table.dtype)
     p = cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y
     j = cuda.blockIdx.y * cuda.blockDim.x + cuda.threadIdx.x
     if p < count and j < width:
@@ -60,15 +61,10 @@ def _add_runs(table, ids, rows, order, first, count, width):
             # Eight rows are asked for before the first is added, so that their ways from memory overlap. The
             # additions stay in order.
             while p + 8 <= count and ids[first + order[p + 7]] == mine:
-                row_0 = rows[at + order[p] * width]
-                row_1 = rows[at + order[p + 1] * width]
-                row_2 = rows[at + order[p + 2] * width]
-                row_3 = rows[at + order[p + 3] * width]
-                row_4 = rows[at + order[p + 4] * width]
-                row_5 = rows[at + order[p + 5] * width]
-                row_6 = rows[at + order[p + 6] * width]
-                row_7 = rows[at + order[p + 7] * width]
-                total = total + row_0 + row_1 + row_2 + row_3 + row_4 + row_5 + row_6 + row_7
+                for k in range(8):
+                    eight[k] = rows[at + order[p + k] * width]
+                for k in range(8):
+                    total += eight[k]
                 p += 8
             while p < count and ids[first + order[p]] == mine:
                 total += rows[at + order[p] * width]

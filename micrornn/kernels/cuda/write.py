@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from micrornn.kernels.cuda.template import HEAD, SEQUENCE
 from micrornn.kernels.symbols.program import Program
-from micrornn.kernels.symbols.symbol import ZERO
 from micrornn.kernels.symbols.unit import Unit, indent
 
 
 class Writer(Unit):
-    """Puts the pieces of one cell together. The order of the arrays is that of `forward_arrays`, `backward_arrays`."""
+    """Puts the pieces of one cell together. In front of the arrays of the way back stands `straight`, if it is read."""
 
     prev, cur = "at - after", "at"
 
@@ -107,19 +106,6 @@ class Writer(Unit):
 
     def _times(self, k: int, unit: str = "size") -> str:
         return "" if not k else f"{unit} + " if k == 1 else f"{k} * {unit} + "
-
-
-def forward_arrays(p: Program, states: list, gates: object, hidden: object, vectors: list) -> list:
-    return [*states, gates, *([hidden] if p.sided else []), *vectors]
-
-
-def backward_arrays(p: Program, dgates: object, dhidden: object, dstates: list, dvectors: object, straight: object,
-                    gates: object, hidden: object, states: list, vectors: list) -> list:  # fmt: skip
-    read = [states[s] for s in p.reads_states]
-    return [
-        *([straight] if p.dprev[0] is not ZERO else []), dgates, *([dhidden] if p.sided else []), *dstates,
-        *([dvectors] if p.vectors else []), gates, *([hidden] if p.reads_hidden else []), *read, *vectors,
-    ]  # fmt: skip
 
 
 def source(program: Program) -> str:
