@@ -15,6 +15,7 @@ MicrornnError        the root: a user's mistake or the machine's limit, never a 
 
 quoted(value)        a value as a message repeats it: never more than a part of a line
 listed(names)        names in lines
+told_at(where, e)    the message of an error, with where it arose
 instead(name, ...)   what there is in the place of a name that is none: the nearest, or all
 """
 
@@ -71,6 +72,12 @@ def named(path: str | os.PathLike[str]) -> str:
     """A path as a message names it: its end, where it is longer than three lines."""
     text = str(path)
     return text if len(text) <= 240 else f"...{text[-200:]}"
+
+
+def told_at(where: str, error: Exception) -> str:
+    """The message of an error, behind `where` it arose if it does not say that itself."""
+    told = str(error)
+    return told if where in told else f"{where}: {told}"
 
 
 class MicrornnError(Exception):

@@ -15,7 +15,7 @@ import numpy as np
 
 from micrornn.cells import require_trusted
 from micrornn.config import MOST, Config
-from micrornn.errors import CheckpointError, ConfigError, DataError, quoted
+from micrornn.errors import CheckpointError, ConfigError, DataError, quoted, told_at
 from micrornn.schema import Rule, check_table
 from micrornn.tasks import Task, find
 
@@ -76,8 +76,7 @@ def settings_of(meta: Mapping[str, Any], where: str = "the checkpoint") -> Confi
         require_trusted(config.cell, where)
         return config
     except (ConfigError, DataError) as error:
-        told = str(error)
-        raise CheckpointError(told if told.startswith(where) else f"{where}: {told}") from None
+        raise CheckpointError(told_at(where, error)) from None
 
 
 def fit(arrays: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]],

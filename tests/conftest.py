@@ -26,7 +26,7 @@ import numpy as np
 import pytest
 from notices import without_compiling
 
-import micrornn_cli.console  # noqa: F401
+import micrornn_cli.terminal  # noqa: F401
 from micrornn import device, kernels
 
 GOLDEN = Path(__file__).parent / "golden"

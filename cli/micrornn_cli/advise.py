@@ -12,11 +12,15 @@ from typing import Any
 
 import click
 
+from micrornn.errors import DataError
 from micrornn.folders import expand
-from micrornn_cli.arguments import PATH, TEXTS, Finite, texts
+from micrornn.printable import shell_word
+from micrornn_cli import console
+from micrornn_cli.arguments import PATH, TEXTS, Finite, texts, typed_by_hand
 from micrornn_cli.flags import flag_of, typed, with_flags
 from micrornn_cli.options import refuse_unused, resolve, settings
 from micrornn_cli.taskflags import TaskCommand, named_task
+from micrornn_cli.waiting import compiling, progress
 
 # What says how long to train and how to report: no part of what is measured.
 NO_MATTER = ("num_updates", "epochs", "max_minutes", "val_every", "watch_gradients", "patience", "keep_every",
@@ -55,9 +59,7 @@ def advise(files: tuple[str, ...], minutes: float, bias: float, last: bool, save
 
     from micrornn.advise import advise
     from micrornn.report.advise import panels
-    from micrornn_cli.console import write_json
     from micrornn_cli.measuring import require_outputs
-    from micrornn_cli.waiting import compiling
 
     format = require_outputs(save, None)
     job = _of_run(expand(files[0]), files[1:], last, as_json) if _is_run(files) else _of_files(files, given, as_json)
@@ -71,7 +73,7 @@ def advise(files: tuple[str, ...], minutes: float, bias: float, last: bool, save
 
         write_atomically(save, [figure([(measure, panels(measure))], format)])
     if as_json:
-        write_json(measure.to_dict() | {"command": command})
+        console.write_json(measure.to_dict() | {"command": command})
     else:
         _show(measure, command)
 
@@ -130,10 +132,8 @@ def _of_run(path: str, files: Sequence[str], last: bool, quiet: bool) -> _Job:
     """files: where the text lies now, if elsewhere than when the run began."""
     from micrornn import data as texts_of
     from micrornn.advise import Point
-    from micrornn.errors import DataError
     from micrornn.evaluate import require_finite
     from micrornn.finite import require_finite_parameters
-    from micrornn.printable import shell_word
     from micrornn.runs import load_run, own_files, own_task
     from micrornn.snapshot import task_of
 
@@ -169,10 +169,8 @@ def _of_run(path: str, files: Sequence[str], last: bool, quiet: bool) -> _Job:
 
 def _refuse_settings() -> None:
     """UsageError for a setting that was typed beside a RUN: it has its own."""
-    context = click.get_current_context()
-    for name in context.params:
-        typed = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-        if typed and name not in ("files", "minutes", "bias", "last", "save", "as_json"):
+    for name in typed_by_hand():
+        if name not in ("files", "minutes", "bias", "last", "save", "as_json"):
             raise click.UsageError(f"a RUN has its own settings; leave {flag_of(name)} out, or give FILES")
 
 
@@ -184,7 +182,6 @@ def _tokens(files: Sequence[str], config: Any, quiet: bool) -> Any:
 
 def _read(paths: Sequence[Path], config: Any, quiet: bool) -> Any:
     from micrornn import data
-    from micrornn_cli.waiting import progress
 
     _set_up(config)
     with progress("reading the text", quiet) as tell:
@@ -205,8 +202,6 @@ def _model(config: Any) -> str:
 @contextlib.contextmanager
 def _progress(quiet: bool) -> Iterator[Any]:
     """Each thing that is done gets a line of progress of its own."""
-    from micrornn_cli.waiting import progress
-
     now, shown = "", contextlib.ExitStack()
     inner: Any = None
 
@@ -223,21 +218,15 @@ def _progress(quiet: bool) -> Iterator[Any]:
 
 def _command(start: Sequence[str], measure: Any) -> str:
     """What to type."""
-    from micrornn.printable import shell_word
-
     sizes = [f"{flag_of(name)} {measure.numbers[name].value:g}" for name in ("batch_size", "num_steps", "lr")]
     return " ".join(["micrornn train", *(map(shell_word, start)), *sizes])
 
 
 def _show(measure: Any, command: str) -> None:
     """The tables, the advice in words, and the command: one screen."""
-    from rich.text import Text
-
     from micrornn.inspect.panels import Rows
     from micrornn.report.advise import panels
-    from micrornn_cli.console import out, program
     from micrornn_cli.panels import view
 
-    view(measure, [panel for panel in panels(measure) if isinstance(panel, Rows)], out)
-    out.print(Text("\nTo train so:", "bold"))
-    out.print(Text("  " + command.replace("micrornn", program(), 1)), soft_wrap=True)
+    view(measure, [panel for panel in panels(measure) if isinstance(panel, Rows)], console.out)
+    console.show_command("To train so", command)

@@ -6,6 +6,7 @@ PATH             the type of a path: not empty, ~ is a home folder
 TEXTS            the type of texts: files, folders, globs or -; micrornn.data.find says what is wrong with one
 texts(names)     those texts, with streams copied to files
 chosen(...)      under which name a value was given: a flag, a variable
+typed_by_hand()  what stands on the command line
 tell_unknown()   MICRORNN_* variables that nothing reads
 """
 
@@ -89,6 +90,12 @@ def chosen(parameter: click.Parameter | None, context: click.Context | None) -> 
     if source is click.core.ParameterSource.ENVIRONMENT and isinstance(variable, str):
         return variable
     return parameter.opts[0]
+
+
+def typed_by_hand() -> list[str]:
+    """The names of the parameters that stand on the command line, and not in a variable alone."""
+    context, source = click.get_current_context(), click.core.ParameterSource.COMMANDLINE
+    return [name for name in context.params if context.get_parameter_source(name) is source]
 
 
 def texts(names: Iterable[str]) -> list[str]:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
 
+from micrornn_cli import console
 from micrornn_cli.arguments import Finite
 from micrornn_cli.cellname import CellName
+from micrornn_cli.waiting import compiling, progress
 
 CHARACTERS = 100  # different ones in the text of the model that is trained, as in Python's sources
 BUSY = 0.5  # processes that wanted to run during the last minute, on average
@@ -39,11 +47,8 @@ def bench(cores: tuple[int, ...], cells: tuple[str, ...], everything: bool, seco
       micrornn bench --threads 1 --cell lstm
       micrornn bench --all --json > bench.json
     """
-    import os
-
     from micrornn import __version__, device
     from micrornn.kernels.about import about
-    from micrornn_cli.console import err, write_json
 
     kernels = about()
     chosen = cores or tuple(dict.fromkeys((1, kernels["threads"])))
@@ -55,14 +60,16 @@ def bench(cores: tuple[int, ...], cells: tuple[str, ...], everything: bool, seco
     found: dict[str, Any] = {"version": __version__, **{name: kernels[name] for name in names}}
     found["load"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     if (found["load"] or 0) > BUSY:
-        err.print(f"other work is going on (load {found['load']:.1f}): all figures will be too low", style="yellow")
+        console.err.print(
+            f"other work is going on (load {found['load']:.1f}): all figures will be too low", style="yellow"
+        )
     parts = _parts(chosen, cells, everything, seconds, as_json)
     for name, rows in parts:
         found.setdefault(name, []).extend(rows)
         if not as_json:
             _show(name, rows)
     if as_json:
-        write_json(found)
+        console.write_json(found)
 
 
 def _parts(cores: tuple[int, ...], cells: tuple[str, ...], everything: bool, seconds: float,
@@ -71,7 +78,6 @@ def _parts(cores: tuple[int, ...], cells: tuple[str, ...], everything: bool, sec
     from micrornn.bench import measure
     from micrornn.bench.cases import AGAINST, GRID, USUAL, Layer, Model
     from micrornn.config import TIMED_CELLS, Config
-    from micrornn_cli.waiting import compiling, progress
 
     usual = Config()
     model = Model(
@@ -100,13 +106,6 @@ def _parts(cores: tuple[int, ...], cells: tuple[str, ...], everything: bool, sec
 def _start(cold: bool) -> dict[str, Any]:
     """Seconds from the shell to the first update of `micrornn train` on a small text. Without `cold` the command is run
     twice, so that the second finds everything compiled; with it, into an empty cache."""
-    import os
-    import subprocess
-    import sys
-    import tempfile
-    import time
-    from pathlib import Path
-
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "text.txt").write_text("to be, or not to be: that is the question.\n" * 1000)
         environment = dict(os.environ)
@@ -131,14 +130,11 @@ def _start(cold: bool) -> dict[str, Any]:
 
 
 def _show(part: str, rows: list[dict[str, Any]]) -> None:
-    from rich.table import Table
-
-    from micrornn_cli.console import count, duration, out
-
+    out = console.out
     if part == "start":
         for row in rows:
             cache = "with an empty cache" if row["cold"] else "with compiled kernels in the cache"
-            out.print(f"start to first update, {cache}: [bold]{duration(row['seconds'])}[/]")
+            out.print(f"start to first update, {cache}: [bold]{console.duration(row['seconds'])}[/]")
         return
     title = {
         "layers": f"layers, forward and backward, {_cores(rows[0]['threads'])}",
@@ -146,7 +142,7 @@ def _show(part: str, rows: list[dict[str, Any]]) -> None:
         "sampling": "sampling from the default model, 100 characters one by one",
     }[part]
     out.print(title, style="bold")  # not the table's own, which would be folded to its width
-    table = Table(box=None, pad_edge=False)
+    table = console.Table(box=None, pad_edge=False)
     first = {"layers": ["cell", "batch", "steps", "input", "hidden"]}.get(part, ["model", "threads"])
     for n, name in enumerate(first):
         table.add_column(name, justify="right" if n else "left")
@@ -160,7 +156,7 @@ def _show(part: str, rows: list[dict[str, Any]]) -> None:
         if "gflops" in row:
             cells += [f"{row['gflops']:.0f}", f"{100 * row['share']:.0f} %"]
         if part != "layers":
-            cells.append(count(row["tokens_per_second" if part == "training" else "characters_per_second"]))
+            cells.append(console.count(row["tokens_per_second" if part == "training" else "characters_per_second"]))
         table.add_row(*cells)
     out.print(table)
     if part == "layers":

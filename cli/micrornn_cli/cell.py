@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from micrornn_cli import console
+
 if TYPE_CHECKING:
     from micrornn.cells.explain import Explanation
 
@@ -31,7 +33,6 @@ def cell(name: str, source: bool, as_json: bool) -> None:
 
     from micrornn.cells import find_cell, trust
     from micrornn.cells.explain import explain
-    from micrornn_cli.console import write_json
 
     if name == "list":
         _list(as_json)
@@ -45,17 +46,14 @@ def cell(name: str, source: bool, as_json: bool) -> None:
         return
     told = explain(found)
     if as_json:
-        write_json({"name": found.name, **asdict(told)})
+        console.write_json({"name": found.name, **asdict(told)})
     else:
         _show(found.name, told)
 
 
 def _list(as_json: bool) -> None:
     """Every cell with its equation's first line, and whether it has kernels of its own."""
-    from rich.table import Table
-
     from micrornn.cells import CELLS
-    from micrornn_cli.console import out, write_json
 
     rows: list[dict[str, Any]] = [
         {
@@ -65,25 +63,23 @@ def _list(as_json: bool) -> None:
         for name, one in CELLS.items()
     ]  # fmt: skip
     if as_json:
-        write_json({"cells": rows})
+        console.write_json({"cells": rows})
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("cell", "gates", "states", "equation"):
-        table.add_column(title, no_wrap=title != "equation")
+    table = console.columns("cell", "gates", "states", "equation", wrap=("equation",))
     for row in rows:
         equation = row["about"].split("\n\n")[0]
         table.add_row(row["name"], " ".join(row["gates"]), " ".join(row["states"]), " ".join(equation.split()))
-    out.print(table)
+    console.out.print(table)
     plain = [row["name"] for row in rows if not row["derived"]]
     if plain:
-        out.print(f"\nNo kernels can be derived for {', '.join(plain)}: for --granularity primitive or cell only.")
+        console.out.print(
+            f"\nNo kernels can be derived for {', '.join(plain)}: for --granularity primitive or cell only."
+        )
 
 
 def _show(name: str, told: Explanation) -> None:
     """For people: from the equation to the derivative, top to bottom."""
-    from rich.text import Text
-
-    from micrornn_cli.console import out
+    Text, out = console.Text, console.out
 
     def head(title: str, note: str = "") -> None:
         out.print()

@@ -16,7 +16,7 @@ from micrornn.printable import printable, shell_word
 from micrornn_cli.arguments import PATH, TEXTS, Finite, texts
 from micrornn_cli.exits import Exit
 from micrornn_cli.flags import flag_of, flags
-from micrornn_cli.options import own_settings, read_config, refuse_unused, resolve
+from micrornn_cli.options import own_settings, refuse_unused, resolve
 from micrornn_cli.varying import SETTINGS, Several, varied_settings
 
 
@@ -133,18 +133,11 @@ def _new(asked: Any, given: dict[str, Any]) -> Any:
     from micrornn.compare.plan import plan
     from micrornn.compare.vary import axes
     from micrornn.data.stream import is_stream
-    from micrornn_cli.taskflags import named_task
-    from micrornn_cli.train import _task
+    from micrornn_cli.taskflags import read_asked
     from micrornn_cli.waiting import progress
 
-    named = named_task(asked.files)
-    from_file = read_config(asked.config_file, ("task", "files", "out"), named)
-    in_file = {name: from_file.pop(name, None) for name in ("task", "files", "out")}
-    files, out = asked.files, asked.out or in_file["out"]
-    name = named or in_file["task"]
-    files = files[1:] if named else files
-    files = files or tuple(in_file["files"] or ())
-    kind, own = _task(name), own_settings(asked.own, name)
+    kind, files, out, from_file = read_asked(asked.files, asked.config_file, asked.out)
+    own = own_settings(asked.own, kind)
     vary = (*asked.vary, *(value.vary for value in given.values() if isinstance(value, Several)))
     given = {name: value for name, value in given.items() if value is not None and not isinstance(value, Several)}
     found = axes(vary, kind.Settings, asked.search is not None)

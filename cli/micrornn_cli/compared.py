@@ -18,7 +18,7 @@ def show(comparison: Any, asked: Any) -> int:
     """What has come of it by now."""
     from micrornn.compare.measure import measured
     from micrornn.report.compare import panels
-    from micrornn_cli.console import out, program, write_json
+    from micrornn_cli.console import out, show_command, write_json
 
     summary, measure = measured(comparison, asked.target)
     measure = with_flags(measure)
@@ -36,8 +36,7 @@ def show(comparison: Any, asked: Any) -> int:
 
         view(measure, drawn, out)
         if command:
-            out.print(Text("\nTo train the best:", "bold"))
-            out.print(Text("  " + command.replace("micrornn", program(), 1)), soft_wrap=True)
+            show_command("To train the best", command)
         out.print(Text(f"\nThe runs lie in {comparison.path}", "dim"), soft_wrap=True)
     _write(measure, drawn, comparison.path.name, asked)
     return _code(comparison)

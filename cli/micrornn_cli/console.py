@@ -1,57 +1,73 @@
-"""Where things are printed: results on stdout, progress on stderr; JSON; and how numbers are written for people."""
+"""Where things are printed: results on stdout, progress on stderr; JSON; and how numbers are written for people.
+
+out, err         the consoles; they and Rich's Text and Table are there when they are first asked for: `--help` is
+                 quicker without Rich
+write_json       a line of JSON on stdout
+show_command     what to type next
+facts, columns   tables: names and what they are; a head and rows below it
+program          what is typed to run this command again
+count, duration  numbers for people
+"""
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
 import shutil
 import sys
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Container, Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook
-from rich.measure import Measurement
-from rich.segment import Segment
 
-from micrornn.printable import printable, shell_word
+from micrornn.printable import shell_word
 
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table as Table
+    from rich.text import Text as Text
 
-class _Printable:
-    """What is printed, with signs in place of all that would steer the terminal. Whatever is laid out in columns is
-    made visible before that; this is for what nobody thought of: a run's name, a file's, a parameter's."""
-
-    def __init__(self, inside: Any):
-        self.inside = inside
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Segment]:
-        for segment in console.render(self.inside, options):
-            yield segment if segment.control else Segment(printable(segment.text), segment.style)
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement.get(console, options, self.inside)
+    out: Console
+    err: Console
 
 
-class _Everything(RenderHook):
-    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        return [_Printable(one) for one in renderables]
+def __getattr__(name: str) -> Any:
+    if name not in ("out", "err", "Table", "Text"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = getattr(importlib.import_module("micrornn_cli.terminal"), name)
+    return found
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Rich would end the command with 1; main.py knows what a reader that is gone means."""
-        raise  # the BrokenPipeError that is being handled
+def facts(rows: Mapping[str, Any]) -> Table:
+    """A bold name and what it is, line by line."""
+    from micrornn_cli.terminal import Table, Text
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, words in rows.items():
+        table.add_row(name, Text(words) if isinstance(words, str) else words)
+    return table
 
 
-def _console(**how: Any) -> Console:
-    console = _Console(highlight=False, **how)
-    console.push_render_hook(_Everything())
-    return console
+def show_command(what: str, command: str) -> None:
+    """A command to type, in a line of its own below `what` it does."""
+    from micrornn_cli.terminal import Text, out
+
+    out.print(Text(f"\n{what}:", "bold"))
+    out.print(Text("  " + command.replace("micrornn", program(), 1)), soft_wrap=True)
 
 
-out = _console(soft_wrap=False)
-err = _console(stderr=True)
+def columns(*titles: str, right: Container[str] = (), wrap: Container[str] = (), style: str = "bold") -> Table:
+    """A table of such columns without lines around it. `right`: those of numbers; `wrap`: those that may be broken."""
+    from micrornn_cli.terminal import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=style)
+    for title in titles:
+        table.add_column(title, justify="right" if title in right else "left", no_wrap=title not in wrap)
+    return table
 
 
 def write_json(value: Any) -> None:

@@ -44,39 +44,33 @@ def draw(lanes: Lanes | LineLanes, vocab: Vocab, width: int) -> Text:
     return out
 
 
-def facts(lanes: Lanes | LineLanes, vocab: Vocab, carried: bool = True) -> Table:
+def laid_out(lanes: Lanes | LineLanes, vocab: Vocab, carried: bool = True) -> Table:
     """The same in words: what batch_size and num_steps did to this text."""
     unit = UNITS[vocab.kind][1]
     b, t = lanes.batch_size, lanes.num_steps
-    start = "the state (h, c) that its lane ended the window before with" if carried else "zeros"
+    if isinstance(lanes, LineLanes):
+        padding = f"{100 * (1 - lanes.num_tokens / (lanes.num_windows * b * t)):.0f} % of all places are padding (░)"
+        rows = [
+            ("batch_size", b, f"lanes: pieces of the text, {lanes.num_lines:,} lines in all, read side by side"),
+            ("num_steps", t, f"time steps: a line begins at the left edge of a window, from zeros; {padding}"),
+            ("one epoch", lanes.num_windows, "updates: every line once"),
+        ]
+    else:
+        start = "the state (h, c) that its lane ended the window before with" if carried else "zeros"
+        rows = [
+            ("batch_size", b,
+             f"lanes: the text is cut into {b:,} pieces of {lanes.lane_len:,} {unit}, read side by side"),
+            ("num_steps", t,
+             f"time steps: a window is {t:,} {unit} wide, and the gradient goes back to its left edge, no further"),
+            ("one update", lanes.tokens_per_update,
+             f"{unit} = {b:,} lanes x {t:,} time steps: one column of the drawing; each window starts from {start}"),
+            ("one epoch", lanes.num_windows,
+             f"updates: every window once ({lanes.left_over:,} {unit} at the ends of the lanes are left over)"),
+        ]  # fmt: skip
     table = Table.grid(padding=(0, 1))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(style="bold yellow", no_wrap=True, justify="right")
     table.add_column()
-    if isinstance(lanes, LineLanes):
-        padding = f"{100 * (1 - lanes.num_tokens / (lanes.num_windows * b * t)):.0f} % of all places are padding (░)"
-        rows = (
-            ("batch_size", b, f"lanes: pieces of the text, {lanes.num_lines:,} lines in all, read side by side"),
-            ("num_steps", t, f"time steps: a line begins at the left edge of a window, from zeros; {padding}"),
-            ("one epoch", lanes.num_windows, "updates: every line once"),
-        )
-        for name, number, words in rows:
-            table.add_row(name, f"{number:,}", words)
-        return table
-    table.add_row(
-        "batch_size", f"{b:,}",
-        f"lanes: the text is cut into {b:,} pieces of {lanes.lane_len:,} {unit}, read side by side",
-    )  # fmt: skip
-    table.add_row(
-        "num_steps", f"{t:,}",
-        f"time steps: a window is {t:,} {unit} wide, and the gradient goes back to its left edge, no further",
-    )  # fmt: skip
-    table.add_row(
-        "one update", f"{lanes.tokens_per_update:,}",
-        f"{unit} = {b:,} lanes x {t:,} time steps: one column of the drawing; each window starts from {start}",
-    )  # fmt: skip
-    table.add_row(
-        "one epoch", f"{lanes.num_windows:,}",
-        f"updates: every window once ({lanes.left_over:,} {unit} at the ends of the lanes are left over)",
-    )  # fmt: skip
+    for name, number, words in rows:
+        table.add_row(name, f"{number:,}", words)
     return table

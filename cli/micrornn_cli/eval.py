@@ -7,9 +7,12 @@ from typing import Any
 
 import click
 
+from micrornn.errors import ConfigError, MicrornnError
+from micrornn_cli import console
 from micrornn_cli.arguments import PATH, TEXTS, texts
 from micrornn_cli.flags import flags
-from micrornn_cli.options import beam_option, of_files
+from micrornn_cli.options import beam_option, best_or_last, of_files
+from micrornn_cli.waiting import compiling, progress
 
 SIZE = click.IntRange(1)
 MOST_LABELS = 30  # of a table of which class is taken for which
@@ -28,12 +31,11 @@ MOST_LABELS = 30  # of a table of which class is taken for which
 @beam_option
 @click.option("--skip-bad-rows", is_flag=True,
               help="Leave out rows of FILES that cannot be used, and count them.  [as in training]")  # fmt: skip
-@click.option("--best/--last", default=True, show_default=True,
-              help="Of a run folder: its best checkpoint (by validation), or its last.")  # fmt: skip
+@best_or_last
 @click.option("--save", type=PATH, metavar="FILE", help="A .png or .svg: a forecast beside what came, or which class "
               "is taken for which, of what is held out.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
-def eval(run: str, files: tuple[str, ...], beam: int | None, skip_bad_rows: bool, best: bool, save: str | None,
+def eval(run: str, files: tuple[str, ...], beam: int | None, skip_bad_rows: bool, which: str, save: str | None,
          as_json: bool, **options: Any) -> None:  # fmt: skip
     """Every metric of a trained network, beside what takes no network; of text the loss, in bits per character or as
     perplexity.
@@ -48,16 +50,13 @@ def eval(run: str, files: tuple[str, ...], beam: int | None, skip_bad_rows: bool
       micrornn eval runs/... --last --json
     """
     from micrornn import data
-    from micrornn.errors import ConfigError, MicrornnError
     from micrornn.runs import load_run, own_task, task_from
-    from micrornn_cli.console import write_json
     from micrornn_cli.measuring import require_outputs
-    from micrornn_cli.waiting import compiling, progress
 
     format = require_outputs(save, None)
     if save and files:
         raise ConfigError("--save shows what the run held out; leave FILES out")
-    model, _, meta = load_run(run, "best" if best else "last", any_task=True)
+    model, _, meta = load_run(run, which, any_task=True)
     searched: dict[str, Any] = {} if beam is None else {"beam": beam}
     searched |= {"skip_bad_rows": True} if skip_bad_rows else {}
     if files:
@@ -83,7 +82,7 @@ def eval(run: str, files: tuple[str, ...], beam: int | None, skip_bad_rows: bool
         told |= {"baseline": baselines[loss]} if loss in baselines else {}
         if confusion is not None:
             told["confusion"] = {"labels": list(confusion.labels), "counts": confusion.counts.tolist()}
-        write_json(told)
+        console.write_json(told)
         return
     _show(about, task, found)
     if confusion is not None:
@@ -91,43 +90,31 @@ def eval(run: str, files: tuple[str, ...], beam: int | None, skip_bad_rows: bool
 
 
 def _show(about: Mapping[str, Any], task: Any, found: Any) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from micrornn_cli.console import out
-
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_row("model", Text(f"{about['checkpoint']}, after {about['updates']:,} updates"))
-    table.add_row("task", Text(f"{task.name}: {task.about}"))
-    for name, words in found.rows.items():
-        table.add_row(name, Text(flags(words)))
+    rows: dict[str, Any] = {
+        "model": f"{about['checkpoint']}, after {about['updates']:,} updates", "task": f"{task.name}: {task.about}",
+        **{name: flags(words) for name, words in found.rows.items()},
+    }  # fmt: skip
     for metric in task.metrics:
         if metric.name not in found.scores:
             continue
-        words = Text(found.words.get(metric.name) or f"{found.scores[metric.name]:.4g} {metric.unit}".rstrip())
+        words = console.Text(found.words.get(metric.name) or f"{found.scores[metric.name]:.4g} {metric.unit}".rstrip())
         words.stylize("bold green", 0, len(words.plain.split()[0]))
         if metric.name in found.baselines:
             how, value = found.baselines[metric.name]
             unit = " " + metric.unit.split()[0] if metric.name in found.words and metric.unit else ""
             words.append(f" ({how}: {value:.4g}{unit})")  # what has words of its own is told in several units
-        table.add_row(metric.name, words)
-    out.print(table)
+        rows[metric.name] = words
+    console.out.print(console.facts(rows))
 
 
 def _confusion(confusion: Any) -> None:
     """Which class is taken for which: a row for what is, a column for what it is taken for."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from micrornn_cli.console import out
-
+    Text, out = console.Text, console.out
     if len(confusion.labels) > MOST_LABELS:
         out.print(f"{len(confusion.labels):,} classes: which is taken for which is in --json and --save", style="dim")
         return
     out.print("rows: what is; columns: what it is taken for", style="dim")  # no title, which wraps at the table's width
-    table = Table(box=None, padding=(0, 1), header_style="bold")
+    table = console.Table(box=None, padding=(0, 1), header_style="bold")
     table.add_column("", style="bold")
     for label in confusion.labels:
         table.add_column(Text(label), justify="right")
@@ -138,7 +125,6 @@ def _confusion(confusion: Any) -> None:
 
 def _save(save: str, format: str, task: Any, model: Any, confusion: Any) -> None:
     from micrornn.checkpoint import write_atomically
-    from micrornn.errors import ConfigError
     from micrornn.report.figure import figure
     from micrornn.report.judged import measured
 

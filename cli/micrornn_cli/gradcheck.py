@@ -9,10 +9,12 @@ import click
 from click.core import ParameterSource
 
 from micrornn.config import CELL_NAMES
+from micrornn_cli import console
 from micrornn_cli.arguments import PATH
 from micrornn_cli.cellname import CellName
 from micrornn_cli.exits import Exit
-from micrornn_cli.flags import flags
+from micrornn_cli.flags import flag_of, flags
+from micrornn_cli.waiting import compiling, progress
 
 if TYPE_CHECKING:
     from micrornn.checks import NetworkCheck
@@ -25,18 +27,11 @@ SIZE = click.IntRange(1, 10_000)
 
 @click.command(short_help="Are the gradients right?")
 @click.argument("run", required=False, type=PATH)
-@click.option(
-    "--task",
-    metavar="TASK",
-    help="The fresh network of a task, on a batch of its own: adding, copy, echo or FILE.py:CLASS.",
-)
-@click.option(
-    "--cell",
-    type=CellName("all"),
-    default="all",
-    show_default=True,
-    help="Which cell: one of `micrornn cell list`, or all.",
-)
+@click.option("--task", metavar="TASK",
+              help="The fresh network of a task, on one of its own batches: adding, copy, echo or "
+              "FILE.py:CLASS.")  # fmt: skip
+@click.option("--cell", type=CellName("all"), default="all", show_default=True,
+              help="Which cell: one of `micrornn cell list`, or all.")  # fmt: skip
 @click.option("--granularity", type=click.Choice(["all", *GRANULARITIES]), default="all", show_default=True,
               help="A record for every op, for every time step, or for the whole sequence.")  # fmt: skip
 @click.option("--num-layers", type=SIZE, default=2, show_default=True, help="Layers, one above the other.")
@@ -69,27 +64,20 @@ def gradcheck(context: click.Context, run: str | None, task: str | None, cell: s
       micrornn gradcheck runs/2026-11-20-120000-lstm
     """
     from micrornn_cli import gradtable
-    from micrornn_cli.waiting import compiling, progress
 
     granularities = GRANULARITIES if granularity == "all" else (granularity,)
     cells: tuple[str, ...]
     if task is not None:
         if run is not None:
             raise click.UsageError("--task is for a fresh network, RUN is a trained one")
-        for name in ("input_size", "bidirectional", "project", "seq_len"):
-            if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
-                flag = "projected" if name == "project" else name.replace("_", "-")
-                raise click.UsageError(f"--{flag} is for networks without a task")
+        _refuse(context, ("input_size", "bidirectional", "project", "seq_len"), "is for networks without a task")
         cells = ("lstm" if cell == "all" else cell,)
         run, networks = f"the task {task}", _of_task(task, cells[0], granularities, sizes)
     elif run is None:
         cells = CELL_NAMES if cell == "all" else (cell,)
         networks = _fresh(cells, granularities, sizes)
     else:
-        for name in FRESH_ONLY:
-            if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
-                flag = "projected" if name == "project" else name.replace("_", "-")
-                raise click.UsageError(f"--{flag} is for a fresh network, {run} is a trained one")
+        _refuse(context, FRESH_ONLY, f"is for a fresh network, {run} is a trained one")
         cells, networks = (run,), _trained(run, granularities, sizes)
     found: list[NetworkCheck] = []
     with compiling(as_json), progress("checking", as_json) as tell:
@@ -102,6 +90,13 @@ def gradcheck(context: click.Context, run: str | None, task: str | None, cell: s
         gradtable.show(found, run, sizes)
     if not all(network.passed for network in found):
         context.exit(int(Exit.FAILED))
+
+
+def _refuse(context: click.Context, names: tuple[str, ...], why: str) -> None:
+    """UsageError where one of these was given."""
+    for name in names:
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"{'--projected' if name == 'project' else flag_of(name)} {why}")
 
 
 def _fresh(cells: tuple[str, ...], granularities: tuple[str, ...],
@@ -119,7 +114,6 @@ def _fresh(cells: tuple[str, ...], granularities: tuple[str, ...],
 def _trained(run: str, granularities: tuple[str, ...], sizes: dict[str, Any]) -> Iterator[NetworkCheck]:
     from micrornn.checks import check_model, window
     from micrornn.runs import load_run, own_task
-    from micrornn_cli.console import err
 
     model, vocab, meta = load_run(run, any_task=True)
     seed, samples = sizes["seed"], sizes["samples"] or 8
@@ -128,7 +122,7 @@ def _trained(run: str, granularities: tuple[str, ...], sizes: dict[str, Any]) ->
         return
     inputs, targets, reason = window(meta, vocab.size, sizes["seq_len"], sizes["batch_size"], seed)
     if reason:
-        err.print(f"checking on random tokens: {flags(reason)}", style="dim", soft_wrap=True, markup=False)
+        console.err.print(f"checking on random tokens: {flags(reason)}", style="dim", soft_wrap=True, markup=False)
     for granularity in granularities:
         yield check_model(model, granularity, inputs, targets, samples=samples, seed=seed)
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from micrornn.checks import DECIMALS, NetworkCheck
 from micrornn.gradcheck import Check, decimals
-from micrornn_cli.console import out, write_json
+from micrornn_cli.console import columns, out, write_json
 
 MOST_STEPS = 10  # as many columns as fit into 80; more time steps go together, the worst of each group
 
@@ -46,12 +46,9 @@ def _title(cell: str, run: str | None, sizes: dict[str, Any]) -> str:
 
 def _table(networks: list[NetworkCheck]) -> Table:
     """A row for each tensor; a column for each granularity, and the worst error in any of them."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-    table.add_column("gradient of", no_wrap=True)
-    table.add_column("numbers", justify="right")
-    for network in networks:
-        table.add_column(f"{network.granularity}\ndecimals", justify="right", no_wrap=True)
-    table.add_column("worst error", justify="right", no_wrap=True)
+    equal_in = [f"{network.granularity}\ndecimals" for network in networks]
+    table = columns("gradient of", "numbers", *equal_in, "worst error",
+                    right=("numbers", *equal_in, "worst error"), style="dim")  # fmt: skip
     table.add_column("at", overflow="fold")
     for checks in zip(*(network.checks for network in networks)):
         worst = max(checks, key=lambda check: check.error)
@@ -73,10 +70,8 @@ def _by_step(networks: list[NetworkCheck]) -> Table:
     if seq_len > MOST_STEPS:
         cuts = [seq_len * n // 8 for n in range(9)]
         groups = [range(a, b) for a, b in pairwise(cuts)]
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-    table.add_column("decimals of dL/dx_t, t =", no_wrap=True)
-    for group in groups:
-        table.add_column(f"{group[0]}" if len(group) == 1 else f"{group[0]}-{group[-1]}", justify="right")
+    steps = [f"{group[0]}" if len(group) == 1 else f"{group[0]}-{group[-1]}" for group in groups]
+    table = columns("decimals of dL/dx_t, t =", *steps, right=steps, wrap=steps, style="dim")
     for network in networks:
         errors = network.checks[0].by_step
         equal = [_decimals(min(decimals(errors[t]) for t in group)) for group in groups]
@@ -114,7 +109,7 @@ def print_json(found: Sequence[NetworkCheck]) -> None:
             "cell": network.cell,
             "granularity": network.granularity,
             "passed": network.passed,
-            "nearest_kink": _finite(network.kink),
+            "nearest_kink": network.kink,
             "checks": [_plain(check) for check in network.checks],
         }
         for network in found
@@ -128,14 +123,10 @@ def _plain(check: Check) -> dict[str, Any]:
         "name": check.name,
         "numbers": check.count,
         "decimals": check.decimals,
-        "error": _finite(check.error),
+        "error": check.error,
         "at": list(check.where),
-        "analytic": _finite(check.analytic),
-        "numeric": _finite(check.numeric),
+        "analytic": check.analytic,
+        "numeric": check.numeric,
         "kinks": check.kinks,
         "decimals_by_step": [decimals(error) for error in check.by_step] if check.name == "x" else None,
     }
-
-
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None  # JSON knows no infinity

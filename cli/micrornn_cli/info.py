@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from micrornn_cli import console
 from micrornn_cli.flags import flags
 
 PACKAGES = ("numpy", "numba", "llvmlite", "click", "rich")
@@ -30,18 +36,13 @@ def info(as_json: bool) -> None:
 
     facts = _facts()
     if as_json:
-        from micrornn_cli.console import write_json
-
-        write_json(facts)
+        console.write_json(facts)
     else:
         _show(facts)
 
 
 def _facts() -> dict[str, Any]:
     """Everything, fit for JSON."""
-    import os
-    import platform
-
     from micrornn import __version__, data, device, folders
     from micrornn.kernels.about import about
 
@@ -73,8 +74,6 @@ def _facts() -> dict[str, Any]:
 
 def _version(package: str) -> str | None:
     """None if it is not installed."""
-    import importlib.metadata
-
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -83,10 +82,6 @@ def _version(package: str) -> str | None:
 
 def _processor() -> str:
     """The name on the box, as far as the system tells it."""
-    import platform
-    import subprocess
-    import sys
-
     try:
         if sys.platform == "darwin":
             command = ["sysctl", "-n", "machdep.cpu.brand_string"]
@@ -122,25 +117,16 @@ def _card(card: dict[str, Any] | None) -> str:
 
 
 def _show(facts: dict[str, Any]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from micrornn_cli.console import out
-
+    Text = console.Text
     processor, kernels, tile = facts["processor"], facts["kernels"], facts["kernels"]["tile"]
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, version in facts["versions"].items():
-        table.add_row(name, version)
-    table.add_row("system", facts["system"])
-    table.add_row("processor", f"{processor['name']} ({kernels['processor']}), {processor['cores']} cores")
-    table.add_row(
-        "kernels",
-        f"vectors of {8 * kernels['vector_bytes']} bits; matrix products in tiles of "
+    table = console.facts({
+        **facts["versions"],
+        "system": facts["system"],
+        "processor": f"{processor['name']} ({kernels['processor']}), {processor['cores']} cores",
+        "kernels": f"vectors of {8 * kernels['vector_bytes']} bits; matrix products in tiles of "
         f"{tile['rows']} x {tile['float32']} (float32), {tile['rows']} x {tile['float64']} (float64)",
-    )
-    table.add_row("threads", f"{kernels['threads']}; threading layer {kernels['threading_layer']}")
+        "threads": f"{kernels['threads']}; threading layer {kernels['threading_layer']}",
+    })  # fmt: skip
     for name, found in facts["devices"].items():
         text = Text.assemble(("ready", "green")) if found["available"] else Text.assemble(("not available: ", "yellow"))
         text.append(flags(found["why_not"] or "") or _card(found.get("card")))
@@ -149,4 +135,4 @@ def _show(facts: dict[str, Any]) -> None:
         table.add_row(f"{name} cache", Text(f"{cache['path']}, {cache['bytes'] / 1e6:,.1f} MB"))
     if facts["cache_trouble"]:
         table.add_row("", Text(facts["cache_trouble"], "yellow"))
-    out.print(table)
+    console.out.print(table)

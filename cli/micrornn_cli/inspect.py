@@ -11,14 +11,17 @@ from typing import Any
 
 import click
 
+from micrornn.errors import ConfigError, MicrornnError
 from micrornn.inspect import register
 from micrornn.inspect.kinds import KINDS
 from micrornn.owncode import is_own_code
 from micrornn.printable import printable, shell_word
+from micrornn_cli import console
 from micrornn_cli.arguments import PATH, TEXTS, Group, texts
 from micrornn_cli.exits import Exit
 from micrornn_cli.flags import flags
-from micrornn_cli.options import of_text
+from micrornn_cli.options import best_or_last, of_text
+from micrornn_cli.waiting import compiling, progress
 
 SIZE = click.IntRange(1)
 ALL = SimpleNamespace(
@@ -114,8 +117,7 @@ def _command(name: str, what: Any) -> click.Command:
             click.option("--batch-size", type=SIZE, metavar="N",
                          help="Lanes, read side by side." + size(what.batch_size)),
         ]),
-        click.option("--best/--last", default=True, show_default=True,
-                     help="Of a run folder: its best checkpoint (by validation), or its last."),
+        best_or_last,
         click.option("--save", type=PATH, metavar="FIG.PNG|SVG", help="Write a figure (extra: plot)."),
         click.option("--html", type=PATH, metavar="FILE",
                      help="Write one page that needs nothing else (extra: report)."),
@@ -135,20 +137,18 @@ def _command(name: str, what: Any) -> click.Command:
     return click.command(name, short_help=what.line, help=f"{what.line}\n\n{about}")(run)
 
 
-def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, best: bool, save: str | None,
+def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, which: str, save: str | None,
              html: str | None, as_json: bool, fail_on: str | None, as_csv: bool = False, windows: int | None = None,
              batch_size: int | None = None, everything: bool = False, unseen: str | None = None,
              encoding: str | None = None) -> int:  # fmt: skip
     """Whatever can be wrong is found before anything is measured; then measure, show, write, judge."""
 
     from micrornn.checkpoint import write_atomically
-    from micrornn.errors import ConfigError, MicrornnError
     from micrornn.inspect.measure import kinds
     from micrornn.inspect.subject import open_subject
     from micrornn.tasks.material import Sizes
-    from micrornn_cli.console import write_json
     from micrornn_cli.measuring import measured, require_outputs
-    from micrornn_cli.waiting import compiling, progress
+    from micrornn_cli.panels import brief, view
 
     if as_json and as_csv:
         raise ConfigError("--json or --csv: one of them")
@@ -157,7 +157,6 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
     failing, quiet = set(kinds(fail_on or "")), as_json or as_csv
     format = require_outputs(save, html)
     with progress("reading the text", quiet) as tell:
-        which = "best" if best else "last"
         names = texts(text)
         subject = open_subject(run, names, which, tell, unseen=unseen or "", encoding=encoding or "")
         if names != list(text):  # a copy's own name tells nobody anything
@@ -182,7 +181,8 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
                 for pair in measured(each, subject, sizes, quiet):
                     found.append(pair)
                     if not quiet and name != "diagnosis":
-                        _show(*pair)
+                        view(*pair, console.out)
+                        console.out.print()
             except MicrornnError as error:
                 if not several or (each is chosen[-1] and not found):  # of all, the others are worth having
                     raise
@@ -198,14 +198,14 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
     if as_json and name == "diagnosis":
         from micrornn_cli.diagnosing import as_object
 
-        write_json(as_object(diagnosis, panels, seen))
+        console.write_json(as_object(diagnosis, panels, seen))
     elif as_json:
-        write_json(_object(name, found))
+        console.write_json(_object(name, found))
     elif as_csv:
         table = found[0][0].to_csv()  # its places may be letters of a text: into a file they go as they are
         click.echo(printable(table) if sys.stdout.isatty() else table, nl=False)
     elif name == "all":
-        _show_brief([measure for measure, _ in found])
+        brief([measure for measure, _ in found], console.out)
     if save:
         from micrornn.report.figure import figure
 
@@ -215,7 +215,8 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, be
         from micrornn.report.run import run_of
 
         # a name that is no UTF-8 reaches Python as surrogates, which no file can hold
-        write_atomically(html, [page(run_of(subject, _again()), found).encode(errors="replace")])
+        command = " ".join(["micrornn", *map(shell_word, sys.argv[1:])])
+        write_atomically(html, [page(run_of(subject, command), found).encode(errors="replace")])
     return _judge(seen, failing) or _finite(seen, subject, Sizes(windows, seq_len, batch_size))
 
 
@@ -223,21 +224,6 @@ def _object(name: str, found: Sequence[Any]) -> dict[str, Any]:
     """A measure; what comes with it, or all of them, under their names."""
     objects = {measure.what: measure.to_dict() for measure, _ in found}
     return objects if name == "all" else objects.pop(found[0][0].what) | objects
-
-
-def _show(measure: Any, panels: Sequence[Any]) -> None:
-    from micrornn_cli.console import out
-    from micrornn_cli.panels import view
-
-    view(measure, panels, out)
-    out.print()
-
-
-def _show_brief(measures: Sequence[Any]) -> None:
-    from micrornn_cli.console import out
-    from micrornn_cli.panels import brief
-
-    brief(measures, out)
 
 
 def _judge(found: Sequence[Any], failing: set[str]) -> int:
@@ -250,7 +236,6 @@ def _judge(found: Sequence[Any], failing: set[str]) -> int:
 
 def _finite(found: Sequence[Any], subject: Any, sizes: Any) -> int:
     """Exit code 6 where a measure met NaN or infinity, and on stderr what blew up first."""
-    from micrornn.errors import MicrornnError
     from micrornn.evaluate import require_finite
     from micrornn.finite import require_finite_parameters
     from micrornn_cli.measuring import measured
@@ -268,8 +253,3 @@ def _finite(found: Sequence[Any], subject: Any, sizes: Any) -> int:
         words = str(error)
     click.echo(printable(flags(f"Error: {', '.join(broken) + ': ' if broken else ''}{words}")), err=True)
     return Exit.DIVERGED
-
-
-def _again() -> str:
-    """The command as it was typed."""
-    return " ".join(["micrornn", *map(shell_word, sys.argv[1:])])

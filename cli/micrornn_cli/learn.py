@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
+from micrornn_cli import console
 from micrornn_cli.arguments import PATH, Group
 from micrornn_cli.exits import Exit
-
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="For machines: JSON on stdout.")
+from micrornn_cli.options import AS_JSON
 
 
 @click.group(cls=Group, invoke_without_command=True, short_help="A course: autograd, time, gradients, in six pages.")
@@ -35,23 +35,20 @@ def learn(context: click.Context, as_json: bool) -> None:
 
 
 def _list(as_json: bool) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
     from micrornn.learn import PAGES
-    from micrornn_cli.console import out, program, write_json
 
+    Text, out, program = console.Text, console.out, console.program()
     if as_json:
-        write_json({"pages": [_about(page) for page in PAGES]})
+        console.write_json({"pages": [_about(page) for page in PAGES]})
         return
     for page in PAGES:
-        row = Table.grid(padding=(0, 2))
+        row = console.Table.grid(padding=(0, 2))
         row.add_row(Text(str(page.number), "bold"), Text(page.title, "bold"))
         row.add_row("", Text(f"Afterwards you can {page.afterwards}."))
         out.print(row)
         out.print(Text(f"   {_short(page.path)}", "dim"), soft_wrap=True)
-    out.print(Text(f"\nPrint a page:        {program()} learn show 1"), soft_wrap=True)
-    out.print(Text(f"Check your answers:  {program()} learn check 1 FILE.py"), soft_wrap=True)
+    out.print(Text(f"\nPrint a page:        {program} learn show 1"), soft_wrap=True)
+    out.print(Text(f"Check your answers:  {program} learn check 1 FILE.py"), soft_wrap=True)
 
 
 @learn.command(short_help="Print a page in the terminal.")
@@ -61,9 +58,8 @@ def show(number: str) -> None:
     from rich.markdown import Markdown
 
     from micrornn.learn import find
-    from micrornn_cli.console import out
 
-    out.print(Markdown(find(number).path.read_text("utf-8"), hyperlinks=False, code_theme="ansi_dark"))
+    console.out.print(Markdown(find(number).path.read_text("utf-8"), hyperlinks=False, code_theme="ansi_dark"))
 
 
 @learn.command(short_help="Check your answers to the exercises of a page.")
@@ -76,23 +72,21 @@ def check(number: str, file: str, as_json: bool) -> None:
 
     The file is code, and is run. It defines what the exercises name; one file may hold the answers to all pages.
     """
-    from rich.table import Table
-    from rich.text import Text
-
     from micrornn.learn import check as checked
     from micrornn.learn import find
-    from micrornn_cli.console import out, write_json
 
-    page = find(number)
+    Text, out, page = console.Text, console.out, find(number)
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():  # what the file prints
         report = checked(page, file)
     if as_json:
         results: list[dict[str, Any]] = [{"name": r.name, "passed": r.passed, "said": r.said} for r in report.results]
-        write_json({"page": page.number, "passed": report.passed, "broken": report.broken, "exercises": results})
+        console.write_json(
+            {"page": page.number, "passed": report.passed, "broken": report.broken, "exercises": results}
+        )
     elif report.broken:
         out.print(Text(report.broken, "bold red"), soft_wrap=True)
     else:
-        table = Table.grid(padding=(0, 2))
+        table = console.Table.grid(padding=(0, 2))
         for result in report.results:
             mark = Text("right", "green") if result.passed else Text("not yet", "bold red")
             table.add_row(mark, Text(result.name, "bold"), Text(result.said, overflow="fold"))

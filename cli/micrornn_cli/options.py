@@ -14,8 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from micrornn.config import Config, allowed, check
-from micrornn.errors import CheckpointError, ConfigError, instead, named, quoted
-from micrornn.folders import expand
+from micrornn.errors import ConfigError, instead, quoted
 from micrornn.owncode import is_own_code
 from micrornn_cli.arguments import chosen
 from micrornn_cli.flags import flag_of, flags
@@ -29,21 +28,28 @@ class Setting(click.ParamType):
 
     def __init__(self, entry: dataclasses.Field[Any]):
         self.entry = entry
-        self.kind: type = type(entry.default)
-        self.name = {int: "integer", float: "number", str: "text"}[self.kind]
+        self.name = {int: "integer", float: "number", str: "text"}[type(entry.default)]
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
-        if isinstance(value, str) and self.kind is not str:
-            with contextlib.suppress(ValueError):  # check() says what is wrong with it
-                value = self.kind(value)
         try:
-            return check(self.entry, value, chosen(parameter, context))
+            return _checked(self.entry, value, chosen(parameter, context))
         except ConfigError as error:
             raise click.UsageError(str(error), context) from None
 
     def shell_complete(self, context: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
         choices = self.entry.metadata["choices"]
         return [CompletionItem(choice) for choice in choices if choice.startswith(incomplete)]
+
+
+def _checked(entry: dataclasses.Field[Any], value: Any, name: str) -> Any:
+    """A value or its text, in the type of the setting. ConfigError where it cannot be."""
+    kind: type = type(entry.default)
+    if kind is bool and isinstance(value, str):
+        value = {"true": True, "false": False}.get(value.lower(), value)
+    elif kind is not str and isinstance(value, str):
+        with contextlib.suppress(ValueError):  # check() says what is wrong with it
+            value = kind(value)
+    return check(entry, value, name)
 
 
 class _Switch(click.types.BoolParamType):
@@ -84,54 +90,12 @@ def settings(command: Callable[..., Any], without: Collection[str] = (), flag: F
     return command
 
 
-def read_config(path: str | None, extra: tuple[str, ...], task: str | None = None) -> dict[str, Any]:
-    """The settings in a TOML file, those of a task where one was named or the file names one; `extra` names what may
-    stand there beside the settings. ConfigError where the two are not the same task."""
-    if path is None:
-        return {}
-    from micrornn.checkpoint.files import read_file
-    from micrornn.checkpoint.toml import MOST_BYTES, toml_loads
-
-    try:
-        values = toml_loads(read_file(path, MOST_BYTES))
-    except CheckpointError as error:
-        raise ConfigError(f"--config {error}") from None
-    except ValueError as error:
-        raise ConfigError(f"--config {named(path)} is not TOML: {error}") from None
-    beside = {name: values.pop(name) for name in extra if name in values}
-    for name, value in beside.items():
-        texts = value if name == "files" else [value]
-        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            kind = "a list of texts" if name == "files" else "a text"
-            raise ConfigError(f"--config {named(path)}: {name} must be {kind}, not {quoted(value)}")
-        if value == "":
-            raise ConfigError(f"--config {named(path)}: {name} is empty; leave it out")
-        if name == "out":
-            try:
-                beside[name] = expand(value)
-            except ConfigError as error:
-                raise ConfigError(f"--config {named(path)}: out: {error}") from None
-    rows: type[Config] = Config
-    meant = beside.get("task", task)
-    if meant is not None:
-        from micrornn import tasks
-
-        try:
-            own = tasks.find(meant, f"--config {named(path)}")
-        except ConfigError as error:
-            told = str(error)
-            raise ConfigError(told if told.startswith("--config") else f"--config {named(path)}: {told}") from None
-        if task is not None and tasks.find(task).name != own.name:
-            raise ConfigError(
-                f"--config {named(path)} is of the task {own.name}, and {task} is named, too; leave one of them out"
-            )
-        rows = own.Settings
-    config = rows.from_dict(values, f"--config {named(path)}")  # what is wrong in it is told with the file's name
-    if is_own_code(config.cell):
+def require_trusted_cell(cell: str, where: str) -> None:
+    """ConfigError where a cell of one's own is named in a file and nobody has typed its name yet."""
+    if is_own_code(cell):
         from micrornn.cells import require_trusted
 
-        require_trusted(config.cell, f"--config {named(path)}")
-    return values | beside
+        require_trusted(cell, where)
 
 
 def resolve(given: dict[str, Any], from_file: dict[str, Any], where: str, kind: type[Config] = Config) -> Config:
@@ -148,15 +112,10 @@ def resolve(given: dict[str, Any], from_file: dict[str, Any], where: str, kind: 
     return found
 
 
-def own_settings(pairs: Collection[str], task: str | None) -> dict[str, Any]:
-    """NAME=VALUE of --set, in the types of the task's own settings: those that `Config` lacks."""
-    if not pairs:
-        return {}
-    from micrornn import tasks
-
-    found = tasks.find() if task is None else tasks.find(task)
+def own_settings(pairs: Collection[str], task: Any) -> dict[str, Any]:
+    """NAME=VALUE of --set, in the types of the own settings of a class of tasks: those that `Config` lacks."""
     shared = {entry.name for entry in dataclasses.fields(Config)}
-    rows = {entry.name: entry for entry in dataclasses.fields(found.Settings) if entry.name not in shared}
+    rows = {entry.name: entry for entry in dataclasses.fields(task.Settings) if entry.name not in shared}
     values = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
@@ -165,15 +124,8 @@ def own_settings(pairs: Collection[str], task: str | None) -> dict[str, Any]:
         if name not in rows:
             flag = f"; it is a flag, {flag_of(name)}" if name in shared else ""
             there = flag or instead(name, rows, "it has") or "; it has none"
-            raise ConfigError(f"--set {quoted(name)} is no setting of the task {found.name}'s own{there}")
-        value: Any = text
-        kind: type = type(rows[name].default)
-        if kind is bool:
-            value = {"true": True, "false": False}.get(text.lower(), text)
-        elif kind is not str:
-            with contextlib.suppress(ValueError):  # check() says what is wrong with it
-                value = kind(text)
-        values[name] = check(rows[name], value, f"--set {name}")
+            raise ConfigError(f"--set {quoted(name)} is no setting of the task {task.name}'s own{there}")
+        values[name] = _checked(rows[name], text, f"--set {name}")
     return values
 
 
@@ -192,6 +144,7 @@ def _parameter(context: click.Context, name: str) -> click.Parameter | None:
     return next((parameter for parameter in context.command.get_params(context) if parameter.name == name), None)
 
 
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="For machines: JSON on stdout.")
 UNSEEN = click.Choice(("error", "skip", "unknown"))
 
 
@@ -220,6 +173,11 @@ def of_files(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+best_or_last = click.option(
+    "--best/--last", "which", default=True, show_default=True,
+    callback=lambda context, parameter, best: "best" if best else "last",
+    help="Of a run folder: its best checkpoint (by validation), or its last.",
+)  # fmt: skip
 beam_option = click.option(
     "--beam", type=click.IntRange(1, 1000), metavar="N",
     help="Of a task whose answers are sequences: hypotheses that are kept while one is looked for.  [as in training]",

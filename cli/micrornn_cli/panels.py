@@ -8,6 +8,7 @@ draw(panel, ...)         one panel
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 from rich.console import Console, Group, RenderableType
@@ -23,11 +24,9 @@ from micrornn_cli import heat
 from micrornn_cli.axes import heading
 from micrornn_cli.chart import chart
 
-WIDEST, TWO, NARROWEST = (
-    200,
-    150,
-    24,
-)  # columns that are used at most; from so many on, two pictures share them; with fewer, lines wrap
+WIDEST = 200  # columns that are used at most
+TWO = 150  # from so many on, two pictures share them
+NARROWEST = 24  # with fewer, lines wrap
 LEVELS = {"bad": "bold red", "mild": "bold yellow", "open": "bold blue", "good": "bold green", "plain": "bold cyan"}
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -66,28 +65,23 @@ def title(measure: Measure) -> Text:
 
 def _pages(panels: Sequence[Panel], width: int, colour: bool) -> Iterator[RenderableType]:
     """The panels one under the other, but pictures in pairs on a wide terminal."""
-    flat = [part for panel in panels for part in (panel.ends() if isinstance(panel, Slides) else [panel])]
-    waiting: Text | None = None
-    for panel in flat:
+    half, waiting = (width - 4) // 2, list[RenderableType]()
+    for panel in chain.from_iterable(one.ends() if isinstance(one, Slides) else [one] for one in panels):
         paired = width >= TWO and isinstance(panel, Lines | Heat)
-        drawn = draw(panel, (width - 4) // 2 if paired else min(width, 120), colour)
-        if not paired:
-            if waiting is not None:
-                yield waiting
-                waiting = None
-            yield drawn
-        elif waiting is None:
-            assert isinstance(drawn, Text)
-            waiting = drawn
-        else:
+        drawn = draw(panel, half if paired else min(width, 120), colour)
+        if paired and waiting:
             pair = Table.grid(padding=(0, 4, 0, 0))
-            pair.add_column(width=(width - 4) // 2, no_wrap=True)
-            pair.add_column(width=(width - 4) // 2, no_wrap=True)
-            pair.add_row(waiting, drawn)
+            pair.add_column(width=half, no_wrap=True)
+            pair.add_column(width=half, no_wrap=True)
+            pair.add_row(waiting.pop(), drawn)
             yield pair
-            waiting = None
-    if waiting is not None:
-        yield waiting
+        elif paired:
+            waiting.append(drawn)
+        else:
+            yield from waiting
+            waiting.clear()
+            yield drawn
+    yield from waiting
 
 
 def draw(panel: Lines | Heat | Rows | Coloured, width: int, colour: bool) -> RenderableType:

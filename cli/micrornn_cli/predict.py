@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import io
@@ -14,8 +15,10 @@ from typing import Any
 
 import click
 
+from micrornn.errors import ConfigError, DataError
 from micrornn_cli.arguments import PATH, TEXTS
-from micrornn_cli.options import beam_option
+from micrornn_cli.options import beam_option, best_or_last
+from micrornn_cli.waiting import compiling
 
 BLOCK = 1 << 16  # bytes that are read at once, at most
 
@@ -31,10 +34,9 @@ BLOCK = 1 << 16  # bytes that are read at once, at most
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line, for each answer.")
 @click.option("--encoding", default="utf-8", show_default=True, metavar="NAME",
               help="What the input is written in, such as cp1252 or utf-16.")  # fmt: skip
-@click.option("--best/--last", default=True, show_default=True,
-              help="Of a run folder: its best checkpoint (by validation), or its last.")  # fmt: skip
+@best_or_last
 def predict(run: str, files: tuple[str, ...], proba: bool, horizon: int | None, beam: int | None, as_csv: bool,
-            as_json: bool, encoding: str, best: bool) -> None:  # fmt: skip
+            as_json: bool, encoding: str, which: str) -> None:  # fmt: skip
     """Let a trained network answer on new input: an answer for each line, in their order. Of what lies in a file, or is
     there in a pipe, some lines are answered together; none waits for a line that has not come.
 
@@ -49,14 +51,13 @@ def predict(run: str, files: tuple[str, ...], proba: bool, horizon: int | None, 
       micrornn predict runs/... sales.csv --horizon 12
     """
     from micrornn.runs import load_run, task_from
-    from micrornn_cli.waiting import compiling
 
     if as_csv and as_json:
         raise click.UsageError("--csv and --json are two forms of the same; give one of them")
     if proba and horizon is not None:
         raise click.UsageError("--horizon answers without probabilities; leave --proba out")
     with compiling(quiet=as_csv or as_json):
-        model, _, meta = load_run(run, "best" if best else "last", any_task=True)
+        model, _, meta = load_run(run, which, any_task=True)
         task = task_from(meta, **({} if beam is None else {"beam": beam}))
         show = _csv(len(files) > 1) if as_csv else (_json if as_json else _text)
         if not files and sys.stdin.isatty():
@@ -76,8 +77,6 @@ def _answers(task: Any, model: Any, lines: Lines, where: str,
              proba: bool) -> Iterator[tuple[int, dict[str, Any]]]:  # fmt: skip
     """(line, answer) of each example; what is at hand is answered before more is waited for. ConfigError where
     probabilities are asked for and there are none."""
-    from micrornn.errors import ConfigError
-
     places: deque[int] = deque()
 
     def examples() -> Iterator[Any]:
@@ -99,10 +98,6 @@ class Lines:
     """
 
     def __init__(self, name: str, where: str, encoding: str):
-        import codecs
-
-        from micrornn.errors import ConfigError
-
         try:
             codecs.lookup(encoding)
         except LookupError:
@@ -116,8 +111,6 @@ class Lines:
         return bool(self.read) or not self.waits
 
     def __iter__(self) -> Iterator[str]:
-        from micrornn.errors import DataError
-
         number = 0
         try:
             for lines in self._pieces():
@@ -135,8 +128,6 @@ class Lines:
 
     def _pieces(self) -> Iterator[list[str]]:
         """The whole lines of each block that is read. A pipe gives what it has, without waiting for a whole block."""
-        import codecs
-
         encoding = "utf-8-sig" if self.encoding == "utf-8" else self.encoding
         decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), translate=True)
         file: Any

@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from micrornn.config import Config
+from micrornn.printable import shell_word
+from micrornn_cli import console
 from micrornn_cli.arguments import PATH, PREFIX, Group, texts
 from micrornn_cli.exits import Exit
 from micrornn_cli.flags import typed
+from micrornn_cli.options import AS_JSON
+from micrornn_cli.signals import graceful
+from micrornn_cli.waiting import compiling, progress
 
 if TYPE_CHECKING:
     from micrornn.recipes import Job, Recipe
@@ -37,9 +42,6 @@ def recipe() -> None:
     """
 
 
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="For machines: JSON on stdout.")
-
-
 def _of_runs(command: Callable[..., Any]) -> Callable[..., Any]:
     """What `run` and `check` are told."""
     for option in (
@@ -61,22 +63,17 @@ def _of_runs(command: Callable[..., Any]) -> Callable[..., Any]:
 @AS_JSON
 def list_(as_json: bool) -> None:
     """All recipes of this package, with about how long all their runs take on two cores."""
-    from rich.table import Table
-    from rich.text import Text
-
     from micrornn import recipes
-    from micrornn_cli.console import duration, out, write_json
 
     found = [recipes.find(name) for name in recipes.names()]
     if as_json:
-        write_json({"recipes": [_about(one) for one in found]})
+        console.write_json({"recipes": [_about(one) for one in found]})
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("recipe", "takes", "data", "learns"):
-        table.add_column(title, no_wrap=title in ("recipe", "takes"), justify="right" if title == "takes" else "left")
+    table = console.columns("recipe", "takes", "data", "learns", right=("takes",), wrap=("data", "learns"))
     for one in found:
-        table.add_row(one.name, duration(60 * one.minutes), Text(", ".join(one.data) or "made up"), Text(one.about))
-    out.print(table)
+        data = console.Text(", ".join(one.data) or "made up")
+        table.add_row(one.name, console.duration(60 * one.minutes), data, console.Text(one.about))
+    console.out.print(table)
 
 
 @recipe.command(short_help="Its constants, its source, and the commands that do the same.")
@@ -86,27 +83,21 @@ def list_(as_json: bool) -> None:
 def show(name: str, data: tuple[str, ...], as_json: bool) -> None:
     """All that a recipe says: its constants, where they come from, what to expect, and the plain `micrornn train`
     commands that do the same."""
-    from rich.table import Table
-    from rich.text import Text
-
     from micrornn import recipes
-    from micrornn_cli.console import duration, out, write_json
 
     found = recipes.find(name)
-    paths = list(data) or [f"{role.upper()}" for role in found.data]
+    paths = list(data) or [role.upper() for role in found.data]
     commands = [_typed(job, paths, _folder(found, None) / job.name) for job in found.jobs()]
     if as_json:
-        write_json(_about(found) | {"commands": commands})
+        console.write_json(_about(found) | {"commands": commands})
         return
     folder = f"; or a folder with {', '.join(found.files)}" if found.files else ""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for title, value in {
+    table = console.facts({
         "recipe": f"{found.name}: {found.about}", "source": found.source, "task": found.task,
-        "data": (", ".join(found.data) or "made on the fly") + folder, "takes": f"about {duration(60 * found.minutes)}",
-    }.items():  # fmt: skip
-        table.add_row(title, Text(value))
+        "data": (", ".join(found.data) or "made on the fly") + folder,
+        "takes": f"about {console.duration(60 * found.minutes)}",
+    })  # fmt: skip
+    Text = console.Text
     for label, values in {"": found.settings, **{k: v for k, v in found.variants.items() if k}}.items():
         told = ", ".join(f"{k} = {_written(v)}" for k, v in values.items())
         table.add_row(label or "settings", Text(told))
@@ -115,10 +106,10 @@ def show(name: str, data: tuple[str, ...], as_json: bool) -> None:
         table.add_row("expect", Text(f"{e.title}{of}: {e.band}; {e.origin}: {e.why}"))
     if found.notes:
         table.add_row("notes", Text(" ".join(found.notes.split())))
-    out.print(table)
+    console.out.print(table)
     for command in commands:
-        out.print()
-        out.print(Text(command), soft_wrap=True)
+        console.out.print()
+        console.out.print(Text(command), soft_wrap=True)
 
 
 @recipe.command(short_help="Train it.")
@@ -132,7 +123,6 @@ def run(name: str, data: tuple[str, ...], variants: tuple[str, ...], seeds: tupl
     from micrornn import recipes
     from micrornn.checkpoint import RunFolder
     from micrornn.recipes.playing import require_same
-    from micrornn_cli.console import err
     from micrornn_cli.train import train
 
     found = recipes.find(name)
@@ -144,7 +134,7 @@ def run(name: str, data: tuple[str, ...], variants: tuple[str, ...], seeds: tupl
         folder = _folder(found, out) / job.name
         arguments = _arguments(job, paths, folder, **more)
         if not as_json:
-            err.print(_typed(job, paths, folder, **more), soft_wrap=True, markup=False, style="bold")
+            console.err.print(_typed(job, paths, folder, **more), soft_wrap=True, markup=False, style="bold")
         if os.path.lexists(folder / "config.toml"):
             require_same(RunFolder.open(folder), job, paths)
             arguments = ["--resume", str(folder)]
@@ -163,7 +153,6 @@ def check(name: str, data: tuple[str, ...], variants: tuple[str, ...], seeds: tu
     """
     from micrornn import recipes
     from micrornn.recipes.expected import look
-    from micrornn_cli.console import write_json
 
     found = recipes.find(name)
     jobs, paths = found.jobs(variants, seeds), texts(data)
@@ -178,7 +167,7 @@ def check(name: str, data: tuple[str, ...], variants: tuple[str, ...], seeds: tu
         rows += look(job, folder, paths)
     passed = all(row.holds for row in rows)
     if as_json:
-        write_json({"recipe": found.name, "passed": passed, "rows": [row.to_dict() for row in rows]})
+        console.write_json({"recipe": found.name, "passed": passed, "rows": [row.to_dict() for row in rows]})
     else:
         _table(found, rows)
     if not passed:
@@ -188,8 +177,6 @@ def check(name: str, data: tuple[str, ...], variants: tuple[str, ...], seeds: tu
 def _train(job: Job, paths: Sequence[str], folder: Path, more: dict[str, Any], quiet: bool) -> bool:
     """Train a run to its end, with a line that says how far it is; False if it was stopped."""
     from micrornn.recipes.playing import play
-    from micrornn_cli.signals import graceful
-    from micrornn_cli.waiting import compiling, progress
 
     with graceful() as stop, compiling(quiet), progress(f"{job.recipe.name} {job.name}", quiet) as tell:
         for done, total in play(job, paths, folder, stop, tell, **more):
@@ -198,14 +185,8 @@ def _train(job: Job, paths: Sequence[str], folder: Path, more: dict[str, Any], q
 
 
 def _table(found: Recipe, rows: list[Row]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from micrornn_cli.console import out
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("run", "what", "expected", "seen", ""):
-        table.add_column(title, justify="right" if title in ("expected", "seen") else "left")
+    Text, out, titles = console.Text, console.out, ("run", "what", "expected", "seen", "")
+    table = console.columns(*titles, right=("expected", "seen"), wrap=titles)
     for row in rows:
         seen = "nothing" if row.seen is None else f"{row.seen:.4g}"
         holds = Text("ok", "green") if row.holds else Text("no", "bold red")
@@ -220,10 +201,7 @@ def _folder(found: Recipe, out: str | None) -> Path:
 
 
 def _typed(job: Job, paths: Sequence[str], folder: Path, **more: Any) -> str:
-    from micrornn.printable import shell_word
-    from micrornn_cli.console import program
-
-    return " ".join([program(), "train", *map(shell_word, _arguments(job, paths, folder, **more))])
+    return " ".join([console.program(), "train", *map(shell_word, _arguments(job, paths, folder, **more))])
 
 
 def _arguments(job: Job, paths: Sequence[str], folder: Path, **more: Any) -> list[str]:

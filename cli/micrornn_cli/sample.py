@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from micrornn.printable import printable
+from micrornn_cli import console
 from micrornn_cli.arguments import PATH, Finite
-from micrornn_cli.options import unseen
+from micrornn_cli.exits import Exit
+from micrornn_cli.options import best_or_last, unseen
+from micrornn_cli.streams import silence_unread, unread
+from micrornn_cli.waiting import compiling
 
 
 @click.command(short_help="Let a trained model write.")
@@ -32,10 +38,9 @@ from micrornn_cli.options import unseen
 @click.option("--allow-unknown", is_flag=True,
               help="Draw the token too that stands for what the vocabulary left out.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same text.")
-@click.option("--best/--last", default=True, show_default=True,
-              help="Of a run folder: its best checkpoint (by validation), or its last.")  # fmt: skip
+@best_or_last
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON for each text, instead of the text.")
-def sample(run: str, prompt: str, length: int, until: str | None, endless: bool, num_samples: int, best: bool,
+def sample(run: str, prompt: str, length: int, until: str | None, endless: bool, num_samples: int, which: str,
            as_json: bool, **how: Any) -> None:  # fmt: skip
     """Let a trained model write.
 
@@ -51,8 +56,6 @@ def sample(run: str, prompt: str, length: int, until: str | None, endless: bool,
     """
     from micrornn.runs import load_run
     from micrornn.sampling import sample as draw
-    from micrornn_cli.console import write_json
-    from micrornn_cli.waiting import compiling
 
     if until == "":
         raise click.UsageError("--until is empty; leave it out to write until --length")
@@ -65,14 +68,14 @@ def sample(run: str, prompt: str, length: int, until: str | None, endless: bool,
     settings = {name: value for name, value in settings.items() if usual.get(name, ...) != value}
     settings |= {"until": until} if until else {}
     with compiling(quiet=as_json):
-        model, vocab, _ = load_run(run, "best" if best else "last")
+        model, vocab, _ = load_run(run, which)
         _tell_unseen(vocab, prompt, unseen)
         if model.config.lines and not endless:
             options["until"] = options["until"] or "\n"
         for seed in range(how["seed"], how["seed"] + num_samples):
             pieces = draw(model, vocab, prompt=prompt, **options | {"seed": seed})
             if as_json:
-                write_json({"run": run, "prompt": prompt, "text": "".join(pieces)} | settings | {"seed": seed})
+                console.write_json({"run": run, "prompt": prompt, "text": "".join(pieces)} | settings | {"seed": seed})
                 continue
             if num_samples > 1:
                 click.echo(f"--- seed {seed} ---")
@@ -95,12 +98,6 @@ def _tell_unseen(vocab: Any, prompt: str, unseen: str) -> None:
 
 def _stream(prompt: str, pieces: Iterator[str], whole_line: bool) -> None:
     """The prompt and the pieces, as they come; with whole_line, or on a terminal, up to the end of a line."""
-    import sys
-
-    from micrornn.printable import printable
-    from micrornn_cli.exits import Exit
-    from micrornn_cli.streams import silence_unread, unread
-
     terminal, last = sys.stdout.isatty(), "\n"
     if not terminal and (sys.stdout.encoding or "").lower() == "utf-8" and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="surrogateescape")  # bytes go into a file as they are

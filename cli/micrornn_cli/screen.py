@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from rich.table import Table
 from rich.text import Text
 
 from micrornn.backprop import WAYS
@@ -14,97 +12,73 @@ from micrornn.data import UNITS
 from micrornn.printable import visible
 from micrornn.startfrom import Started
 from micrornn.train import Training
-from micrornn_cli.console import duration, err
-from micrornn_cli.drawing import draw, facts
+from micrornn_cli.console import duration, err, facts
+from micrornn_cli.drawing import draw, laid_out
 from micrornn_cli.progress import measure
 
 
 def announce(training: Training, num_files: int, own_files: bool, resumed: str | None,
              started: Started | None = None, changed: Sequence[str] = ()) -> None:  # fmt: skip
     """What is about to be done, with the true numbers."""
-    if training.task.vocab is None:
-        _announce_task(training, resumed, started, changed)
-        return
-    config, vocab, tokens, model = training.config, training.task.vocab, training.task.tokens, training.model
-    unit = UNITS[vocab.kind][1]
-    files = f"{num_files:,} file" + ("s" if num_files != 1 else "")
-    source = files if own_files else f"Python's own standard library, {files}"
-    entropy = measure(vocab.kind, tokens.entropy)
-    layers = f"{config.num_layers} x {config.hidden_size} {config.cell_title}"
-    embedding = f"embedding {config.embedding_size}" if config.embedding_size else f"one of {vocab.size}"
-    rows = {
-        "text": f"{source}: {len(tokens):,} {unit}",
-        "vocabulary": f"{vocab.size:,} different {unit}; guessing by their frequency alone: {entropy}",
-        "model": f"{embedding} → {layers} → {vocab.size} {unit}; {model.num_parameters:,} parameters",
+    task, config, text = training.task, training.config, training.task.vocab is not None
+    rows = _text(training, num_files, own_files) if text else dict(task.told(training.model))
+    rows |= {
         "learning": learning(config),
-        **_way(config),
-        "held out": "nothing"
-        if training.task.val_lanes is None
-        else f"{training.task.held_from}: "
-        f"{training.task.val_lanes.num_tokens:,} {unit}, for validation every {config.val_every:,} updates",
+        "backprop": "" if config.backprop == "window" else f"{config.backprop}: {WAYS[config.way.name].about}",
+        "held out": _held_out(training),
+        "baseline": "" if text or task.baseline is None else
+        f"{task.baseline[0]}: {measure('', task.baseline[1])} {task.metrics[0].unit}",
         "ends": _end(training),
-    }
-    if training.segment_steps < config.num_steps:
-        rows["memory"] = (
-            f"windows in segments of {training.segment_steps:,} time steps, each computed twice, so that an update "
-            f"takes at most {config.memory_budget / 1e6:,.0f} MB"
-        )
-    if started is not None:
-        rows["starts from"] = _started(started)
-    if resumed:
-        rows["resumed"] = _resumed(training, resumed, changed)
-    _table(rows, {"text": tokens.notes})
-    err.print(draw(training.task.lanes, vocab, err.width), soft_wrap=True)
-    err.print(facts(training.task.lanes, vocab, config.state == "carried"))
+        "memory": "" if training.segment_steps >= config.num_steps else
+        f"windows in segments of {training.segment_steps:,} time steps, each computed twice, so that an update "
+        f"takes at most {config.memory_budget / 1e6:,.0f} MB",
+        "starts from": "" if started is None else _started(started),
+        "resumed": "" if not resumed else f"{resumed} at update {training.updates:,}",
+    }  # fmt: skip
+    if changed:
+        rows["resumed"] += f"; it diverged, and goes on as another run: it had {', '.join(changed)}"
+    table = facts({name: words for name, words in rows.items() if words})
+    for note in task.tokens.notes if text else ():
+        table.add_row("", Text(note, "yellow"))
+    err.print(table)
     err.print()
-
-
-def _announce_task(training: Training, resumed: str | None, started: Started | None, changed: Sequence[str]) -> None:
-    """The same of a task that is not about text."""
-    task, config = training.task, training.config
-    rows = task.told(training.model) | {"learning": learning(config)} | _way(config)
-    held_out = task.validation()
-    if held_out is not None:
-        batches = "1 batch" if held_out.num_windows == 1 else f"{held_out.num_windows:,} batches"
-        rows["held out"] = f"{batches}, for validation every {config.val_every:,} updates"
-    if task.baseline is not None:
-        words, loss = task.baseline
-        rows["baseline"] = f"{words}: {measure('', loss)} {task.metrics[0].unit}"
-    rows["ends"] = _end(training)
-    if started is not None:
-        rows["starts from"] = _started(started)
-    if resumed:
-        rows["resumed"] = _resumed(training, resumed, changed)
-    _table(rows)
-    if picture := task.drawing():
+    if text:
+        err.print(draw(task.lanes, task.vocab, err.width), soft_wrap=True)
+        err.print(laid_out(task.lanes, task.vocab, config.state == "carried"))
+        err.print()
+    elif picture := task.drawing():
         err.print(Text(picture), soft_wrap=True)
         err.print()
 
 
-def _table(rows: Mapping[str, str], notes: Mapping[str, Sequence[str]] | None = None) -> None:
-    """A word and what it is, line by line; `notes`: what stands below one of them."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, words in rows.items():
-        table.add_row(name, Text(words))
-        for note in (notes or {}).get(name, ()):
-            table.add_row("", Text(note, "yellow"))
-    err.print(table)
-    err.print()
+def _text(training: Training, num_files: int, own_files: bool) -> dict[str, str]:
+    """What is read, and by which model."""
+    config, vocab, tokens = training.config, training.task.vocab, training.task.tokens
+    unit = UNITS[vocab.kind][1]
+    files = f"{num_files:,} file" + ("s" if num_files != 1 else "")
+    source = files if own_files else f"Python's own standard library, {files}"
+    layers = f"{config.num_layers} x {config.hidden_size} {config.cell_title}"
+    embedding = f"embedding {config.embedding_size}" if config.embedding_size else f"one of {vocab.size}"
+    guess = measure(vocab.kind, tokens.entropy)
+    return {
+        "text": f"{source}: {len(tokens):,} {unit}",
+        "vocabulary": f"{vocab.size:,} different {unit}; guessing by their frequency alone: {guess}",
+        "model": f"{embedding} → {layers} → {vocab.size} {unit}; {training.model.num_parameters:,} parameters",
+    }
 
 
-def _way(config: Any) -> dict[str, str]:
-    """A row for how the gradient goes back, where that is not as usual."""
-    if config.backprop == "window":
-        return {}
-    return {"backprop": f"{config.backprop}: {WAYS[config.way.name].about}"}
-
-
-def _resumed(training: Training, run: str, changed: Sequence[str]) -> str:
-    return f"{run} at update {training.updates:,}" + (
-        f"; it diverged, and goes on as another run: it had {', '.join(changed)}" if changed else ""
-    )
+def _held_out(training: Training) -> str:
+    """What is held out; of a task without text, nothing is said where nothing is."""
+    task = training.task
+    if task.vocab is not None:
+        if task.val_lanes is None:
+            return "nothing"
+        part = f"{task.held_from}: {task.val_lanes.num_tokens:,} {UNITS[task.vocab.kind][1]}"
+    elif (batches := task.validation()) is not None:
+        part = "1 batch" if batches.num_windows == 1 else f"{batches.num_windows:,} batches"
+    else:
+        return ""
+    return f"{part}, for validation every {training.config.val_every:,} updates"
 
 
 def _started(started: Started) -> str:

@@ -21,8 +21,7 @@ SIZE = click.IntRange(1, 1000)  # more than anybody reads
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the weights.")
 @click.option("--backward/--no-backward", default=True, show_default=True, help="Walk back, and show gradients.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object with all numbers.")
-def tape(cell: str, granularity: str, seq_len: int, hidden_size: int, batch_size: int, seed: int,
-         backward: bool, as_json: bool) -> None:  # fmt: skip
+def tape(cell: str, granularity: str, backward: bool, as_json: bool, **sizes: int) -> None:
     """Print the tape of a small network: every op, value and gradient.
 
     One recurrent layer reads a sine wave and predicts its next number. Each line of the table is one record:
@@ -40,12 +39,9 @@ def tape(cell: str, granularity: str, seq_len: int, hidden_size: int, batch_size
     from micrornn_cli import tapetable
 
     with kernels.use("reference"):  # plain NumPy: nothing to compile, and the numbers are the same
-        recording = build(cell, granularity, seq_len=seq_len, hidden_size=hidden_size, batch_size=batch_size, seed=seed)
+        recording = build(cell, granularity, **sizes)
         found = view(recording, backward)
-    settings = {
-        "cell": cell, "granularity": granularity, "seq_len": seq_len, "hidden_size": hidden_size,
-        "batch_size": batch_size, "seed": seed,
-    }  # fmt: skip
+    settings = {"cell": cell, "granularity": granularity, **sizes}
     if as_json:
         tapetable.print_json(found, settings)
     else:

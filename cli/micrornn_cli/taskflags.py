@@ -2,6 +2,7 @@
 
 TaskCommand      a command with an argument FILES, the first of which may name a task; or --config does
 named_task       the task that the first of FILES names
+read_asked       the task, files and settings of a new run or comparison, from the command line and --config
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import Any
 import click
 
 from micrornn.config import Config
-from micrornn.errors import CheckpointError, ConfigError, quoted
+from micrornn.errors import CheckpointError, ConfigError, named, quoted, told_at
+from micrornn.folders import expand
 from micrornn_cli.flags import flag_of
-from micrornn_cli.options import flag
+from micrornn_cli.options import flag, require_trusted_cell
 
 TASK, FLAGS = "micrornn.task", "micrornn.flags"  # in the context: the class of the task, its flags
 MORE = "\n\nTasks: {}, or FILE.py:CLASS. `micrornn {} TASK --help` shows the settings and the defaults of one."
@@ -83,6 +85,55 @@ def named_task(files: Sequence[str]) -> str | None:
     return None
 
 
+def read_asked(files: tuple[str, ...], config_file: str | None,
+               out: str | None) -> tuple[Any, tuple[str, ...], str | None, dict[str, Any]]:  # fmt: skip
+    """(class of the task, files, folder for the results, settings of --config): what stands on the command line goes
+    before what stands in the file. ConfigError where the file cannot be, or the two are not of the same task."""
+    from micrornn import tasks
+
+    first = named_task(files)
+    files = files[1:] if first else files
+    if config_file is None:
+        return tasks.find(first or tasks.DEFAULT), files, out, {}
+    where = f"--config {named(config_file)}"
+    try:
+        values = _read_toml(config_file)
+    except CheckpointError as error:
+        raise ConfigError(f"--config {error}") from None
+    except ValueError as error:
+        raise ConfigError(f"{where} is not TOML: {error}") from None
+    try:
+        beside = {name: _beside(name, values.pop(name)) for name in ("task", "files", "out") if name in values}
+        kind = tasks.find(beside.get("task", first or tasks.DEFAULT), where)
+    except ConfigError as error:
+        raise ConfigError(told_at(where, error)) from None
+    if first is not None and tasks.find(first).name != kind.name:
+        raise ConfigError(f"{where} is of the task {kind.name}, and {first} is named, too; leave one of them out")
+    config = kind.Settings.from_dict(values, where)  # what is wrong in it is told with the file's name
+    require_trusted_cell(config.cell, where)
+    return kind, files or tuple(beside.get("files", ())), out or beside.get("out"), values
+
+
+def _read_toml(path: str) -> dict[str, Any]:
+    from micrornn.checkpoint.files import read_file
+    from micrornn.checkpoint.toml import MOST_BYTES, toml_loads
+
+    return toml_loads(read_file(path, MOST_BYTES))
+
+
+def _beside(name: str, value: Any) -> Any:
+    """What may stand beside the settings in a file: the task, files, the folder of the run."""
+    texts, kind = (value, "a list of texts") if name == "files" else ([value], "a text")
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ConfigError(f"{name} must be {kind}, not {quoted(value)}")
+    if value == "":
+        raise ConfigError(f"{name} is empty; leave it out")
+    try:
+        return expand(value) if name == "out" else value
+    except ConfigError as error:
+        raise ConfigError(f"out: {error}") from None
+
+
 def _named(files: Any) -> Any:
     """The class of the task that one of what looks like files names: of a flag not known yet, the value is one too."""
     if not isinstance(files, tuple | list) or not files:  # Click has a value of its own for none
@@ -102,11 +153,9 @@ def _in_file(path: Any) -> Any:
     if not isinstance(path, str) or not path:
         return None
     from micrornn import tasks
-    from micrornn.checkpoint.files import read_file
-    from micrornn.checkpoint.toml import MOST_BYTES, toml_loads
 
     try:
-        name = toml_loads(read_file(path, MOST_BYTES)).get("task")
+        name = _read_toml(path).get("task")
         return tasks.find(name, f"--config {path}") if isinstance(name, str) else None
     except (CheckpointError, ConfigError, ValueError):
         return None

@@ -9,48 +9,34 @@ from typing import Any
 
 import click
 
-from micrornn_cli.arguments import PATH, TEXTS, texts
+from micrornn.config import changeable
+from micrornn.errors import CheckpointError, ConfigError, DataError, DivergedError, named, quoted, told_at
+from micrornn.printable import shell_word
+from micrornn_cli import console
+from micrornn_cli.arguments import PATH, TEXTS, texts, typed_by_hand
 from micrornn_cli.exits import Exit
 from micrornn_cli.flags import flag_of, flags
-from micrornn_cli.options import own_settings, read_config, refuse_unused, resolve, settings
+from micrornn_cli.options import own_settings, refuse_unused, require_trusted_cell, resolve, settings
 from micrornn_cli.signals import graceful
 from micrornn_cli.starting import with_shape
 from micrornn_cli.streams import silence_unread, unread
-from micrornn_cli.taskflags import TaskCommand, named_task
+from micrornn_cli.taskflags import TaskCommand, read_asked
 from micrornn_cli.waiting import compiling, progress
 
 
 @click.command(cls=TaskCommand, short_help="Train a recurrent network: on text, or on another task.")
 @click.argument("files", nargs=-1, type=TEXTS, metavar="[TASK] [FILES]...")
 @settings
-@click.option(
-    "--out",
-    type=PATH,
-    metavar="FOLDER",
-    envvar="MICRORNN_OUT",
-    help="Where the run goes.  [runs/TIME-CELL]",
-)
-@click.option(
-    "--resume",
-    type=PATH,
-    metavar="RUN",
-    help="Go on with this run where it stopped; only its limits may change. FILES: where its text lies now.",
-)
-@click.option(
-    "--config",
-    "config_file",
-    type=PATH,
-    metavar="FILE",
-    help="Settings from a TOML file, such as a run's config.toml.",
-)
-@click.option(
-    "--set",
-    "own",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="A setting of the task's own, as its flag gives it; a name that is wrong lists those there are. May be "
-    "repeated.",
-)
+@click.option("--out", type=PATH, metavar="FOLDER", envvar="MICRORNN_OUT",
+              help="Where the run goes.  [runs/TIME-CELL]")  # fmt: skip
+@click.option("--resume", type=PATH, metavar="RUN",
+              help="Go on with this run where it stopped; only its limits may change. FILES: where its text lies "
+              "now.")  # fmt: skip
+@click.option("--config", "config_file", type=PATH, metavar="FILE",
+              help="Settings from a TOML file, such as a run's config.toml.")  # fmt: skip
+@click.option("--set", "own", multiple=True, metavar="NAME=VALUE",
+              help="A setting of the task's own, as its flag gives it; a name that is wrong lists those there are. "
+              "May be repeated.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="On stdout: every update and the result as JSON lines.")
 def train(files: tuple[str, ...], out: str | None, resume: str | None, config_file: str | None, own: tuple[str, ...],
           as_json: bool, **given: Any) -> None:  # fmt: skip
@@ -72,26 +58,19 @@ def train(files: tuple[str, ...], out: str | None, resume: str | None, config_fi
     """
     job = None if resume is None else _Job(resume, as_json)
     if job is None:
-        named = named_task(files)
-        from_file = read_config(config_file, ("task", "files", "out"), named)
-        in_file = from_file.pop("task", None)
-        task = named or in_file
-        files = files[1:] if named else files
-        files = files or tuple(from_file.pop("files", ()))
-        out = out or from_file.pop("out", None)
-        from_file.pop("files", None), from_file.pop("out", None)
+        kind, files, out, from_file = read_asked(files, config_file, out)
         if given["cell"]:
             from micrornn.cells import trust
 
             trust(given["cell"])
-        kind, from_file = _task(task), from_file | own_settings(own, task)
+        from_file |= own_settings(own, kind)
         refuse_unused(kind, given | from_file)
         given, from_file = with_shape(kind, given, from_file)
         config = resolve(given, from_file, "the settings", kind.Settings)
         job = _Job.new(kind, config, files, out, as_json)
         job.scheduled = given["schedule"] is not None or "schedule" in from_file
     else:
-        typed = _typed()  # MICRORNN_* variables are for new runs: this one has its settings
+        typed = typed_by_hand()  # MICRORNN_* variables are for new runs: this one has its settings
         given = {name: value for name, value in given.items() if name in typed}
         if config_file or own or "out" in typed:
             raise click.UsageError("--resume goes on with a run's own settings; give no --config, --out or --set")
@@ -108,8 +87,6 @@ class _Job:
     def __init__(self, resume: str | None, as_json: bool):
         from micrornn import tasks
         from micrornn.checkpoint import RunFolder
-        from micrornn.errors import CheckpointError, ConfigError, named
-        from micrornn.owncode import is_own_code
 
         self.as_json = as_json
         self.task = tasks.find()
@@ -131,13 +108,9 @@ class _Job:
             try:
                 self.task = tasks.find(self.folder.config.get("task", tasks.DEFAULT), where)
                 self.config = self.task.Settings.from_dict(values, where)
-                if is_own_code(self.config.cell):
-                    from micrornn.cells import require_trusted
-
-                    require_trusted(self.config.cell, where)
+                require_trusted_cell(self.config.cell, where)
             except ConfigError as error:
-                told = str(error)
-                raise CheckpointError(told if where in told else f"{where}: {told}") from None
+                raise CheckpointError(told_at(where, error)) from None
 
     @classmethod
     def new(cls, task: Any, config: Any, files: tuple[str, ...], out: str | None, as_json: bool) -> _Job:
@@ -164,23 +137,21 @@ class _Job:
     def _paths(self) -> Any:
         """The files of the text. A run that is resumed has its own, unless it is said where they lie now."""
         from micrornn import data
-        from micrornn.errors import CheckpointError, DataError
-        from micrornn.printable import shell_word
         from micrornn.runs import own_files
-        from micrornn_cli.console import program
 
         if self.folder is None or self.moved:
             return data.find(self.files) if self.files else self.task.usual_files()
         try:
             return own_files(self.folder.path)
         except (CheckpointError, DataError) as error:
-            where = shell_word(str(self.folder.path))
-            raise type(error)(f"{error}\n  If it lies elsewhere: {program()} train --resume {where} FILES") from None
+            raise type(error)(f"{error}\n  If it lies elsewhere: {self._again()} FILES") from None
+
+    def _again(self) -> str:
+        """The command that goes on with this run."""
+        return f"{console.program()} train --resume {shell_word(str(self.folder.path))}"
 
     def change_limits(self, given: dict[str, Any]) -> None:
         """A resumed run may go on for longer, and elsewhere; all else stays, or it would be another run."""
-        from micrornn.config import changeable
-        from micrornn.errors import ConfigError, quoted
         from micrornn.train import LIMITS, may_change
 
         changed = {name: value for name, value in given.items() if value is not None}
@@ -206,11 +177,9 @@ class _Job:
     def go(self) -> None:
         from micrornn import device, kernels
         from micrornn.checkpoint import RunFolder, default_run_path
-        from micrornn.errors import DivergedError
         from micrornn.resume import fit_warmup, resume
         from micrornn.startfrom import start_from
         from micrornn.train import Training
-        from micrornn_cli.console import err
 
         device.require(self.config.device)
         paths = self._paths()
@@ -239,9 +208,14 @@ class _Job:
             self.folder.write_config(self._settings())  # the limits may be others now
             self.folder.set_diverged(None)
         try:
-            self._announce(training, len(paths), resumed, started)
+            if not self.as_json:
+                from micrornn_cli.screen import announce
+
+                changed = [f"{flag_of(name)} {value}" for name, value in self.mended.items()]
+                path = str(self.folder.path) if resumed else None
+                announce(training, len(paths), bool(self.files), path, started, changed)
             for note in notes:
-                err.print(f"Note: {flags(note)}.", soft_wrap=True, highlight=False, markup=False)
+                console.err.print(f"Note: {flags(note)}.", soft_wrap=True, highlight=False, markup=False)
             stopped = self._run(training)
         except DivergedError as error:
             raise DivergedError(self._with_commands(str(error))) from None
@@ -258,30 +232,17 @@ class _Job:
         """What config.toml holds."""
         return self.config.to_dict() | {"task": self.task.name, "files": list(self.files)}
 
-    def _announce(self, training: Any, num_files: int, resumed: bool, started: Any) -> None:
-        if self.as_json:
-            return
-        from micrornn_cli.screen import announce
-
-        changed = [f"{flag_of(name)} {value}" for name, value in self.mended.items()]
-        announce(training, num_files, bool(self.files), str(self.folder.path) if resumed else None, started, changed)
-
     def _run(self, training: Any) -> bool:
         """Train; True if it was stopped by Ctrl-C or a termination signal."""
         from micrornn.train import run
-        from micrornn_cli.console import write_json
         from micrornn_cli.progress import Live
 
         started = time.perf_counter()
-        with (
-            graceful() as stop,
-            compiling(quiet=self.as_json),
-            Live(training, quiet=self.as_json) as live,
-        ):
+        with graceful() as stop, compiling(self.as_json), Live(training, self.as_json) as live:
             for report in run(training, self.folder, stop):
                 try:
                     if self.as_json:
-                        write_json(report.to_dict())
+                        console.write_json(report.to_dict())
                     if report.update == 1 and not self.as_json:
                         live.print(f"first update after {time.perf_counter() - started:.1f} s", style="dim")
                     live.show(report)
@@ -296,7 +257,6 @@ class _Job:
     def _with_commands(self, told: str) -> str:
         """What a run that diverged says, with the commands that follow its advice."""
         from micrornn.divergence import safe_lr
-        from micrornn.printable import shell_word
 
         run, rate = shell_word(str(self.folder.path)), f"--lr {safe_lr(self.config):.2g}"
         settings, (advice, *first) = shell_word(str(self.folder.path / "config.toml")), told.split("\n")
@@ -305,36 +265,19 @@ class _Job:
         return "\n".join([words, *first])
 
     def _finish(self, training: Any, stopped: bool) -> None:
-        from micrornn.printable import shell_word
-        from micrornn_cli.console import program, write_json
-
-        where = str(self.folder.path)
-        again = f"{program()} train --resume {shell_word(where)}"
+        where, again = str(self.folder.path), self._again()
         if self.unread:
             told = f"nobody reads the output any more: stopped after update {training.updates:,}, and the checkpoint"
             click.echo(f"{told} is written. To go on:\n  {again}", err=True)
             raise SystemExit(int(Exit.UNREAD))
         if self.as_json:
-            write_json(
-                {"run": where, "updates": training.updates, "seconds": training.seconds, "stopped": stopped,
-                 "best_val_loss": training.best_val_loss}
-            )  # fmt: skip
+            console.write_json({
+                "run": where, "updates": training.updates, "seconds": training.seconds, "stopped": stopped,
+                "best_val_loss": training.best_val_loss,
+            })  # fmt: skip
         else:
             from micrornn_cli.ending import conclude
 
             conclude(training, bool(self.files), where, again, stopped)
         if stopped:
             raise SystemExit(int(Exit.INTERRUPTED))
-
-
-def _task(name: str | None) -> Any:
-    from micrornn import tasks
-
-    return tasks.find() if name is None else tasks.find(name)
-
-
-def _typed() -> set[str]:
-    """The flags that stand on the command line, by name."""
-    context = click.get_current_context()
-    source = click.core.ParameterSource.COMMANDLINE
-    return {name for name in context.params if context.get_parameter_source(name) is source}

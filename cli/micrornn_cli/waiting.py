@@ -7,6 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from micrornn.folders import cache_trouble
+from micrornn.printable import cells, cut
+from micrornn_cli import console
+
 PATIENCE = 1.0  # seconds that need no explanation
 PLAIN_SECONDS = 10.0  # between two lines where there is no terminal to write over the last one
 
@@ -21,9 +25,7 @@ class _Line:
 
     def write(self, words: str) -> None:
         """Show this in the place of what stands there."""
-        from micrornn.printable import cells, cut
-        from micrornn_cli.console import err
-
+        err = console.err
         if self.elsewhere is not None:
             self.elsewhere(words)
             return
@@ -35,8 +37,7 @@ class _Line:
 
     def clear(self) -> None:
         """Leave nothing, and stand at the beginning of the line. With blanks: not every terminal knows how to erase."""
-        from micrornn_cli.console import err
-
+        err = console.err
         if self.elsewhere is not None:
             self.elsewhere("")
         elif self.width:
@@ -59,8 +60,7 @@ def compiling(quiet: bool = False) -> Iterator[None]:
     kernels.require_numba()
     from numba.core import event
 
-    from micrornn.folders import cache_trouble
-    from micrornn_cli.console import err
+    err = console.err
 
     class Listener(event.Listener):
         def __init__(self) -> None:
@@ -97,8 +97,7 @@ def compiling(quiet: bool = False) -> Iterator[None]:
 @contextmanager
 def progress(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     """A callback (done, total) that shows how far it is, once that takes longer than a moment."""
-    from micrornn_cli.console import err
-
+    err = console.err
     shown = time.monotonic()
     pause = PATIENCE if err.is_terminal else PLAIN_SECONDS
 

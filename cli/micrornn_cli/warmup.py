@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from micrornn_cli import console
+
 
 @click.command(short_help="Compile the kernels now, once for this machine.")
 @click.option("--all", "everything", is_flag=True,
@@ -29,19 +31,18 @@ def warmup(everything: bool, as_json: bool) -> None:
     """
 
     from micrornn import kernels
-    from micrornn_cli.console import duration, out, write_json
 
     start = time.perf_counter()
     kernels.for_device("cpu")
     compiled = _work(everything, quiet=as_json)
     found = _facts(compiled, time.perf_counter() - start)
     if as_json:
-        write_json(found)
+        console.write_json(found)
         return
-    took = duration(found["seconds"])
+    took = console.duration(found["seconds"])
     words = "kernel" if len(compiled) == 1 else "kernels"
     done = f"{len(compiled)} {words} compiled in {took}" if compiled else f"nothing left to compile ({took})"
-    out.print(f"[bold green]{done}[/]\ncache: {found['cache']}, {found['bytes'] / 1e6:,.1f} MB", soft_wrap=True)
+    console.out.print(f"[bold green]{done}[/]\ncache: {found['cache']}, {found['bytes'] / 1e6:,.1f} MB", soft_wrap=True)
 
 
 def _work(everything: bool, quiet: bool) -> list[str]:
@@ -49,8 +50,8 @@ def _work(everything: bool, quiet: bool) -> list[str]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from micrornn.warmup import jobs
-    from micrornn_cli.console import err
 
+    err = console.err
     todo, compiled = jobs(everything), list[str]()
     bar = Progress(
         BarColumn(bar_width=20), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn(),
