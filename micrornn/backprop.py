@@ -129,13 +129,12 @@ def _grow(text: str, rest: str, flag: str) -> Typed:
         if name == "every":
             options[name] = _whole(value, flag, text)
             continue
-        try:
-            number = float(value) if name == "bias" else math.nan
-        except ValueError:
-            number = -1.0
-        if math.isnan(number):
+        if name != "bias":
             raise ConfigError(f"{flag} {quoted(text)}: grow has no option {quoted(name)}; it has: every, bias")
-        if not 0 < number < math.inf:
+        try:
+            options[name] = float(value)
+        except ValueError:
+            options[name] = math.nan
+        if not 0 < options[name] < math.inf:
             raise ConfigError(f"{flag} {quoted(text)}: bias is {quoted(value)}; it must be a number above 0")
-        options[name] = number
     return Typed(text, "grow", (low, high), options)

@@ -138,6 +138,8 @@ SMALL = ["--hidden-size", 4, "--batch-size", 2]
         (["--backprop", "grow:10"], "grow from how many time steps to how many? As in grow:1-50"),
         (["--backprop", "grow:1-50:evry=3"], "grow has no option 'evry'; it has: every, bias"),
         (["--backprop", "grow:1-50:bias=-1"], "bias is '-1'; it must be a number above 0"),
+        (["--backprop", "grow:1-50:bias=nan"], "bias is 'nan'; it must be a number above 0"),
+        (["--backprop", "5,900000000"], "nothing to go back 900,000,000 time steps through; the lanes have 150"),
         (["--backprop", "grow:1-900"], "windows cannot grow to 900 time steps; the lanes have 151"),
         (["--backprop", "random:1.5"], "P, how likely a cut is, lies between 0 and 1, as in random:0.5"),
         (["--backprop", "random"], "P, how likely a cut is"),

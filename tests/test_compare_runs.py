@@ -18,6 +18,7 @@ from micrornn.compare.folder import Comparison, Outcome
 from micrornn.compare.plan import plan
 from micrornn.compare.run import go
 from micrornn.compare.vary import axes
+from micrornn.errors import ConfigError
 from micrornn_cli.exits import Exit
 
 
@@ -59,6 +60,12 @@ def test_two_workers_give_the_same_bits(backend: str, package: str, one: dict[st
     assert [ended[2].state for ended in go(two, backend, 2) if ended] == ["done"] * 4
     assert len(one) == 4 and weights(two.path) == one
     assert {Outcome("done")} == set(Comparison.open(two.path).outcomes.values())
+
+
+def test_a_cluster_that_does_not_answer_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    with pytest.raises(ConfigError, match=r"`backend='dask:nowhere://x'`: no cluster answers there: unknown address"):
+        list(go(comparison(tmp_path / "c", seeds=1), "dask:nowhere://x", 2))
 
 
 def test_a_worker_that_dies_is_told_and_the_others_go_on(tmp_path: Path) -> None:

@@ -162,6 +162,14 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
+def _reached(backend: str, connect: Callable[..., Any], **how: Any) -> Any:
+    """A cluster that answers; ConfigError where none does."""
+    try:
+        return connect(**how)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"`backend={quoted(backend)}`: no cluster answers there: {_first_line(error)}") from None
+
+
 @contextlib.contextmanager
 def _cluster(backend: str, workers: int) -> Iterator[dict[str, Any]]:
     """What joblib is told; a cluster of this machine is closed behind it."""
@@ -174,14 +182,15 @@ def _cluster(backend: str, workers: int) -> Iterator[dict[str, Any]]:
         how: dict[str, Any] = {"address": address} if address else {
             "n_workers": workers, "threads_per_worker": 1, "processes": True, "dashboard_address": None,
         }  # fmt: skip
-        with Client(**how, set_as_default=True) as client:
+        with _reached(backend, Client, **how, set_as_default=True) as client:
             yield {"backend": "dask", "n_jobs": -1, "client": client}
     else:
         import ray
         from ray.util.joblib import register_ray
 
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-        ray.init(**quiet, **({"address": address} if address else {"num_cpus": workers, "include_dashboard": False}))
+        where = {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
+        _reached(backend, ray.init, **quiet, **where)
         register_ray()
         try:
             yield {"backend": "ray", "n_jobs": -1 if address else workers}

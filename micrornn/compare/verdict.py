@@ -76,8 +76,8 @@ def _apart(summary: Summary, pairs: Sequence[tuple[Row, Pair]], same: Sequence[s
         )
         yield Verdict(
             "unsure", words, {"smallest": min(found.smallest for _, found in unsure)},
-            "Nothing speaks for one over the other here but what they cost; or look closer: more seeds "
-            f"(`seeds={max(5, 2 * numbers['seeds'])}`), or longer training.",
+            f"Look closer, with more seeds (`seeds={max(5, 2 * numbers['seeds'])}`) or longer training; or let costs "
+            "decide.",
         )  # fmt: skip
 
 
@@ -233,8 +233,9 @@ def _cost(summary: Summary) -> Iterator[Verdict]:
         first, last = min(times, key=lambda pair: pair[1]), max(times, key=lambda pair: pair[1])
         if last[1] > 1.1 * first[1] > 0:
             words.append(
-                f"The loss {number(summary.target)} is reached first by {first[0].name}, within {number(first[1])} s "
-                f"of training; last by {last[0].name}, within {number(last[1])} s."
+                f"{'With every seed the' if len(first[0].losses) > 1 else 'The'} loss {number(summary.target)} is "
+                f"reached first by {first[0].name}, within {number(first[1])} s of training; last by {last[0].name}, "
+                f"within {number(last[1])} s."
             )
     never = [row.name for row in rows if not np.isfinite(row.reached).any()]
     if never:

@@ -83,9 +83,10 @@ class Text(Task):
         self._segment_steps = segment_steps(config, self.vocab.size)
         if self.held_out is not None:
             self.val_lanes = validation_layout(self.held_out, config.batch_size, self.segment_steps, newline)
-        at_once = max(self.segment_steps, config.way.most_steps or 0)
-        require_memory(dataclasses.replace(config, num_steps=at_once, backprop="window"), self.vocab.size)
         self.batches = Windows(self.lanes, carried=config.state == "carried")
+        there = self.batches.num_windows * config.num_steps
+        at_once = max(self.segment_steps, min(config.way.most_steps or 0, there))
+        require_memory(dataclasses.replace(config, num_steps=at_once, backprop="window"), self.vocab.size)
         entropy = tokens.entropy
         if config.validation and self.held_out is not None:  # another text, in which tokens come as often as they do
             entropy = entropy_of(np.bincount(self.held_out[0 : len(self.held_out)]))
