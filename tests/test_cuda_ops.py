@@ -6,15 +6,13 @@ import copy
 import dataclasses
 import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import Micrornn
 from op_rows import MASKED, MASKED_LOSSES, ROWS, calls
 
 from micrornn import device, kernels, ops
@@ -277,27 +275,23 @@ def test_an_array_is_not_indexed_by_arrays() -> None:
             x[index]
 
 
-def test_from_the_command_line(tmp_path: Path) -> None:
+def test_from_the_command_line(micrornn: Micrornn, tmp_path: Path) -> None:
     """Train there, inspect it, go on here."""
-
-    def micrornn(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "micrornn_cli", *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ)
-
     (tmp_path / "text.txt").write_text("the quick brown fox. " * 8)
     sizes = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
-    done = micrornn("train", "text.txt", *sizes, "--num-updates=2", "--device=cuda", "--out=run", "--json")
-    assert done.returncode == 0, done.stderr
-    losses = [json.loads(line)["loss"] for line in done.stdout.splitlines() if '"loss"' in line]
+    code, out, err = micrornn("train", "text.txt", *sizes, "--num-updates=2", "--device=cuda", "--out=run", "--json")
+    assert code == 0, err
+    losses = [json.loads(line)["loss"] for line in out.splitlines() if '"loss"' in line]
     assert len(losses) == 2 and all(math.isfinite(loss) for loss in losses)
     assert load(tmp_path / "run" / "last.ckpt")[1]["config"]["device"] == "cuda"
     assert device.of(load_run(tmp_path / "run")[0].flat.data) == "cpu"
-    seen = micrornn("inspect", "flow", "run", "--json")
-    assert seen.returncode == 0 and json.loads(seen.stdout), seen.stderr
-    tf32 = micrornn("train", "--resume", "run", "--num-updates", "3", "--matmul-precision", "tf32", "--json")
-    assert tf32.returncode == 0, tf32.stderr
-    more = micrornn("train", "--resume", "run", "--num-updates", "4", "--device", "cpu", "--json")
-    assert more.returncode == 0, more.stderr
+    code, out, err = micrornn("inspect", "flow", "run", "--json")
+    assert code == 0 and json.loads(out), err
+    code, _, err = micrornn("train", "--resume", "run", "--num-updates", "3", "--matmul-precision", "tf32", "--json")
+    kernels.set_matmul_precision("cuda", "float32")  # it is the device's, not the run's
+    assert code == 0, err
+    code, _, err = micrornn("train", "--resume", "run", "--num-updates", "4", "--device", "cpu", "--json")
+    assert code == 0, err
     assert load(tmp_path / "run" / "last.ckpt")[1]["updates"] == 4
 
 

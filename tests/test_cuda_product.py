@@ -1,27 +1,24 @@
 """Matrix products on the card, in Numba's simulator: every kernel and transpose, splits, the layout of tensor cores.
 
-The simulator is chosen before Numba is imported, so the checks run in a process of their own:
-
-    NUMBA_ENABLE_CUDASIM=1 python tests/test_cuda_product.py products
-"""
+On a card, test_cuda_kernels.py and test_benchmarks_card.py multiply."""
 
 from __future__ import annotations
 
 import itertools
-import os
-import subprocess
-import sys
-from typing import Any
 
 import numpy as np
 import pytest
 
+from micrornn.kernels.cuda import product, tile
+from micrornn.kernels.cuda.array import asarray
+from micrornn.kernels.cuda.jit import SIM
+
+simulated = pytest.mark.skipif(not SIM, reason="where the threads of a card are Python's")
+
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-13}
 
 
-def check(product: Any, m: int, n: int, k: int, dtype: type, trans_a: bool, trans_b: bool, add: bool) -> np.ndarray:
-    from micrornn.kernels.cuda.array import asarray
-
+def check(m: int, n: int, k: int, dtype: type, trans_a: bool, trans_b: bool, add: bool) -> np.ndarray:
     rng = np.random.default_rng(m + n + k)
     a, b = rng.normal(size=(k, m) if trans_a else (m, k)), rng.normal(size=(n, k) if trans_b else (k, n))
     out = rng.normal(size=(m, n))
@@ -33,28 +30,26 @@ def check(product: Any, m: int, n: int, k: int, dtype: type, trans_a: bool, tran
     return got
 
 
-def products() -> None:
+@simulated
+def test_products() -> None:
     """Plans of all kinds; the flags in all ways, in turn."""
-    from micrornn.kernels.cuda import product
-
     ways = itertools.cycle(itertools.product((False, True), repeat=3))
     kinds = set()
     for m, n, k in ((1, 1, 1), (5, 3, 0), (0, 3, 2), (17, 33, 19), (16, 16, 40), (33, 5, 70), (33, 40, 9), (33, 17, 8)):
         for dtype in TOLERANCE:
             tile, parts = product.plan(m, n, k, np.dtype(dtype))
             kinds.add((tile, parts > 1))
-            for trans_a, trans_b, add in [next(ways) for _ in range(4)]:
-                first = check(product, m, n, k, dtype, trans_a, trans_b, add)
+            for trans_a, trans_b, add in [next(ways) for _ in range(3)]:
+                first = check(m, n, k, dtype, trans_a, trans_b, add)
                 if parts > 1:
-                    assert np.array_equal(first, check(product, m, n, k, dtype, trans_a, trans_b, add))
+                    assert np.array_equal(first, check(m, n, k, dtype, trans_a, trans_b, add))
     assert kinds == {(None, False), (product.SMALL, False), (product.SMALL, True), (product.LARGE, False)}, kinds
 
 
-def tensor() -> None:
+@simulated
+def test_tensor_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel on tensor cores, with mma.sync emulated as the PTX ISA describes it: each thread brings the numbers
     that its fragments hold, in the order of the ISA's formulas, and takes its part of C."""
-    from micrornn.kernels.cuda import product, tile
-
     warps: dict[int, dict[int, tuple[float, ...]]] = {}
 
     def mma(*fragments: float) -> tuple[float, ...]:
@@ -76,23 +71,8 @@ def tensor() -> None:
         group, member = lane >> 2, lane % 4
         return tuple(whole[group if i < 2 else group + 8, 2 * member + (i & 1)] for i in range(4))
 
-    tile.mma = mma
+    monkeypatch.setattr(tile, "mma", mma)
     for kind, size in ((product.SMALL_TENSOR, (18, 17, 13)), (product.LARGE_TENSOR, (33, 20, 11))):
-        product.plan = lambda *_, kind=kind: (kind, 1)
+        monkeypatch.setattr(product, "plan", lambda *_, kind=kind: (kind, 1))
         for trans_a, trans_b in itertools.product((False, True), repeat=2):
-            check(product, *size, np.float32, trans_a, trans_b, trans_a)
-
-
-@pytest.mark.parametrize("what", ["products", "tensor"])
-def test_in_the_simulator(what: str) -> None:
-    done = subprocess.run(
-        [sys.executable, __file__, what],
-        env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert done.stdout == "all well\n"
-
-
-if __name__ == "__main__":
-    {"products": products, "tensor": tensor}[sys.argv[1]]()
-    print("all well")
+            check(*size, np.float32, trans_a, trans_b, trans_a)

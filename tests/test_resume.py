@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -80,9 +81,10 @@ class Interrupt:
 
 def test_an_interrupt_at_any_line_changes_nothing_in_the_end(tokens, undisturbed, tmp_path):
     functions = ("update", "run", "record", "keep", "save")
-    n, interrupted = 0, True
+    """At every third line event; at each where MICRORNN_TEST_KILLS is set."""
+    n, interrupted, apart = 0, True, 1 if "MICRORNN_TEST_KILLS" in os.environ else 3
     while interrupted:
-        n, interrupted = n + 1, False
+        n, interrupted = n + apart, False
         path = tmp_path / f"run{n}"
         sys.settrace(Interrupt(n, functions))
         try:
