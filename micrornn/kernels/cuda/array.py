@@ -28,6 +28,7 @@ from micrornn.pool import Idle
 
 MOST_AXES = 5  # of a view that is copied
 BEGIN = np.empty(1, np.complex128)
+FIRST = BEGIN.ctypes.data
 INDEXES = (int, np.integer, slice, type(None), type(...))
 
 
@@ -110,7 +111,7 @@ class Array:
     @property
     def offset(self) -> int:
         """Where in its memory the first number lies."""
-        return (self.layout.ctypes.data - BEGIN.ctypes.data) // self.layout.itemsize
+        return (self.layout.ctypes.data - FIRST) // self.layout.itemsize
 
     @property
     def flat(self) -> Any:

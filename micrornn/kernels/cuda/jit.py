@@ -17,8 +17,7 @@ import hashlib
 import importlib
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -68,29 +67,22 @@ def cache_dir() -> Path:
     return folders.cache_home("kernels", f"cuda-{state.hexdigest()[:16]}")
 
 
-@contextmanager
-def _kept() -> Iterator[None]:
-    """Numba looks up where to keep a kernel when it meets it. NUMBA_CACHE_DIR, when set, is the user's choice."""
-    before = _config.CACHE_DIR
-    chosen = os.environ.get("NUMBA_CACHE_DIR")
-    if not chosen or folders.unusable(Path(chosen)):
-        _config.CACHE_DIR = str(cache_dir())
-    try:
-        yield
-    finally:
-        _config.CACHE_DIR = before
-
-
 def kernel(function: Callable[..., None] | None = None, **options: Any) -> Any:
-    """`cuda.jit`, kept on disk."""
+    """`cuda.jit`, kept on disk. Numba looks up where, when it meets a kernel; NUMBA_CACHE_DIR, when set, is the user's
+    choice."""
     if function is None:
         return partial(kernel, **options)
     if SIM:
-        return cuda.jit(**options)(_simulator.quiet(function))
-    with _kept():
+        return cuda.jit(device=options.get("device", False))(_simulator.quiet(function))
+    before, chosen = _config.CACHE_DIR, os.environ.get("NUMBA_CACHE_DIR")
+    try:
+        if not chosen or folders.unusable(Path(chosen)):
+            _config.CACHE_DIR = str(cache_dir())
         compiled = cuda.jit(**options)(function)
         keep(compiled, _config.CACHE_DIR)  # compile once per machine, not once per process
-        return compiled if options.get("device") else driver.Kernel(compiled)
+    finally:
+        _config.CACHE_DIR = before
+    return compiled if options.get("device") else driver.Kernel(compiled)
 
 
 device = partial(kernel, device=True)

@@ -3,7 +3,6 @@
 matmul, add_bias            as in reference.py
 set_precision(name)         "float32", or "tf32": float32 products on tensor cores, with 10 bits behind the point in
                             what is multiplied (sums stay float32). Five decimal places become three.
-precision()                 which of them it is
 """
 
 from __future__ import annotations
@@ -44,11 +43,6 @@ def set_precision(name: str) -> None:
     if name == "tf32" and not SIM and card.compute_capability() < TF32:
         raise DeviceError(f"{card.name()} does not know tf32, which came with compute capability 8.0; use float32")
     _precision = name
-
-
-def precision() -> str:
-    """What set_precision was last given."""
-    return _precision
 
 
 def plan(rows: int, columns: int, depth: int, dtype: np.dtype) -> tuple[Tile | None, int]:

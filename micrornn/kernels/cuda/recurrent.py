@@ -42,14 +42,12 @@ from micrornn.kernels.cuda.maths import ZERO, clipped
 
 HELD = 16  # k's for which a thread holds weights, of 4 rows
 WEIGHTS = 4 * HELD  # in registers
-THREADS = 512  # of a block at most: each may then have 128 registers
+THREADS = 512  # of a block at most, as ptxas is told: each may then have 128 registers
 MOST_GATES = 8  # of kernel 2: then 64 units are one block, and do not wait for others
 LARGEST = 32 * HELD  # hidden size of kernel 2: the slices of a set share a warp
 AT_ONCE = 4  # loads that a thread has on their way at the same time
 ON_THE_WAY = 4 * AT_ONCE  # numbers
 APART_BY = 32  # counters lie in different lines of the cache
-
-LIMITS: dict[str, Any] = {} if SIM else {"launch_bounds": THREADS}  # else ptxas may use more registers than there are
 
 
 class Plan(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from micrornn.kernels.cuda.array import empty
-from micrornn.kernels.cuda.jit import SIM, cuda, device, kernel
+from micrornn.kernels.cuda.jit import SIM, cuda, device, kernel, over
 from micrornn.kernels.cuda.maths import LOWEST, MOST, PER_LANE, WARP, ZERO, row_sum, rows_and_lanes
 
 ENOUGH = 4 if SIM else 512  # blocks that keep the largest card busy
@@ -126,19 +126,15 @@ def max(out, where, x):
 
 
 @kernel
-def _max_vjp(dx, dy, where, n, inner, columns, across):
-    c, lane, lanes, _ = _column(across)
-    if c < columns:
-        start = c // inner * n * inner + c % inner
-        for k in range(lane, n, lanes):
-            dx[start + k * inner] = dy[c] if where[c] == k else ZERO
+def _max_vjp(dx, dy, where, n, inner):
+    for i in range(cuda.grid(1), dx.size, cuda.gridsize(1)):
+        c, k = i // (n * inner) * inner + i % inner, i // inner % n
+        dx[i] = dy[c] if where[c] == k else ZERO
 
 
 def max_vjp(dx, dy, where):
     if dx.size:
-        _, n, inner = dx.shape
-        grid, block, _ = _shape(dy.size, n, inner)
-        _max_vjp[grid, block](dx.flat, dy.flat, where.flat, n, inner, dy.size, inner > 1)
+        _max_vjp[over(dx.size)](dx.flat, dy.flat, where.flat, *dx.shape[1:])
 
 
 @kernel

@@ -35,7 +35,9 @@ class _Cuda:
         return getattr(self._kernel._get_kernel_context() or self._plain, name)
 
 
-class _Quiet:
+class quiet:
+    """The same function; 1 / 0 is inf and inf - inf NaN, without a word."""
+
     def __init__(self, function: Callable[..., Any]):
         update_wrapper(self, function)
         self.function, self.__globals__ = function, getattr(function, "__globals__", {})
@@ -45,20 +47,11 @@ class _Quiet:
             return self.function(*arguments)
 
 
-def quiet(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function; 1 / 0 is inf and inf - inf NaN, without a word."""
-    return _Quiet(function)
-
-
 _lock = threading.Lock()
 _shared = importlib.import_module("numba.cuda.simulator.kernelapi").FakeCUDAShared
-_plain_array = _shared.array
 
 
 def _array(self: Any, shape: Any, dtype: Any, alignment: Any = None) -> np.ndarray:
-    if shape == 0:  # dynamic shared memory, which is made before the threads are
-        found: np.ndarray = _plain_array(self, shape, dtype)
-        return found
     caller = sys._getframe(1)
     place = caller.f_code.co_filename, caller.f_lineno
     with _lock:

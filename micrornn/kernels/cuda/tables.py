@@ -6,7 +6,7 @@ import numpy as np
 
 from micrornn.kernels.cuda.array import empty
 from micrornn.kernels.cuda.jit import SIM, cuda, kernel
-from micrornn.kernels.cuda.maths import MOST, WARP
+from micrornn.kernels.cuda.maths import rows_and_lanes
 from micrornn.kernels.cuda.rows import over_rows, row_of
 
 SLAB = 16 if SIM else 8192  # ids that scatter_add puts in order at a time
@@ -83,12 +83,11 @@ def scatter_add(table, ids, rows):
     count, width = rows.shape
     if not width:
         return
-    lanes = WARP
-    while lanes < MOST and lanes < width:
-        lanes *= 2
     for first in range(0, count, SLAB):
         here = min(SLAB, count - first)
         order = empty((here,), np.int32)
         _rank[-(-here // RANKED), (RANKED, SHARED_BY)](order.flat, ids.flat, first, here)
-        grid, block = (-(-here // (MOST // lanes)), -(-width // lanes)), (lanes, MOST // lanes)
-        _add_runs[grid, block](table.flat, ids.flat, rows.flat, order.flat, first, here, width)
+        blocks, block = rows_and_lanes(here, width)
+        _add_runs[(blocks, -(-width // block[0])), block](
+            table.flat, ids.flat, rows.flat, order.flat, first, here, width
+        )

@@ -18,7 +18,7 @@ from micrornn.kernels.cuda.instructions import this_thread, together
 from micrornn.kernels.cuda.jit import SIM, cuda, device, kernel
 from micrornn.kernels.cuda.maths import ONE, ZERO, exp, log, power, sigmoid, sign_of, sqrt, tanh
 from micrornn.kernels.cuda.recurrent import (
-    LIMITS, WEIGHTS, counts, hold, meet, message, products, rows, rows_back, set_of, stage, variant,
+    THREADS, WEIGHTS, counts, hold, meet, message, products, rows, rows_back, set_of, stage, variant,
 )
 
 
@@ -84,7 +84,7 @@ def forward(slices, units, threads):
     depth, chunk, several = variant(slices, units, threads, 1)
     room, room_sums, room_biases = chunk * depth, chunk * $count * units, $count * units
 
-    @kernel(**LIMITS)
+    @kernel(launch_bounds=THREADS)
     def sequence(
         $arrays, weight, biases, others, mask, turn, seq_len, batch_size, size, counters, lanes, begin, end
     ):
@@ -129,7 +129,7 @@ def backward(slices, units, threads):
     depth, chunk, several = variant(slices, units, threads, $count)
     room, room_sums = chunk * $count * depth, chunk * $count * units
 
-    @kernel(**LIMITS)
+    @kernel(launch_bounds=THREADS)
     def sequence(
         $back_arrays, weight, mask, turn, clip, seq_len, batch_size, size, counters, lanes, begin, end
     ):

@@ -27,12 +27,6 @@ from micrornn.kernels.cuda.jit import SIM, cuda, device, kernel
 DEPTH = 8 if SIM else 16  # k's of a slice, if nothing else is said
 
 
-def _at_once(blocks: int) -> dict[str, Any]:
-    """Registers for so many blocks of 256 threads on a multiprocessor: while one waits, another computes. With 64 sums
-    in each thread, two blocks would spill where nothing is told (sm_80); where they fit, ptxas finds it by itself."""
-    return {} if SIM else {"launch_bounds": (256, blocks)}
-
-
 @kernel
 def plain(out, a, b, rows, columns, depth, trans_a, trans_b, add):
     """out (rows, columns) (+)= op(a) op(b)."""
@@ -163,7 +157,9 @@ def tiled(width: int, TM: int, TN: int, deep: int = DEPTH, cores: bool = False) 
                 at = uint64(part + r * columns + c)
                 out[at] = out[at] + sums[f] if add else sums[f]
 
-    @kernel(**_at_once(2 if numbers < 64 else 1))
+    # Registers for two blocks on a multiprocessor: while one waits, the other computes. With 64 sums in each thread
+    # they would spill where nothing is told (sm_80); where they fit, ptxas finds it by itself.
+    @kernel(launch_bounds=(256, 2 if numbers < 64 else 1))
     def product(out, a, b, rows, columns, depth, trans_a, trans_b, add, each):
         near_a = cuda.shared.array(room, out.dtype, alignment=16)
         near_b = cuda.shared.array(room, out.dtype, alignment=16)
