@@ -4,14 +4,14 @@ advise(config, data)      trains briefly, measures early and later, times update
 
     1  train for some hundred updates with two seeds, and keep the models early and where validation is best
        (brief.py); or take a trained one
-    2  of each, what windows of K time steps bend the mean gradient by          (inspect/bias.py)
-       and of the text, which lags tell something by themselves                  (inspect/lags.py)
-       -> num_steps, the smallest that can be borne
-    3  of each, the gradient noise scale at that num_steps                       (inspect/noise.py)
+    2  for each model, how far windows of K time steps bend the mean gradient    (inspect/bias.py)
+       and for the text, which lags tell something by themselves                 (inspect/lags.py)
+       -> num_steps, the smallest whose bias is tolerated
+    3  for each model, the gradient noise scale at that num_steps                (inspect/noise.py)
     4  the seconds of an update at that num_steps, for each batch_size
-       -> batch_size, where a loss is reached soonest, and the lr that goes with it
+       -> batch_size, with which a loss is reached soonest, and the lr that goes with it
 
-What follows from the numbers, and why, stands in inspect/advice.py.
+inspect/advice.py says what follows from the numbers, and why.
 """
 
 from __future__ import annotations
@@ -44,33 +44,33 @@ from micrornn.train import Training
 Progress = Callable[[str, int, int], None]  # (what is being done, done, total)
 
 SEEDS = 2
-# Truncation: windows of at most so many time steps, so many per lane, in pieces of at most so many lanes; and which
-# num_steps are tried. All that are reached by 2^n and 3 2^n divide 384.
+# Truncation: the longest window, windows per lane, and the most lanes of a piece; and which num_steps are tried. Each
+# of them divides 384.
 SEQ_LEN, WINDOWS, PIECE = 384, 4, 8
 STEPS = tuple(sorted(digit * 2**n for n in range(7) for digit in (2, 3)))  # 2, 3, 4, 6, 8, 12 ... 128, 192
-NOISE_WINDOWS, NOISE_LANES = (4, 64), 32  # at least, at most; in so many lanes
+NOISE_WINDOWS, NOISE_LANES = (4, 64), 32  # windows at least and at most; lanes of a window
 BATCH_SIZES = (4, 8, 16, 32, 64, 128, 256)
-LEAST_SIZES = 5  # are timed even if there is no time left
-ROUNDS, SLICE = 6, 0.25  # each batch_size gets so many turns of so many seconds
-# How much of the time may be gone at the end of each part. What one leaves is the next one's.
+LEAST_SIZES = 5  # so many sizes are timed even if there is no time left
+ROUNDS, SLICE = 6, 0.25  # turns of each batch_size, and the seconds of a turn
+# The share of the time that may be used up at the end of each part. What a part leaves over goes to the next.
 TRAINED, CUT, NOISE = 0.4, 0.65, 0.8
 
 
 def advise(config: Config, data: Any, seconds: float = 120.0, progress: Progress | None = None, *,
            trained: Point | None = None, tolerance: float = TOLERABLE, **about: Any) -> Measure:  # fmt: skip
-    """Measure for so many seconds, or less, and say what to train with.
+    """Measure for at most so many seconds, and say what to train with.
 
-    config       the model, and the batch_size, num_steps and lr to start from, smaller where the text is too short for
-                 them; its limits do not matter
+    config       the model, and the batch_size, num_steps and lr to start from. Sizes that are too large for the text
+                 are made smaller. Limits such as num_updates are ignored
     data         the Tokens of a text; or data(**settings): a task, with these settings in the place of its
                  own
-    progress     progress(what, done, total) hears what is being done
+    progress     progress(what, done, total) is called meanwhile
     trained      measure at this point, instead of training anew
     tolerance    the largest truncation bias that is tolerated
-    about        what the measure tells of its subject
+    about        what the measure says of the model and the data
 
-    The model is looked at without dropout. DataError: a text too short to measure on. DivergedError: the brief
-    training blew up. ConfigError: messages that are clipped (config.clip_message), as inspect/truncation.py has it.
+    The model is measured without dropout. DataError where the text is too short, DivergedError where the brief training
+    diverges, ConfigError where messages are clipped (config.clip_message): see inspect/truncation.py.
     """
     if config.lines:
         raise ConfigError("advise measures windows of one long text; it has no advice for `lines`")
@@ -108,8 +108,8 @@ def advise(config: Config, data: Any, seconds: float = 120.0, progress: Progress
 
 
 def _room(config: Config, data: Callable[..., Task]) -> int:
-    """Time steps that a task learns from. ConfigError where it does not cut sequences into windows; what is wrong with
-    its data, unless that is only too short for batch_size and num_steps."""
+    """Time steps that a task learns from. ConfigError where it does not cut sequences into windows. An error in its
+    data is raised as it is; data that is only too short for batch_size and num_steps is no error."""
     batch_size, num_steps, wrong = config.batch_size, config.num_steps, None
     while True:
         try:
@@ -133,7 +133,7 @@ def require_cut(material: Material, task: str) -> None:
 
 
 class _Parts:
-    """What `advise` does, one after the other, by the clock."""
+    """The parts of `advise`, each of which keeps to its share of the time."""
 
     def __init__(self, config: Config, data: Any, start: float, seconds: float, tell: Progress):
         self.config, self.data, self.start, self.seconds, self.tell = config, data, start, seconds, tell
@@ -202,7 +202,7 @@ class _Parts:
         return steps, found
 
     def _lanes(self, model: Any, seq_len: int, steps: list[int], share: float) -> int:
-        """How many lanes a piece may have, so that there is time for one in each block; as one lane tells."""
+        """How many lanes a piece may have so that there is time for a piece in each block, estimated from one lane."""
         window = self.subject(model).windows(seq_len, 1, 1)[0]
         bias.measure(model, [window], steps)  # compiles
         start = time.monotonic()
@@ -217,7 +217,7 @@ class _Parts:
         found = []
         for n, point in enumerate(points):
             share, subject = CUT + (NOISE - CUT) * (n + 1) / len(points), self.subject(point.model)
-            start = time.monotonic()  # as many windows as fit into the time, as the first few tell
+            start = time.monotonic()  # the first few windows say how many fit into the time
             noise(point.model, subject.windows(num_steps, 2, width))
             took = (time.monotonic() - start) / 2
             least, most = NOISE_WINDOWS
@@ -236,7 +236,7 @@ class _Parts:
     def time(self, num_steps: int, own: tuple[int, int]) -> dict[tuple[int, int], tuple[float, float, float]]:
         """(batch_size, num_steps) -> seconds of a real training update: median, lower and upper quartile.
 
-        They take turns, so that what else the machine does meanwhile is shared by all.
+        The sizes take turns, so that other work on the machine slows all of them alike.
         """
         trainings: dict[tuple[int, int], Training] = {}
         lanes = BATCH_SIZES if self._fits(4 * BATCH_SIZES[0], num_steps) else (1, 2, *BATCH_SIZES)
@@ -245,7 +245,7 @@ class _Parts:
             if len(trainings) > LEAST_SIZES and self.left(1) < 0:
                 break
             trainings[sizes] = self.fresh(self._with(*sizes))
-            trainings[sizes].update()  # what is allocated and compiled at the first is not counted
+            trainings[sizes].update()  # the first one allocates and compiles, and is not timed
         times: dict[tuple[int, int], list[float]] = {sizes: [] for sizes in trainings}
         for turn in range(ROUNDS):
             for n, (sizes, training) in enumerate(trainings.items()):
@@ -264,6 +264,6 @@ class _Parts:
         return dataclasses.replace(self.config, batch_size=batch_size, num_steps=num_steps, backprop="window")
 
     def _fits(self, batch_size: int, num_steps: int) -> bool:
-        """At least four windows, or there is no epoch to speak of; and all in a quarter of the memory."""
+        """Whether there are at least four windows, so that there are epochs, and a quarter of the memory is enough."""
         needed, there = self.material.memory(self._with(batch_size, num_steps)), device.memory()
         return 4 * batch_size * num_steps <= self.material.room and (not there or 4 * needed < there)

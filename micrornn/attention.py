@@ -1,13 +1,13 @@
-"""Attention: a weighted mean of a memory for each query, such as of what an encoder said at each step.
+"""Attention: for each query a weighted mean of a memory, such as the outputs of an encoder at all of its time steps.
 
     score(q, m) = q . m                               dot        Luong, Pham, Manning 2015, arXiv:1508.04025, eq. 8
                   v . tanh(W_q q + W_m m)             additive   Bahdanau, Cho, Bengio 2015, arXiv:1409.0473, A.1.2
-    weights     = softmax of the scores over the memory's time steps that are no padding
+    weights     = softmax of the scores over the time steps of the memory that are not padding
     context     = sum of weights * memory
     output      = tanh(W [context; q])                Luong et al., eq. 5
 
-It stands behind the decoder's recurrent layers, as in Luong et al., and nothing of it goes back into them: so they run
-over a whole sequence of queries at once.
+As in Luong et al., it reads the outputs of the decoder's recurrent layers and feeds nothing back into them. So these
+layers run over a whole sequence of queries at once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Memory(NamedTuple):
 
     values    (B, S, H): the memory, zeros where it is padding
     keys      (B, S, H): what scores are computed from
-    mask      (B, 1, S) bool, True where it is no padding
+    mask      (B, 1, S) bool, False where it is padding
     """
 
     values: Tensor
@@ -39,7 +39,7 @@ class Memory(NamedTuple):
     mask: np.ndarray
 
     def repeated(self, times: int) -> Memory:
-        """Each lane so many times, one after the other: for the hypotheses of a beam. On the CPU, without a tape."""
+        """Each lane repeated so many times, for the hypotheses of a beam. On the CPU, without a tape."""
         values, keys = (Tensor(np.repeat(part.data, times, axis=0)) for part in (self.values, self.keys))
         return Memory(values, keys, np.repeat(self.mask, times, axis=0))
 
@@ -47,8 +47,8 @@ class Memory(NamedTuple):
 class Attention(Module):
     """queries (T, B, H) and a memory (S, B, H) -> outputs (T, B, H) and weights (B, T, S).
 
-    A masked time step of the memory has a weight of exactly zero, and its gradient is exactly zero, whatever stands
-    there. Where all of a lane is masked its context is zero.
+    A masked time step of the memory has a weight and a gradient of exactly zero, whatever its values are. The context
+    of a lane that is masked throughout is zero.
     """
 
     def __init__(self, kind: str, size: int, *, seed: int = 0, dtype: type = np.float32):
@@ -75,7 +75,7 @@ class Attention(Module):
         return tanh(self.combine(transpose(concatenate(context, q, axis=2), axes=(1, 0, 2)))), weights
 
     def weights(self, q: Tensor, memory: Memory) -> Tensor:
-        """How much of each time step of the memory every query takes: q (B, T, H) -> (B, T, S)."""
+        """The weight of each time step of the memory for each query: q (B, T, H) -> (B, T, S)."""
         if self.kind == "additive":
             (lanes, count, size), length = q.shape, memory.keys.shape[1]
             each = reshape(self.query(q), shape=(lanes, count, 1, size))

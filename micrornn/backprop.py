@@ -1,8 +1,8 @@
-"""What `backprop` may be: the ways to propagate back, as they are typed. How each is done stands in bptt/.
+"""The values of `backprop`: the ways to propagate back, as they are typed. bptt/ implements them.
 
 WAYS          name -> how it is written, what it does, and the class that does it
 parse         a text such as "grow:1-50:every=100" -> Typed
-Typed         name and numbers, and what they say of other settings
+Typed         name and numbers, and what follows from them for other settings
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MOST = 2**31 - 1
 
 @dataclass(frozen=True)
 class Row:
-    """A way: how it is written, a line of what it does, and module:class, which is imported when it is asked for."""
+    """A way: how it is written, what it does in a line, and its module:class, which is imported when it is needed."""
 
     form: str
     about: str
@@ -41,7 +41,7 @@ WAYS = {
     "uoro": Row("uoro", "rtrl by a random matrix of rank one: unbiased", "micrornn.bptt.uoro:UORO"),
 }
 FORMS = ", ".join(row.form for row in WAYS.values())
-EVERY = 200  # updates after which a window grows, where nothing else is said
+EVERY = 200  # updates after which a window grows by default
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Typed:
 
     @property
     def whole(self) -> tuple[int, ...]:
-        """The numbers, of ways that have whole ones."""
+        """The numbers as integers, for ways whose numbers are whole."""
         return tuple(int(number) for number in self.numbers)
 
     @property
@@ -74,12 +74,12 @@ class Typed:
 
     @property
     def most_steps(self) -> int | None:
-        """The most time steps on tapes at once, where they are more than a batch has."""
+        """The most time steps that are on tapes at once, where these are more than a batch has."""
         return self.whole[1] if self.name in ("k1,k2", "grow") else None
 
 
 def parse(text: Any, flag: str = "`backprop`") -> Typed:
-    """ConfigError where it is no way, or its numbers cannot be."""
+    """The way that a text names. ConfigError for an unknown one, or numbers out of range."""
     if not isinstance(text, str):
         raise ConfigError(f"{flag} must be a text, not {quoted(text)}")
     if re.fullmatch(r"[-+.\d]+,[-+.\d]*", text, re.ASCII):

@@ -1,12 +1,12 @@
 """Brief trainings to measure on: with more than one seed, early and where the validation loss is best.
 
-fitted(config, num_tokens)  the settings with sizes that fit the text: they are only where a training starts from
-shrunk(config, room)        the same where it is known how much there is to learn from
-train(config, make, ...)    -> Brief: the model at two places of a training, and what validation said meanwhile
+fitted(config, num_tokens)  the settings, with batch_size and num_steps made small enough for a text
+shrunk(config, room)        the same, given the number of time steps to learn from
+train(config, make, ...)    -> Brief: the model at two points of a training, and the validation losses
 
-No place lies inside the warm-up of the learning rate, which is shortened for so short a training: the gradient of a
-model that has not moved yet says nothing of the one that will be trained. And none lies behind the least validation
-loss: a model that learns the text by heart has a gradient of its own.
+Neither point lies within the warm-up of the learning rate, which is shortened for so short a training: the gradient of
+a model that has hardly moved says nothing about the trained one. And neither lies after the lowest validation loss: the
+gradient of a model that learns its text by heart is a different one.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from micrornn.optim import Schedule
 from micrornn.train import Training
 
 EARLY, LATER = 50, 600  # updates
-WARMUP, WARMUP_EPOCHS = 60, 3  # the warm-up takes so many updates, and so many passes over the text, at most
+WARMUP, WARMUP_EPOCHS = 60, 3  # updates, and passes over the text, that the warm-up takes at most
 LOOK = 25  # updates from one validation to the next
-# Tokens that are held out at least, though no larger part of the text, and that are read at most.
+# Tokens held out at least; the largest part of the text that is held out for that; tokens read at most.
 HELD_OUT, MOST_HELD_OUT, VAL_TOKENS = 500, 0.2, 8192
-# The validation loss has turned if it is this much above its least, in nats and as a share of it, so many times.
+# The validation loss has turned if the last TIMES of it lie above the lowest by this many nats and by this share of it.
 TURNED, TURNED_SHARE, TIMES = 0.02, 0.02, 3
-FLAT, FLAT_LOOKS = 0.005, 6  # no longer falls: by less than this share over so many looks
+FLAT, FLAT_LOOKS = 0.005, 6  # it no longer falls if it fell by less than this share in so many validations
 LEAST = 64  # tokens of the training part
-WINDOWS = 4  # per lane, at least: or there is no epoch to speak of
+WINDOWS = 4  # per lane at least, so that there are epochs
 
 
 def fitted(config: Config, num_tokens: int) -> Config:
-    """The settings with batch_size and num_steps so small that each lane has a few windows, and enough held out to
-    validate on. DataError if the text is too short for any."""
+    """The settings, with batch_size and num_steps so small that each lane has a few windows, and with enough tokens
+    held out to validate on. DataError if the text is too short for that."""
     share = 0.0 if config.validation else max(config.val_fraction, min(MOST_HELD_OUT, HELD_OUT / max(1, num_tokens)))
     config = dataclasses.replace(config, val_fraction=share)
     room = int(num_tokens * (1 - share)) - 1
@@ -50,8 +50,8 @@ def fitted(config: Config, num_tokens: int) -> Config:
 
 
 def shrunk(config: Config, room: int) -> Config:
-    """The settings with batch_size and num_steps so small that each lane has a few windows; room: time steps that are
-    there to learn from, in all lanes together."""
+    """The settings, with batch_size and num_steps so small that each lane has a few windows. room: the time steps to
+    learn from, in all lanes together."""
     batch_size, num_steps = config.batch_size, config.num_steps
     while WINDOWS * batch_size * num_steps > room:
         if batch_size >= num_steps and batch_size > 1:
@@ -65,9 +65,9 @@ def shrunk(config: Config, room: int) -> Config:
 
 def train(config: Config, make: Callable[[Config], Training], left: Callable[[], float],
           tell: Callable[[int, int], None]) -> Brief:  # fmt: skip
-    """Train until LATER updates, until the validation loss has turned, or while left() is above 0.
+    """Train for LATER updates, or until the validation loss has turned, or until left(), in seconds, is 0.
 
-    make    a training from the start, with these settings
+    make    make(config) gives a training at its start
     """
     training = make(config)
     if not training.validates:
@@ -114,7 +114,7 @@ def _turned(losses: list[float]) -> bool:
 
 
 def _validate(training: Training, lanes: Lanes | None) -> float:
-    """On these lanes; without any, on all that the task holds out."""
+    """The loss on these lanes; without any, on all that the task holds out."""
     training.model.train(False)
     found = window_losses(training.model, lanes) if lanes else [training.validate()]
     loss = float(np.mean(list(found)))

@@ -3,13 +3,13 @@
     check_cell(cell, granularity, ...)     a fresh recurrent network, number by number
     check_model(model, granularity, ...)   a trained model: a random projection, a sample of each parameter
     window(meta, ...)                      a few tokens of the text that a trained model learned from
-    NetworkCheck                           what is found: a Check for each tensor
+    NetworkCheck                           the result: a Check for each tensor
 
-A finite difference across the kink of a relu is wrong while the gradient is right. So `rnn_relu` is checked
-with weights that keep every pre-activation a away from 0, whatever the sizes: the two biases of a unit add up
-to +1 or -1 (some units always on, some always off), and the rows of weight_ih and weight_hh sum to at most
-0.2 in absolute value. With |x| <= 1 and |h_0| <= 1, all |h| <= 1 / (1 - 0.4) = 5/3: so |a| >= 1 - 0.4 * 5/3 =
-1/3. A difference of 2e = 0.001 in any one number moves an a by less than 0.001 * 5/3 / (1 - 0.4) < 0.003.
+A finite difference across the kink of a relu is wrong although the gradient is right. So `rnn_relu` is checked with
+weights that keep every pre-activation a away from 0, for all sizes: the two biases of a unit add up to +1 or -1 (some
+units are always on, some always off), and in each row of weight_ih and weight_hh the absolute values sum to at most
+0.2. With |x| <= 1 and |h_0| <= 1, all |h| <= 1 / (1 - 0.4) = 5/3: so |a| >= 1 - 0.4 * 5/3 = 1/3. A difference of
+2e = 0.001 in any one number moves an a by less than 0.001 * 5/3 / (1 - 0.4) < 0.003.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from micrornn.runs import own_task
 from micrornn.tape import Tape, Tensor
 from micrornn.tasks.parts import split
 
-DECIMALS = 10  # how many are wanted equal
-# Through several time steps the fifth derivative is larger than that of one op; with half the step (a 16th of
-# the error) 11 decimals are equal, with a quarter rounding takes over.
+DECIMALS = 10  # that must be equal
+# Through several time steps the fifth derivative is larger than that of one op. Half the step makes the error a 16th,
+# and 11 decimals are equal; with a quarter of it, rounding is the larger error.
 NETWORK_STEP = STEP / 2
 
 
@@ -44,7 +44,7 @@ class NetworkCheck:
     """What was found for one network.
 
     checks    one for each tensor
-    kink      how near any relu came to its kink; infinite where there is none
+    kink      the smallest distance of any relu from its kink; infinite where there is no relu
     """
 
     cell: str
@@ -60,11 +60,11 @@ class NetworkCheck:
 def check_cell(cell: str, granularity: str, *, num_layers: int = 2, hidden_size: int = 4, input_size: int = 3,
                batch_size: int = 2, seq_len: int = 5, bidirectional: bool = False, seed: int = 0,
                samples: int | None = None, project: bool = False) -> NetworkCheck:  # fmt: skip
-    """Check the gradient of all outputs and last states of a fresh network, weighted at random, with respect
-    to x, the initial states and all parameters. by_step of the Check of x are the errors of dL/dx_t.
+    """Check the gradient of a random weighted sum of all outputs and last states of a fresh network, with respect to x,
+    the initial states and all parameters. In the Check of x, by_step has the errors of dL/dx_t.
 
-    samples    compare so many numbers of each tensor at most; None: all
-    project    instead: one Check of all tensors at once along a random direction
+    samples    compare at most so many numbers of each tensor; None: all
+    project    in place of that, one Check of all tensors at once along a random direction
     """
     sizes = num_layers, hidden_size, input_size, batch_size, seq_len, bidirectional, seed
     function, tensors = _network(cell, granularity, *sizes)
@@ -97,8 +97,8 @@ def _network(cell: str, granularity: str, num_layers: int, hidden_size: int, inp
         y, last = rnn(x, state)
         return concatenate(*(reshape(part, shape=(part.data.size,)) for part in (y, *last)))
 
-    # The difference must not drown in the rounding of a large sum. So what is the same in all its terms is
-    # taken away number by number, which is exact, and the rest is added with random signs.
+    # The difference of two large sums would be lost in their rounding. So the values at the start are subtracted number
+    # by number, which is exact, and what is left is summed with random signs.
     base = Tensor(ends().data.copy())
     signs = Tensor(rng.choice([-1.0, 1.0], base.shape))
 
@@ -117,7 +117,7 @@ def _on_and_off(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _away_from_kinks(name: str) -> dict[str, Initializer] | None:
-    """How the parameters of a cell with a relu start; None for one without: as its paper has it."""
+    """How the parameters of a cell with a relu start; None, the cell's own way, for one without."""
     cell = find_cell(name)
     if not cell.kinks:
         return None
@@ -125,8 +125,8 @@ def _away_from_kinks(name: str) -> dict[str, Initializer] | None:
 
 
 def _nearest_kink(function: Callable[[], Tensor]) -> float:
-    """The smallest |input| of any relu on the tape of function(), which must record in granularity primitive:
-    a fused op hides its relu."""
+    """The smallest |input| of any relu on the tape of function(). It must record in granularity primitive, because a
+    fused op hides its relu."""
     with Tape() as tape:
         function()
     inputs = [record.inputs[0].data for record in tape.records if record.op.name == "relu"]
@@ -135,13 +135,13 @@ def _nearest_kink(function: Callable[[], Tensor]) -> float:
 
 def check_model(model: Any, granularity: str, inputs: Any, targets: Any, *,
                 samples: int = 8, seed: int = 0) -> NetworkCheck:  # fmt: skip
-    """Check the network of a task, cast to float64, on one batch of it: a random projection over all parameters, then
-    so many numbers of each of them. Without dropout, and without `clip_message`, which changes the gradient on
+    """Check the network of a task, in float64, on one of its batches: a random projection over all parameters, then
+    `samples` numbers of each parameter. Dropout is off, and so is `clip_message`, which changes the gradient on
     purpose.
 
-    A trained model can be sharply curved, or near a kink, where a fresh one is not. So what agrees to fewer
-    than DECIMALS is looked at once more with a tenth of the step: the error of the difference falls 10,000
-    times, that of a wrong gradient does not.
+    The loss of a trained model can be sharply curved, or near a kink, where that of a fresh one is not. So what agrees
+    to fewer than DECIMALS is checked again with a tenth of the step. That makes the error of a finite difference 10,000
+    times smaller, and leaves the error of a wrong gradient as it is.
     """
     network = model.copy(dtype="float64", granularity=granularity, clip_message=0.0, dropout=0.0,
                          input_dropout=0.0, recurrent_dropout=0.0)  # fmt: skip
@@ -164,10 +164,12 @@ def check_model(model: Any, granularity: str, inputs: Any, targets: Any, *,
 
 
 def check_padding(network: Any, inputs: Any, targets: Any, seed: int = 0) -> list[Check]:
-    """Two checks of what padding does to a network that takes padded batches, as tasks.parts.Features, or that can pad
-    a batch itself: the gradient of the padded steps, which must be 0, and by how much the gradient of the parameters
-    differs where there is more padding, on either side. Of a batch without padding, lanes are cut to lengths drawn at
-    random. None for others."""
+    """Two checks of padding: the gradient of padded time steps, which must be 0, and by how much the gradient of the
+    parameters changes when more padding is added on either side.
+
+    For a network that takes padded batches (tasks.parts.Features) or can pad a batch itself; no checks for others. If
+    nothing in the batch is padding, its lanes are cut to random lengths first.
+    """
     if hasattr(network, "with_padding"):
         return _compared(
             lambda before, after: _embedded(network, *network.with_padding(inputs, targets, before, after))
@@ -256,7 +258,7 @@ def _closer(check: Callable[[float], Check]) -> Check:
 def window(meta: Mapping[str, Any], vocab_size: int, seq_len: int, batch_size: int,
            seed: int = 0) -> tuple[np.ndarray, np.ndarray, str]:  # fmt: skip
     """(inputs, targets, ""): the first tokens of a run's own validation part, each (seq_len, batch_size).
-    Where that is not at hand, random tokens and the reason.
+    If there are none, random tokens and the reason.
 
     meta    as `load_run` gives it
     """

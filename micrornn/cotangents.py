@@ -1,7 +1,7 @@
-"""What waits on its way back over the tape: the cotangents of tensors, and the one that it begins with.
+"""The cotangents during a walk back over the tape: the first one, and those of tensors not reached yet.
 
-Pending     sums the contributions to each tensor's cotangent until the record that made the tensor takes them
-dloss_of     the cotangent of the output: 1 for a single number, else what was given
+Pending     sums the contributions to each tensor's cotangent until the record that made the tensor takes the sum
+dloss_of    the cotangent of the output: 1 for a single number, else what was given
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ Tensor = Any  # the engine's; it stands below
 
 
 class Pending:
-    """Cotangents that wait for the record that made their tensor."""
+    """The cotangents of tensors whose records the walk back has not reached yet."""
 
     def __init__(self) -> None:
         self.waiting: dict[int, tuple[Tensor, np.ndarray, bool]] = {}
 
     def add(self, tensor: Tensor, cotangent: np.ndarray) -> None:
-        # A VJP may hand the same array to two inputs, or a view of what it got. So the first contribution is
-        # never written to: the second makes an array of our own, further ones are added into that.
+        # A VJP may return the same array for two inputs, or a view of its own argument. So the first contribution is
+        # never written to. The second one makes an array of our own, and later ones are added to that.
         entry = self.waiting.get(id(tensor))
         if entry is None:
             self.waiting[id(tensor)] = (tensor, cotangent, False)
@@ -47,12 +47,13 @@ class Pending:
         return entry[1] if entry else None
 
     def rest(self) -> list[tuple[Tensor, np.ndarray]]:
-        """What no record on the tape has made: the leaves."""
+        """The cotangents of the leaves, which no record on the tape has made."""
         return [(tensor, cotangent) for tensor, cotangent, _ in self.waiting.values() if tensor.requires_grad]
 
 
 def dloss_of(output: Tensor, dloss: Any) -> np.ndarray:
-    """ShapeError where there is none and the output is no single number, or where the shapes differ."""
+    """The cotangent of the output, as an array of its shape. ShapeError where none is given and the output is not a
+    single number, or where the shapes differ."""
     if dloss is None:
         if output.data.size != 1:
             raise ShapeError(
@@ -60,7 +61,7 @@ def dloss_of(output: Tensor, dloss: Any) -> np.ndarray:
                 "pass dloss=, an array of that shape"
             )
         return kernels.of(output.data).full(output.shape, 1, output.dtype)
-    if isinstance(dloss, float) and output.data.size == 1:  # made where it is needed: nothing has to be copied there
+    if isinstance(dloss, float) and output.data.size == 1:  # made on the output's device: nothing is copied
         return kernels.of(output.data).full(output.shape, dloss, output.dtype)
     if arguments.alike(dloss, output.data):
         return dloss

@@ -1,10 +1,10 @@
 """From a decoder's probabilities to an answer: greedily, or by beam search.
 
 search           the best sequences that a step function gives, for many lanes at once
-edit_distance    how many tokens must be put in, left out or replaced to make one sequence of another
+edit_distance    the fewest insertions, deletions and replacements that turn one sequence into another
 
-A hypothesis that ends leaves the beam, which gets narrower by one (Sutskever, Vinyals, Le 2014, arXiv:1409.3215,
-section 3.2): so a beam of one is the greedy choice, and one that holds all sequences is exhaustive search.
+A hypothesis that ends leaves the beam, which is then narrower by one (Sutskever, Vinyals, Le 2014, arXiv:1409.3215,
+section 3.2). So a beam of one is greedy search, and a beam that holds all sequences is exhaustive search.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Answer(NamedTuple):
     """A sequence without its end.
 
     tokens    ids
-    log_p     the logarithm of its probability, its end included
-    score     log_p / n^penalty, of n tokens with the end: what answers of different lengths are compared by
+    log_p     the logarithm of its probability, including the end
+    score     log_p / n^penalty for n tokens, including the end: answers of different lengths are compared by this
     """
 
     tokens: np.ndarray
@@ -34,16 +34,16 @@ class Answer(NamedTuple):
 def search(step: Step, state: State, *, width: int, longest: int, end: int, penalty: float = 1.0) -> list[list[Answer]]:
     """For each lane up to `width` answers, the best one first.
 
-    step       step(ids (N,), state) -> (log-probabilities (N, V) of the next token, the state behind it). There are
-               N = B * width rows, the hypotheses of a lane next to each other
-    state      arrays (..., N, size) to start from, the rows of a lane all the same
-    longest    no answer has more tokens; what is as long is made to end
-    end        the token that ends an answer; what comes before its first token, too
+    step       step(ids (N,), state) -> (log-probabilities (N, V) of the next token, the next state). There are
+               N = B * width rows; the hypotheses of a lane are neighbours
+    state      arrays (..., N, size) to start from; all rows of a lane are the same
+    longest    the most tokens of an answer; one that is as long must end
+    end        the token that ends an answer. It is also the input before the first token
     """
     rows = state[0].shape[-2]
     lanes = rows // width
     log_p = np.full((lanes, width), -np.inf)
-    log_p[:, 0] = 0  # all start alike: one hypothesis each
+    log_p[:, 0] = 0  # all hypotheses of a lane start alike, so that only one counts
     tokens = np.zeros((lanes, width, longest + 1), np.int32)
     room, every = np.full(lanes, width), np.arange(lanes)[:, None]
     found: list[list[Answer]] = [[] for _ in range(lanes)]
@@ -76,7 +76,7 @@ def search(step: Step, state: State, *, width: int, longest: int, end: int, pena
 
 
 def _largest(rows: np.ndarray, count: int) -> np.ndarray:
-    """The places of the `count` largest numbers of each row, largest first; of equal ones the first."""
+    """The indices of the `count` largest numbers of each row, the largest first; of equal numbers the first."""
     if count == 1:
         return rows.argmax(axis=1)[:, None]
     if count < rows.shape[1]:
@@ -88,7 +88,7 @@ def _largest(rows: np.ndarray, count: int) -> np.ndarray:
 
 
 def edit_distance(one: Sequence[Any], other: Sequence[Any]) -> int:
-    """How many items must be put in, left out or replaced to make `other` of `one` (Levenshtein 1966)."""
+    """The fewest insertions, deletions and replacements that turn `one` into `other` (Levenshtein 1966)."""
     before = list(range(len(other) + 1))
     for n, item in enumerate(one, 1):
         row = [n]

@@ -1,6 +1,6 @@
-"""When training is given up: numbers that are no longer finite, and losses from which no run comes back.
+"""When a training is given up: at numbers that are not finite, and at losses from which no run recovers.
 
-Divergence          looks at each update of a model
+Divergence          checks each update of a model
 in_validation       what blows up first when the held-out part is read
 advice, safe_lr     what to do about a run that diverged, and a learning rate to do it with
 largest             the largest absolute value of an array
@@ -21,14 +21,15 @@ from micrornn.inspect.words import number
 from micrornn.tape import Tape
 from micrornn.tasks import Batches
 
-# A run is given up after so many updates in a row with a loss above LOST, if a weight is this large by then. With
-# ordinary weights there is hope: an rnn_relu that starts from the identity may be lost for 60 updates and then learn.
+# A run is given up after LOST_UPDATES updates in a row with a loss above LOST, if a weight is above LARGE_WEIGHT then.
+# With smaller weights it may still recover: an rnn_relu that starts from the identity can lose 60 updates and then
+# learn.
 LOST_UPDATES, LARGE_WEIGHT = 10, 100.0
-SAFE_LR = 0.01  # no larger rate is advised to a run that diverged
+SAFE_LR = 0.01  # the largest rate that is advised to a run that diverged
 
 
 class Divergence:
-    """Looks at each update of a model before its weights move."""
+    """Checks each update of a model before the weights change."""
 
     def __init__(self, model: Any):
         self.model = model
@@ -39,7 +40,7 @@ class Divergence:
         if not (math.isfinite(value) and math.isfinite(norm)):
             what = f"loss is {value}" if not math.isfinite(value) else f"gradient's norm is {norm}"
             found, limit = window.blown(), None
-            if found is None:  # each number is finite, but not its square
+            if found is None:  # every number is finite, but the square of one is not
                 limit = math.sqrt(np.finfo(self.model.flat.data.dtype).max)
             found = found or window.blown(limit)
             if found is None and self.model.config.device != "cpu":
@@ -81,7 +82,7 @@ def in_validation(model: Any, batches: Batches) -> str:
 
 
 def largest(array: Any) -> float:
-    """The largest absolute value; NaN if one is."""
+    """The largest absolute value; NaN if a number is NaN."""
     return float(np.abs(device.host(array)).max())
 
 

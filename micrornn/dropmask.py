@@ -1,8 +1,8 @@
-"""Which numbers dropout drops: a function of keys, so that the same ones are dropped wherever and whenever it is asked.
+"""Which numbers dropout drops. The mask is a function of a key, so that it is the same on every device and every time.
 
-drop         dropout of what has a time axis, other numbers at each time step or the same ones at all
+drop         dropout of a tensor with a time axis: another mask at each time step, or one mask for all of them
 drop_mask    the mask by itself
-part_of      a block in which a part of a window is read: a lane of it has the numbers that it has in the window
+part_of      a block that reads a part of a window, with the masks that the part has in the whole window
 mix_key, key_at    keys
 """
 
@@ -18,11 +18,11 @@ from micrornn import device, kernels
 from micrornn.ops import dropout
 from micrornn.tape import Tensor
 
-MASKS = ("step", "sequence")  # drawn at each time step, or once for all of a window
+MASKS = ("step", "sequence")  # a mask is drawn for each time step, or once for a whole window
 
 
 def drop(x: Tensor, rate: float, key: int, start: int = 0, mask: str = "step") -> Tensor:
-    """Dropout of x (seq_len, batch_size, ...), which begins `start` time steps into its window. mask: one of
+    """Dropout of x (seq_len, batch_size, ...), which begins `start` time steps after its window does. mask: one of
     MASKS."""
     if mask == "sequence" and x.ndim > 2:
         return x * drop_mask(x, x.shape[1:], rate, key)
@@ -33,7 +33,7 @@ def drop(x: Tensor, rate: float, key: int, start: int = 0, mask: str = "step") -
 
 
 def drop_mask(like: Tensor, shape: tuple[int, ...], rate: float, key: int) -> Tensor:
-    """What dropout multiplies by (batch_size, ...): 0 with probability `rate`, else 1 / (1 - rate)."""
+    """The factors of dropout, (batch_size, ...): 0 with probability `rate`, else 1 / (1 - rate)."""
     if _part is None:
         return _drawn(like, shape, rate, key)
     (seq_len, lanes), _ = _part
@@ -47,8 +47,8 @@ _part: tuple[tuple[int, int], Take] | None = None
 
 @contextmanager
 def part_of(seq_len: int, batch_size: int, take: Take) -> Iterator[None]:
-    """What is read here is a part of a window: masks are drawn for all of it, and `take` says which of their numbers
-    (seq_len, batch_size, ...) the part has, (its seq_len, its batch_size, ...)."""
+    """In this block, a part of a window is read. Masks are drawn for the whole window, (seq_len, batch_size, ...), and
+    `take(mask)` picks those of the part, (its seq_len, its batch_size, ...)."""
     global _part
     before, _part = _part, ((seq_len, batch_size), take)
     try:
@@ -67,12 +67,13 @@ def _drawn(like: Tensor, shape: tuple[int, ...], rate: float, key: int) -> Tenso
 
 
 def mix_key(*numbers: int) -> int:
-    """One 64-bit key of several integers; any change in them gives an unrelated key."""
+    """One 64-bit key made from several integers. If one of them changes, the key is an unrelated one."""
     return int(np.random.SeedSequence([number % 2**64 for number in numbers]).generate_state(1, np.uint64)[0])
 
 
 def key_at(key: int, place: int) -> int:
-    """The key whose mask is that of `key` from this number on: so a segment of a window gets its part of the mask.
+    """The key whose mask begins with number `place` of the mask of `key`. With it a segment of a window gets its part
+    of the mask.
 
     Dropout draws from splitmix64, which adds this constant to the key for each number (kernels/maths.py).
     """

@@ -2,14 +2,13 @@
 
     losses(model, batches)         the loss of each batch of any task in turn
 
-and of a model that reads tokens, on a text:
+For a model that reads tokens, on a text:
 
-    window_losses(model, lanes)    the mean loss of each window in turn, state carried from one to the next
-    encode_files(paths, vocab)     text files in a vocabulary that already is -> Encoded
+    window_losses(model, lanes)    the mean loss of each window in turn; the state is carried from one to the next
     evaluate(model, ids, ...)      the loss over a text -> Score
     require_finite(model, ids)     an error, with its cause, where a model does not stay finite while it reads
 
-Losses are in nats per token, as everywhere in the library; whoever prints them may turn them into bits.
+Losses are in nats per token, as everywhere in the library; whoever prints them may convert them to bits.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ Look = Callable[[Any, Any, tuple[Tensor, ...] | None], None]
 
 @dataclass(frozen=True)
 class Score:
-    """What a model is worth on a text.
+    """How well a model predicts a text.
 
-    loss          nats per token, averaged over all that were predicted
-    predicted     how many tokens those are: whole windows only, so a few at the end of each lane are not
-    tokens        how many the text has
-    batch_size, num_steps   how it was read: so many lanes, windows of so many time steps
+    loss          nats per token, the mean over all predicted tokens
+    predicted     the number of predicted tokens. A few at the end of each lane, which fill no window, are left out
+    tokens        the number of tokens of the text
+    batch_size, num_steps   the lanes and the time steps of a window with which it was read
     """
 
     loss: float
@@ -56,18 +55,18 @@ class Score:
 
     @property
     def perplexity(self) -> float:
-        """e to the loss: between so many equally likely tokens the model wavers."""
+        """e to the loss: the model is as unsure as between so many equally likely tokens."""
         return math.exp(self.loss) if self.loss < 700 else math.inf
 
 
 def losses(model: Any, batches: Any, look: Look | None = None) -> Iterator[float]:
-    """The loss of each batch of an epoch in turn, each from the state that the one before left; of padded batches
-    times their `weight`, so that the mean of all is the mean over what is no padding.
+    """The loss of each batch of an epoch in turn, from the state that the batch before it left. The loss of a padded
+    batch is multiplied by its `weight`, so that the mean over batches is the mean over all that is not padding.
 
     look(inputs, targets, state)    called with each batch
     """
     for _ in range(batches.num_windows):
-        with no_tape():  # not around the loop: whoever reads on may record in between
+        with no_tape():  # not around the loop: the caller may record between two batches
             inputs, targets, state = batches.next()
             loss, last = model.loss(inputs, targets, state)
             if look is not None:
@@ -83,11 +82,11 @@ def window_losses(model: Any, lanes: Lanes | LineLanes) -> Iterator[float]:
 
 def evaluate(model: Any, ids: Ids, batch_size: int, num_steps: int,
              progress: Progress | None = None, newline: int | None = None) -> Score:  # fmt: skip
-    """The mean loss over the ids. With fewer lanes, then fewer time steps, if that is short; and with fewer time steps
-    where the model has a memory budget.
+    """The mean loss over the ids. A short text is read with fewer lanes, then fewer time steps; a model with a memory
+    budget reads fewer time steps at once.
 
-    progress(done, total)    called after each window with the number of windows
-    newline                  the id that ends a line, where each is to be read from the initial state
+    progress(done, total)    called after each window
+    newline                  the id that ends a line, if each line is to be read from the initial state
 
     DivergedError where the model's numbers become NaN or infinite, with the layer and after how many tokens.
     """

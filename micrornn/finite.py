@@ -1,7 +1,7 @@
-"""Finite or told: what in a trained model became NaN or infinite, in which layer, and after how much text.
+"""Errors that say what in a trained model became NaN or infinite, in which layer, and after how much text.
 
-require_finite_parameters    an error that names a parameter that is not
-diverged                     the error for a model that reads token after token: what it is, and after how many
+require_finite_parameters    an error that names a parameter that is not finite
+diverged                     the error for a model that reads token after token
 diverged_in                  the same for a model that reads a text in lanes and windows
 """
 
@@ -25,7 +25,7 @@ ADVICE = (
 
 
 def require_finite_parameters(model: Any, where: str = "") -> None:
-    """DivergedError that names the first parameter that is not finite, behind `where` it is."""
+    """DivergedError that names the first parameter that is not finite; `where` is put before it."""
     for name, parameter in model.flat.parameters.items():
         array = device.host(parameter.data)
         bad = int(np.count_nonzero(~np.isfinite(array)))
@@ -36,8 +36,8 @@ def require_finite_parameters(model: Any, where: str = "") -> None:
 
 
 def diverged(model: Any, states: Sequence[np.ndarray], read: int, lane: str = "") -> DivergedError:
-    """What became NaN or infinite in a language model after it had read so many tokens: a parameter, which was so from
-    the start, else the lowest layer's state that is not finite, else the logits.
+    """What became NaN or infinite in a language model after it had read so many tokens: a parameter, if one was so from
+    the start, else the state of the lowest layer that is not finite, else the logits.
 
     states    h, for the LSTM also c: (num_layers, ..., hidden_size) each
     """
@@ -60,8 +60,8 @@ def diverged(model: Any, states: Sequence[np.ndarray], read: int, lane: str = ""
 
 
 def diverged_in(model: Any, lanes: Lanes | LineLanes, window: int) -> DivergedError:
-    """What is not finite when the model reads window number `window` of the lanes, and after how many tokens of its
-    lane: all is read again up to there, then time step by time step."""
+    """What becomes NaN or infinite in window number `window` of the lanes, and after how many tokens of a lane. To find
+    it, the text is read again up to that window, and the window time step by time step."""
     windows = Windows(lanes)
     with no_tape():
         for _ in range(window):
@@ -82,5 +82,5 @@ def diverged_in(model: Any, lanes: Lanes | LineLanes, window: int) -> DivergedEr
 
 
 def _kind(array: np.ndarray, infinite: str = "infinite") -> str:
-    """Infinite, if infinity is all that is wrong: NaN comes of it later."""
+    """The word for what is wrong: NaN where there is one, else `infinite`."""
     return "NaN" if np.isnan(array).any() else infinite

@@ -1,10 +1,10 @@
-"""Folders on this machine: where compiled kernels and read texts are kept, and what ~ stands for.
+"""Folders on this machine: where compiled kernels and tokenized texts are kept, and what ~ stands for.
 
 expand(path)     the path with ~ and ~user replaced; ConfigError where there is no such user
-cache_home()     the folder of the cache: one that nobody else can write
+cache_home()     the folder of the cache, which nobody else can write to
 cache_trouble()  None, or why the folder that was chosen for the cache is not used
-unusable(path)   None, or why this folder is not one that this user alone can write
-replacing(path)  a file that takes the place of another when it is whole
+unusable(path)   None, or why others than this user may write to this folder, or nobody
+replacing(path)  a file that takes the place of another once it is complete
 hold(file)       lock an open file for this process
 sweep(folder)    remove what processes that were killed left behind
 """
@@ -29,17 +29,17 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-PART = ".part"  # what the name of a file ends with that is not whole yet
-ABANDONED = 600.0  # seconds after which a part that nobody holds is removed
+PART = ".part"  # the end of the name of a file that is not complete yet
+ABANDONED = 600.0  # seconds after which such a file is removed if nobody has locked it
 
-_private: dict[str, Path] = {}  # the folder of this process alone, once one was needed; by the folder it lies in
+_private: dict[str, Path] = {}  # folders for this process alone, by the folder that they lie in
 
 
 def expand(path: str) -> str:
     """The path with a leading ~ or ~user replaced by that home folder.
 
-    A name that begins with ~ and exists is taken as it is. ConfigError where there is no such user, or where this
-    user has no home folder: a folder named ~ in the working folder is what nobody means.
+    A name that begins with ~ and exists is taken as it is. ConfigError where there is no such user, or where this user
+    has no home folder: nobody wants a folder that is named ~.
     """
     if "\0" in path:
         raise ConfigError(f"{quoted(path)}: no path has a NUL character in it")
@@ -57,10 +57,10 @@ def cache_home(*below: str) -> Path:
     """Where compiled kernels and read texts are kept: $MICRORNN_CACHE, $XDG_CACHE_HOME/micrornn, ~/.cache/micrornn;
     and the folders `below` it.
 
-    What lies there is executed, so it is used only if nobody else can have written it; a folder that is made here is
-    this user's alone. Otherwise, and where nothing can be written, the cache is micrornn-UID among the temporary files
-    if that is this user's own, and else a new folder that is removed when the process ends. Where not even that can
-    be made, the folder that is returned cannot be written.
+    Files from the cache are executed. So the folder is used only if nobody else can have written to it; one that is
+    made here can be written by this user alone. Otherwise the cache is the folder micrornn-UID among the temporary
+    files, if it is this user's own, or else a new folder that is removed when the process ends. If that cannot be made
+    either, the folder that is returned cannot be written.
     """
     home = folder = _cache()[0]
     for name in below:
@@ -73,7 +73,7 @@ def cache_home(*below: str) -> Path:
 
 
 def cache_trouble() -> str | None:
-    """None where the chosen folder is used, else one line that says why it is not, and what is used instead."""
+    """None if the chosen folder is used, else a line that says why not, and what is used instead."""
     folder, why = _cache()
     if why is None:
         return None
@@ -127,7 +127,8 @@ def _remove(folder: Path, process: int) -> None:
 
 
 def unusable(folder: Path, among_others: bool = False) -> str | None:
-    """None if the folder, which is made if need be, can be written by this user and by nobody else."""
+    """None if this user can write to the folder and nobody else can, else the reason. The folder is made if
+    necessary."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -142,8 +143,8 @@ def unusable(folder: Path, among_others: bool = False) -> str | None:
 def _untrusted(folder: Path, among_others: bool = False) -> str | None:
     """None if only this user and root can have written into the folder, else the reason why not.
 
-    among_others    the folder lies where everybody may make one under this name: it must be this user's own, and
-                    no link
+    among_others    anybody may make a folder of this name where it lies. So it must belong to this user, and must not
+                    be a link
     """
     if not hasattr(os, "geteuid"):  # on Windows a user's folders are the user's, and modes say nothing
         return None

@@ -1,7 +1,7 @@
 """How parameters start: functions (rng, shape) -> float64 array.
 
 uniform(bound), normal(std), glorot, orthogonal, identity, zeros
-starting(what, given)    what somebody gives for one of them
+starting(what, given)    an initializer that a caller gave, checked
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def identity(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def starting(what: str, given: Any) -> Initializer:
-    """An initializer as somebody gives it; ConfigError for what is none."""
+    """The initializer that a caller gave; ConfigError if it cannot be called."""
     if not callable(given):
         raise ConfigError(
             f"{what} is a function of (rng, shape), such as micrornn.parameters.uniform(0.1), not {quoted(given)}"

@@ -1,6 +1,6 @@
-"""What a run leaves in its folder while it trains: a row for each update, and a checkpoint now and then.
+"""What a run writes into its folder while it trains: a row for each update, and a checkpoint now and then.
 
-Left at any line, by a signal or an error, what is on disk goes on to the same end.
+Wherever a signal or an error stops it, a run that goes on from what is on disk comes to the same end.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ class Keeper:
     def __init__(self, training: Any, folder: RunFolder | None):
         self.training, self.folder = training, folder
         self.saved_at, self.saved_update = time.monotonic(), training.updates
-        self.unsaved, self.best = False, False  # whether the checkpoint is behind; whether it is to be the best, too
+        self.unsaved, self.best = False, False  # updates came after the checkpoint; the next one is the best
         if folder is not None:
             folder.lock()
             folder.truncate_metrics(training.updates - (training.pending is not None))
             if not folder.has_checkpoint:
-                self.save()  # a run killed from here on resumes from something
+                self.save()  # from here on, a run that is killed can be resumed
 
     def keep(self, report: Any, due: bool, best: bool) -> None:
-        """An update's rows, and if it is due a checkpoint. Left in between by an exception, it is still pending."""
+        """Write the rows of an update and, if it is due, a checkpoint. If an exception comes in between, the update is
+        still pending."""
         pending, self.unsaved, self.best = self.training.pending, True, best
         assert pending is not None
         if self.folder is not None:
@@ -60,6 +61,6 @@ class Keeper:
         self.saved_at, self.saved_update = time.monotonic(), training.updates
 
     def leave(self) -> None:
-        """When the loop ends or is left: a checkpoint, if the last one is behind and no update was cut in two."""
+        """When the loop ends or is left: save, if there were updates since the last time and none was cut short."""
         if self.training.whole and (self.unsaved or self.training.updates != self.saved_update):
             self.save()

@@ -1,14 +1,14 @@
-"""Whether an array was written to since a tape recorded it: what the way back needs must be as it was.
+"""Whether an array was written to after a tape recorded it. The backward pass needs the numbers as they were.
 
-    Marks                    of the tensors on a tape, as they were when it first saw them
-    mark(tensor)             what tells its numbers from others
+    Marks                    the marks of a tape's tensors when it first saw them
+    mark(tensor)             a short value that changes with the numbers of a tensor
     refers(saved, array)     whether what an op saved shares memory with an array
 
-A mark is the tensor's version, which an optimizer counts up, and a sample of its numbers, which notices what is written
-by hand (`w.data[...] = 0`, or into the NumPy array that a tensor was made of): all of them up to FEW, else SAMPLES,
-evenly spread. So a write to few numbers of a large array by hand may go unnoticed. On a graphics card, where looking at
-numbers would mean to wait for them, every write by hand is counted instead: for all that lies in the same memory, so
-that a write to one parameter of a flat buffer counts for the others, too.
+A mark has two parts. One is the version of the tensor, which optimizers count up. The other is a sample of its numbers,
+which shows a write by hand (`w.data[...] = 0`, or into the NumPy array that a tensor was made of): all numbers if there
+are up to FEW, else SAMPLES of them, evenly spread. So a write by hand to a few numbers of a large array may be missed.
+On a graphics card, reading numbers would mean waiting for them. There, writes by hand are counted for each piece of
+memory, so that a write to one parameter of a flat buffer counts for the others, too.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ FEW, SAMPLES = 1024, 256
 
 
 class Marks:
-    """What the tensors of a tape were like when it first saw them."""
+    """The marks of a tape's tensors when it first saw them."""
 
     def __init__(self) -> None:
-        self.first: dict[int, Any] = {}  # by the id of a tensor; the tape's records keep it from being used again
+        self.first: dict[int, Any] = {}  # by id(tensor); the tape's records keep the tensors, so ids stay unique
 
     def note(self, tensors: tuple[Any, ...]) -> None:
-        """Take the marks of those that were not seen before."""
+        """Mark those that were not seen before."""
         for tensor in tensors:
             if id(tensor) not in self.first:
                 self.first[id(tensor)] = mark(tensor)
 
     def require_unchanged(self, record: Any, looked: set[int]) -> None:
-        """TapeError if what the VJP of this record needs was written to. `looked`: the tensors known to be as they
-        were. What a VJP does not need may change: add, for one, keeps shapes alone."""
+        """TapeError if an array that the VJP of this record needs was written to. What a VJP does not need may change:
+        add, for example, saves only shapes. `looked` has the ids of tensors that are known to be unchanged."""
         for tensor in record.inputs + record.outputs:
             if id(tensor) in looked:
                 continue
@@ -50,7 +50,7 @@ class Marks:
 
 
 def mark(tensor: Any) -> tuple[int, Any]:
-    """Equal marks: most likely equal numbers."""
+    """A value that most likely differs where numbers differ."""
     array = tensor.data
     if not isinstance(array, np.ndarray):
         return tensor.version, array.memory.writes

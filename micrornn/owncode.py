@@ -1,11 +1,11 @@
-"""Classes from files of one's own, FILE.py:CLASS: a cell, a task.
+"""Classes from a user's own files, FILE.py:CLASS: a cell, a task.
 
-OwnCode            one kind of them: finds the class, and says which files may be run
-is_own_code        whether a name is meant as FILE.py:CLASS
+OwnCode            one kind of such classes: finds the class, and knows which files may be run
+is_own_code        whether a name has the form FILE.py:CLASS
 
-A file is run as Python runs any: it is code, and as safe as whoever wrote it. So it is run where somebody types its
-name. A checkpoint or a settings file may be a stranger's: the code that one names is run only if somebody typed the
-name of just that code before, in this process or (`trust`) on this machine.
+The file is Python code, and running it is as safe as its author is honest. So it is run when the user types its name. A
+checkpoint or a settings file may come from a stranger. Code that such a file names is run only if the user has typed
+the name of exactly this code before, in this process or, by `trust`, on this machine.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from micrornn.folders import cache_home
 
 
 def is_own_code(name: Any) -> bool:
-    """Whether it is meant as FILE.py:CLASS."""
+    """Whether a name has the form FILE.py:CLASS."""
     return isinstance(name, str) and re.search(r"\.py:\w+$", name) is not None and len(name) < 4096
 
 
@@ -34,13 +34,13 @@ class OwnCode:
 
     kind     what it is called: cell, task
     base     what it must be a subclass of
-    error    what a mistake in the file is told as
-    allow    what to do to run code that is trusted, the words before FILE.py:CLASS
+    error    the exception for a mistake in the file
+    allow    the command that allows trusted code to run, without FILE.py:CLASS
     """
 
     def __init__(self, kind: str, base: type, error: type[MicrornnError], allow: str):
         self.kind, self.base, self.error, self.allow = kind, base, error, allow
-        self._ran: set[str] = set()  # hashes of the files that were run, or allowed to be, in this process
+        self._ran: set[str] = set()  # hashes of the files that this process has run or was allowed to
 
     def find(self, spec: str) -> tuple[Path, str, str]:
         """(file, class, hash of the file) of FILE.py:CLASS."""
@@ -52,15 +52,16 @@ class OwnCode:
             raise self.error(f"{self.kind} {quoted(spec)}: {error.strerror}; wanted FILE.py:CLASS") from None
 
     def trust(self, spec: str) -> None:
-        """Remember, among this user's cached files, that this code may be run. For what somebody has typed."""
+        """Remember, in this user's cache, that this code may be run. To be called for a name that the user has
+        typed."""
         if is_own_code(spec):
             digest = self.find(spec)[2]
             self._ran.add(digest)
-            with suppress(OSError):  # without a place to write, it is to be typed again
+            with suppress(OSError):  # if nothing can be written, the user types it again next time
                 (cache_home(f"{self.kind}s") / digest).touch()
 
     def require_trusted(self, spec: str, where: str) -> None:
-        """An error if `spec` is a file that nobody has allowed to be run, and `where` is what names it."""
+        """An error if `spec` is a file that nobody has allowed to be run. `where` says what names it."""
         if not is_own_code(spec):
             return
         digest = self.find(spec)[2]
@@ -71,7 +72,7 @@ class OwnCode:
             )
 
     def load(self, spec: str) -> Any:
-        """Run the file; the class. An error with the line where it is no good."""
+        """Run the file and return the class. An error names the line of a mistake."""
         path, name, digest = self.find(spec)
         self._ran.add(digest)
         module_name = f"micrornn_{self.kind}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
