@@ -194,7 +194,11 @@ ODD: dict[str, tuple[Any, dict[str, Any], str]] = {  # what it does: (step, what
         lambda self, x, s, w: (tanh(linear(s[0], w.weight_hh, w.bias_ih)),), {}, "bias_ih"),
     "a number read": (lambda self, x, s, w: (s[0] if s[0].data[0, 0] > 0 else s[0] * 2,), {}, "reads a number"),
     "an item read": (lambda self, x, s, w: (s[0] * s[0][0, 0].item(),), {}, "reads a number"),
-    "NumPy": (lambda self, x, s, w: (Tensor(np.tanh(s[0].data)),), {}, "TypeError"),
+    "NumPy": (lambda self, x, s, w: (Tensor(np.tanh(s[0].data)),), {}, "reads a number"),
+    "a sum of NumPy's": (lambda self, x, s, w: (s[0] * s[0].data.sum(),), {}, "reads a number"),
+    "numbers of its own": (lambda self, x, s, w: (Tensor(np.zeros(s[0].shape)),), {}, "do not come from its tensors"),
+    "a wrong name": (lambda self, x, s, w: (tanh(h_prev),), {}, "NameError: name 'h_prev'"),  # type: ignore[name-defined]  # noqa: F821
+    "itself again": (lambda self, x, s, w: self.step(x, s, w), {}, "RecursionError"),
     "an undeclared parameter": (lambda self, x, s, w: (s[0] * w.peephole,), {}, "no parameter 'peephole'"),
     "too many states": (lambda self, x, s, w: (s[0], s[0]), {}, "returns 2 states, and the cell declares 1: h"),
     "too few states": (lambda self, x, s, w: (tanh(pre(x, s, w)),), {"states": ("h", "c")}, "returns 1 .* 2: h, c"),
@@ -272,7 +276,10 @@ def test_a_cell_fits_a_terminal_of_80_columns(name: str, monkeypatch: pytest.Mon
     monkeypatch.setenv("COLUMNS", "80")
     done = CliRunner().invoke(cli, ["cell", name])
     assert done.exit_code == 0, done.output
-    assert all(len(line) <= 80 for line in done.output.splitlines())
+    lines = done.output.splitlines()
+    assert all(len(line) <= 80 for line in lines) and {
+        f"  {line}" for line in explain(CELLS[name]).step.splitlines()
+    } <= {*lines}
     words = ("The step", "Forward", "The way back, op by op", "Backward", "Kept", "Cost")
     assert [word for word in words if f"\n{word} " in done.output] == [*words]
 
@@ -282,7 +289,7 @@ def test_the_list_of_cells_and_the_written_kernels() -> None:
     assert [row["name"] for row in json.loads(done.output)["cells"]] == [*CELLS]
     written = CliRunner().invoke(cli, ["cell", "gru", "--source"]).output
     compile(written, "gru.py", "exec")
-    assert "da_r = da_n * h_n * r * (one - r)" in written
+    assert "dx_r = dx_n * h_n * r * (ONE - r)" in written
 
 
 # --- it learns ----------------------------------------------------------------------------------------------------

@@ -130,6 +130,7 @@ BAD = {  # what the file holds -> what is told
     "from micrornn.cells import Cell\nclass Mine(Cell):\n    name, weights, step = 'm', ('weight_hh',), print":
         "weights are weight_hh; wanted weight_ih and bias_ih",
     "from micrornn.cells import Cell\nclass Mine(Cell):\n    name, vectors, step = 'm', ('h_0',), print": "called h_0",
+    "from micrornn.cells import Cell\nclass Mine(Cell):\n    name, states, step = 'm', ('y',), print": "called h, not",
     "from micrornn.cells import Cell\nclass Mine(Cell):\n    name, states, step = 'm', ('h', 'x'), print": "called x",
     "from micrornn.cells import Cell\nclass Mine(Cell):\n    name, states, step = 'm', ('h', 'dh'), print": "called dh",
     "from micrornn.cells import Cell\nclass Mine(Cell):\n    name = 'm'\n    __init__ = lambda self, n: None":

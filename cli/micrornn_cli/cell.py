@@ -117,10 +117,11 @@ def _show(name: str, told: Explanation) -> None:
     head("Cost", "of a unit in a time step, beside the products; bytes of float32")
     counts = told.counts
     for way in ("forward", "backward"):
-        out.print(
-            Text(
-                f"  {way:<9} {counts[f'arithmetic {way}']:>3} operations, {counts[f'functions {way}']} functions, "
-                f"{counts[f'bytes {way}']} bytes read and written"
+        computed = [
+            f"{count:>{wide}} {what}{'s' * (count != 1)}"
+            for what, count, wide in (
+                ("operation", counts[f"arithmetic {way}"], 3), ("function", counts[f"functions {way}"], 1)
             )
-        )
+        ]  # fmt: skip
+        out.print(Text(f"  {way:<9} {', '.join(computed)}, {counts[f'bytes {way}']} bytes read and written"))
     out.print(Text(f"  kept      {counts['bytes kept']:>3} bytes"))

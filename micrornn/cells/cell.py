@@ -63,7 +63,7 @@ class Cell:
 
     name       what it is called
     gates      a name for each block of H pre-activations: rows of weight_ih, weight_hh and the biases
-    states     what it carries from time step to time step; the first is its output
+    states     what it carries from time step to time step; the first, h, is its output
     weights    weight_ih and bias_ih; weight_hh and bias_hh if h_prev goes through weights
     vectors    parameters of one number for each unit, such as peepholes
     positive   states that others are divided by: what starts at random starts above 0 there
@@ -154,15 +154,7 @@ def take_step(cell: Cell, x: Tensor, state: State, w: Weights) -> State:
     """`cell.step`, held to what it must return; a mistake in it becomes a CellError with the line."""
     try:
         new = cell.step(x, state, w)
-    except (
-        MicrornnError,
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        NotImplementedError,
-        TypeError,
-        ValueError,
-    ) as e:
+    except Exception as e:  # whatever a mistake may raise
         kind = "" if isinstance(e, MicrornnError) else f"{type(e).__name__}: "
         raise CellError(f"{where(cell, e.__traceback__)}: {kind}{e}") from e
     if isinstance(new, Tensor):

@@ -51,6 +51,8 @@ def declared(cell: Cell) -> Cell:
     for what in ("gates", "states"):
         if not getattr(cell, what):
             raise CellError(f"{who}: it declares no {what}")
+    if cell.states[0] != "h":  # what is saved is looked at by its name
+        raise CellError(f"{who}: the first of its states is its output, and is called h, not {quoted(cell.states[0])}")
     wanted = "weight_ih and bias_ih, and both of weight_hh and bias_hh or none of them"
     sides = [
         {"weight_ih", "bias_ih"} <= set(cell.weights),

@@ -19,6 +19,7 @@ from micrornn.errors import CellError
 from micrornn.kernels.symbols.program import Program, program
 from micrornn.kernels.symbols.symbol import ZERO, Symbol, apply, leaf, rewrite
 from micrornn.kernels.symbols.table import INSTEAD, leaves
+from micrornn.ops.elementwise import mul
 from micrornn.tape import Tape, Tensor, Watch
 
 if TYPE_CHECKING:
@@ -76,9 +77,10 @@ def trace(cell: Cell, size: int, watch: Watch | None = None) -> list[Found]:
     tape = Traced(type(cell).step.__code__.co_filename)
     with tape:
         new = take_step(cell, x, tuple(states), Weights(cell.parameters, [*weights.values(), *vectors.values()]))
-    for tensor in new:
-        if getattr(tensor.data, "device", "") != "symbols":
-            raise CellError(f"{cell.name}: step returns numbers that do not come from its tensors")
+        if any(getattr(tensor.data, "device", "") != "symbols" for tensor in new):
+            raise CellError(f"{where(cell)}: step returns numbers that do not come from its tensors")
+        made = {id(output) for record in tape.records for output in record.outputs}
+        new = tuple(tensor if id(tensor) in made else mul(tensor, 1.0) for tensor in new)  # a state that is handed on
     products = [record for record in tape.records if record.op.name == "linear"]
     tape.records = [record for record in tape.records if record not in products]
     pre = [record.outputs[0] for record in products]

@@ -13,7 +13,8 @@ class LinearOutputLSTM(Cell):
 
     def step(self, x: Tensor, state: State, w: Weights) -> State:
         h_prev, c_prev = state
-        from_x, from_h = linear(x, w.weight_ih, w.bias_ih), linear(h_prev, w.weight_hh, w.bias_hh)
+        from_x = linear(x, w.weight_ih, w.bias_ih)
+        from_h = linear(h_prev, w.weight_hh, w.bias_hh)
         i, f, g, o = self.per_gate(from_x + from_h)
         c = sigmoid(f) * c_prev + sigmoid(i) * tanh(g)
         return sigmoid(o) * c, c

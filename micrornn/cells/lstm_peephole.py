@@ -16,8 +16,10 @@ class PeepholeLSTM(Cell):
 
     def step(self, x: Tensor, state: State, w: Weights) -> State:
         h_prev, c_prev = state
-        from_x, from_h = linear(x, w.weight_ih, w.bias_ih), linear(h_prev, w.weight_hh, w.bias_hh)
+        from_x = linear(x, w.weight_ih, w.bias_ih)
+        from_h = linear(h_prev, w.weight_hh, w.bias_hh)
         i, f, g, o = self.per_gate(from_x + from_h)
-        i, f = sigmoid(i + w.peephole_i * c_prev), sigmoid(f + w.peephole_f * c_prev)
+        i = sigmoid(i + w.peephole_i * c_prev)
+        f = sigmoid(f + w.peephole_f * c_prev)
         c = f * c_prev + i * tanh(g)
         return sigmoid(o + w.peephole_o * c) * tanh(c), c

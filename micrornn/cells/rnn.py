@@ -12,5 +12,6 @@ class RNN(Cell):
     name = "rnn"
 
     def step(self, x: Tensor, state: State, w: Weights) -> State:
-        from_x, from_h = linear(x, w.weight_ih, w.bias_ih), linear(state[0], w.weight_hh, w.bias_hh)
+        from_x = linear(x, w.weight_ih, w.bias_ih)
+        from_h = linear(state[0], w.weight_hh, w.bias_hh)
         return (tanh(from_x + from_h),)

@@ -14,5 +14,6 @@ class LeakyRNN(Cell):
 
     def step(self, x: Tensor, state: State, w: Weights) -> State:
         h_prev = state[0]
-        from_x, from_h = linear(x, w.weight_ih, w.bias_ih), linear(h_prev, w.weight_hh, w.bias_hh)
+        from_x = linear(x, w.weight_ih, w.bias_ih)
+        from_h = linear(h_prev, w.weight_hh, w.bias_hh)
         return (h_prev + self.dt * (tanh(from_x + from_h) - h_prev),)

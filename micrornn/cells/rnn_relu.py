@@ -13,7 +13,8 @@ class ReluRNN(Cell):
     name = "rnn_relu"
 
     def step(self, x: Tensor, state: State, w: Weights) -> State:
-        from_x, from_h = linear(x, w.weight_ih, w.bias_ih), linear(state[0], w.weight_hh, w.bias_hh)
+        from_x = linear(x, w.weight_ih, w.bias_ih)
+        from_h = linear(state[0], w.weight_hh, w.bias_hh)
         return (relu(from_x + from_h),)
 
     def initializers(self, hidden_size: int) -> dict[str, Initializer]:

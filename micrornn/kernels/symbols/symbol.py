@@ -57,6 +57,8 @@ class Symbol:
         )
 
     __bool__ = __float__ = __int__ = __index__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
+    __add__ = __sub__ = __mul__ = __truediv__ = __pow__ = __neg__ = __abs__ = __radd__ = __rsub__ = __rmul__ = _refuse
+    __rtruediv__ = __rpow__ = exp = log = sqrt = tanh = sin = cos = _refuse  # as NumPy asks for
 
     def __repr__(self) -> str:
         return f"{self.op}({', '.join(map(str, self.args))})"
