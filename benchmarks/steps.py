@@ -1,7 +1,8 @@
 """`python -m benchmarks.steps`: what each step from NumPy to the fast LSTM gains. docs/faster.md tells of them.
 
-One layer, forward and backward with all gradients, told in all the ways of tellings.py. They run in turn, in one
-process, so that a machine that slows down slows down for all; before it is timed, each is held against the reference.
+One layer, forward and backward with all gradients, told in all the ways of tellings.py and changed.py. They run in
+turn, in one process, so that a machine that slows down slows down for all; before it is timed, each is held against the
+reference.
 
     python -m benchmarks.steps                          prints the tables
     python -m benchmarks.steps --write docs/faster.md   also puts them where the page has room for them
@@ -23,7 +24,8 @@ import click
 import llvmlite.binding as llvm
 import numpy as np
 
-from benchmarks.tellings import LARGEST, Telling, meeting, tried, walk, whole, whole_vjp, without
+from benchmarks.changed import LARGEST, meeting, tried, without
+from benchmarks.tellings import Telling, walk, whole, whole_vjp
 from micrornn.kernels import cpu
 from micrornn.kernels.about import about
 from micrornn.kernels.cpu.jit import VECTOR
