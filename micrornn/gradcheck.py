@@ -1,4 +1,4 @@
-"""Are my gradients right? Analytic against numeric, number by number or by one random projection.
+"""Are my gradients right? Compares analytic with numeric ones, number by number or along one random direction.
 
     gradcheck(function, tensors)     every number (or a sample) of every tensor -> a Check for each tensor
     projected(function, tensors)     all tensors at once along one random direction: the cost of five forward passes
@@ -6,12 +6,12 @@
 
 The numeric side is (f(x-2e) - 8 f(x-e) + 8 f(x+e) - f(x+2e)) / 12e, with an error of e^4 |f^(5)| / 30
 (Abramowitz and Stegun 25.3.6). With e = 1e-3 in float64 it agrees with a right gradient to 10 decimals and more.
-In float32 it would agree to three, whatever the gradient: so tensors must be float64.
+In float32 only three decimals would agree, even for a right gradient. So tensors must be float64.
 
-A difference across a kink (relu at 0, a maximum with a tie) says nothing of the gradient. So where analytic and numeric
-do not agree, shorter steps are taken, which may not reach the kink; and if it lies in the number itself, the slopes to
-its left and right differ, however short the step. Then any gradient between the two slopes is a right one, and the
-Check says that there is a kink.
+A difference across a kink (relu at 0, a maximum with a tie) says nothing about the gradient. So where analytic and
+numeric do not agree, shorter steps are tried, which may not reach the kink. If the kink is at the number itself, the
+slopes to its left and right differ for every step. Then any gradient between the two slopes is right, and the Check
+says that there is a kink.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from micrornn.errors import ConfigError, DivergedError
 from micrornn.tape import Tape, Tensor, no_tape
 
 STEP = 1e-3
-CLOSE = 1e-10  # an error above this is worth a closer look
+CLOSE = 1e-10  # with a larger error, shorter steps are tried
 SHORTER = (0.1, 0.01, 0.001)  # of the step
-# One-sided slopes at two steps may differ by so much of their size, from curvature or rounding, where there is a limit;
-# at a kink the slopes of the two sides must differ by ten times that.
+# A one-sided slope has a limit if it changes by less than this share when the step gets shorter (curvature and rounding
+# change it, too). There is a kink if the slopes of the two sides differ by more than ten times that.
 SIDES = 1e-4
 
 
@@ -48,8 +48,8 @@ class Check:
     where       the index of that number
     analytic, numeric   its two values
     by_step     the same error for each index of the first axis: of a time-major tensor, for each time step
-    kinks       at how many of the numbers the function has a kink: there is no one derivative there, and the error is
-                how far the analytic one is from lying between the slopes to the left and to the right
+    kinks       the count of numbers at which the function has a kink. The error of such a number is the distance of the
+                analytic derivative from the range between the slopes to the left and to the right
     """
 
     name: str
@@ -83,7 +83,7 @@ def decimals(error: float) -> int:
 
 
 def numeric(f: Callable[[], float], x: np.ndarray, index: tuple[int, ...], step: float = STEP) -> float:
-    """df / dx[index] by the five-point central difference; x is put back as it was, also where f is interrupted."""
+    """df / dx[index] by the five-point central difference. x is restored afterwards, even if f raises."""
     before, total = float(x[index]), 0.0
     try:
         for offset, weight in ((-2, 1), (-1, -8), (1, 8), (2, -1)):
@@ -103,7 +103,7 @@ class _Found(NamedTuple):
 
 
 def _compare(f: Callable[[], float], x: np.ndarray, index: tuple[int, ...], step: float, analytic: float) -> _Found:
-    """With the step, and where that is not good enough with shorter ones, down to the slopes on both sides."""
+    """With this step; if the error is not small, with shorter steps; at last with the slopes on both sides."""
     best = _Found(math.nan, math.inf)
     for size in (step, *(step * share for share in SHORTER)):
         value = numeric(f, x, index, size)
@@ -122,8 +122,8 @@ def _compare(f: Callable[[], float], x: np.ndarray, index: tuple[int, ...], step
 
 
 def _slopes(f: Callable[[], float], x: np.ndarray, index: tuple[int, ...], step: float) -> tuple[float, float] | None:
-    """The slopes to the left and to the right, if each has a limit and they differ: at a kink. At a jump they grow
-    without limit as the step gets shorter, elsewhere both are the derivative."""
+    """At a kink, the slopes to the left and to the right; None elsewhere. At a kink both have a limit, and the limits
+    differ. At a jump a slope grows without limit as the step gets shorter, and elsewhere both are the derivative."""
     before, middle = float(x[index]), f()
     found = []
     try:
@@ -150,8 +150,8 @@ def _relative(analytic: float, number: float) -> float:
 
 def _prepare(function: Callable[[], Tensor], given: Sequence[Tensor], step: float,
              seed: int) -> tuple[list[Tensor], Callable[[], float], list[np.ndarray]]:  # fmt: skip
-    """(the tensors, the function as a single number, the analytic gradients). An output of several numbers is weighted
-    by a fixed random cotangent: a wrong VJP cannot hide behind a cotangent of ones."""
+    """(the tensors, the function as a single number, the analytic gradients). Several outputs are summed with fixed
+    random weights, because a wrong VJP may still be right for a cotangent of ones."""
     arguments.whole("gradcheck: seed", seed, least=0)
     if not 0 < arguments.real("gradcheck: step", step) < math.inf:
         raise ConfigError(f"gradcheck: step is {step}; it must be above 0 and finite")
@@ -195,12 +195,12 @@ def _prepare(function: Callable[[], Tensor], given: Sequence[Tensor], step: floa
 @checked
 def gradcheck(function: Callable[[], Tensor], tensors: Sequence[Tensor], *, samples: int | None = None,
               step: float = STEP, seed: int = 0) -> list[Check]:  # fmt: skip
-    """Compare the gradients of function() with respect to each of the tensors, which it must read anew each time.
+    """Check the gradients of function() with respect to each of the tensors. It must compute its output anew each time.
 
     samples    compare at most so many numbers of each tensor, drawn at random; None: all of them
     step       the e of the difference
-    Raises ConfigError if a tensor is not float64 or requires no gradient, or if the function does not repeat itself;
-    DivergedError if it is not finite.
+    Raises ConfigError if a tensor is not float64 or requires no gradient, or if the function gives another value each
+    time; DivergedError if it is not finite.
 
     >>> import numpy as np, micrornn as mr
     >>> w = mr.Tensor(np.array([[0.5, -1.0]]), requires_grad=True)
@@ -220,7 +220,7 @@ def gradcheck(function: Callable[[], Tensor], tensors: Sequence[Tensor], *, samp
 
 
 def _check(tensor: Tensor, gradient: np.ndarray, indices: list[tuple[int, ...]], found: list[_Found]) -> Check:
-    """What was found, number by number, in one."""
+    """The Check of a tensor, from what was found for each of its numbers."""
     by_step = np.zeros(tensor.shape[0] if tensor.ndim else 0)
     if not found:
         return Check(tensor.name, 0, 0.0, (), 0.0, 0.0, tuple(map(float, by_step)))
@@ -235,8 +235,8 @@ def _check(tensor: Tensor, gradient: np.ndarray, indices: list[tuple[int, ...]],
 
 
 def _places(gradient: np.ndarray, samples: int | None, rng: np.random.Generator) -> np.ndarray:
-    """Which numbers to compare. Half of a sample comes from where the gradient is not zero: of an embedding,
-    hardly a row takes part in one window."""
+    """The flat indices of the numbers to compare. Half of a sample is drawn where the gradient is not zero: few rows of
+    an embedding are used in one window."""
     if samples is None or samples >= gradient.size:
         return np.arange(gradient.size)
     alive = rng.permutation(np.flatnonzero(gradient))[: -(-samples // 2)]
@@ -248,8 +248,8 @@ def projected(function: Callable[[], Tensor], tensors: Sequence[Tensor], *, step
               seed: int = 0) -> Check:  # fmt: skip
     """Compare <gradient, v> with the numeric derivative along one random direction v over all tensors.
 
-    The cost does not depend on the number of parameters: this is the check for large models. A wrong gradient
-    goes unnoticed only if its error happens to be orthogonal to v.
+    The cost does not depend on the number of parameters, so that this is the check for large models. It misses a wrong
+    gradient only if the error happens to be orthogonal to v.
     """
     tensors, value, analytic = _prepare(function, tensors, step, seed)
     step = float(step)

@@ -5,12 +5,14 @@
 
     + - * / @ ** abs -x x[i]      ops like all others, recorded on the tape; NumPy arrays and numbers on either side
     .sum .mean .max .reshape .T   the same
-    == != < <= > >=               NumPy arrays of bool: they have no gradient. `==` with what is no number is False
+    == != < <= > >=               NumPy arrays of bool, which have no gradient. `==` with something that is no number
+                                  is False
     float int bool format         of a tensor that holds one number
-    np.asarray(x)                 its numbers, in the memory they are in; what is made of them is not on the tape
+    np.asarray(x)                 its numbers, not copied; what is computed from them is not on the tape
 
-NumPy's own functions (np.tanh and the like) refuse a tensor, since no gradient would come back through them. Tensors
-are hashed by identity, so they can be kept in sets and dicts; to look for one in a list, use `is`: `in` compares.
+NumPy's own functions (np.tanh and the like) refuse a tensor, because no gradient would flow back through them. Tensors
+are hashed by identity, so that sets and dicts can hold them. To find one in a list, compare by `is`, for `in` uses
+`==`.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ OPS: dict[str, Any] = {}
 
 
 def find(name: str) -> Any:
-    """The op of this name. The engine knows no op: they stand further down in the house, and come when one is used."""
+    """The op of this name. The engine does not import the ops, which build on it; the first use of one imports them."""
     if name not in OPS:
         importlib.import_module("micrornn.ops")
     return OPS[name]
@@ -40,7 +42,7 @@ class Operators:
 
     __slots__ = ()
     __hash__ = object.__hash__
-    __array_ufunc__ = None  # NumPy leaves `array * tensor` to the tensor, and makes no array of objects of it
+    __array_ufunc__ = None  # for `array * tensor` NumPy calls the tensor, and does not make an array of objects
     __array_priority__ = 1000
 
     data: Any

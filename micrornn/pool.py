@@ -1,7 +1,7 @@
-"""Memory that is used again instead of being given back to the system.
+"""Memory that is kept for the next use instead of being given back to the system.
 
-Idle    what lies ready for another use, by size: no more than what was in use not long ago
-Pool    arrays whose memory comes back by itself when they are dropped
+Idle    the blocks that nobody uses now; how many are kept depends on how much was in use lately
+Pool    arrays whose memory returns to it when they are garbage collected
 """
 
 from __future__ import annotations
@@ -16,31 +16,32 @@ import numpy as np
 
 
 class Idle:
-    """Blocks of memory that nobody uses now, by a key that says what they fit.
+    """Blocks of memory that nobody uses now, by their size and kind.
 
-    A network of one size asks for the same blocks at every update and finds each of them here. Sequences of ever new
-    lengths leave blocks that nothing asks for again: so at most TIMES as many bytes are kept as were in use at once
-    during the last two periods of SECONDS, and FEW in any case. What has not been asked for the longest goes first.
+    A network of one size asks for the same blocks at every update and finds each of them here. Sequences of always new
+    lengths leave blocks that nobody asks for again. So there is a limit: TIMES the most bytes that were in use at once
+    during the last two periods of SECONDS, but at least FEW. The size that was asked for longest ago is dropped first.
     """
 
-    TIMES = 2  # the blocks of training, and of the validation and sampling between its updates
+    TIMES = 2  # room for the blocks of training, and for those of validation and sampling in between
     SECONDS = 60.0
     FEW = 64 << 20
 
     def __init__(self, most: float = math.inf, free: Callable[[Any], None] | None = None) -> None:
         self.most = most  # bytes to keep, whatever was in use
-        self._free = free  # gives a block back that is to be dropped, if to drop it is not enough
-        self.bytes = 0  # that are idle
+        self._free = free  # called with a block that is dropped, if forgetting it is not enough
+        self.bytes = 0  # of the blocks here
         self.used = 0  # bytes in use
         self._peaks = [0, 0]  # bytes in use at most, in this period and in the last one
         self._next = 0.0  # when the next period begins
         self._blocks: OrderedDict[tuple[int, Hashable], list[Any]] = OrderedDict()
 
-    # A garbage collection may drop an array, and with it call `put`, between any two lines: each line below leaves
-    # numbers and lists right, and takes into account that the one before it may be outdated.
+    # A garbage collection may come between any two lines and call `put`. So each line below leaves numbers and lists in
+    # a right state, and does not rely on what an earlier line has read.
 
     def take(self, size: int, kind: Hashable = None) -> Any:
-        """An idle block of `size` bytes and of this kind, or None: then the caller makes one. It is in use now."""
+        """An idle block of `size` bytes and of this kind, or None, so that the caller makes one. It counts as in
+        use."""
         self.used += size
         now = time.monotonic()
         if now > self._next:
@@ -56,7 +57,7 @@ class Idle:
         return block
 
     def put(self, block: Any, size: int, kind: Hashable = None) -> None:
-        """The block is no longer in use: keep it, and drop what was not asked for the longest."""
+        """Keep a block that is no longer in use; above the limit, drop those that were asked for longest ago."""
         self.used -= size
         blocks = self._blocks.get((size, kind))
         if blocks is None:
@@ -80,7 +81,7 @@ class Idle:
             self._drop()
 
     def _drop(self) -> None:
-        """Drop a block of the size that was not asked for the longest."""
+        """Drop a block of the size that was asked for longest ago."""
         try:
             key = next(iter(self._blocks))
             blocks = self._blocks[key]
@@ -96,7 +97,7 @@ class Idle:
 
 
 class _Block(np.ndarray):
-    """Bytes on loan from a pool: when the last array that looks at them is gone, they go back."""
+    """Bytes lent by a pool. They return to it when the last array that uses them is garbage collected."""
 
     pool: Pool
     memory: np.ndarray
@@ -108,13 +109,13 @@ class _Block(np.ndarray):
 
 
 class Pool:
-    """Hands out arrays whose memory comes back by itself when they are dropped.
+    """Arrays whose memory returns to the pool when they are garbage collected.
 
-    A fresh array of more than 128 kB is mapped by the operating system, page by page, at every update, and
-    unmapped again. An unrolled network asks for the same sizes at every update, so a pool finds each of them.
+    The operating system maps a new array of more than 128 kB page by page, and unmaps it when it is freed. An unrolled
+    network asks for arrays of the same sizes at every update, and finds them in the pool.
     """
 
-    SMALL = 65536  # below this many bytes the allocator is quicker than a pool: it maps no page
+    SMALL = 65536  # below so many bytes the allocator maps no pages, and is quicker than the pool
 
     def __init__(self) -> None:
         self.idle = Idle()
@@ -127,8 +128,8 @@ class Pool:
             return np.empty(shape, dtype)
         memory = self.idle.take(size)
         if memory is None:
-            # NumPy lets a view point past its block to the memory itself, unless that is of another type than the
-            # view: so the memory is a _Block too, one that belongs to no pool.
+            # The base of a view is the array that owns the memory, not the _Block in between, unless the owner is of
+            # the same type as the view. So the owner is a _Block, too, one without a pool.
             memory = np.empty(size, np.uint8).view(_Block)
         block = memory.view(_Block)
         block.pool, block.memory = self, memory

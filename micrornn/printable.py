@@ -1,14 +1,15 @@
-"""Text of a corpus, a model or a user, as a terminal or a page may show it. All that is shown goes through here.
+"""Makes text of a corpus, a model or a user safe to show. Everything that is shown passes through here.
 
-printable   running text: what would steer a terminal is drawn as a sign, letters of every script stay
-visible     the same for pictures, where every character is to be seen: line ends and tabs are signs too
-cells       how many columns of a terminal a text takes
+printable   running text: a sign replaces what would control a terminal; letters of every script stay
+visible     text in a picture, where every character must be seen: line ends and tabs become signs, too
+cells       the columns of a terminal that a text takes
 cut, tail   the beginning or the end of a text, as much as fits into so many columns
-pad         a text in just so many columns
+pad         a text in exactly so many columns
 shell_word  the name of a file, to be pasted into a shell
 
-A control character shows as its symbol (␛), what has no shape (a stray byte, private use) as U+FFFD, and what only
-changes the text around it (direction overrides, marks of order, a soft hyphen) as `·`, so that it changes nothing.
+A control character is shown as its symbol (␛), a character without a shape (a stray byte, private use) as U+FFFD. One
+that only changes the text around it (direction overrides, order marks, a soft hyphen) is shown as `·`, and has no
+effect.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ import shlex
 import unicodedata
 
 SIGNS = {"\n": "⏎", "\t": "→"}
-# Running text keeps these: persian and indic spelling, and emoji of several parts, need the two joiners.
+# Running text keeps these: Persian and Indic spelling, and emoji of several parts, need the two joiners.
 RUNNING = "\n\t\u200c\u200d"
-# Format characters (Cf) that are written: signs of numbers, years and verses in arabic, syriac and kaithi.
+# Format characters (Cf) that are visible: signs for numbers, years and verses in Arabic, Syriac and Kaithi.
 WRITTEN = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD}
 PRESENTATION = range(0xFE00, 0xFE10)  # they choose the shape of the character before, and on some terminals its width
 CARRIER = "◌"  # carries a combining mark that has nothing to stand on
 
 
 class _Signs(dict[int, str]):
-    """What str.translate asks for: code point -> what is shown for it, decided when it first comes up."""
+    """A table for str.translate: code point -> what is shown for it, computed when it is first needed."""
 
     def __init__(self, keep: str) -> None:
         super().__init__((ord(character), character) for character in keep)
@@ -54,17 +55,17 @@ _DRAWN.update(dict.fromkeys(PRESENTATION, ""))
 
 
 def printable(text: str) -> str:
-    """`text` with nothing in it that a terminal or a page would obey, but for line ends and tabs."""
+    """`text` without anything that controls a terminal or a page, except for line ends and tabs."""
     return text if text.isprintable() else text.translate(_RUNNING)
 
 
 def visible(text: str) -> str:
-    """`text` in a picture: as `printable`, line ends as ⏎, tabs as →. Parts of a text may be drawn one by one."""
+    """`text` for a picture: as `printable`, with line ends as ⏎ and tabs as →. It may be given in parts."""
     return text if text.isascii() and text.isprintable() else text.translate(_DRAWN)
 
 
 def standing(text: str) -> str:
-    """`text` with something for its first character to stand on, if that is a combining mark."""
+    """`text`, with a sign before it that carries its first character if that is a combining mark."""
     return CARRIER + text if text and not _width(text[0]) else text
 
 
@@ -75,7 +76,7 @@ def cells(text: str) -> int:
 
 def _width(character: str) -> int:
     code = ord(character)
-    # Vowels and final consonants of Hangul that is written in parts lie in the syllable before them.
+    # In Hangul that is written in parts, vowels and final consonants are drawn into the syllable before them.
     if unicodedata.category(character) in ("Mn", "Me", "Mc") or 0x1160 <= code <= 0x11FF or 0xD7B0 <= code <= 0xD7FF:
         return 0
     if character in "\u200b\u200c\u200d":
@@ -89,7 +90,7 @@ def cut(text: str, width: int) -> str:
 
 
 def tail(text: str, width: int) -> str:
-    """The end of `text`, as much as fits into `width` columns; it begins with no combining mark."""
+    """The end of `text`, as much as fits into `width` columns. It does not begin with a combining mark."""
     text = text[len(text) - _fitting(text[::-1], width) :]
     return text.lstrip("".join({c for c in text if not _width(c)}))
 
@@ -104,7 +105,7 @@ def _fitting(text: str, width: int) -> int:
 
 
 def pad(text: str, width: int) -> str:
-    """`text` in `width` columns: blanks behind it, or its end cut off."""
+    """`text` in `width` columns: filled up with blanks, or cut at its end."""
     text = cut(text, width)
     return text + " " * (width - cells(text))
 

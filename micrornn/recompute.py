@@ -1,8 +1,9 @@
-"""A window that is longer than memory allows: gone over in segments, each computed twice.
+"""A window that needs more memory than there is: it is processed in segments, each computed twice.
 
-The tape of a window holds all that its forward pass computed. Here the window is first read without a tape, and only
-the states at the borders between segments are kept. Then, from the last segment to the first, each is computed again
-from the state at its border, on a tape of its own; and the cotangent of that state is handed to the segment before:
+The tape of a window holds everything that its forward pass computed. Here, the window is first read without a tape, and
+only the states at the borders between segments are kept. Then each segment, from the last to the first, is computed
+again from the state at its border, on a tape of its own; and the cotangent of that state is handed to the segment
+before:
 
     read     s0 -> segment 0 -> s1 -> segment 1 -> s2
     back                                           s2 -> segment 2 -> loss 2       and back: ds2
@@ -35,8 +36,8 @@ Cotangents = Sequence[np.ndarray | None]
 
 @dataclass(frozen=True)
 class Segment:
-    """Time steps on a tape: the state at the border before them (None where the window begins), the state they end in,
-    their mean loss, and what part of the window's loss that is, times dloss."""
+    """Some time steps of a window on a tape: the state before them (None at the start of the window), the state after
+    them, their mean loss, and its weight in the loss of the window, times dloss."""
 
     tape: Tape
     first: State | None
@@ -48,12 +49,12 @@ class Segment:
 class Segments:
     """One window of a task's network: its loss and its gradient, from segments of at most `length` time steps.
 
-    inputs, targets    as the task's batches give them, with the state to start from; in more than one segment, arrays
-                       whose first axis is time, such as int32 (seq_len, batch_size)
-    dloss               cotangent of the loss, which is the mean over time steps and lanes
-    update             names the dropout masks: those of the whole window, whatever the segments
+    inputs, targets    as the task's batches give them, with the state to start from. For more than one segment they are
+                       arrays whose first axis is time, such as int32 (seq_len, batch_size)
+    dloss              cotangent of the loss, which is the mean over time steps and lanes
+    update             chooses the dropout masks. They are those of the whole window, for any length of the segments
 
-    After `backward`: last, the state at the end; whole, the segment on its tape if there is only one, else None.
+    After `backward`, `last` is the state at the end, and `whole` is the segment with its tape if there is only one.
     """
 
     def __init__(self, model: Any, inputs: Any, targets: Any, state: State | None, *,
@@ -65,7 +66,7 @@ class Segments:
         self.whole: Segment | None = None
 
     def backward(self) -> float:
-        """Put the gradient in the place of what is in `grad` of every parameter; the loss in nats per token."""
+        """Write the gradient to `grad` of every parameter, in place of what is there. The loss in nats per token."""
         loss = 0.0
         dlast: Cotangents = ()
         self.model.flat.join()
@@ -75,12 +76,12 @@ class Segments:
             loss += segment.loss.item() * self._count(self._part(self.targets, start)) / self._count(self.targets)
             self.last = self.last or segment.last
             self.whole = segment if len(self.starts) == 1 else None
-            del segment  # the next one finds room in the memory of this one
+            del segment  # the next one reuses its memory
         return loss
 
     def blown(self, limit: float | None = None) -> Blown | None:
-        """What blew up first, as inspect/nonfinite.py has it: the values of the first segment in which one did; if all
-        are fine, the gradients of the last. Computes the window again; no `grad` is touched."""
+        """What blew up first (inspect/nonfinite.py): a value in the first segment that has one, or, if all values are
+        finite, a gradient, searched from the last segment on. Computes the window again, and writes to no `grad`."""
         if device.of(self.model.flat.data) != "cpu":
             return self._on_host().blown(limit)
         borders = self._borders()
@@ -111,7 +112,7 @@ class Segments:
         return rows[start : start + self.length] if len(self.starts) > 1 else rows
 
     def _count(self, targets: Any) -> int:
-        """How much the mean over these targets counts: as many time steps, or of padded lines as many tokens."""
+        """The weight of the mean over these targets: their time steps, or the tokens of padded lines."""
         return int((targets >= 0).sum()) if self.model.config.lines else len(targets)
 
     def _borders(self) -> list[State | None]:
@@ -124,7 +125,7 @@ class Segments:
         return states
 
     def _record(self, start: int, state: State | None) -> Segment:
-        """A segment on a tape. Behind a border its first state is one whose cotangent is wanted."""
+        """A segment on a tape. Except in the first one, the cotangent of the state it starts from is needed."""
         if self.whole is not None:
             return self.whole
         if start:
@@ -139,18 +140,19 @@ class Segments:
 
 
 def read(model: Any, inputs: Any, state: State | None) -> State:
-    """The last state alone, of networks that have a way of their own to it."""
+    """The last state, computed by `model.read` where there is one: that does not compute the outputs."""
     last: State = model.read(inputs, state) if hasattr(model, "read") else model(inputs, state)[1]
     return last
 
 
 def back(model: Any, segment: Segment, dlast: Cotangents, new: bool) -> list[np.ndarray | None]:
-    """From the loss of a segment and the cotangents of its last state to `grad` of all parameters: in the place of what
-    is there if `new`, else added to it. The cotangents of its first state, which may lie on the tape."""
+    """Go back from the loss of a segment and the cotangents of its last state. The gradients go to `grad` of all
+    parameters: in place of what is there if `new`, else added to it. Returns the cotangents of its first state, which
+    may be arrays of the tape."""
     parameters = list(model.flat.parameters.values())
     found = _cotangents(segment, [*parameters, *(segment.first or ())], dlast)
     for parameter, gradient in zip(parameters, found):
-        if new:  # to write what is there is one way to memory; to add it to zeros that were written, three
+        if new:  # writing goes to memory once; setting zeros and adding would go there three times
             parameter.grad[...] = 0 if gradient is None else gradient
         elif gradient is not None:
             kernels.of(gradient).accumulate(parameter.grad, gradient)
@@ -158,7 +160,8 @@ def back(model: Any, segment: Segment, dlast: Cotangents, new: bool) -> list[np.
 
 
 def _cotangents(segment: Segment, of: list[Tensor], dlast: Cotangents) -> list[np.ndarray | None]:
-    """What flows back from the segment's loss, if that counts, and from its last state (of the last segment: none)."""
+    """The cotangents of tensors, from the segment's loss, if it has a weight, and from those of its last state, if
+    any."""
     pairs: list[tuple[Tensor, Any]] = [(segment.loss, segment.weight)] if segment.weight else []
     pairs += [(tensor, gradient) for tensor, gradient in zip(segment.last, dlast) if gradient is not None]
     if not pairs:

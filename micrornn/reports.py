@@ -1,4 +1,4 @@
-"""What training tells of an update: a report, and one that waits for its validation."""
+"""What training says about an update: a report, and an update that still waits for its validation."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Report:
-    """What one update did. loss and val_loss as the task has them, of a text in nats per token, averaged over time and
-    lanes; the gradient's norm before clipping; seconds and tokens since the start of the run; tokens_per_second of this
-    update. score: the validation's metric that chooses best.ckpt, where that is not the loss."""
+    """What one update did.
+
+    loss, val_loss       in the task's unit; for text in nats per token, averaged over time steps and lanes
+    grad_norm            before clipping
+    seconds, tokens      since the start of the run
+    tokens_per_second    of this update
+    score                the metric that chooses best.ckpt, if that is not the loss
+    """
 
     update: int
     tokens: int
@@ -30,10 +35,11 @@ class Report:
 
 @dataclass(frozen=True)
 class Pending:
-    """An update whose weights have moved and which is not yet in the history, in metrics.jsonl and gradients.jsonl: if
-    a signal comes before it is, a resumed run begins with that, and with the validation that was due.
+    """An update that has changed the weights and is not written yet to the history, metrics.jsonl and gradients.jsonl.
+    If a signal stops the run here, a resumed run begins by writing it, and by the validation that is due.
 
-    report, gradients    the report, without its validation, and the row of gradients.jsonl, if there is one
+    report       without its validation
+    gradients    the row for gradients.jsonl, if there is one
     """
 
     report: Report

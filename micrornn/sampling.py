@@ -1,7 +1,7 @@
-"""A trained language model writes: token after token, each drawn from what the model expects next.
+"""A trained language model writes text: token after token, each drawn from the distribution that it predicts.
 
-sample          the drawn pieces of text, one by one
-typical         of several texts the one that is most like what the model has read
+sample          the pieces of text, one by one
+typical         of several texts, the one that is most like what the model has read
 draw            one token from logits
 """
 
@@ -20,26 +20,25 @@ from micrornn.errors import ConfigError, DivergedError
 from micrornn.finite import diverged
 from micrornn.tape import no_tape
 
-MOST_COUNTED = 1_000_000  # tokens, for the frequencies that `typical` compares with
+MOST_COUNTED = 1_000_000  # tokens from which `typical` takes the frequencies
 
 
 def sample(model: Any, vocab: Vocab, *, length: int | None, prompt: str = "", temperature: float = 1.0,
            top_k: int = 0, top_p: float = 1.0, until: str = "", allow_unknown: bool = False,
            unseen: str = "", seed: int = 0) -> Iterator[str]:  # fmt: skip
-    """Let the model write `length` tokens behind the prompt, one by one; without end if `length` is None. One that has
-    learned line by line (the setting `lines`) begins each line from its initial state.
+    """Let the model write `length` tokens after the prompt, one by one; endlessly if `length` is None. A model that was
+    trained with the setting `lines` begins each line from its initial state.
 
-    temperature    divides the logits: below 1 bolder about what it knows, 0 takes the likeliest token always
-    top_k          draw from the k likeliest only; 0: from all
-    top_p          draw from the likeliest whose probabilities add up to this only (Holtzman et al. 2020,
-                   arXiv:1904.09751); 1: from all. With top_k, from those that both leave
-    until          stop when this text has been written, with it
-    allow_unknown  draw the token that stands for what the vocabulary left out, too
+    temperature    divides the logits. Below 1, likely tokens become likelier; with 0, the likeliest is always taken
+    top_k          draw from the k likeliest tokens only; 0: from all
+    top_p          draw from the likeliest tokens whose probabilities add up to this only (Holtzman et al. 2020,
+                   arXiv:1904.09751); 1: from all. With top_k, from those that both allow
+    until          stop after this text has been written
+    allow_unknown  also draw the token that stands for everything outside the vocabulary
     unseen         what to do with symbols of the prompt that the vocabulary lacks, see `micrornn.data.Encoder`
 
-    Without a prompt it starts from a newline, or from the first token of the vocabulary if there is none.
-    Raises DataError if the prompt holds symbols that the vocabulary lacks; DivergedError where the model's numbers
-    become NaN or infinite.
+    Without a prompt it starts from a newline, or, if the vocabulary has none, from its first token. Raises DataError if
+    the prompt holds symbols that the vocabulary lacks; DivergedError where the model's numbers become NaN or infinite.
     """
     if not temperature >= 0:
         raise ConfigError(f"`temperature` is {temperature}; it must be 0 or more")
@@ -48,9 +47,9 @@ def sample(model: Any, vocab: Vocab, *, length: int | None, prompt: str = "", te
     barred = None if allow_unknown else vocab.unknown
     if barred is not None and vocab.size == 1:
         raise ConfigError("the vocabulary holds nothing but the unknown token; `allow_unknown` lets it be written")
-    if model.config.device != "cpu":  # one lane at a time is no work for a card
+    if model.config.device != "cpu":  # with a single lane a card is slower
         model = model.copy(device="cpu")
-    # A word brings the space before it along; a prompt that ends in one has written it already.
+    # A word is written with the space before it. If the prompt ends in a space, that space is there already.
     spaced = vocab.kind == "word" and prompt.endswith(" ")
     ids = np.array([vocab.newline or 0])
     if prompt:
@@ -68,11 +67,12 @@ def sample(model: Any, vocab: Vocab, *, length: int | None, prompt: str = "", te
 
 def typical(model: Any, vocab: Vocab, ids: Ids, *, draws: int, length: int, prompt: str = "",
             temperature: float = 1.0, seconds: float = math.inf) -> tuple[str, int]:  # fmt: skip
-    """The model writes `length` tokens with the seeds 0, 1, ..., `draws` of them; here is the text whose tokens come
-    closest to the frequencies that they have in `ids`, of which the first million counts; and of how many it is that.
+    """The model writes `draws` texts of `length` tokens, with the seeds 0, 1, ...; returns the one whose token
+    frequencies are nearest to those of `ids`, and how many texts there were.
 
-    Close is a small Kullback-Leibler divergence of the text's frequencies from those. A text that fell into a loop, as
-    of blanks, is far. No further text is begun after so many seconds. DivergedError if none could be written.
+    The distance is the Kullback-Leibler divergence of the text's frequencies from those of the first million ids. It is
+    large for a text that fell into a loop, such as of blanks. After so many seconds no further text is begun.
+    DivergedError if none could be written.
     """
     counts = np.bincount(ids[0 : min(len(ids), MOST_COUNTED)], minlength=vocab.size) + 0.5
     own, found, trouble = np.log(counts / counts.sum()), [], None
@@ -97,14 +97,14 @@ def typical(model: Any, vocab: Vocab, ids: Ids, *, draws: int, length: int, prom
 
 def _pieces(model: Any, vocab: Vocab, ids: np.ndarray, prompted: bool, how: tuple[float, int, float],
             barred: int | None, seed: int) -> Iterator[str]:  # fmt: skip
-    """Without end, what the model writes behind the ids."""
+    """What the model writes after the ids, endlessly."""
     rng = np.random.default_rng(seed)
     model.train(False)
     with no_tape():
         logits, state = model(np.asarray(ids, np.int32)[:, None])
     write, likely = model.stepper(state, len(ids)), logits.data[-1, 0]
     if not np.isfinite(likely).all():
-        again = model.stepper(model.rnn.initial(1))  # which says at what token
+        again = model.stepper(model.rnn.initial(1))  # token by token, it raises an error that names the token
         for token in ids:
             again(int(token))
         raise diverged(model, write.states(), len(ids))
@@ -120,7 +120,7 @@ def _pieces(model: Any, vocab: Vocab, ids: np.ndarray, prompted: bool, how: tupl
 
 
 def _until(pieces: Iterator[str], end: str) -> Iterator[str]:
-    """The pieces up to the first place where they have written `end`."""
+    """The pieces, up to and with the first occurrence of `end`."""
     written = ""
     for piece in pieces:
         if end:
@@ -134,7 +134,7 @@ def _until(pieces: Iterator[str], end: str) -> Iterator[str]:
 
 
 def draw(logits: np.ndarray, temperature: float, top_k: int, top_p: float, rng: np.random.Generator) -> int:
-    """One token from finite logits (vocab_size,); -inf: never."""
+    """Draw one token by its logits (vocab_size,), which are finite, or -inf for a token that is never drawn."""
     if temperature == 0:
         return int(logits.argmax())
     scaled = logits.astype(np.float64) - logits.max()  # first, so that no temperature makes inf - inf of them

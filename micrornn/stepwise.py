@@ -1,4 +1,4 @@
-"""A recurrent layer over a list of time steps, for who knows that from `static_rnn`, and for who makes them on the way.
+"""A recurrent layer over a list of time steps, as TensorFlow's `static_rnn` has it, or over one time step at a time.
 
 unroll(cell, xs)    outputs and state, for a list of inputs or for one array
 """
@@ -26,8 +26,9 @@ def unroll(cell: Recurrent, xs: Any, initial_state: Sequence[Tensor] | None = No
     xs               a list of time steps, each (batch_size, input_size), of tensors or arrays; or all of them as one
                      (seq_len, batch_size, input_size)
     initial_state    what `cell.zero_state(batch_size)` or an earlier call gave; None: the initial state
-    lengths          how many time steps of each lane count. Behind them the output is zero, and the state stays
-    outputs          a list of (batch_size, directions * hidden_size) for a list; one tensor with a time axis for one
+    lengths          the number of time steps of each lane. After them the output is zero, and the state stays
+    outputs          a list of (batch_size, directions * hidden_size) for a list, one tensor with a time axis for an
+                     array
     state            (h,), or (h, c), ...: each (layers * directions, batch_size, hidden_size)
 
     >>> cell = Recurrent("lstm", 2, 4)
@@ -35,8 +36,8 @@ def unroll(cell: Recurrent, xs: Any, initial_state: Sequence[Tensor] | None = No
     >>> len(outputs), outputs[0].shape, c.shape
     (5, (3, 4), (1, 3, 4))
 
-    Call it with one time step at a time where the next input depends on what the network said. On one tape the gradient
-    goes back over all calls; it ends where a state is handed on that was computed on another tape.
+    Where the next input depends on an output, call it with one time step at a time. If all calls are on one tape, the
+    gradient goes back through all of them. It stops at a state that was computed on another tape.
     """
     if not isinstance(cell, Recurrent):
         raise ConfigError(f"unroll: the cell is a layer such as Recurrent('lstm', 8, 16), not {short(cell)}")

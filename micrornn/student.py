@@ -1,7 +1,7 @@
-"""Student's distribution: how likely a mean so far from 0 is by chance, where few numbers tell its error.
+"""Student's t-distribution: how likely a mean this far from 0 is by chance, if its error is estimated from few numbers.
 
-p_of_t    two-sided, the chance of a t as large
-t_of_p    the t that is exceeded with this chance
+p_of_t    the two-sided probability of a t as large
+t_of_p    the t that is exceeded with a given probability
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 
 
 def p_of_t(t: float, freedom: int) -> float:
-    """The chance that |T| is |t| or more, T having Student's distribution with a whole number of degrees of freedom
-    (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
+    """The probability that |T| is |t| or more, where T has Student's t-distribution with a whole number of degrees of
+    freedom (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
     angle = math.atan2(abs(t), math.sqrt(freedom))
     sine, cosine = math.sin(angle), math.cos(angle)
     if freedom % 2:
@@ -28,13 +28,13 @@ def p_of_t(t: float, freedom: int) -> float:
             terms += term
             term *= cosine**2 * (k - 1) / k
         inside = sine * terms
-    if inside > 0.999:  # 1 - inside would lose its digits; the density's tail beyond t has them
+    if inside > 0.999:  # 1 - inside would lose its digits; the integral of the density beyond t keeps them
         return _tail(abs(t), freedom)
     return 1.0 - inside
 
 
 def _tail(t: float, freedom: int) -> float:
-    """The same far out: the density, put together over log steps."""
+    """The same for a large t: the density, integrated numerically over logarithmic steps."""
     if not math.isfinite(t):
         return 0.0
     x = t * np.exp(np.linspace(0, 40 / freedom + 3, 4001))
@@ -46,7 +46,7 @@ def _tail(t: float, freedom: int) -> float:
 
 
 def t_of_p(p: float, freedom: int) -> float:
-    """The t that |T| exceeds with this chance."""
+    """The t that |T| exceeds with this probability."""
     low, high = 0.0, 1.0
     while p_of_t(high, freedom) > p:
         high *= 2

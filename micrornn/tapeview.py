@@ -1,6 +1,6 @@
-"""The tape of a small network as plain data: what was computed, what flowed back, which time step gave what.
+"""The tape of a small network as plain data: what was computed, what flowed back, and what each time step contributed.
 
-Nothing is rendered here.
+Nothing is printed here.
 
     build(cell, granularity, ...)   record a small network and name its tensors -> SmallNet
     view(net)                       every row with its values and, if wanted, gradients -> TapeView
@@ -31,7 +31,7 @@ _SHORT = {"weight_ih_l0": "W_ih", "weight_hh_l0": "W_hh", "bias_ih_l0": "b_ih", 
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor: its name, its numbers, and its cotangent (None: nothing flows back, or nobody asked)."""
+    """A tensor: its name, its numbers, and its cotangent (None: nothing flows back, or it was not computed)."""
 
     name: str
     data: np.ndarray
@@ -40,8 +40,8 @@ class Value:
 
 @dataclass(frozen=True)
 class Row:
-    """One record of the tape. A tensor without a name of its own is called after its row: `#3`, or `#3.1` for
-    the second output of that row, or `#3.f` where outputs are gates."""
+    """One record of the tape. A tensor without a name gets that of its row: `#3`, or `#3.1` for the second output of
+    that row, or `#3.f` where the outputs are gates."""
 
     number: int
     t: int | None
@@ -55,7 +55,8 @@ class Row:
 class Contribution:
     """What time step t gave to the gradient of a weight: its norm, and its share.
 
-    The share is its norm over the sum of all these norms, negative where it points against the gradient.
+    The share is this norm divided by the sum of the norms of all time steps; it is negative where the contribution
+    points against the gradient.
     """
 
     weight: str
@@ -66,7 +67,7 @@ class Contribution:
 
 @dataclass(frozen=True)
 class TapeView:
-    """rows in the order of the computation; leaves: what no row made; contributions by weight and time step.
+    """rows: in the order of the computation; leaves: tensors that no row made; contributions: by weight and time step.
 
     difference    the largest |sum of contributions - gradient| of any weight; None without backward
     """
@@ -79,7 +80,7 @@ class TapeView:
 
 @dataclass(frozen=True)
 class SmallNet:
-    """A tape and what one wants to speak of: the weights are among the leaves."""
+    """A tape with its loss, its weights and its leaves, among which the weights are."""
 
     tape: Tape
     loss: Tensor
@@ -118,8 +119,8 @@ def build(cell: str, granularity: str, *, seq_len: int = 3, hidden_size: int = 2
 
 
 def _name_states(tape: Tape, hidden: Tensor, states: tuple[str, ...]) -> None:
-    """Name x_t, h_t, c_t and the states they start from. What is made at time step t and read outside of it
-    is carried: it is a state."""
+    """Name x_t, h_t, c_t and the states they start from. A tensor that is made at one time step and read at another is
+    a state."""
     made: dict[int, int | None] = {}
     for record in tape.records:
         if record.op.name == "unstack":
@@ -139,7 +140,7 @@ def _name_states(tape: Tape, hidden: Tensor, states: tuple[str, ...]) -> None:
 
 
 def view(net: SmallNet, backward: bool = True) -> TapeView:
-    """Every row with values; with `backward` also all cotangents and each time step's contributions."""
+    """Every row with its values; with `backward`, also all cotangents and the contributions of each time step."""
     tape, names = net.tape, _names(net)
     tensors = {id(t): t for record in tape.records for t in (*record.inputs, *record.outputs)}
     gradients: Gradients = {}
@@ -173,7 +174,7 @@ def view(net: SmallNet, backward: bool = True) -> TapeView:
 
 
 def _names(net: SmallNet) -> dict[int, str]:
-    """What each tensor on the tape is called, by id."""
+    """The name of each tensor on the tape, by id."""
     names: dict[int, str] = {}
     for number, record in enumerate(net.tape.records, 1):
         for tensor in record.inputs:
@@ -186,9 +187,9 @@ def _names(net: SmallNet) -> dict[int, str]:
 
 
 def factors(record: Record, name: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """Of a recurrent op over a whole sequence, after a backward pass, what its time steps contribute to weight_ih,
-    weight_hh, bias_ih or bias_hh: (a (T, B, G H), b (T, B, D)). Time step t gives a_t^T b_t; to a bias, where b is
-    None, the sum of a_t's rows."""
+    """What the time steps of a recurrent op over a whole sequence contribute to weight_ih, weight_hh, bias_ih or
+    bias_hh, after a backward pass: (a (T, B, G H), b (T, B, D)). Time step t contributes a_t^T b_t; to a bias, for
+    which b is None, the sum of the rows of a_t."""
     saved = record.saved
     if name.endswith("_ih"):
         return saved["dgates"], saved["x"] if name == "weight_ih" else None
@@ -198,14 +199,14 @@ def factors(record: Record, name: str) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def contribution(record: Record, name: str, t: int) -> np.ndarray:
-    """What time step t gives to the gradient of that weight, as large as it is. Over all t they sum up to it."""
+    """What time step t contributes to the gradient of that weight, in its shape. The sum over all t is the gradient."""
     rows, inputs = factors(record, name)
     given: np.ndarray = rows[t].sum(axis=0) if inputs is None else rows[t].T @ inputs[t]
     return given
 
 
 def _split_over_time(record: Record, gradients: Gradients, given: Given) -> None:
-    """Contributions of a record that handles all time steps at once, out of what it saved for each."""
+    """The contributions of a record that computes all time steps at once, from what it saved for each of them."""
     if record.t is not None:
         return
     if record.op.name == "linear":

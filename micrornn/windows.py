@@ -1,7 +1,7 @@
 """How far back a gradient goes: windows of num_steps time steps, and the state handed from one to the next.
 
-Backpropagation through time would unroll the whole text. Truncated, it unrolls one window of `num_steps`: the
-state's value crosses the border to the next window, the gradient does not (Williams and Peng 1990).
+Full backpropagation through time would unroll the whole text. Truncated, it unrolls one window of `num_steps` time
+steps. The value of the state crosses the border to the next window; the gradient does not (Williams and Peng 1990).
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from micrornn.tape import Tensor
 
 
 class Windows:
-    """Walks lanes window by window, again and again, and keeps the state between them.
+    """Goes through the lanes window by window, epoch after epoch, and keeps the state between windows.
 
     epoch, window      the position: the window that comes next, and how often the text was read before
     state              the arrays (h,) or (h, c), each (layers * directions, batch_size, hidden_size), or None:
                        the initial state. Always None where `carried` is False
-    weight             what the mean loss of the last window counts in a mean over windows: above 1 if it has more
-                       tokens than most, as where lines are padded
+    weight             the weight of the last window's mean loss in a mean over windows: 1, but with padded lines it is
+                       above 1 for a window that has more tokens than the average
     """
 
-    cut = True  # a window goes on where the one before ends
+    cut = True  # a window begins where the one before it ends
 
     def __init__(self, lanes: Lanes | LineLanes, carried: bool = True):
         self.lanes, self.carried = lanes, carried
@@ -47,13 +47,13 @@ class Windows:
         if isinstance(self.lanes, LineLanes):
             self._start_lines(self.lanes)
         self.window += 1
-        if self.state is None:  # left to the model, on the tape: an initial state may be learned
+        if self.state is None:  # the model makes it, on the tape: an initial state may be learned
             return self.inputs, self.targets, None
         return self.inputs, self.targets, tuple(Tensor(array) for array in self.state)
 
     def _start_lines(self, lanes: LineLanes) -> None:
-        """A line that begins in this window knows nothing of the one before it in its lane: there the state is zeros,
-        the initial state of a language model, whatever it was."""
+        """A line that begins in this window must not see the line before it in its lane. So the state of that lane is
+        set to zeros, the initial state of a language model."""
         self.weight = float(lanes.window_tokens[self.window] * lanes.num_windows / lanes.num_tokens)
         if self.state is not None:
             goes_on = ~lanes.starts(self.window)
