@@ -18,8 +18,8 @@ from micrornn.inspect.carried import Carried
 from micrornn.inspect.credit import _judge, credit, matrices, panels
 from micrornn.inspect.fading import decay, fitted, half_life, lag_profile, reach, share
 from micrornn.inspect.panels import Heat, Lines, Rows
-from micrornn.inspect.recorded import Layer
-from micrornn.inspect.sweep import layers_of, sweep
+from micrornn.inspect.recorded import Layer, layers_on
+from micrornn.inspect.sweep import levels_of, sweep
 from micrornn.inspect.window import Window
 from micrornn.parameters import Initializer, identity, orthogonal
 from micrornn.recurrent import Recurrent
@@ -72,7 +72,7 @@ def ordinary(layer: Layer) -> dict[str, np.ndarray]:
 def test_each_loss_alone_and_all_together(cell: str, num_layers: int, bidirectional: bool, masked: bool) -> None:
     """One sweep gives what T backward passes give, one for each loss; and their sum is the ordinary gradient."""
     tape, x, y, dy = recorded(cell, num_layers, bidirectional, masked)
-    levels = layers_of(tape)
+    levels = levels_of(layers_on(tape))
     layers = list(itertools.chain(*levels))
     assert len(layers) == num_layers * (1 + bidirectional)
     found = resolved(levels, dy)
@@ -96,7 +96,7 @@ def test_each_loss_alone_and_all_together(cell: str, num_layers: int, bidirectio
 def test_no_credit_flows_forward_in_time(cell: str, bidirectional: bool) -> None:
     """C[s, t] = 0 for t > s in one direction, for t < s in the other; below both of them, nowhere."""
     tape, _, _, dy = recorded(cell, 2, bidirectional, initializers={"weight_hh": orthogonal, "bias": _ones})
-    found = matrices(layers_of(tape), dy)
+    found = matrices(levels_of(layers_on(tape)), dy)
     both = {cell for cell in found if "l0" in cell or cell == "all"} if bidirectional else set()
     assert len(found) == 1 + 2 * (1 + bidirectional) * len(find_cell(cell).states)
     for name, c in found.items():
@@ -105,7 +105,7 @@ def test_no_credit_flows_forward_in_time(cell: str, bidirectional: bool) -> None
         else:
             behind = np.tril(np.ones((T, T), bool))
             assert ((c > 0) == (behind.T if name.split()[0].endswith("reverse") else behind)).all(), name
-    gradients = [part for name, part in resolved(layers_of(tape), dy).items() if not name.endswith(" x")]
+    gradients = [part for name, part in resolved(levels_of(layers_on(tape)), dy).items() if not name.endswith(" x")]
     together = np.sqrt(sum(np.square(part).sum(axis=3) for part in gradients)).mean(axis=2)  # all states of a lane
     np.testing.assert_allclose(found["all"], together, rtol=1e-12)
 
@@ -114,11 +114,9 @@ def _ones(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return np.full(shape, 0.5)
 
 
-def test_clipped_messages_and_other_granularities_are_refused() -> None:
+def test_clipped_messages_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"lstm_l0: .* clipped to 0.5"):
-        layers_of(recorded("lstm", 1, False, clip_message=0.5)[0])
-    with pytest.raises(ConfigError, match="granularity sequence"):
-        layers_of(recorded("lstm", 1, False, granularity="cell")[0])
+        levels_of(layers_on(recorded("lstm", 1, False, clip_message=0.5)[0]))
 
 
 # --- known decays ---------------------------------------------------------------------------------------------
@@ -133,12 +131,12 @@ def test_a_linear_network_has_the_half_life_of_its_eigenvalue(factor: float) -> 
     """A relu of positive numbers is linear: with W_hh = factor I, dL_s / dh_t = factor^(s - t) dL_s / dh_s."""
     weights = {"weight_hh": scaled(factor), "weight_ih": scaled(0.0), "bias": _ones}
     tape, _, _, dy = recorded("rnn_relu", 1, False, seq_len=40, initializers=weights)
-    for layer in itertools.chain(*layers_of(tape)):
+    for layer in itertools.chain(*levels_of(layers_on(tape))):
         assert (layer.saved["gates"] > 0).all()
-    profile = lag_profile(matrices(layers_of(tape), np.ones_like(dy))["all"])
+    profile = lag_profile(matrices(levels_of(layers_on(tape)), np.ones_like(dy))["all"])
     np.testing.assert_allclose(profile, profile[0] * factor ** np.arange(40), rtol=1e-12)
     assert decay(profile, 20) == pytest.approx(factor, rel=1e-10)
-    numbers, (verdict,) = _judge(profile, 10)
+    numbers, (verdict,) = _judge(profile, 10, Carried(5, 10, {"rnn_relu_l0": 1.0}, {}, "rnn_relu"))
     wanted = math.log(0.5) / math.log(factor) if factor < 1 else math.inf
     assert numbers["half_life"].value == pytest.approx(wanted, rel=0.01)
     assert verdict.kind == {0.6: "healthy", 0.9: "healthy", 1.05: "exploding"}[factor]

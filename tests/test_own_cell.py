@@ -15,8 +15,8 @@ from made_up_runs import TEXT
 from micrornn.cells import find_cell
 from micrornn.checks import check_cell
 from micrornn.errors import CellError
+from micrornn.inspect.recorded import layers_on
 from micrornn.inspect.spectrum import Jacobians
-from micrornn.inspect.sweep import layers_of
 from micrornn.recurrent import Recurrent
 from micrornn.tape import Tape, Tensor
 from micrornn_cli.exits import Exit
@@ -101,7 +101,7 @@ def test_its_derivatives_are_the_numeric_ones(spec: str) -> None:
     x, first = rng.normal(size=(5, 3, 2)), [Tensor(rng.normal(size=(1, 3, size)), True) for _ in "hs"]
     with Tape() as tape:
         net(Tensor(x), first)
-    layer = layers_of(tape)[0][0]
+    layer = layers_on(tape)[0]
     dense = Jacobians.of(layer).dense().reshape(5, 3, 2 * size, 2 * size)
     for t in range(5):
         before = np.concatenate([layer.saved[name][t] for name in layer.states], axis=1)

@@ -150,8 +150,8 @@ def cut_windows(cut: Cuts, ks: Sequence[int]) -> Iterator[int]:
 
 
 def measure(model: Any, text: Sequence[Window], ks: Sequence[int],
-            progress: Callable[[int, int], bool | None] | None = None, *, cutter: Cutter = cut_windows,
-            blocks: int = BLOCKS) -> Bias:  # fmt: skip
+            progress: Callable[[int, int], bool | None] | None = None, *,
+            cutter: Cutter = cut_windows) -> Bias:  # fmt: skip
     """The bias of the mean gradient for each K of `ks`, which rise.
 
     model       of granularity sequence, without dropout
@@ -162,7 +162,7 @@ def measure(model: Any, text: Sequence[Window], ks: Sequence[int],
 
     Where the sums for all K would take more than MEMORY, the text is gone through several times, for some K each.
     """
-    blocks, size = min(blocks, len(text)), len(model.flat) * model.flat.data.itemsize
+    blocks, size = min(BLOCKS, len(text)), len(model.flat) * model.flat.data.itemsize
     at_once = max(1, min(len(ks), MEMORY // (blocks * size)))
     chunks, scratch = [ks[at : at + at_once] for at in range(0, len(ks), at_once)], Scratch(model.flat.data.dtype)
     grams: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []

@@ -85,21 +85,16 @@ class Carried:
         """What the lag is half of."""
         return f"num_steps {self.num_steps:,}" if self.cut else f"a sequence of {self.num_steps:,}"
 
-    @property
-    def windows(self) -> str:
-        return f"windows of num_steps {self.num_steps:,}" if self.cut else f"sequences of {self.num_steps:,} time steps"
-
-    @property
-    def asked(self) -> str:
-        return f"num_steps is {self.num_steps:,}" if self.cut else f"sequences have {self.num_steps:,}"
-
     def exploding(self, found: str = "", **numbers: float) -> list[Verdict]:
         """Exploding, where the mean over lanes grows. `found`, `numbers`: what a measure adds."""
         worst = max(self.growth, key=lambda name: self.growth[name], default="")
         if not worst or not self.growth[worst] > GROWN:
             return []
+        windows = (
+            f"windows of num_steps {self.num_steps:,}" if self.cut else f"sequences of {self.num_steps:,} time steps"
+        )
         words = (
-            f"In {self.windows} a gradient in {worst} grows to {number(self.growth[worst])} "
+            f"In {windows} a gradient in {worst} grows to {number(self.growth[worst])} "
             f"times its size on its way back, in the mean over lanes. {found}"
         )
         advice = LIMIT.replace("; or take `cell=lstm`", "") if self.forgets else LIMIT
@@ -114,10 +109,11 @@ class Carried:
         verdicts = []
         for reverse in (False, True):
             best = self.most(reverse)
-            if best is None or not best[1] < LEFT:
+            layer, share = best or ("", math.nan)
+            if not share < LEFT:
                 continue
-            layer, share = best
-            asks = f"half of {self.all_of_it}" if self.enough else self.asked
+            asks = f"num_steps is {self.num_steps:,}" if self.cut else f"sequences have {self.num_steps:,}"
+            asks = f"half of {self.all_of_it}" if self.enough else asks
             behind = "half of num_steps behind it on average" if self.cut else "as much behind it, and more"
             words = (
                 f"Over {steps(self.lag)} ({asks}) {layer} keeps {_little(share)} of a gradient, whatever "

@@ -84,7 +84,7 @@ def credit(model: Any, windows: Sequence[Window], progress: Progress | None = No
             "spread": Array(spread, ("window", "lag"), unit, "the same for all parts together, window by window"),
         },
         numbers,
-        verdicts,
+        tuple(verdicts),
     )
 
 
@@ -141,18 +141,17 @@ def matrices(levels: Sequence[Sequence[Layer]], dy: np.ndarray,
     return found
 
 
-def _judge(profile: np.ndarray, num_steps: int, carried: Carried | None = None) -> tuple[
-    dict[str, Number], tuple[Verdict, ...]
-]:  # fmt: skip
+def _judge(profile: np.ndarray, num_steps: int,
+           carried: Carried) -> tuple[dict[str, Number], list[Verdict]]:  # fmt: skip
     """Numbers and verdicts from the profile of all parts together; num_steps 0: nothing cuts a sequence."""
     if not np.isfinite(profile).all():
         lag = int(np.argmin(np.isfinite(profile)))
         words = f"The gradient is NaN or infinite {steps(lag)} back."
-        return {}, (blown_up(words, lag=lag),)
+        return {}, [blown_up(words, lag=lag)]
     if not profile.any():
         words = "No loss sends any gradient back: nothing arrives at any state."
         advice = "Look for a decoder whose weights are zero, or for units that are all dead: `micrornn inspect flow`."
-        return {}, (Verdict("vanishing", words, {"kept": 0.0}, advice),)
+        return {}, [Verdict("vanishing", words, {"kept": 0.0}, advice)]
     seq_len, far = len(profile), reach(profile)
     factor, last = fitted(profile)
     near = int(np.searchsorted(np.cumsum(profile) / profile.sum(), 0.99)) + 1
@@ -174,21 +173,19 @@ def _judge(profile: np.ndarray, num_steps: int, carried: Carried | None = None) 
         words += f" More than {number(GROWN)} times, or doubling over {steps(last)} and going on, counts as exploding."
         advice = "Limit it with `clip_norm`, or lower `lr`"
         advice += "; `micrornn advise` says which num_steps to train with." if num_steps else "."
-        return numbers, (Verdict("exploding", words, plain, advice),)
-    if carried is not None:
-        short = far is not None and far < (num_steps or seq_len) / 2
-        if found := carried.exploding(fades, **plain) or carried.verdicts(fades, short, **plain):
-            return numbers, tuple(found)
+        return numbers, [Verdict("exploding", words, plain, advice)]
+    short = far is not None and far < (num_steps or seq_len) / 2
+    if found := carried.exploding(fades, **plain) or carried.verdicts(fades, short, **plain):
+        return numbers, found
     if seq_len < 2 * FEW:
         what = f"{steps(seq_len)} are too few to see a gradient fade."
-        return numbers, (
-            Verdict("unsure", what, {"seq_len": seq_len}, "Measure with a longer `seq_len`." if num_steps else ""),
-        )
-    able = "" if carried is None else f" {carried.words}"
+        longer = "Measure with a longer `seq_len`." if num_steps else ""
+        return numbers, [Verdict("unsure", what, {"seq_len": seq_len}, longer)]
+    fades = f"{fades} {carried.words}"
     if not num_steps:
-        return numbers, (Verdict("healthy", f"{fades}{able} Nothing cuts a sequence.", plain),)
+        return numbers, [Verdict("healthy", f"{fades} Nothing cuts a sequence.", plain)]
     words = (
-        f"{fades}{able} Pairs of a loss and a state in one window of num_steps {num_steps:,} have {percent(kept)} of "
+        f"{fades} Pairs of a loss and a state in one window of num_steps {num_steps:,} have {percent(kept)} of "
         "all credit; the rest lies across a border, where training cuts it."
     )
     advice = (
@@ -197,7 +194,7 @@ def _judge(profile: np.ndarray, num_steps: int, carried: Carried | None = None) 
     )
     if far is None:
         advice = f"Measure with a `seq_len` of more than {seq_len} to see how far it goes. {advice}"
-    return numbers, (Verdict("healthy", words, plain, advice),)
+    return numbers, [Verdict("healthy", words, plain, advice)]
 
 
 def panels(measure: Measure) -> list[Panel]:

@@ -1,7 +1,6 @@
 """All losses of a sequence go back in one sweep, each by itself.
 
     levels_of    layers from bottom to top, each with its directions
-    layers_of    those on a tape
     apart        of a recording: its levels, and what each loss gives the top one
     Diagonal     the gradients of all losses by the states that lie `lag` time steps before them
     sweep        all diagonals
@@ -28,11 +27,10 @@ import numpy as np
 
 from micrornn import kernels
 from micrornn.errors import ConfigError
-from micrornn.inspect.recorded import Layer, Recording, layers_on
+from micrornn.inspect.recorded import Layer, Recording
 from micrornn.kernels import Kernels
 from micrornn.ops.recurrent import NO_MASK
 from micrornn.parameters import Parameter
-from micrornn.tape import Tape
 
 
 def levels_of(layers: Sequence[Layer]) -> list[list[Layer]]:
@@ -52,14 +50,6 @@ def levels_of(layers: Sequence[Layer]) -> list[list[Layer]]:
             levels[-1].append(layer)
         else:
             levels.append([layer])
-    return levels
-
-
-def layers_of(tape: Tape) -> list[list[Layer]]:
-    """The levels on a tape. ConfigError if there is no recurrent layer of granularity `sequence`."""
-    levels = levels_of(layers_on(tape))
-    if not levels:
-        raise ConfigError("there is no recurrent layer of granularity sequence on this tape")
     return levels
 
 
@@ -112,7 +102,7 @@ class Diagonal:
 def sweep(levels: Sequence[Sequence[Layer]], dy: np.ndarray) -> Iterator[Diagonal]:
     """The diagonals of every layer and direction.
 
-    levels     as `layers_of` gives them
+    levels     as `levels_of` gives them
     dy         dL_s / dy_s (T, B, directions * H): the gradient by the top layer's output at the loss's own time step
 
     With one direction: lag after lag from 0 to T - 1, within a lag from the top layer down; no more than one
