@@ -19,7 +19,7 @@ from micrornn.cells import find_cell
 from micrornn.config import Config
 from micrornn.errors import ConfigError
 from micrornn.inspect.measure import Measure
-from micrornn.inspect.truncation_ways import panels
+from micrornn.inspect.truncation import of_ways as panels
 from micrornn.inspect.window import Window
 from micrornn.ops import mean, stack
 from micrornn.ops.recurrent import SequenceOp

@@ -16,7 +16,7 @@ flow          the gradient at every time step (flow_verdicts); watched: while a 
 weights       which time step contributed what to a weight gradient
 credit        each loss against each state (fading: how it fades over lags)
 truncation    what a gradient loses that is cut after K time steps (cuts, bias, truncation_verdict)
-jacobian      whether a time step stretches or shrinks (spectrum, jacobian_verdicts)
+jacobian      whether a time step stretches or shrinks (spectrum)
 noise         how much of a batch's gradient is chance (noise_scale)
 nonfinite     what was NaN or infinite first
 states        what the units do over a text (units, properties)

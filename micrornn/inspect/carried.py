@@ -26,7 +26,7 @@ from micrornn.cells import CELLS
 from micrornn.inspect.measure import Verdict
 from micrornn.inspect.recorded import Layer, from_last, record
 from micrornn.inspect.saturated import stuck_of
-from micrornn.inspect.spectrum import VECTORS, Jacobians, alike, product_norms
+from micrornn.inspect.spectrum import VECTORS, Jacobians, alike, norms_of_products
 from micrornn.inspect.window import Window
 from micrornn.inspect.words import number, percent, steps
 
@@ -175,6 +175,7 @@ def carried(recorded: Sequence[Sequence[Layer]], num_steps: int | None = None,
     recorded, seq_len = alike(every)
     num_steps = num_steps or seq_len
     lag = max(1, min(num_steps // 2, seq_len - 1))
+    lags = [2**n for n in range(lag.bit_length()) if 2**n < lag] + [lag]
     share, growth = {}, {}
     for n, first in enumerate(recorded[0]):
         # multiplications of one product there and back, for all vectors of the iteration
@@ -185,7 +186,8 @@ def carried(recorded: Sequence[Sequence[Layer]], num_steps: int | None = None,
         for layers in windows:
             lanes = max(1, min(LANES, rows // len(windows)))
             starts = max(1, min(STARTS, rows // (len(windows) * lanes)))
-            parts.append(_norms(Jacobians.unpadded(layers[n], lanes, seq_len), seq_len, lag, starts))
+            jacobians = Jacobians.unpadded(layers[n], lanes, seq_len)
+            parts.append(norms_of_products(jacobians, seq_len, lags, starts, np.random.default_rng(0)))
         norms = np.concatenate(parts, axis=1)
         known = np.isfinite(norms).all(axis=0) | np.isneginf(norms).any(axis=0)
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
@@ -206,16 +208,6 @@ def told(about: Mapping[str, Any], recorded: Sequence[Sequence[Layer]], model: A
     steps = trained or getattr(getattr(model, "config", None), "num_steps", None)
     cut = bool(about.get("cut", True))
     return carried(recorded, steps if cut else None, cut=cut)
-
-
-def _norms(jacobians: Jacobians, seq_len: int, lag: int, starts: int) -> np.ndarray:
-    """log norms over 1, 2, 4, ... and `lag` time steps: (lags, lanes * starts)."""
-    lanes = len(jacobians) // seq_len
-    places = np.unique(np.linspace(0, seq_len - lag, starts).astype(int))
-    rows = (places[:, None] * lanes + np.arange(lanes)).reshape(-1)
-    each = [jacobians[rows + n * lanes] for n in range(lag)]
-    lags = [2**n for n in range(lag.bit_length()) if 2**n < lag] + [lag]
-    return product_norms(each, lags, np.random.default_rng(0))
 
 
 def carried_by(model: Any, windows: Sequence[Window], cut: bool = True, part: str = "") -> Carried:

@@ -19,15 +19,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from micrornn.errors import ConfigError
 from micrornn.inspect import carried as carrying
-from micrornn.inspect.carried import Carried
-from micrornn.inspect.jacobian_verdicts import NATS, verdicts
-from micrornn.inspect.measure import Array, Axis, Measure, blown_up
+from micrornn.inspect.carried import LEFT, LIMIT, Carried
+from micrornn.inspect.measure import Array, Axis, Measure, Verdict, blown_up
 from micrornn.inspect.panels import Curve, Lines, Panel, Rows, curves, marked
 from micrornn.inspect.recorded import record, states
 from micrornn.inspect.register import Measuring
@@ -37,13 +37,13 @@ from micrornn.inspect.spectrum import (
     alike,
     dimension,
     lyapunov,
-    product_norms,
+    norms_of_products,
     singular,
     stretches,
     top_singular,
 )
 from micrornn.inspect.window import Window
-from micrornn.inspect.words import number
+from micrornn.inspect.words import number, steps
 from micrornn.runs import Progress
 
 LANES = 8  # so many lanes in all are looked at, from all windows
@@ -51,6 +51,17 @@ EXACT_SIZE = 64  # up to this hidden_size, all singular values of every time ste
 SVD_SIZE, SVD_STEPS = 1024, 12  # beyond it, those of so many time steps, of states no larger than this
 STARTS, LAGS = 4, 12  # products from so many starting places, over so many lags
 EXPONENTS = 16
+
+# Exponents averaged over fewer time steps depend on which text was read.
+LEAST_STEPS = 20
+
+# Exploding: products over half a window stretch by more than this, and would do so if they had always grown as they
+# do at the end. An LSTM whose forget gates stand open adds up what comes in: its products grow, but ever more slowly.
+GROWN = 10.0
+
+# Nothing is said beyond what was seen: an exponent that makes less than e^3 of a change over all time steps that count
+# cannot be told from none. Such sums leave an e or two however many the time steps are.
+NATS = 3.0
 
 
 def jacobian(model: Any, windows: Iterable[Window], progress: Progress | None = None, part: str = "", *,
@@ -105,19 +116,17 @@ def jacobian(model: Any, windows: Iterable[Window], progress: Progress | None = 
 def _side_by_side(parts: list[Jacobians], seq_len: int) -> Jacobians:
     """The lanes of several windows as if they were of one."""
 
-    def join(arrays: list[np.ndarray]) -> np.ndarray:
+    def join(name: str) -> np.ndarray:
+        arrays = [getattr(part, name) for part in parts]
         lanes = np.concatenate([array.reshape(seq_len, -1, *array.shape[1:]) for array in arrays], axis=1)
         return lanes.reshape(-1, *lanes.shape[2:])
 
-    return Jacobians(
-        parts[0].weight, join([part.carry for part in parts]), join([part.gain for part in parts]), parts[0].reverse
-    )
+    return replace(parts[0], carry=join("carry"), gain=join("gain"))
 
 
 def _look(jacobians: Jacobians, seq_len: int, exponents: int, exact: bool | None) -> dict[str, np.ndarray]:
     """What one layer shows. The Jacobians are in the order in which it walks; arrays over t are put back in order."""
     rng, lanes, size = np.random.default_rng(0), len(jacobians) // seq_len, jacobians.size
-    found: dict[str, np.ndarray] = {}
 
     def by_step(values: np.ndarray) -> np.ndarray:
         middle = np.median(values.reshape(seq_len, lanes, -1), axis=1)
@@ -127,17 +136,16 @@ def _look(jacobians: Jacobians, seq_len: int, exponents: int, exact: bool | None
         start = rng.normal(size=(len(part), min(VECTORS, part.size), part.size))
         return top_singular(part.jvp, part.vjp, start)[0]
 
-    if exact if exact is not None else jacobians.weight.shape[1] <= EXACT_SIZE:
-        values = by_step(singular(jacobians))
-        found |= {"largest": values[:, 0], "smallest": values[:, -1], "spectrum": np.median(values, axis=0)}
-    else:
-        values = by_step(top(jacobians))
-        found |= {"largest": values[:, 0], "smallest": np.full(seq_len, np.nan), "spectrum": np.median(values, axis=0)}
-        if size <= SVD_SIZE:
-            steps = np.unique(np.linspace(0, seq_len - 1, SVD_STEPS).astype(int))
-            values = singular(jacobians[steps * lanes])
-            found["smallest"][seq_len - 1 - steps if jacobians.reverse else steps] = values[:, -1]
-            found["spectrum"] = np.median(values, axis=0)
+    exact = jacobians.weight.shape[1] <= EXACT_SIZE if exact is None else exact
+    values = by_step(singular(jacobians) if exact else top(jacobians))
+    found = {"largest": values[:, 0], "smallest": values[:, -1], "spectrum": np.median(values, axis=0)}
+    if not exact:
+        found["smallest"] = np.full(seq_len, np.nan)
+    if not exact and size <= SVD_SIZE:
+        few = np.unique(np.linspace(0, seq_len - 1, SVD_STEPS).astype(int))
+        values = singular(jacobians[few * lanes])
+        found["smallest"][seq_len - 1 - few if jacobians.reverse else few] = values[:, -1]
+        found["spectrum"] = np.median(values, axis=0)
     if size > jacobians.weight.shape[1]:
         found["largest_h"] = by_step(top(jacobians.of_h()))[:, 0]
 
@@ -146,12 +154,8 @@ def _look(jacobians: Jacobians, seq_len: int, exponents: int, exact: bool | None
     found["exponents"], found["spread"] = lyapunov(series)
     found["dimension"] = np.array(dimension(found["exponents"]))
 
-    furthest = max(1, seq_len // 2)
-    found["lags"] = np.unique(np.geomspace(1, furthest, LAGS).astype(int))
-    starts = np.unique(np.linspace(0, seq_len - furthest, STARTS).astype(int))
-    rows = (starts[:, None] * lanes + np.arange(lanes)).reshape(-1)
-    steps_of = [jacobians[rows + n * lanes] for n in range(furthest)]
-    norms = product_norms(steps_of, found["lags"].tolist(), rng)
+    found["lags"] = np.unique(np.geomspace(1, max(1, seq_len // 2), LAGS).astype(int))
+    norms = norms_of_products(jacobians, seq_len, found["lags"].tolist(), STARTS, rng)
     with np.errstate(over="ignore"):
         found["products"] = np.exp(np.quantile(norms, (0.1, 0.5, 0.9), axis=1, method="nearest"))
     return found
@@ -187,10 +191,80 @@ def _measure(layers: tuple[str, ...], rows: list[dict[str, np.ndarray]], bounded
         "dimension": Array(all_of["dimension"], ("layer",), "", "Lyapunov dimension; NaN: more exponents are needed"),
     }
     if "largest_h" in all_of:
-        about_h = "largest singular value of the block dh_t/dh_{t-1} alone"
-        arrays["largest_h"] = Array(all_of["largest_h"], time, "", about_h)
+        words = "largest singular value of the block dh_t/dh_{t-1} alone"
+        arrays["largest_h"] = Array(all_of["largest_h"], time, "", words)
     measure = Measure("jacobian", about, axes, arrays)
     return measure.judged(*verdicts(measure, bounded, able))
+
+
+def verdicts(measure: Measure, bounded: bool, able: Carried) -> tuple[Verdict, ...]:
+    """bounded: whether the states are; able: how much of a gradient the layers carry."""
+    layers, times, lags = (measure.axes[name].places for name in ("layer", "t", "lag"))
+    seq_len, products = len(times), measure["product"]
+    slowest, fastest = int(measure["exponents"][:, 0].argmax()), int(products[:, -1].argmax())
+    rate, error = (float(measure[name][slowest, 0]) for name in ("exponents", "error"))
+    half_life, growth = float(measure["half_life"][slowest]), float(products[fastest, -1])
+    layer, sure = layers[slowest], "" if math.isnan(error) else f" +- {error:.2g}"
+    told = f"the largest Lyapunov exponent of {layer} is {rate:.3g}{sure} nats per time step"
+    if rate == -math.inf:
+        told = f"in {layer} a change of the state is cut off altogether"
+    numbers = {"exponent": rate, "error": error, "half_life": half_life, "growth": growth, "lag": float(lags[-1])}
+    counted, far = seq_len - seq_len // 4, int(np.searchsorted(lags, lags[-1] / 2))
+    drifts = rate * counted > NATS and not rate < 2 * error
+    with np.errstate(divide="ignore", invalid="ignore"):
+        at_the_end = np.log(products[fastest, -1] / products[fastest, far]) / max(1, lags[-1] - lags[far])
+    explodes, found = growth > GROWN and at_the_end * lags[-1] > math.log(GROWN), []
+
+    if drifts and bounded:
+        words = (
+            f"States that start close drift apart: {told}, so a difference grows e-fold every {steps(1 / rate)}, and a "
+            "gradient on its way back as well."
+        )
+        advice = (
+            f"A gradient from further back than some {steps(math.ceil(NATS / rate))} says little. Calm the network "
+            "with smaller weight_hh or a lower `lr`; `micrornn advise` says which num_steps to train with."
+        )
+        found.append(Verdict("chaotic", words, numbers, advice))
+    if explodes or (drifts and not bounded):
+        words = (
+            f"Over {lags[-1]} time steps a change of the state of {layers[fastest]}, and a gradient on its way back, "
+            f"grows up to {number(growth)} times; {told}."
+        )
+        if not bounded:
+            words += " Nothing bounds a relu, so the state itself runs away."
+        found.append(Verdict("exploding", words, numbers, LIMIT))
+    else:
+        found += able.exploding(f"In the long run: {told}.")
+    if found:
+        return tuple(found)
+    seen = _seen(rate, counted, half_life, told)
+    if gone := able.verdicts(seen, rate * able.num_steps / 2 < math.log(LEFT), **numbers):
+        return tuple(gone)
+    if seq_len < LEAST_STEPS:
+        few = f"{steps(seq_len)} {'is' if seq_len == 1 else 'are'} too few"
+        words = f"{few} for Lyapunov exponents; {LEAST_STEPS} are the least, 100 are good."
+        longer = "Look at longer windows with `seq_len`." if able.cut else ""
+        return (Verdict("unsure", words, numbers, longer),)
+    lag = int(products.max(axis=0).argmax())
+    ending = "" if lag == len(lags) - 1 else ", before it fades"
+    peak = (
+        f"By the median a change grows up to {number(products[:, lag].max())} times, over a lag of {lags[lag]}{ending}."
+    )
+    if products[:, lag].max() <= 1:
+        peak = "By the median no change grows on its way."
+    return (Verdict("healthy", f"{seen} {peak} {able.words}", numbers),)
+
+
+def _seen(rate: float, counted: int, half_life: float, told: str) -> str:
+    """What the largest exponent says of the time steps that were seen, and of no more."""
+    if rate == -math.inf:
+        return f"Nothing lasts: {told}."
+    if math.isnan(half_life):
+        return (
+            f"Over {steps(counted)} what fades slowest keeps more than e^-{NATS:.0f} of itself, so whether it fades, "
+            f"and how fast, cannot be told: {told}."
+        )
+    return f"What fades slowest halves every {steps(half_life)}: {told}."
 
 
 def panels(measure: Measure) -> list[Panel]:

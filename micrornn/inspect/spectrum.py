@@ -5,7 +5,7 @@ longest          lanes with least padding
 alike            windows that are about as long
 singular         all their singular values, exactly
 top_singular     the largest few by block power iteration
-product_norms    the norms of products over more and more time steps
+product_norms    the norms of products over more and more time steps; norms_of_products: from places spread over them
 stretches        what each time step does to the directions that last
 lyapunov         at what rate products grow in those directions, and how sure that is
 dimension        of how many directions a chaos is made
@@ -241,6 +241,16 @@ def product_norms(steps: Sequence[Jacobians], lags: Sequence[int], rng: np.rando
         with np.errstate(divide="ignore"):
             norms.append(np.log(values[:, 0]) + logs[lag - 1])
     return np.array(norms)
+
+
+def norms_of_products(jacobians: Jacobians, seq_len: int, lags: Sequence[int], starts: int,
+                      rng: np.random.Generator) -> np.ndarray:  # fmt: skip
+    """`product_norms` over lags that rise, of all lanes from so many places spread over `seq_len` time steps:
+    (len(lags), starts * lanes)."""
+    lanes = len(jacobians) // seq_len
+    places = np.unique(np.linspace(0, seq_len - lags[-1], starts).astype(int))
+    rows = (places[:, None] * lanes + np.arange(lanes)).reshape(-1)
+    return product_norms([jacobians[rows + n * lanes] for n in range(lags[-1])], lags, rng)
 
 
 def stretches(steps: Sequence[Jacobians], exponents: int, rng: np.random.Generator) -> np.ndarray:

@@ -28,8 +28,8 @@ from typing import Any
 
 import numpy as np
 
+from micrornn import backprop
 from micrornn.errors import ConfigError
-from micrornn.inspect import truncation_ways
 from micrornn.inspect.bias import BLOCKS, Bias, measure, pieces
 from micrornn.inspect.cuts import Cuts
 from micrornn.inspect.measure import Array, Axis, Measure
@@ -232,7 +232,7 @@ def panels(measure: Measure) -> list[Panel]:
             note="Windows: the gradient is cut at the border, as in training. K back: each loss sees K time steps. "
                  "Low, high: two standard errors.",
         ),
-        *truncation_ways.panels(measure),
+        *of_ways(measure),
     ]  # fmt: skip
 
 
@@ -243,6 +243,31 @@ def _row(measure: Measure, at: int) -> tuple[str, ...]:
         f"{measure.axes['K'].places[at]}", percent(windows), f"{percent(low)} .. {percent(high)}",
         f"{measure['cosine'][0, at]:.4f}", percent(back), percent(limit) if np.isfinite(limit) else "none",
     )  # fmt: skip
+
+
+def of_ways(measure: Measure) -> list[Panel]:
+    """What each way to propagate back makes of the gradient, in one table; nothing where they were not measured, or
+    there was no gradient to compare with."""
+    if "backprop" not in measure.axes or not np.isfinite(measure["way_bias"]).any():
+        return []
+    names = measure.axes["backprop"].places
+    return [
+        Rows(
+            "Ways to propagate back", ("backprop", "bias", "low .. high", "spread", "cosine", "what it does"),
+            [_way(measure, at, name) for at, name in enumerate(names)],
+            note="Of the mean gradient, beside that which goes all the way back. Spread: what a way adds to the noise "
+                 "of a piece of the data; of random and uoro it is the price for no bias. Low, high: two standard "
+                 "errors. none: the network is too large for it. docs/backprop.md.",
+        ),
+    ]  # fmt: skip
+
+
+def _way(measure: Measure, at: int, name: str) -> tuple[str, ...]:
+    about, bias = backprop.WAYS[backprop.parse(name).name].about, float(measure["way_bias"][at])
+    if not math.isfinite(bias):
+        return name, "none", "", "", "", about
+    low, high, spread = (percent(float(measure[f"way_{column}"][at])) for column in ("low", "high", "spread"))
+    return name, percent(bias), f"{low} .. {high}", spread, f"{measure['way_cosine'][at]:.4f}", about
 
 
 class Truncation(Measuring):

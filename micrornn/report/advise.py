@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from micrornn.inspect.advice_words import lanes_of
+from micrornn.inspect.advised import lanes_of
 from micrornn.inspect.measure import Measure
 from micrornn.inspect.panels import Curve, Lines, Mark, Panel, Rows, positive
 from micrornn.inspect.words import percent
