@@ -37,7 +37,10 @@ def why_not() -> str | None:
     reason = _no_driver() or _no_compiler() or _no_match()
     if reason:
         return reason
-    card, oldest = cuda.gpus[0], max(OLDEST, _oldest_compiled())
+    compiled = importlib.import_module(
+        "numba.cuda.cudadrv.nvrtc"
+    ).get_lowest_supported_cc()  # CUDA versions forget some
+    card, oldest = cuda.gpus[0], max(OLDEST, (int(compiled[0]), int(compiled[1])))
     if card.compute_capability < oldest:
         return (
             f"{_text(card.name)} has compute capability {_version(card.compute_capability)}, and the kernels and their "
@@ -86,12 +89,6 @@ def _no_match() -> str | None:
     except ImportError:  # another version, which has it elsewhere
         pass
     return None
-
-
-def _oldest_compiled() -> tuple[int, int]:
-    """The oldest card that the compiler knows: each CUDA version forgets some."""
-    major, minor = importlib.import_module("numba.cuda.cudadrv.nvrtc").get_lowest_supported_cc()
-    return int(major), int(minor)
 
 
 def _old_driver() -> str | None:

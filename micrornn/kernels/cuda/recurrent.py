@@ -207,21 +207,18 @@ def products(sums, vectors, held, at, width, count, threads, slices):
     """
     thread = this_thread()
     first, into, per_lane = at + 4 * (thread % slices), thread // slices * 4 + thread % slices, threads // slices * 4
+    a = cuda.local.array(4, float32)
     for lane in range(count):
-        a0, a1, a2, a3 = ZERO, ZERO, ZERO, ZERO
+        for r in range(4):
+            a[r] = ZERO
         for j in range(HELD // 4):
-            n = 4 * j
             x0, x1, x2, x3 = load4(vectors, lane * width + first + 4 * j * slices)
-            a0 = a0 + held[n] * x0 + held[n + 1] * x1 + held[n + 2] * x2 + held[n + 3] * x3
-            n += HELD
-            a1 = a1 + held[n] * x0 + held[n + 1] * x1 + held[n + 2] * x2 + held[n + 3] * x3
-            n += HELD
-            a2 = a2 + held[n] * x0 + held[n + 1] * x1 + held[n + 2] * x2 + held[n + 3] * x3
-            n += HELD
-            a3 = a3 + held[n] * x0 + held[n + 1] * x1 + held[n + 2] * x2 + held[n + 3] * x3
+            for r in range(4):
+                n = r * HELD + 4 * j
+                a[r] = a[r] + held[n] * x0 + held[n + 1] * x1 + held[n + 2] * x2 + held[n + 3] * x3
         upper, odd = thread & 2 != 0, thread & 1 != 0
-        b0 = (a2 if upper else a0) + exchange(a0 if upper else a2, 2, 2)
-        b1 = (a3 if upper else a1) + exchange(a1 if upper else a3, 2, 3)
+        b0 = (a[2] if upper else a[0]) + exchange(a[0] if upper else a[2], 2, 2)
+        b1 = (a[3] if upper else a[1]) + exchange(a[1] if upper else a[3], 2, 3)
         total = (b1 if odd else b0) + exchange(b0 if odd else b1, 1, 1)
         apart = 4
         while apart < slices:
