@@ -136,11 +136,10 @@ class _Job:
 
     def _paths(self) -> Any:
         """The files of the text. A run that is resumed has its own, unless it is said where they lie now."""
-        from micrornn import data
         from micrornn.runs import own_files
 
         if self.folder is None or self.moved:
-            return data.find(self.files) if self.files else self.task.usual_files()
+            return self.task.files_of(self.files)
         try:
             return own_files(self.folder.path)
         except (CheckpointError, DataError) as error:

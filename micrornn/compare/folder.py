@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from micrornn.checkpoint import StrPath, write_atomically
 from micrornn.checkpoint.files import not_written, read_file
@@ -103,26 +104,17 @@ class Comparison:
             raise CheckpointError(
                 f"{where}: is of version {read['version']}, and this micrornn knows version {VERSION}"
             )
-        values = {"brackets": []} | check_table(read["plan"], _PLAN, where, CheckpointError)
-        variants = [
-            Variant(**{name: row[name] for name in _VARIANT})
-            for n, entry in enumerate(values["variants"])
-            for row in [check_table(entry, _VARIANT, f"{where}: variants[{n}]", CheckpointError)]
-        ]
-        baseline = values["baseline"]
-        plan = Plan(**({name: values[name] for name in _PLAN} | {
-            "files": tuple(values["files"]), "varied": tuple(values["varied"]), "variants": tuple(variants),
-            "seeds": tuple(values["seeds"]), "rungs": tuple(values["rungs"]), "texts": tuple(values["texts"]),
-            "brackets": tuple(values["brackets"]),
-            "baseline": None if baseline is None else tuple(baseline),
-        }))  # fmt: skip
+
+        def row(entry: Any, rules: dict[str, Rule], name: str) -> dict[str, Any]:
+            known = check_table(entry, rules, where + name, CheckpointError)
+            return {name: tuple(v) if isinstance(v := known[name], list) else v for name in rules if name in known}
+
+        values = row(read["plan"], _PLAN, "")
+        variants = [Variant(**row(v, _VARIANT, f": variants[{n}]")) for n, v in enumerate(values["variants"])]
+        plan = Plan(**(values | {"variants": tuple(variants)}))
         if wrong := _wrong(plan):
             raise CheckpointError(f"{where}: {wrong}. It was changed by hand?")
-        outcomes = {
-            run: Outcome(**{name: row[name] for name in _OUTCOME})
-            for run, entry in read["outcomes"].items()
-            for row in [check_table(entry, _OUTCOME, f"{where}: outcomes[{run}]", CheckpointError)]
-        }
+        outcomes = {run: Outcome(**row(o, _OUTCOME, f": outcomes[{run}]")) for run, o in read["outcomes"].items()}
         return cls(path, plan, outcomes)
 
     def write(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from micrornn import data, tasks
+from micrornn import tasks
 from micrornn.cells import trust
 from micrornn.compare.folder import Comparison
 from micrornn.compare.reach import furthest, reach
@@ -23,12 +23,12 @@ from micrornn.runs import load_run
 AXES = ("updates", "tokens", "seconds")
 
 
-def measured(comparison: Comparison, target: float | None = None, look_back: bool = True) -> tuple[Summary, Measure]:
-    """The summary, and the measure made of it. target: as in summarize. look_back: measure how far back each trained
-    network looks, where some learn and some do not."""
+def measured(comparison: Comparison, target: float | None = None) -> tuple[Summary, Measure]:
+    """The summary, and the measure made of it: also how far back each trained network looks, where some learn and some
+    do not. target: as in summarize."""
     runs = read(comparison)
     summary = summarize(comparison.plan, runs, target)
-    if look_back and len({summary.learned(row) for row in summary.rows}) > 1:
+    if len({summary.learned(row) for row in summary.rows}) > 1:
         summary = summarize(comparison.plan, runs, target, _changes(comparison, summary))
     return summary, measure(summary, runs, comparison.path.name)
 
@@ -45,8 +45,7 @@ def _changes(comparison: Comparison, summary: Summary) -> list[np.ndarray | None
             tasks.trust(plan.task)
             config = plan.config(plan.variants[row.number], seed)
             trust(config.cell)
-            paths = data.find(plan.files) if plan.files else kind.usual_files()
-            task = kind.prepare(config, paths)
+            task = kind.prepare(config, kind.files_of(plan.files))
             model = load_run(comparison.folder(row.number, seed), any_task=True)[0]
             found[row.number] = reach(task, model)
         except MicrornnError:  # it is beside the point; the losses are there

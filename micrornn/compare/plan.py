@@ -20,7 +20,6 @@ import numpy as np
 from micrornn import device, tasks
 from micrornn.compare.vary import Axis, Range, combined, shown, told, typed
 from micrornn.config import Config
-from micrornn.data import find
 from micrornn.errors import CheckpointError, ConfigError, MicrornnError
 from micrornn.tasks import Task
 from micrornn.train import LIMITS, Training, last_update
@@ -124,7 +123,7 @@ def plan(kind: type[Task], common: Config, found: Sequence[Axis], *, files: Sequ
         raise ConfigError("`vary=seed`: each setting is trained with several seeds anyway; `seeds` says with how many")
     if not common.threads:
         common = dataclasses.replace(common, threads=1)  # the same bits, however many run at once
-    paths = find(files) if files else kind.usual_files()
+    paths = kind.files_of(files)
     _same_data(kind, _with(kind, common, rows[0]), found, paths)
     limited = any(getattr(common, name) or any(row.get(name) for row in rows) for name in (*LIMITS, "patience"))
     if tokens and limited:
@@ -170,8 +169,7 @@ def require_same_texts(plan: Plan) -> None:
     else."""
     kind, row = plan.kind(), plan.variants[0].settings
     common = kind.Settings.from_dict(plan.common, "the settings")
-    paths = find(plan.files) if plan.files else kind.usual_files()
-    if tuple(fingerprints(kind, common, row, plan.seeds, paths)) != plan.texts:
+    if tuple(fingerprints(kind, common, row, plan.seeds, kind.files_of(plan.files))) != plan.texts:
         raise CheckpointError(
             "the data of this comparison has changed since it began; begin a new one, or put the old data back"
         )

@@ -84,20 +84,16 @@ class Summary:
 
     def pair(self, one: Row, two: Row) -> Pair | None:
         """Of the seeds that both have; None where there is none."""
-        both = np.isfinite(one.losses) & np.isfinite(two.losses)
-        return pair(one.losses[both], two.losses[both], self.level) if both.any() else None
+        both = _both(one, two)
+        return pair(*both, self.level) if both[0].size else None
 
     @cached_property
     def level(self) -> float:
         """At which a pair is told apart, so that all pairs together err in 5 %: whichever is looked at, and the best is
         looked at because it is best. By Holm (1979): those that are surely apart need no part of the 5 % any more."""
         rows = [row for row in self.rows if row.known.size]
-        found = []
-        for n, one in enumerate(rows):
-            for two in rows[:n]:
-                both = np.isfinite(one.losses) & np.isfinite(two.losses)
-                if both.any():
-                    found.append(p_of_pair(one.losses[both], two.losses[both]))
+        pairs = [_both(one, two) for n, one in enumerate(rows) for two in rows[:n]]
+        found = [p_of_pair(*both) for both in pairs if both[0].size]
         for n, p in enumerate(sorted(found)):
             if p > LEVEL / (len(found) - n):
                 return LEVEL / (len(found) - n)
@@ -117,6 +113,12 @@ class Summary:
 
 def _learned(losses: Any, baseline: float) -> Any:
     return losses < baseline - LEARNED * abs(baseline)
+
+
+def _both(one: Row, two: Row) -> tuple[Any, Any]:
+    """The losses of the seeds that both have."""
+    both = np.isfinite(one.losses) & np.isfinite(two.losses)
+    return one.losses[both], two.losses[both]
 
 
 def summarize(plan: Plan, runs: Sequence[Sequence[Run]], target: float | None = None,

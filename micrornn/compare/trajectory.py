@@ -10,6 +10,7 @@ the same learning rate; they differ in how many examples an update averages over
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -50,31 +51,29 @@ def trajectory(seed: int = 0) -> Measure:
             wander = float(np.sqrt(((late - line) ** 2).sum(axis=1).mean()))
             numbers[f"wander_{batch}"] = Number(wander, "", "how far it is from a straight way in the last quarter")
     measure = Measure("trajectory", {"text": f"{EXAMPLES} made-up sequences", "seq_len": STEPS}, axes, arrays, numbers)
-    return Measure(measure.what, measure.subject, axes, arrays, numbers, (_verdict(measure),))
+    return dataclasses.replace(measure, verdicts=(_verdict(measure),))
 
 
 def examples(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """x (STEPS, EXAMPLES, 1), targets (EXAMPLES, 1)."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(STEPS, EXAMPLES, 1))
-    return x, final(x, *TRUE) + NOISE * rng.normal(size=(EXAMPLES, 1))
+    return x, final(x, *TRUE)[:, None] + NOISE * rng.normal(size=(EXAMPLES, 1))
 
 
-def final(x: np.ndarray, w: float, u: float) -> np.ndarray:
-    """h_T (EXAMPLES, 1)."""
-    h = np.zeros(x.shape[1:])
-    for step in x:
-        h = np.tanh(w * h + u * step)
-    return h
-
-
-def loss_at(x: np.ndarray, y: np.ndarray, w: np.ndarray | float, u: np.ndarray | float) -> np.ndarray:
-    """The loss of all examples for each pair of the parameters, which are broadcast together."""
+def final(x: np.ndarray, w: np.ndarray | float, u: np.ndarray | float) -> np.ndarray:
+    """h_T (EXAMPLES, ...) for each pair of the parameters, which are broadcast together."""
     w, u = np.broadcast_arrays(np.asarray(w, float), np.asarray(u, float))
     h = np.zeros((x.shape[1], *w.shape))
     for step in x:
         h = np.tanh(w * h + u * step.reshape(-1, *[1] * w.ndim))
-    found: np.ndarray = ((h - y.reshape(-1, *[1] * w.ndim)) ** 2).mean(axis=0) / 2
+    return h
+
+
+def loss_at(x: np.ndarray, y: np.ndarray, w: np.ndarray | float, u: np.ndarray | float) -> np.ndarray:
+    """The loss of all examples for each pair of the parameters."""
+    h = final(x, w, u)
+    found: np.ndarray = ((h - y.reshape(-1, *[1] * (h.ndim - 1))) ** 2).mean(axis=0) / 2
     return found
 
 

@@ -42,14 +42,10 @@ class Range:
 
     def draw(self, rng: np.random.Generator) -> float:
         """One of them: a number with four digits, which can be typed again."""
-        at = rng.random()
-        if self.whole:
-            low, high = self.low - 0.5, self.high + 0.5
-            value = math.exp(math.log(low) + at * math.log(high / low)) if self.log else low + at * (high - low)
-            return int(min(max(round(value), self.low), self.high))
-        low, high = self.low, self.high
+        at, beyond = rng.random(), 0.5 if self.whole else 0.0
+        low, high = self.low - beyond, self.high + beyond
         value = math.exp(math.log(low) + at * math.log(high / low)) if self.log else low + at * (high - low)
-        return min(max(float(f"{value:.4g}"), low), high)
+        return min(max(round(value) if self.whole else float(f"{value:.4g}"), self.low), self.high)
 
     def __str__(self) -> str:
         return f"{self.low:g}..{self.high:g}{':log' if self.log else ''}"

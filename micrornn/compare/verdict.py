@@ -25,17 +25,17 @@ LITTLE = 0.01, 0.001  # of the worse loss, of the baseline's: what differs by le
 
 def verdicts(summary: Summary) -> tuple[Verdict, ...]:
     """In the order in which they matter."""
-    if summary.plan.rungs:
-        return (*_found(summary), *_failed(summary))
-    return (*_best(summary), *_learned(summary), *_cost(summary), *_failed(summary))
-
-
-def _best(summary: Summary) -> Iterator[Verdict]:
-    best = summary.best
-    if best is None:
+    if summary.best is None:
         failed = all(row.failed for row in summary.rows)
-        yield Verdict("unsure", "A run of every setting failed." if failed else "No setting has a loss yet.")
-        return
+        words = "A run of every setting failed." if failed else "No setting has a loss yet."
+        return (Verdict("unsure", words), *_failed(summary))
+    if summary.plan.rungs:
+        return (*_found(summary, summary.best), *_failed(summary))
+    return (*_best(summary, summary.best), *_learned(summary), *_cost(summary), *_failed(summary))
+
+
+def _best(summary: Summary, best: Row) -> Iterator[Verdict]:
+    """What can be told of the best beside the others."""
     others = [row for row in summary.rows if row is not best and math.isfinite(row.mean)]
     pairs = [(row, found) for row in others if (found := summary.pair(row, best)) is not None]
     same = [best.name, *(row.name for row, found in pairs if found.same)]
@@ -97,13 +97,9 @@ def _unit(summary: Summary) -> str:
     return f" {summary.plan.loss}" if summary.plan.loss else ""
 
 
-def _found(summary: Summary) -> Iterator[Verdict]:
+def _found(summary: Summary, best: Row) -> Iterator[Verdict]:
     """The best of a search, and what is near to it."""
-    best, count, settings = summary.best, len(summary.plan.seeds), len(summary.rows)
-    if best is None:
-        failed = all(row.failed for row in summary.rows)
-        yield Verdict("unsure", "A run of every setting failed." if failed else "No setting has a loss yet.")
-        return
+    count, settings = len(summary.plan.seeds), len(summary.rows)
     ends = [row for row in summary.rows if math.isfinite(row.mean) and row.updates >= best.updates]
     words = (
         f"Of {settings:,} setting{'s' * (settings > 1)}, {best.name} has the lowest loss, "

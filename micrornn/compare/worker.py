@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from micrornn import data, kernels, tasks
+from micrornn import kernels, tasks
 from micrornn.cells import trust
 from micrornn.checkpoint import RunFolder
 from micrornn.compare.folder import Outcome
@@ -94,8 +94,7 @@ def _train(job: Job) -> Outcome:
     trust(job.settings["cell"])
     config = kind.Settings.from_dict(job.settings, "the settings")
     kernels.set_threads(config.threads or 1)
-    paths = data.find(job.files) if job.files else kind.usual_files()
-    task = kind.prepare(config, paths)
+    task = kind.prepare(config, kind.files_of(job.files))
     training = Training(config, task)
     fit_warmup(training, job.scheduled)
     settings = training.config.to_dict() | {"task": kind.name, "files": list(job.files)}

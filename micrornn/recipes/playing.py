@@ -36,7 +36,7 @@ def play(job: Job, paths: Sequence[str], path: Path, stopped: Callable[[], bool]
     config = dataclasses.replace(config, threads=config.threads or device.default_threads())
     device.require(config.device)
     kernels.set_threads(config.threads)
-    task = job.recipe.kind.prepare(config, data.find(files) if files else job.recipe.kind.usual_files(), progress)
+    task = job.recipe.kind.prepare(config, job.recipe.kind.files_of(files), progress)
     require_metrics(job.recipe, task)
     about = {"task": task.name, "files": files}
     folder = RunFolder.open(path) if os.path.lexists(path / "config.toml") else None

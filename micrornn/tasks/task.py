@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from micrornn.config import MOST, Config
+from micrornn.data import find
 from micrornn.errors import ConfigError, DataError, DivergedError
 from micrornn.evaluate import losses as losses
 from micrornn.schema import Rule
@@ -108,6 +109,11 @@ class Task:
     def usual_files(cls) -> list[Path]:
         """What it learns from where no files are named."""
         return []
+
+    @classmethod
+    def files_of(cls, patterns: Sequence[str | Path]) -> list[Path]:
+        """The files that these name (data/files.py), or the usual ones where none are named."""
+        return find(patterns) if patterns else cls.usual_files()
 
     @classmethod
     def prepare(cls, config: Any, files: Sequence[Path] = (), progress: Progress | None = None) -> Task:
