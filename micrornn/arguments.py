@@ -30,7 +30,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from micrornn import device
-from micrornn.errors import ConfigError, ShapeError, TapeError, instead, quoted
+from micrornn.errors import ConfigError, ShapeError, TapeError, counted, instead, quoted
 from micrornn.operators import Operators
 
 PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -241,7 +241,7 @@ def refuse_call(name: str, forward: Callable[..., Any], inputs: Sequence[Any], o
     shown += [f"{p.name}=..." for p in known.values()]
     usage = f"write {name}({', '.join(shown)})"
     if len(inputs) < least or (len(inputs) > len(wanted) and not many):
-        count = f"{least} or more inputs" if many else "1 input" if len(wanted) == 1 else f"{len(wanted)} inputs"
+        count = f"{least} or more inputs" if many else counted(len(wanted), "input")
         raise ConfigError(f"{name} takes {count}, and was given {len(inputs)}; {usage}")
     for option in options:
         if option not in known and not any(p.kind is p.VAR_KEYWORD for p in parameters):
@@ -261,4 +261,4 @@ def refuse_loss(loss: Any, is_tensor: bool, records: int, entered: bool) -> None
         why = "nothing that it was computed from has requires_grad=True, or it was computed in `with no_tape():`"
     else:
         why = "it was computed outside of `with tape:`, or in that of another tape within it, which records then"
-    raise TapeError(f"the loss is not on this tape, which holds {records:,} records; {why}")
+    raise TapeError(f"the loss is not on this tape, which holds {counted(records, 'record')}; {why}")

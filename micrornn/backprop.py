@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from micrornn.errors import ConfigError, instead, quoted
+from micrornn.errors import ConfigError, counted, instead, quoted
 
 MOST = 2**31 - 1
 
@@ -86,7 +86,7 @@ def parse(text: Any, flag: str = "`backprop`") -> Typed:
         k1, k2 = (_whole(part, flag, text) for part in text.split(","))
         if k2 < k1:
             raise ConfigError(
-                f"{flag} {text}: it goes back through {k2:,} time steps, fewer than the {k1:,} of an update"
+                f"{flag} {text}: it goes back through {counted(k2, 'time step')}, fewer than the {k1:,} of an update"
             )
         return Typed(f"{k1},{k2}", "k1,k2", (k1, k2))
     name, _, rest = text.partition(":")

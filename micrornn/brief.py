@@ -19,7 +19,7 @@ import numpy as np
 
 from micrornn.config import Config
 from micrornn.data import Lanes
-from micrornn.errors import ConfigError, DataError, DivergedError
+from micrornn.errors import ConfigError, DataError, DivergedError, counted
 from micrornn.evaluate import window_losses
 from micrornn.inspect.advice import Brief, Point
 from micrornn.optim import Schedule
@@ -45,7 +45,7 @@ def fitted(config: Config, num_tokens: int) -> Config:
     room = int(num_tokens * (1 - share)) - 1
     if room < LEAST:
         least = int(np.ceil((LEAST + 1) / (1 - share)))
-        raise DataError(f"the text has {num_tokens:,} tokens; to measure, {least:,} are needed")
+        raise DataError(f"the text has {counted(num_tokens, 'token')}; to measure, {least:,} are needed")
     return shrunk(config, room)
 
 

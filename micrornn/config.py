@@ -21,7 +21,7 @@ from typing import Any
 
 from micrornn.backprop import FORMS, Typed
 from micrornn.backprop import parse as parse_backprop
-from micrornn.errors import ConfigError, OptionError, instead, quoted
+from micrornn.errors import ConfigError, OptionError, counted, instead, quoted
 from micrornn.folders import cache_home as cache_home  # offered here too
 from micrornn.folders import expand
 from micrornn.owncode import is_own_code
@@ -220,7 +220,7 @@ class Config:
         if way.num_steps is not None and way.num_steps != self.num_steps:
             if self.num_steps != usual:
                 raise ConfigError(
-                    f"`backprop={way.text}` takes batches of {way.num_steps:,} time steps, and `num_steps` is "
+                    f"`backprop={way.text}` takes batches of {counted(way.num_steps, 'time step')}, and `num_steps` is "
                     f"{self.num_steps:,}; leave one of the two out"
                 )
             object.__setattr__(self, "num_steps", way.num_steps)

@@ -16,6 +16,7 @@ import numpy as np
 from micrornn import device
 from micrornn.bptt import Step
 from micrornn.config import Config
+from micrornn.errors import counted
 from micrornn.inspect.nonfinite import LOST, Blown, blown
 from micrornn.inspect.words import number
 from micrornn.tape import Tape
@@ -56,8 +57,9 @@ class Divergence:
         if sizes[name] < LARGE_WEIGHT:
             return ""
         return (
-            f"the loss is {number(value)} nats, for {self.lost} updates it was above {LOST:.0f}, and {name} has values "
-            f"of {number(sizes[name])}\n{self.lost_first}"
+            f"the loss is {number(value)} nats, for {counted(self.lost, 'update')} it was above {LOST:.0f}, and {name} "
+            f"has values of {number(sizes[name])}\n"
+            f"{self.lost_first}"
         )
 
 

@@ -14,6 +14,7 @@ MicrornnError        the root: a user's mistake or the machine's limit, never a 
   MissingError       an extra that is not installed
 
 quoted(value)        a value as a message repeats it: never more than a part of a line
+counted(n, "row")    1 row, 2 rows
 listed(names)        names in lines
 told_at(where, e)    the message of an error, with where it arose
 instead(name, ...)   what there is in the place of a name that is none: the nearest, or all
@@ -44,6 +45,12 @@ def quoted(value: Any) -> str:
         size = f" of {value.bit_length():,} bits" if isinstance(value, int) else ""
         text = f"<{type(value).__name__}{size}>"
     return text if len(text) <= MOST_QUOTED else f"{text[: MOST_QUOTED - 23]}...{text[-20:]}"
+
+
+def counted(count: Any, one: str, many: str = "") -> str:
+    """So many of them: "1 row", "1,234 rows". many: where an s behind `one` would not do, as in "rows are"."""
+    number = f"{count:,g}" if isinstance(count, float) else f"{count:,}"
+    return f"{number} {one if count == 1 else many or one + 's'}"
 
 
 def instead(name: Any, there: Iterable[str], start: str = "choose one of") -> str:

@@ -23,7 +23,7 @@ from micrornn.data import Encoded as Encoded
 from micrornn.data import Lanes, LineLanes, validation_layout
 from micrornn.data import encode_files as encode_files  # offered here too
 from micrornn.data.text import Ids
-from micrornn.errors import DataError
+from micrornn.errors import DataError, counted
 from micrornn.finite import diverged_in, require_finite_parameters
 from micrornn.tape import Tensor, no_tape
 from micrornn.windows import Windows
@@ -91,7 +91,7 @@ def evaluate(model: Any, ids: Ids, batch_size: int, num_steps: int,
     DivergedError where the model's numbers become NaN or infinite, with the layer and after how many tokens.
     """
     if len(ids) < 2:
-        raise DataError(f"the text has {len(ids)} tokens, at least 2 are needed; give more of it")
+        raise DataError(f"the text has {counted(len(ids), 'token')}, at least 2 are needed; give more of it")
     model.train(False)
     sizes = dataclasses.replace(model.config, batch_size=batch_size, num_steps=num_steps, backprop="window")
     lanes = validation_layout(ids, batch_size, model.segment_steps(sizes), newline)

@@ -14,7 +14,7 @@ import numpy as np
 
 from micrornn import device
 from micrornn.data import Lanes, LineLanes
-from micrornn.errors import DivergedError
+from micrornn.errors import DivergedError, counted
 from micrornn.tape import no_tape
 from micrornn.windows import Windows
 
@@ -31,7 +31,7 @@ def require_finite_parameters(model: Any, where: str = "") -> None:
         bad = int(np.count_nonzero(~np.isfinite(array)))
         if bad:
             raise DivergedError(
-                f"{where}{name} holds {_kind(array, 'infinity')} ({bad:,} of {array.size:,} numbers)\n{ADVICE}"
+                f"{where}{name} holds {_kind(array, 'infinity')} ({bad:,} of {counted(array.size, 'number')})\n{ADVICE}"
             )
 
 
@@ -47,7 +47,7 @@ def diverged(model: Any, states: Sequence[np.ndarray], read: int, lane: str = ""
         return error
     cell, layers = model.rnn.cell.name, range(model.rnn.num_layers)
     unit = UNITS.get(model.config.level, "token")
-    when = f"after {read:,} {unit}{'' if read == 1 else 's'}{lane}\n{ADVICE}"
+    when = f"after {counted(read, unit)}{lane}\n{ADVICE}"
     for layer in layers:
         for rows in states:
             if not np.isfinite(rows[layer]).all():

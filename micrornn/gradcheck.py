@@ -27,7 +27,7 @@ import numpy as np
 
 from micrornn import arguments, device
 from micrornn.calls import checked
-from micrornn.errors import ConfigError, DivergedError
+from micrornn.errors import ConfigError, DivergedError, counted
 from micrornn.tape import Tape, Tensor, no_tape
 
 STEP = 1e-3
@@ -70,7 +70,7 @@ class Check:
         where = f"at {list(self.where)} " if self.where else ""
         kinks = f"; a kink at {self.kinks} of them, where the slopes to the left and right differ" if self.kinks else ""
         return (
-            f"<Check {self.name or 'a tensor'}: {self.decimals} decimals equal in {self.count:,} numbers, "
+            f"<Check {self.name or 'a tensor'}: {self.decimals} decimals equal in {counted(self.count, 'number')}, "
             f"{where}analytic {self.analytic:.12g}, numeric {self.numeric:.12g}{kinks}>"
         )
 

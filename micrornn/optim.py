@@ -19,7 +19,7 @@ from micrornn import kernels
 from micrornn.arguments import real
 from micrornn.calls import checked
 from micrornn.config import clip_scale as clip_scale
-from micrornn.errors import ConfigError, OptionError, instead, quoted
+from micrornn.errors import ConfigError, OptionError, counted, instead, quoted
 from micrornn.parameters import Flat, flat_of
 
 __all__ = [
@@ -204,7 +204,7 @@ class Optimizer:
 
     def __repr__(self) -> str:
         options = "".join(f", {name}={value:g}" for name, value in self.options.items())
-        return f"<{type(self).__name__}: {self.name}, lr={self.lr}{options}, {self.updates:,} updates>"
+        return f"<{type(self).__name__}: {self.name}, lr={self.lr}{options}, {counted(self.updates, 'update')}>"
 
     def zero_grad(self) -> None:
         """Forget all gradients: `Tape.backward` adds to them."""

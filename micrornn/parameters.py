@@ -19,7 +19,7 @@ import numpy as np
 
 from micrornn import device, kernels
 from micrornn.arguments import require_like, tensors
-from micrornn.errors import ConfigError, quoted
+from micrornn.errors import ConfigError, counted, quoted
 from micrornn.initializers import Initializer, glorot, identity, normal, orthogonal, uniform, zeros
 from micrornn.tape import Tensor
 
@@ -70,7 +70,7 @@ class Module:
         sizes = ", ".join(f"{name} {parameter.shape}" for name, parameter in list(parameters.items())[:8])
         sizes += ", ..." * (len(parameters) > 8)
         count = sum(parameter.data.size for parameter in parameters.values())
-        return f"<{type(self).__name__}: {count:,} parameters{': ' * bool(sizes)}{sizes}>"
+        return f"<{type(self).__name__}: {counted(count, 'parameter')}{': ' * bool(sizes)}{sizes}>"
 
     def parameters(self) -> dict[str, Parameter]:
         """All parameters by dotted name, in the order in which they were made; a shared one appears once.

@@ -19,7 +19,7 @@ from micrornn.arguments import choice, flag, numbers, rate, real, require_precis
 from micrornn.calls import checked
 from micrornn.cells import BOTH_SIDES, Cell, State, Weights, bias_with_forget, declared, find_cell, take_step
 from micrornn.dropmask import MASKS, drop, drop_mask, mix_key
-from micrornn.errors import ConfigError, ShapeError, instead
+from micrornn.errors import ConfigError, ShapeError, counted, instead
 from micrornn.initializers import Initializer, starting, zeros
 from micrornn.ops import clip_message, concatenate, mask_message, reshape, stack, where
 from micrornn.ops.linear import Instead
@@ -298,7 +298,8 @@ def take_lengths(name: str, lengths: Any, batch_size: int, least: int, seq_len: 
     """The length of each lane as (batch_size,) integers, from `least` to `seq_len`."""
     found = wholes(f"{name}: lengths", lengths)
     if np.ndim(lengths) != 1 or len(found) != batch_size or not all(least <= n <= seq_len for n in found):
-        raise ShapeError(f"{name}: lengths {short(lengths)}, wanted {batch_size} numbers in {least}..{seq_len}")
+        count = counted(batch_size, "number")
+        raise ShapeError(f"{name}: lengths {short(lengths)}, wanted {count} in {least}..{seq_len}")
     return np.array(found, np.int64)
 
 

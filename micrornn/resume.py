@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from micrornn.checkpoint import RunFolder
 from micrornn.config import Config, rate
-from micrornn.errors import named
+from micrornn.errors import counted, named
 from micrornn.optim import Schedule
 from micrornn.snapshot import settings_of
 from micrornn.train import LIMITS, Training, last_update
@@ -67,12 +67,14 @@ def _over(training: Training) -> Iterator[str]:
     ends, update = training.num_updates, training.updates
     if ends is not None and update >= ends:
         how = "reached" if update == ends else "passed"
-        yield f"the limit of {ends:,} updates is {how}: it is at update {update:,}"
+        yield f"the limit of {counted(ends, 'update')} is {how}: it is at update {update:,}"
     elif training.config.max_minutes and training.seconds >= 60 * training.config.max_minutes:
-        minutes = f"{training.config.max_minutes:g} minutes"
-        yield f"the limit of {minutes} is passed: it has trained for {training.seconds / 60:.1f}, {update:,} updates"
+        minutes = counted(training.config.max_minutes, "minute")
+        done = f"{training.seconds / 60:.1f}, {counted(update, 'update')}"
+        yield f"the limit of {minutes} is passed: it has trained for {done}"
     elif training.gave_up():
-        yield f"{training.stale:,} validations in a row were no better, and `patience` is {training.config.patience}"
+        stale = counted(training.stale, "validation was", "validations in a row were")
+        yield f"{stale} no better, and `patience` is {training.config.patience}"
 
 
 def fit_warmup(training: Training, chosen: bool) -> list[str]:
@@ -84,10 +86,10 @@ def fit_warmup(training: Training, chosen: bool) -> list[str]:
     if chosen:
         most = rate(training.config, schedule(ends - 1))
         return [
-            f"the warm-up of {schedule.warmup:,g} updates is longer than this run of {ends:,}: the learning rate gets "
-            f"no further than {most:.2g}"
+            f"the warm-up of {counted(schedule.warmup, 'update')} is longer than this run of {ends:,}: the learning "
+            f"rate gets no further than {most:.2g}"
         ]
     short = max(1, ends // 10)
     training.reschedule(schedule.with_warmup(short))
-    updates = "1 update" if short == 1 else f"{short:,} updates"
+    updates = counted(short, "update")
     return [f"a warm-up of {updates} in place of {schedule.warmup:,g}, as this run has {ends:,} (`schedule`)"]

@@ -30,7 +30,7 @@ from micrornn.active import active
 from micrornn.active import no_tape as no_tape
 from micrornn.active import stamp as stamp
 from micrornn.cotangents import Pending, dloss_of
-from micrornn.errors import ShapeError
+from micrornn.errors import ShapeError, counted
 from micrornn.marks import Marks
 from micrornn.operators import OPS, Operators
 
@@ -237,7 +237,8 @@ class Tape:
         doutputs = [None] * len(outputs) if doutputs is None else arguments.several("cotangents: doutputs", doutputs)
         if len(doutputs) != len(outputs):
             raise ShapeError(
-                f"cotangents: {len(doutputs)} cotangents for {len(outputs)} outputs; give one, or None, for each"
+                f"cotangents: {counted(len(doutputs), 'cotangent')} for {counted(len(outputs), 'output')}; give one, "
+                "or None, for each"
             )
         found = {id(tensor): cotangent for tensor, cotangent in self._walk(outputs, doutputs, of, watch)}
         wanted = [found.get(id(tensor)) for tensor in of]

@@ -24,7 +24,7 @@ from micrornn.cells import fingerprint
 from micrornn.checkpoint import RunFolder
 from micrornn.config import Config, changeable, paced
 from micrornn.divergence import Divergence, advice, in_validation
-from micrornn.errors import CheckpointError, ConfigError, DivergedError, quoted
+from micrornn.errors import CheckpointError, ConfigError, DivergedError, counted, quoted
 from micrornn.initial import initialize
 from micrornn.inspect.watched import flow_row
 from micrornn.keeping import Keeper
@@ -102,7 +102,7 @@ class Training:
             )
         if self.config.watch_gradients and self.segment_steps < self.config.num_steps:
             raise ConfigError(
-                f"`watch_gradients` needs all {self.config.num_steps:,} time steps of a window at once, and "
+                f"`watch_gradients` needs all {counted(self.config.num_steps, 'time step')} of a window at once, and "
                 f"`memory_budget` allows {self.segment_steps:,}; leave one of the two out, or lower `num_steps`"
             )
 

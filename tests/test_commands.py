@@ -45,7 +45,7 @@ def test_mistakes_are_told_in_two_lines(micrornn, lstm, tmp_path):
         (("sample", tmp_path / "new.txt"), Exit.CHECKPOINT, "not a micrornn checkpoint"),
         (("sample", lstm.path, "--temperature", "nan"), Exit.USAGE, "--temperature"),
         (("eval", lstm.path, tmp_path / "new.txt"), Exit.DATA, "new.txt: character 'ö' (U+00F6)"),
-        (("eval", lstm.path, tmp_path / "short.txt"), Exit.DATA, "1 tokens"),
+        (("eval", lstm.path, tmp_path / "short.txt"), Exit.DATA, "1 token,"),
         (("eval", tmp_path / "alone.ckpt"), Exit.CHECKPOINT, "Name FILES"),
         (("gradcheck", lstm.path, "--cell", "gru"), Exit.USAGE, "--cell is for a fresh network"),
         *((("gradcheck", flag, 0), Exit.USAGE, flag) for flag in ("--num-layers", "--hidden-size")),

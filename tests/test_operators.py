@@ -233,7 +233,7 @@ SLIPS: dict[str, tuple[Callable[[], Any], str]] = {  # -> the call, and what the
     "sum to dtype": (lambda: x().sum(dtype=np.float32), "no option 'dtype'"),
     "bare of": (lambda: tape_of(x())[0].cotangents(x(), []), r"write \[x\]"),
     "bare outputs": (lambda: Tape().cotangents([x()], x()), r"write \[x\]"),
-    "too few seeds": (lambda: tape_of(x())[0].cotangents([], [x(), x()], [None]), "1 cotangents for 2 outputs"),
+    "too few seeds": (lambda: tape_of(x())[0].cotangents([], [x(), x()], [None]), "1 cotangent for 2 outputs"),
     "array for seeds": (lambda: tape_of(x())[0].cotangents([], [x()], np.ones((2, 3))), "2 cotangents for 1"),
     "no size": (lambda: Linear(0, 2), "input_size must be 1 or more"),
     "half a size": (lambda: Linear(2, 2.5), "output_size must be a whole number"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import itertools
 import os
 import re
 import subprocess
@@ -13,8 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
+from test_layering import CLI, FILES, ROOT
 
 from micrornn.data import Lanes, Vocab
+from micrornn.errors import counted
 from micrornn.inspect.panels import Coloured, Heat
 from micrornn.printable import cells, cut, pad, printable, shell_word, tail, visible
 from micrornn.report.lanes import drawing, piece
@@ -144,3 +148,37 @@ def test_no_name_steers_the_terminal(
         main(words)
     told = capsys.readouterr().err
     assert ended.value.code and told.startswith(("Error", "Usage")) and not OBEYED.search(told), repr(told)
+
+
+NOUNS = (
+    "rows|words|tokens|(?:time )?steps|updates|lanes|sequences|forecasts|parameters|columns|cells|lines|bytes|arrays|"
+    "settings|seeds|runs|values|windows|epochs|validations|records|fields|batches|minutes|states|units|symbols|axes|"
+    "cotangents|outputs|layers|cores|gradients|files|rungs|inputs|kernels"
+)
+PLURAL = {  # what is never 1 where it is told, or is no count
+    "len(set(names))", "len(names)", "seeds", "lanes.num_lines", "words", "len(column)", "2 * found.lag", "len(paths)",
+    "steps", "lanes", "states", "quoted(plan.brackets)", "len(measure[f'loss_{batch}']) - 1", "count", "vocab_size",
+    "size", "counts['bytes kept']", "counts[f'bytes {way}']", "out.ndim", "lanes_of(found)", "len(confusion.labels)",
+}  # fmt: skip
+
+
+def test_a_count_and_its_noun_agree() -> None:
+    """A whole number that may be 1 stands before its noun by `errors.counted`."""
+    found = []
+    for path in FILES + CLI:
+        strings = (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.JoinedStr))
+        for number, text in (pair for string in strings for pair in itertools.pairwise(string.values)):
+            noun = re.match(rf" ({NOUNS})\b", str(getattr(text, "value", "")))
+            if noun and isinstance(number, ast.FormattedValue):
+                count = ast.unparse(number.value)
+                rounded = number.format_spec is not None and "." in ast.unparse(number.format_spec)
+                words = isinstance(number.value, ast.IfExp) or count.startswith(("number(", "', '.join("))
+                if not (rounded or words or count.isupper() or count in PLURAL):
+                    found.append(f"{path.relative_to(ROOT)}:{number.lineno}: {{{count}}} {noun[1]}")
+    assert not found, found
+
+
+def test_counted() -> None:
+    assert [counted(n, "row") for n in (0, 1, 2, 1234)] == ["0 rows", "1 row", "2 rows", "1,234 rows"]
+    assert [counted(n, "row is", "rows are") for n in (1, 2)] == ["1 row is", "2 rows are"]
+    assert [counted(n, "minute") for n in (1.0, 0.5)] == ["1 minute", "0.5 minutes"]

@@ -132,7 +132,7 @@ BAD: dict[str, tuple[Callable[[Path], object], type[MicrornnError], str]] = {
     "short validation": (
         lambda d: Lanes.validation(np.zeros(1), 4, 4),
         DataError,
-        "validation part has 1 tokens, at least 2 are needed; raise `val_fraction`",
+        "validation part has 1 token, at least 2 are needed; raise `val_fraction`",
     ),
 }
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from micrornn.config import Config
-from micrornn.errors import MicrornnError
+from micrornn.errors import MicrornnError, counted
 from micrornn.printable import printable, shell_word
 from micrornn_cli.arguments import PATH, TEXTS, Finite, texts
 from micrornn_cli.exits import Exit
@@ -176,7 +176,8 @@ def _drawn(asked: Any, found: Any) -> dict[str, Any]:
         return {"draws": drawn, "rungs": rungs(len(drawn), first)}
     if len(drawn) < sum(sizes):
         raise click.UsageError(
-            f"--brackets {number} draws {sum(sizes):,} settings, and there are {len(drawn):,}; name ranges, more values"
+            f"--brackets {number} draws {counted(sum(sizes), 'setting')}, and there are {len(drawn):,}; name ranges, "
+            "more values"
         )
     return {"draws": drawn, "rungs": rungs(sizes[0], first), "brackets": sizes}
 
@@ -210,8 +211,10 @@ def _trained(comparison: Any, backend: str, workers: int, quiet: bool) -> bool:
     left = [run for run in comparison.runs() if comparison.outcome(*run).state not in ("done", "dropped")]
     if not quiet and left:
         how = f"{min(workers, len(left))} at a time" if workers > 1 else "one after the other"
-        runs = f"{len(plan.variants)} settings, {len(plan.seeds)} seed{'s' * (len(plan.seeds) > 1)}"
-        err.print(f"{runs}: {len(left)} runs to train, {how}, into {comparison.path}", markup=False, soft_wrap=True)
+        runs = f"{counted(len(plan.variants), 'setting')}, {counted(len(plan.seeds), 'seed')}"
+        err.print(
+            f"{runs}: {counted(len(left), 'run')} to train, {how}, into {comparison.path}", markup=False, soft_wrap=True
+        )
     with (
         graceful() as stop,
         Watching(comparison, quiet) as watching,

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from micrornn.compare.folder import Comparison
+from micrornn.errors import counted
 from micrornn.printable import cut, visible
 from micrornn_cli.console import duration, err
 from micrornn_cli.flags import flags
@@ -56,7 +57,7 @@ class Watching:
             line = Text(words + "failed: " + visible(flags(outcome.why.splitlines()[0])), "red")
         else:
             told = "" if loss is None else f", validation loss {loss:.4g}"
-            line = Text(f"{words}{update:,} updates{told}")
+            line = Text(f"{words}{counted(update, 'update')}{told}")
         self.display.console.print(line, soft_wrap=True)
 
     def tick(self) -> None:
@@ -75,7 +76,7 @@ class Watching:
     def _line(self) -> str:
         runs = self.comparison.runs()
         ends = sum(self.comparison.outcome(*run).state in ("done", "failed", "dropped") for run in runs)
-        return f"{ends} of {len(runs)} runs, {100 * self._part():.0f} % of all, {self._left()}"
+        return f"{ends} of {counted(len(runs), 'run')}, {100 * self._part():.0f} % of all, {self._left()}"
 
     def _part(self) -> float:
         """Of all tokens, how many are behind us; by runs where nobody knows where one ends."""
@@ -126,7 +127,7 @@ class Watching:
                 Text(cut(visible(variant.name), 28)), f"{done}/{len(plan.seeds)}", f"{updates:,}{ends}", cells
             )
         left = len(plan.variants) - most
-        words = f"{f'{left} settings more; ' if left > 0 else ''}{self._line()}"
+        words = f"{counted(left, 'setting more; ', 'settings more; ') if left > 0 else ''}{self._line()}"
         return Group(table, Text(cut(words, err.width - 1), "dim"))
 
 

@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from micrornn.data import UNITS, Lanes, LineLanes, Vocab
+from micrornn.errors import counted
 from micrornn.printable import cells, pad
 from micrornn.report.lanes import few, piece
 
@@ -46,7 +47,7 @@ def draw(lanes: Lanes | LineLanes, vocab: Vocab, width: int) -> Text:
 
 def laid_out(lanes: Lanes | LineLanes, vocab: Vocab, carried: bool = True) -> Table:
     """The same in words: what batch_size and num_steps did to this text."""
-    unit = UNITS[vocab.kind][1]
+    unit = UNITS[vocab.kind]
     b, t = lanes.batch_size, lanes.num_steps
     if isinstance(lanes, LineLanes):
         padding = f"{100 * (1 - lanes.num_tokens / (lanes.num_windows * b * t)):.0f} % of all places are padding (░)"
@@ -57,15 +58,20 @@ def laid_out(lanes: Lanes | LineLanes, vocab: Vocab, carried: bool = True) -> Ta
         ]
     else:
         start = "the state (h, c) that its lane ended the window before with" if carried else "zeros"
+        pieces, length, wide = counted(b, "piece"), counted(lanes.lane_len, *unit), counted(t, *unit)
+        rest = counted(
+            lanes.left_over, f"{unit[0]} at the ends of the lanes is", f"{unit[1]} at the ends of the lanes are"
+        )
         rows = [
             ("batch_size", b,
-             f"lanes: the text is cut into {b:,} pieces of {lanes.lane_len:,} {unit}, read side by side"),
+             f"lanes: the text is cut into {pieces} of {length}, read side by side"),
             ("num_steps", t,
-             f"time steps: a window is {t:,} {unit} wide, and the gradient goes back to its left edge, no further"),
+             f"time steps: a window is {wide} wide, and the gradient goes back to its left edge, no further"),
             ("one update", lanes.tokens_per_update,
-             f"{unit} = {b:,} lanes x {t:,} time steps: one column of the drawing; each window starts from {start}"),
+             f"{unit[1]} = {counted(b, 'lane')} x {counted(t, 'time step')}: one column of the drawing; each window "
+             f"starts from {start}"),
             ("one epoch", lanes.num_windows,
-             f"updates: every window once ({lanes.left_over:,} {unit} at the ends of the lanes are left over)"),
+             f"updates: every window once ({rest} left over)"),
         ]  # fmt: skip
     table = Table.grid(padding=(0, 1))
     table.add_column(style="bold", no_wrap=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from micrornn.errors import DivergedError
+from micrornn.errors import DivergedError, counted
 from micrornn.printable import cells, printable, shell_word
 from micrornn.sampling import typical
 from micrornn.train import Training
@@ -50,7 +50,7 @@ def _score(training: Training) -> None:
         words = f"Best {training.chooses.name} [bold green]{score:.4g}[/], with a validation loss of {best:.4g}"
     err.print()
     words += f" {training.task.metrics[0].unit}{beside}."
-    err.print(f"{training.updates:,} updates in {duration(training.seconds)}. {words}")
+    err.print(f"{counted(training.updates, 'update')} in {duration(training.seconds)}. {words}")
     if baseline is not None and best >= baseline[1]:
         err.print("It is no better yet than what takes no network.", style="yellow")
 
@@ -64,9 +64,9 @@ def _result(training: Training, again: str) -> None:
     err.print()
     if training.gave_up():
         last = training.history[-1 - training.stale]["update"]
-        err.print(f"No better for {training.stale:,} validations than after update {last:,}: that is the end.")
+        err.print(f"No better for {counted(training.stale, 'validation')} than after update {last:,}: that is the end.")
     err.print(
-        f"{training.updates:,} updates in {duration(training.seconds)}. Best validation loss "
+        f"{counted(training.updates, 'update')} in {duration(training.seconds)}. Best validation loss "
         f"{best:.3f} nats = [bold green]{measure(kind, best)}[/] (by frequency alone: {measure(kind, guess)})."
     )
     if not training.task.tokens.entropy:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from micrornn.errors import ConfigError, MicrornnError
+from micrornn.errors import ConfigError, MicrornnError, counted
 from micrornn_cli import console
 from micrornn_cli.arguments import PATH, TEXTS, texts
 from micrornn_cli.flags import flags
@@ -91,7 +91,8 @@ def eval(run: str, files: tuple[str, ...], beam: int | None, skip_bad_rows: bool
 
 def _show(about: Mapping[str, Any], task: Any, found: Any) -> None:
     rows: dict[str, Any] = {
-        "model": f"{about['checkpoint']}, after {about['updates']:,} updates", "task": f"{task.name}: {task.about}",
+        "model": f"{about['checkpoint']}, after {counted(about['updates'], 'update')}",
+        "task": f"{task.name}: {task.about}",
         **{name: flags(words) for name, words in found.rows.items()},
     }  # fmt: skip
     for metric in task.metrics:

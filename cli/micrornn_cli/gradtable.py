@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from micrornn.checks import DECIMALS, NetworkCheck
+from micrornn.errors import counted
 from micrornn.gradcheck import Check, decimals
 from micrornn_cli.console import columns, out, write_json
 
@@ -29,17 +30,17 @@ def show(found: Sequence[NetworkCheck], run: str | None, sizes: dict[str, Any]) 
             out.print(Text(_about_kinks(networks[0].kink, run), "dim"))
         kinks = max(check.kinks for network in networks for check in network.checks)
         if kinks:
-            words = f"{kinks:,} numbers lie" if kinks > 1 else "1 number lies"
+            words = counted(kinks, "number lies", "numbers lie")
             out.print(Text(f"{words} at a kink: any slope between those to the left and right is right there.", "dim"))
         out.print()
     out.print(_verdict(found))
 
 
 def _title(cell: str, run: str | None, sizes: dict[str, Any]) -> str:
-    steps = f"{sizes['batch_size']} x {sizes['seq_len']} time steps"
+    steps = f"{sizes['batch_size']} x {counted(sizes['seq_len'], 'time step')}"
     if run is not None:
         return f"{cell} of {run}, {steps}"
-    layers = f"{sizes['num_layers']} layer" + ("s" if sizes["num_layers"] > 1 else "")
+    layers = counted(sizes["num_layers"], "layer")
     ways = ", both directions" if sizes["bidirectional"] else ""
     return f"{cell}, {layers} of {sizes['hidden_size']}{ways}, {steps}"
 
@@ -95,7 +96,7 @@ def _verdict(found: Sequence[NetworkCheck]) -> Text:
         return Text(f"Right: all {numbers} agree to {least} decimals or more ({DECIMALS} wanted).", "bold green")
     network, worst = max(bad, key=lambda pair: pair[1].error)
     return Text(
-        f"WRONG: {len(bad)} of {len(pairs)} gradients agree to fewer than {DECIMALS} decimals. The worst: "
+        f"WRONG: {len(bad)} of {counted(len(pairs), 'gradient')} agree to fewer than {DECIMALS} decimals. The worst: "
         f"{network.cell}, {network.granularity}, {worst.name}{list(worst.where) or ''}: "
         f"analytic {worst.analytic:.12g}, numeric {worst.numeric:.12g}.",
         "bold red",

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from micrornn.errors import counted
 from micrornn_cli import console
 from micrornn_cli.flags import flags
 
@@ -111,7 +112,7 @@ def _card(card: dict[str, Any] | None) -> str:
         return "; Numba's simulator: kernels run in Python, thread by thread (NUMBA_ENABLE_CUDASIM)"
     return (
         f": {card['name']}, compute capability {card['compute_capability']}, "
-        f"{card['multiprocessors']} multiprocessors, "
+        f"{counted(card['multiprocessors'], 'multiprocessor')}, "
         f"{card['memory_bytes'] / 1e9:,.1f} GB ({card['free_bytes'] / 1e9:,.1f} free), driver for CUDA {card['driver']}"
     )
 
@@ -122,7 +123,7 @@ def _show(facts: dict[str, Any]) -> None:
     table = console.facts({
         **facts["versions"],
         "system": facts["system"],
-        "processor": f"{processor['name']} ({kernels['processor']}), {processor['cores']} cores",
+        "processor": f"{processor['name']} ({kernels['processor']}), {counted(processor['cores'], 'core')}",
         "kernels": f"vectors of {8 * kernels['vector_bytes']} bits; matrix products in tiles of "
         f"{tile['rows']} x {tile['float32']} (float32), {tile['rows']} x {tile['float64']} (float64)",
         "threads": f"{kernels['threads']}; threading layer {kernels['threading_layer']}",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from micrornn.checkpoint import require_writable
-from micrornn.errors import ConfigError, DataError
+from micrornn.errors import ConfigError, DataError, counted
 from micrornn.inspect.measure import Measure
 from micrornn.inspect.panels import Panel
 from micrornn.inspect.register import Measuring
@@ -40,7 +40,7 @@ def measured(measuring: Measuring, subject: Subject, sizes: Sizes,
         raise ConfigError(reason)
     there = len(material.tokens) if measuring.needs == "text" else 0
     if there and (sizes.seq_len or 0) > there:
-        raise DataError(f"{subject.text} has {there:,} tokens, fewer than --seq-len {sizes.seq_len:,}")
+        raise DataError(f"{subject.text} has {counted(there, 'token')}, fewer than --seq-len {sizes.seq_len:,}")
     fitted = material.fitted(Sizes(measuring.windows, measuring.seq_len, measuring.batch_size), sizes)
     material.require_memory(subject.model, fitted)
     rnns = list(recurrents_of(subject.model)) if measuring.by_part else [""]

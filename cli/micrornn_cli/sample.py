@@ -85,14 +85,15 @@ def sample(run: str, prompt: str, length: int, until: str | None, endless: bool,
 def _tell_unseen(vocab: Any, prompt: str, unseen: str) -> None:
     """On stderr, if symbols of the prompt are read as others or not at all."""
     from micrornn.data import UNITS, Encoder
+    from micrornn.errors import counted
 
     encoder = Encoder(vocab, unseen, "--prompt")
     for _ in encoder.encode([prompt] if prompt else []):
         pass
     if encoder.found.count:
         done = "left out" if encoder.unseen == "skip" else "read as unknown"
-        many = UNITS[vocab.kind][1]
-        told = f"--prompt: {encoder.found.count:,} of {encoder.found.total:,} {many} unseen in training, {done}"
+        all_ = counted(encoder.found.total, *UNITS[vocab.kind])
+        told = f"--prompt: {encoder.found.count:,} of {all_} unseen in training, {done}"
         click.echo(told, err=True)
 
 

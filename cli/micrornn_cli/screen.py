@@ -9,6 +9,7 @@ from rich.text import Text
 from micrornn.backprop import WAYS
 from micrornn.config import learning
 from micrornn.data import UNITS
+from micrornn.errors import counted
 from micrornn.printable import visible
 from micrornn.startfrom import Started
 from micrornn.train import Training
@@ -30,8 +31,8 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
         f"{task.baseline[0]}: {measure('', task.baseline[1])} {task.metrics[0].unit}",
         "ends": _end(training),
         "memory": "" if training.segment_steps >= config.num_steps else
-        f"windows in segments of {training.segment_steps:,} time steps, each computed twice, so that an update "
-        f"takes at most {config.memory_budget / 1e6:,.0f} MB",
+        f"windows in segments of {counted(training.segment_steps, 'time step')}, each computed twice, so that an "
+        f"update takes at most {config.memory_budget / 1e6:,.0f} MB",
         "starts from": "" if started is None else _started(started),
         "resumed": "" if not resumed else f"{resumed} at update {training.updates:,}",
     }  # fmt: skip
@@ -54,16 +55,16 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
 def _text(training: Training, num_files: int, own_files: bool) -> dict[str, str]:
     """What is read, and by which model."""
     config, vocab, tokens = training.config, training.task.vocab, training.task.tokens
-    unit = UNITS[vocab.kind][1]
-    files = f"{num_files:,} file" + ("s" if num_files != 1 else "")
+    unit, files = UNITS[vocab.kind], counted(num_files, "file")
     source = files if own_files else f"Python's own standard library, {files}"
     layers = f"{config.num_layers} x {config.hidden_size} {config.cell_title}"
     embedding = f"embedding {config.embedding_size}" if config.embedding_size else f"one of {vocab.size}"
     guess = measure(vocab.kind, tokens.entropy)
     return {
-        "text": f"{source}: {len(tokens):,} {unit}",
-        "vocabulary": f"{vocab.size:,} different {unit}; guessing by their frequency alone: {guess}",
-        "model": f"{embedding} → {layers} → {vocab.size} {unit}; {training.model.num_parameters:,} parameters",
+        "text": f"{source}: {counted(len(tokens), *unit)}",
+        "vocabulary": f"{vocab.size:,} different {unit[1]}; guessing by their frequency alone: {guess}",
+        "model": f"{embedding} → {layers} → {counted(vocab.size, *unit)}; "
+        f"{counted(training.model.num_parameters, 'parameter')}",
     }
 
 
@@ -73,12 +74,12 @@ def _held_out(training: Training) -> str:
     if task.vocab is not None:
         if task.val_lanes is None:
             return "nothing"
-        part = f"{task.held_from}: {task.val_lanes.num_tokens:,} {UNITS[task.vocab.kind][1]}"
+        part = f"{task.held_from}: {counted(task.val_lanes.num_tokens, *UNITS[task.vocab.kind])}"
     elif (batches := task.validation()) is not None:
-        part = "1 batch" if batches.num_windows == 1 else f"{batches.num_windows:,} batches"
+        part = counted(batches.num_windows, "batch", "batches")
     else:
         return ""
-    return f"{part}, for validation every {training.config.val_every:,} updates"
+    return f"{part}, for validation every {counted(training.config.val_every, 'update')}"
 
 
 def _started(started: Started) -> str:
@@ -96,11 +97,13 @@ def _end(training: Training) -> str:
     if training.num_updates:
         per_epoch = training.way.per_epoch
         epochs = f" ({training.num_updates / per_epoch:.2g} epochs)" if per_epoch else ""
-        parts.append(f"after {training.num_updates:,} updates{epochs}")
+        parts.append(f"after {counted(training.num_updates, 'update')}{epochs}")
     if training.config.epochs and training.way.per_epoch is None:
-        parts.append(f"after {training.config.epochs:g} epochs")
+        parts.append(f"after {counted(training.config.epochs, 'epoch')}")
     if training.config.max_minutes:
         parts.append(f"after {duration(60 * training.config.max_minutes)}")
     if training.config.patience:
-        parts.append(f"after {training.config.patience:,} validations in a row without a new best (--patience)")
+        parts.append(
+            f"after {counted(training.config.patience, 'validation')} in a row without a new best (--patience)"
+        )
     return " or ".join(parts) + " (--max-minutes, --epochs, --num-updates)" * (not training.config.patience)

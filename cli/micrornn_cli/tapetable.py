@@ -9,6 +9,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from micrornn.errors import counted
 from micrornn.tapeview import Row, TapeView, Value
 from micrornn_cli.console import out, write_json
 
@@ -26,7 +27,7 @@ def show(found: TapeView, settings: dict[str, Any]) -> None:
             ("batch_size", "lane", "lanes"),
         )
     )
-    title = f"{settings['cell']}, granularity {settings['granularity']}: {sizes}; {len(found.rows):,} records"
+    title = f"{settings['cell']}, granularity {settings['granularity']}: {sizes}; {counted(len(found.rows), 'record')}"
     out.print(Text(title, "bold"))
     out.print()
     out.print(_records(found, found.difference is not None))

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from micrornn.errors import counted
 from micrornn_cli import console
 
 
@@ -40,8 +41,7 @@ def warmup(everything: bool, as_json: bool) -> None:
         console.write_json(found)
         return
     took = console.duration(found["seconds"])
-    words = "kernel" if len(compiled) == 1 else "kernels"
-    done = f"{len(compiled)} {words} compiled in {took}" if compiled else f"nothing left to compile ({took})"
+    done = f"{counted(len(compiled), 'kernel')} compiled in {took}" if compiled else f"nothing left to compile ({took})"
     console.out.print(f"[bold green]{done}[/]\ncache: {found['cache']}, {found['bytes'] / 1e6:,.1f} MB", soft_wrap=True)
 
 

@@ -27,7 +27,7 @@ import numpy as np
 from micrornn import device, kernels
 from micrornn.bptt.way import Way
 from micrornn.dropmask import part_of
-from micrornn.errors import CheckpointError, ConfigError
+from micrornn.errors import CheckpointError, ConfigError, counted
 from micrornn.inspect.nonfinite import Blown
 from micrornn.recompute import Segment, read
 from micrornn.tape import Tape, Tensor
@@ -188,9 +188,10 @@ class Forward(Way):
             sum(int(np.prod(shape, dtype=float)) for shape in shapes.values()) * np.dtype(self.config.dtype).itemsize
         )
         if needed > MOST_BYTES:
+            lanes = counted(self.config.batch_size, "lane")
             raise ConfigError(
                 f"`backprop={self.config.backprop}` keeps how each of {size:,} parameters acts on {states:,} "
-                f"states in {self.config.batch_size:,} lanes: {needed / 1e9:,.1f} GB, and {MOST_BYTES / 1e9:.0f} GB "
+                f"states in {lanes}: {needed / 1e9:,.1f} GB, and {MOST_BYTES / 1e9:.0f} GB "
                 "are the most\n"
                 "  lower `hidden_size`, `num_layers` or `batch_size`"
             )

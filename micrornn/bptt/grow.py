@@ -19,7 +19,7 @@ import numpy as np
 
 from micrornn import device
 from micrornn.bptt.way import Step, Way, join, left_of_epoch
-from micrornn.errors import CheckpointError, ConfigError
+from micrornn.errors import CheckpointError, ConfigError, counted
 
 PIECES = 8
 
@@ -32,7 +32,7 @@ class Grow(Way):
         most = self.batches.num_windows * self.config.num_steps
         if high > most:
             raise ConfigError(
-                f"`backprop={self.config.backprop}`: windows cannot grow to {high:,} time steps; "
+                f"`backprop={self.config.backprop}`: windows cannot grow to {counted(high, 'time step')}; "
                 f"the lanes have {most:,}"
             )
         self.num_steps = low

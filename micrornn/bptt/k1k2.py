@@ -23,7 +23,7 @@ from micrornn import device, kernels
 from micrornn.bptt.chain import Chain, Link, record, record_all
 from micrornn.bptt.past import Past
 from micrornn.bptt.way import Step, Way
-from micrornn.errors import CheckpointError, ConfigError
+from micrornn.errors import CheckpointError, ConfigError, counted
 from micrornn.tape import Tensor
 
 
@@ -33,15 +33,15 @@ class K1K2(Way):
         most = self.batches.num_windows * self.k1
         if self.k2 > most:
             raise ConfigError(
-                f"`backprop={self.config.backprop}`: there is nothing to go back {self.k2:,} time steps through; "
-                f"the lanes have {most:,}"
+                f"`backprop={self.config.backprop}`: there is nothing to go back {counted(self.k2, 'time step')} "
+                f"through; the lanes have {most:,}"
             )
         copies, room = -(-(self.k2 - self.k1) // self.k1), device.memory()
         needed = copies * len(self.model.flat) * np.dtype(self.config.dtype).itemsize
         if room and needed > room:
             raise ConfigError(
-                f"`backprop={self.config.backprop}` keeps the parameters of {copies:,} updates: {needed / 1e9:,.2g} "
-                f"GB, and the machine has {room / 1e9:,.2g}; take a larger K1 or a smaller K2"
+                f"`backprop={self.config.backprop}` keeps the parameters of {counted(copies, 'update')}: "
+                f"{needed / 1e9:,.2g} GB, and the machine has {room / 1e9:,.2g}; take a larger K1 or a smaller K2"
             )
         self.past = Past(self.model, self.k2 - self.k1)
 

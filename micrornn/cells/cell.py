@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from micrornn.errors import CellError, MicrornnError, instead
+from micrornn.errors import CellError, MicrornnError, counted, instead
 from micrornn.initializers import Initializer, uniform
 from micrornn.kernels.symbols.program import Program
 from micrornn.ops import split
@@ -163,7 +163,7 @@ def take_step(cell: Cell, x: Tensor, state: State, w: Weights) -> State:
         raise CellError(f"{where(cell)}: step must return a tuple of tensors, not {type(new).__name__}")
     if len(new) != len(cell.states):
         raise CellError(
-            f"{where(cell)}: step returns {len(new)} states, and the cell declares {len(cell.states)}: "
+            f"{where(cell)}: step returns {counted(len(new), 'state')}, and the cell declares {len(cell.states)}: "
             f"{', '.join(cell.states)}"
         )
     for name, part, before in zip(cell.states, new, state):

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from micrornn.checkpoint.files import StrPath, read_file, write_atomically
-from micrornn.errors import CheckpointError, named, quoted
+from micrornn.errors import CheckpointError, counted, named, quoted
 from micrornn.schema import Rule, check_table
 
 FORMAT_VERSION = 1
@@ -52,7 +52,7 @@ def load(path: StrPath) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         header = check_table(json.loads(members.pop(0).tobytes()), _HEADER, "its header", CheckpointError)
         names = header["names"]
         if len(set(names)) != len(members):
-            raise CheckpointError(f"it names {len(names):,} arrays and holds {len(members):,}")
+            raise CheckpointError(f"it names {counted(len(names), 'array')} and holds {len(members):,}")
         return dict(zip(names, members)), header["meta"]
     except MemoryError:
         raise
@@ -88,7 +88,7 @@ def npy_array(data: bytes) -> np.ndarray:
         raise ValueError("it holds Python objects")
     size = math.prod(shape) * dtype.itemsize
     if size != len(data) - file.tell():
-        raise ValueError(f"an array of {quoted(shape)} {dtype} in {len(data):,} bytes")
+        raise ValueError(f"an array of {quoted(shape)} {dtype} in {counted(len(data), 'byte')}")
     rest = memoryview(data)[file.tell() :] if size else bytes(dtype.itemsize)
     return np.ndarray(shape, dtype, rest, order="F" if fortran else "C").copy(order="C")
 

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from micrornn.errors import CheckpointError, named
+from micrornn.errors import CheckpointError, counted, named
 
 StrPath = str | os.PathLike[str]
 
@@ -32,7 +32,7 @@ def read_file(path: StrPath, most: int | None = None) -> bytes:
             what = "a directory" if stat.S_ISDIR(about.st_mode) else "not a regular file"
             raise CheckpointError(f"{named(path)}: could not be read: it is {what}. Check the path.")
         if most is not None and about.st_size > most:
-            size = f"{about.st_size:,} bytes, and at most {most:,} are expected"
+            size = f"{counted(about.st_size, 'byte')}, and at most {most:,} are expected"
             raise CheckpointError(f"{named(path)}: could not be read: it has {size}. Check the path.")
         return Path(path).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path

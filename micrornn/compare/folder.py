@@ -21,7 +21,7 @@ from micrornn.checkpoint.files import not_written, read_file
 from micrornn.checkpoint.lock import Lock
 from micrornn.compare.plan import MOST_RUNS, Plan, Variant
 from micrornn.config import MOST
-from micrornn.errors import CheckpointError, named, quoted
+from micrornn.errors import CheckpointError, counted, named, quoted
 from micrornn.printable import shell_word
 from micrornn.schema import Rule, check_table
 
@@ -203,5 +203,5 @@ def _difference(old: Plan, new: Plan) -> str:
     if old.task != new.task or old.files != new.files or old.texts != new.texts:
         return "of another task, or on another text"
     if old.seeds != new.seeds:
-        return f"with {len(old.seeds)} seeds, not {len(new.seeds)}"
+        return f"with {counted(len(old.seeds), 'seed')}, not {len(new.seeds)}"
     return "with other limits"

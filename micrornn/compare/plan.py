@@ -20,7 +20,7 @@ import numpy as np
 from micrornn import device, tasks
 from micrornn.compare.vary import Axis, Range, combined, shown, told, typed
 from micrornn.config import Config
-from micrornn.errors import CheckpointError, ConfigError, MicrornnError
+from micrornn.errors import CheckpointError, ConfigError, MicrornnError, counted
 from micrornn.tasks import Task
 from micrornn.train import LIMITS, Training, last_update
 
@@ -117,7 +117,7 @@ def plan(kind: type[Task], common: Config, found: Sequence[Axis], *, files: Sequ
             "one setting is nothing to compare; vary one, as in `vary=hidden-size:64,128` or `cell=rnn,lstm`"
         )
     if seeds < 1 or len(rows) * seeds > MOST_RUNS:
-        raise ConfigError(f"{len(rows):,} settings with {seeds:,} seeds are {len(rows) * seeds:,} runs; "
+        raise ConfigError(f"{counted(len(rows), 'setting')} with {counted(seeds, 'seed')} make {len(rows) * seeds:,}; "
                           f"at least 1 and at most {MOST_RUNS:,} can be")  # fmt: skip
     if "seed" in (axis.name for axis in found):
         raise ConfigError("`vary=seed`: each setting is trained with several seeds anyway; `seeds` says with how many")

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from micrornn.compare.vary import Axis, Range
-from micrornn.errors import ConfigError
+from micrornn.errors import ConfigError, counted
 
 SMALLEST = 1 / 64  # of a whole training: less says nothing
 
@@ -66,8 +66,8 @@ def brackets(count: int, number: int, first: float = 0.0) -> tuple[int, ...]:
     most = len(rungs(count, first))
     if number > most:
         raise ConfigError(
-            f"`brackets={number}`: a search of {count:,} settings has {most} rung{'s' * (most > 1)}, and each bracket "
-            f"begins at another; give at most {most}, or draw more settings"
+            f"`brackets={number}`: a search of {counted(count, 'setting')} has {counted(most, 'rung')}, and each "
+            f"bracket begins at another; give at most {most}, or draw more settings"
         )
     # a bracket that drops at the last k of the rungs costs k trainings of 2^-(k - 1) of its settings
     return tuple(math.ceil(count * most / (most - n) / 2**n) for n in range(number))

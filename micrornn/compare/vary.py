@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from micrornn.config import Config, check
-from micrornn.errors import ConfigError, instead, quoted
+from micrornn.errors import ConfigError, counted, instead, quoted
 
 MOST_VALUES = 200  # of one setting
 _NAME = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)([:=])(.*)", re.DOTALL)
@@ -109,7 +109,7 @@ def _axis(entry: dataclasses.Field[Any], words: Sequence[str], search: bool) -> 
     if not words:
         raise ConfigError(f"{flag} has no values (an unset shell variable?); write {typed(entry.name)}:VALUE,VALUE")
     if len(words) > MOST_VALUES:
-        raise ConfigError(f"{flag} has {len(words):,} values; it may have {MOST_VALUES} at most")
+        raise ConfigError(f"{flag} has {counted(len(words), 'value')}; it may have {MOST_VALUES} at most")
     if len(words) == 1 and kind in (int, float) and (match := _RANGE.fullmatch(words[0])):
         if not search:
             raise ConfigError(

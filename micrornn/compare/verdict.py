@@ -15,6 +15,7 @@ from micrornn.compare.reach import furthest
 from micrornn.compare.statistics import Pair
 from micrornn.compare.summary import LEARNED, Row, Summary, one
 from micrornn.config import is_window
+from micrornn.errors import counted
 from micrornn.inspect.measure import Verdict
 from micrornn.inspect.words import number, percent
 
@@ -45,7 +46,8 @@ def _best(summary: Summary, best: Row) -> Iterator[Verdict]:
     if not others:
         yield Verdict("unsure", f"{head}, but alone: the others have none yet, or a run that failed.")
     elif summary.over < summary.runs:
-        words = f"{summary.over} of {summary.runs} runs are at their end. So far {head}; what can be told apart is told"
+        runs = counted(summary.runs, "run")
+        words = f"{summary.over} of {runs} are at their end. So far {head}; what can be told apart is told"
         yield Verdict("unsure", f"{words} when all are.", numbers)
     elif seeds < 2:
         yield Verdict(
@@ -72,7 +74,7 @@ def _apart(summary: Summary, pairs: Sequence[tuple[Row, Pair]], same: Sequence[s
         start = _were(same, "It", "They") if told or len(same) > 1 else f"{head} But it"
         words = (
             f"{start} cannot be told from {_named(rows, 'or')}. In brackets: how much lower it is, and from which "
-            f"difference on these {numbers['seeds']} seeds would tell the two apart."
+            f"difference on these {counted(numbers['seeds'], 'seed')} would tell the two apart."
         )
         yield Verdict(
             "unsure", words, {"smallest": min(found.smallest for _, found in unsure)},
@@ -102,7 +104,7 @@ def _found(summary: Summary, best: Row) -> Iterator[Verdict]:
     count, settings = len(summary.plan.seeds), len(summary.rows)
     ends = [row for row in summary.rows if math.isfinite(row.mean) and row.updates >= best.updates]
     words = (
-        f"Of {settings:,} setting{'s' * (settings > 1)}, {best.name} has the lowest loss, "
+        f"Of {counted(settings, 'setting')}, {best.name} has the lowest loss, "
         f"{number(best.mean)}{_unit(summary)}, of the {len(ends):,} that {_were(ends)} trained furthest."
     )
     if summary.over < summary.runs:
@@ -193,22 +195,18 @@ def _why(summary: Summary, nothing: Sequence[Row], learned: Sequence[Row]) -> It
         cell = summary.plan.config(summary.plan.variants[row.number], summary.plan.seeds[0]).cell
         if strongest and exact < strongest[0][1] and is_window(cell):  # of others, what is too small for a float32
             yield (
-                f"Those of {row.name} change with no input more than {_steps(exact)} back: what the task asks for lies "
-                "outside of what it sees, and no training mends that."
+                f"Those of {row.name} change with no input more than {counted(exact, 'time step')} back: what the task "
+                "asks for lies outside of what it sees, and no training mends that."
             )
         elif back is not None and strongest and back < strongest[0][1]:
             yield (
-                f"Those of {row.name} hardly change with what lies more than {_steps(back)} back: it has not learned "
-                "to look there."
+                f"Those of {row.name} hardly change with what lies more than {counted(back, 'time step')} back: it has "
+                "not learned to look there."
             )
 
 
 def _back(steps: int) -> str:
-    return "at hand" if steps == 0 else f"{_steps(steps)} back"
-
-
-def _steps(count: int) -> str:
-    return f"{count:,} time step{'' if count == 1 else 's'}"
+    return "at hand" if steps == 0 else f"{counted(steps, 'time step')} back"
 
 
 def _cost(summary: Summary) -> Iterator[Verdict]:
@@ -252,4 +250,4 @@ def _failed(summary: Summary) -> Iterator[Verdict]:
     for row in summary.rows:
         if row.failed:
             count, all_ = len(row.failed), len(row.losses)
-            yield Verdict("failed", f"{row.name} failed in {count} of {all_} runs: {row.failed[0]}")
+            yield Verdict("failed", f"{row.name} failed in {count} of {counted(all_, 'run')}: {row.failed[0]}")

@@ -20,8 +20,8 @@ from micrornn.config import Config, setting
 from micrornn.data.dates import falls_at, is_date
 from micrornn.data.files import shown
 from micrornn.data.rows import BadRows, skip_bad_rows
-from micrornn.data.table import Table, cells_of, delimiter_of, kind_of, read_table, records, row_of
-from micrornn.errors import DataError, listed, named, quoted
+from micrornn.data.table import Table, delimiter_of, kind_of, read_table, records, row_of
+from micrornn.errors import DataError, counted, listed, named, quoted
 from micrornn.schema import Rule, check_table
 
 NONE = "none"  # as the time column: the rows are in order, whatever their dates say
@@ -122,11 +122,11 @@ def read_columns(paths: Sequence[Path], config: TableSettings, target: str, inpu
             f"  sort the rows by {table.name(when)}, or give `time=none` if they stand in the right order"
         )
     names = tuple(table.name(column) for column in chosen)
-    told = {"table": f"{len(table.cells):,} rows of {table.width} columns"}
+    told = {"table": f"{counted(len(table.cells), 'row')} of {counted(table.width, 'column')}"}
     if table.header and not table.names:
         told["table"] += f", of which the header names {len(table.header[1])}: columns are chosen by position"
     if len(values) < len(table.cells):
-        told["table"] += f"; {len(values):,} rows are used"
+        told["table"] += f"; {counted(len(values), 'row is', 'rows are')} used"
     return Columns(
         Chosen(names, tuple(chosen), targets, when, table.width), values, where, times, told | table.bad.told()
     )
@@ -164,7 +164,7 @@ def _only(table: Table, when: int) -> int:
         raise DataError(f"{where} holds no column of numbers; its first row is {listed(table.cells[0])}")
     there = [f"{n + 1} {table.names[n]}" if table.names else f"{n + 1}" for n in sorted(found + doubtful)]
     raise DataError(
-        f"{where} holds {len(found) + len(doubtful)} columns that may be numbers; which is to be forecast?\n"
+        f"{where} holds {counted(len(found) + len(doubtful), 'column')} that may be numbers; which is to be forecast?\n"
         f"  choose with `target`, by name or position: {listed(there)}"
     )
 
@@ -203,7 +203,7 @@ def row_reader(chosen: Chosen, config: TableSettings, require: Callable[[np.ndar
                 if named_here:
                     continue
             if max(places) >= len(cells):
-                raise DataError(f"{where}:{line}: {cells_of(len(cells))}, wanted {max(places) + 1} or more")
+                raise DataError(f"{where}:{line}: {counted(len(cells), 'cell')}, wanted {max(places) + 1} or more")
             try:
                 row = row_of([cells[n] for n in places], chosen.names, config.missing, before, config.decimal, missing)
             except ValueError as error:
@@ -239,8 +239,8 @@ def _places(cells: list[str], chosen: Chosen, config: TableSettings, where: str)
     if len(cells) == len(chosen.names) + 1 and chosen.time >= 0 and (named_here or is_date(cells[0])):
         return list(range(1, len(cells))), named_here
     raise DataError(
-        f"{where}: {cells_of(len(cells))}; wanted {len(chosen.names)} ({', '.join(chosen.names)}), or the "
-        f"{chosen.width} columns of the table that was learned from"
+        f"{where}: {counted(len(cells), 'cell')}; wanted {len(chosen.names)} ({', '.join(chosen.names)}), or the "
+        f"{counted(chosen.width, 'column')} of the table that was learned from"
     )
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from micrornn.data.rows import BadRows, lines
-from micrornn.errors import ConfigError, DataError, quoted
+from micrornn.errors import ConfigError, DataError, counted, quoted
 
 COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")  # of CoNLL-U
 FORMATS = ("auto", "conll", "conllu")
@@ -123,8 +123,8 @@ class _Reader:
         else:
             names = f", or one of {', '.join(COLUMNS)}" if self.format == "conllu" else ""
             raise ConfigError(
-                f"{setting} is {quoted(asked)}; {self.path}:{line} has {self.width} columns: give a number in "
-                f"1..{self.width}{names}"
+                f"{setting} is {quoted(asked)}; {self.path}:{line} has {counted(self.width, 'column')}: give a number "
+                f"in 1..{self.width}{names}"
             )
         if self.format == "conll" and self.width < 2:
             raise DataError(
@@ -137,7 +137,7 @@ class _Reader:
         if len(cells) != self.width:
             told = "CoNLL-U has 10, separated by tabs" if self.format == "conllu" else ""
             told = told or f"line {self.first} has {self.width}"
-            return f"{len(cells)} column{'s' * (len(cells) != 1)}, and {told}"
+            return f"{counted(len(cells), 'column')}, and {told}"
         if self.format == "conllu" and not _ID.fullmatch(cells[0]):
             return f"the first column is {quoted(cells[0])}, wanted the number of a word, such as 3, 3-4 or 8.1"
         for place, what in ((self.word, "word"), (self.tag, "tag")):

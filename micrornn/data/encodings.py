@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from micrornn.errors import ConfigError, DataError, quoted
+from micrornn.errors import ConfigError, DataError, counted, quoted
 from micrornn.printable import shell_word, visible
 
 MOST_BYTES = 16 << 20  # of a larger file its beginning, and as much around the place in question
@@ -184,7 +184,7 @@ def undecodable(path: Path, encoding: str, offset: int, byte: int) -> DataError:
         what = f"{name} ends in the middle of a character ({where}): it has been cut short. All but that"
         return DataError(f"{what} is kept by\n  iconv -c -f UTF-8 -t UTF-8 {word} > utf8.txt")
     if 0 < stray <= max(1, STRAY * good) and good and 0 not in data:
-        what = "1 byte that is not" if stray == 1 else f"{stray:,} that are not"
+        what = counted(stray, "byte that is not", "that are not")
         return DataError(
             f"{name} is UTF-8 but for {what}: {where}. Mend the line, or leave such bytes out:\n"
             f"  iconv -c -f UTF-8 -t UTF-8 {word} > utf8.txt"

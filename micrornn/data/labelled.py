@@ -17,7 +17,7 @@ from pathlib import Path
 from micrornn.data.reading import read_chunks
 from micrornn.data.rows import BadRows, lines
 from micrornn.data.table import records
-from micrornn.errors import ConfigError, DataError, quoted
+from micrornn.errors import ConfigError, DataError, counted, quoted
 
 TABLES = (".csv", ".tsv", ".tab")
 TEXT = ("text", "sentence", "review", "phrase", "comment", "content", "tweet", "message", "body")
@@ -129,7 +129,7 @@ def _table(found: Labelled, path: Path, bad: BadRows, encoding: str, text: str, 
     first = 1 if by_name or header[columns[1]].strip() not in labels else 0
     for line, row in rows[first:]:
         if len(row) != len(header):
-            bad.add(path, line, f"{len(row)} field{'s' * (len(row) != 1)}, and line {rows[0][0]} has {len(header)}")
+            bad.add(path, line, f"{counted(len(row), 'field')}, and line {rows[0][0]} has {len(header)}")
         elif not (said := row[columns[0]]).strip():
             bad.add(path, line, f"column {columns[0] + 1} is empty, wanted a text")
         elif not (name := row[columns[1]].strip()):

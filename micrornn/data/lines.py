@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from micrornn.data.text import Ids, Lanes, line_starts
-from micrornn.errors import ConfigError, DataError
+from micrornn.errors import ConfigError, DataError, counted
 
 PADDING = -1  # the target where a line has ended
 
@@ -41,7 +41,7 @@ class LineLanes:
         self.num_lines = len(self.line_starts) - 1
         if self.num_lines < batch_size:
             raise DataError(
-                f"the {part} part has {self.num_lines:,} lines, fewer than batch_size {batch_size:,}\n"
+                f"the {part} part has {counted(self.num_lines, 'line')}, fewer than batch_size {batch_size:,}\n"
                 "  give more text, or change `val_fraction` or `batch_size`"
             )
         windows = -(-np.diff(self.line_starts) // num_steps)  # of each line

@@ -12,6 +12,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from micrornn.errors import counted
+
 HEAD = 1 << 16  # characters from the beginning that are looked at for structure
 ONE_LINE = 1000  # characters from which on it is odd that there is no line end
 TAG = re.compile(r"[BIESLU]-\S+|O|_|[A-Z]+\$?|[.,:;()'`\"-]+")
@@ -47,13 +49,13 @@ class Peculiar:
         if self.cr and self.crlf == self.newlines == self.cr:
             found.append(r"its lines end in \r\n (as on Windows): \r is a character of it, and a prompt needs \r\n too")
         elif self.crlf:
-            found.append(rf"{self.crlf:,} of its {self.newlines:,} lines end in \r\n, the others in \n")
+            found.append(rf"{self.crlf:,} of its {counted(self.newlines, 'line')} end in \r\n, the others in \n")
         elif self.cr and not self.newlines:
             found.append(rf"its lines end in \r alone (as on old Macs), {self.cr:,} of them: there is no \n in it")
         elif self.cr:
             found.append(rf"it has {self.cr:,} \r without a \n behind it")
         elif not self.newlines and self.characters >= ONE_LINE:
-            found.append(f"it is a single line of {self.characters:,} characters")
+            found.append(f"it is a single line of {counted(self.characters, 'character')}")
         if self.decomposed:
             parts = " + ".join(f"U+{ord(c):04X}" for c in self.decomposed)
             found.append(

@@ -25,16 +25,12 @@ import numpy as np
 from micrornn.data.dates import is_date
 from micrornn.data.files import shown
 from micrornn.data.rows import BadRows, lines
-from micrornn.errors import ConfigError, DataError, listed, named, quoted
+from micrornn.errors import ConfigError, DataError, counted, listed, named, quoted
 
 # Where two would do, the first is taken: a comma may stand in a cell of the others, a blank in any.
 DELIMITERS = {"tab": "\t", "semicolon": ";", "comma": ",", "bar": "|", "space": " "}
 MISSING = ("", "na", "n/a", "nan", "null", "none", "-", "?", ".")  # cells that say that nothing is there
 LOOKED_AT = 50  # rows that tell what separates the cells
-
-
-def cells_of(count: int) -> str:
-    return "1 cell" if count == 1 else f"{count:,} cells"
 
 
 def delimiter_of(text: str) -> str:
@@ -190,9 +186,10 @@ class Table:
         if self.header and not self.names:
             where, cells = self.header
             raise DataError(
-                f"{where}: the header names {len(cells):,} columns, and the rows hold {self.width:,} cells: which is "
-                f"{quoted(wanted)} cannot be told\n  choose columns by position from 1, as in "
-                f"`{setting}={min(3, self.width)}`; the first row is {example[:80]}"
+                f"{where}: the header names {counted(len(cells), 'column')}, and the rows hold "
+                f"{counted(self.width, 'cell')}: which is {quoted(wanted)} cannot be told\n"
+                f"  choose columns by position from 1, as in `{setting}={min(3, self.width)}`; the first row is "
+                f"{example[:80]}"
             )
         there = listed(f"{n} {name}" for n, name in enumerate(self.names, 1)) or f"1 to {self.width}: {example[:80]}"
         raise DataError(f"`{setting}`: there is no column {quoted(wanted)}; the table has {there}")
@@ -263,4 +260,4 @@ def _add(table: Table, path: Path, rows: list[tuple[int, list[str]]], names: tup
             table.cells.append(cells)
         else:
             which = "the header names" if table.names else "most rows hold"
-            table.bad.add(path, line, f"{cells_of(len(cells))}, where {which} {width:,}")
+            table.bad.add(path, line, f"{counted(len(cells), 'cell')}, where {which} {width:,}")

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
-from micrornn.errors import ConfigError, DataError
+from micrornn.errors import ConfigError, DataError, counted
 
 # Of each lane so many windows are read at once that together they take about this much memory.
 BLOCK_BYTES = 4 << 20
@@ -135,7 +135,7 @@ class Lanes:
         needed = batch_size * num_steps + 1
         if num_tokens < needed:
             raise DataError(
-                f"the {part} part has {num_tokens:,} tokens, but batch_size {batch_size:,} x num_steps "
+                f"the {part} part has {counted(num_tokens, 'token')}, but batch_size {batch_size:,} x num_steps "
                 f"{num_steps:,} + 1 = {needed:,} are needed\n"
                 f"  give more text, or change `val_fraction`, `batch_size` or `num_steps`"
             )
@@ -161,7 +161,7 @@ class Lanes:
         num_inputs = len(tokens) - 1
         if num_inputs < 1:
             raise DataError(
-                f"the validation part has {len(tokens)} tokens, at least 2 are needed; "
+                f"the validation part has {counted(len(tokens), 'token')}, at least 2 are needed; "
                 "raise `val_fraction` or give more text"
             )
         num_steps = min(num_steps, num_inputs)

@@ -21,7 +21,7 @@ import numpy as np
 from micrornn.data import words
 from micrornn.data.unseen import SKIP, Unseen
 from micrornn.data.words import JOIN, SPACE, Spacing
-from micrornn.errors import ConfigError, DataError
+from micrornn.errors import ConfigError, DataError, counted
 from micrornn.schema import Rule, check_table
 
 Kind = Literal["char", "word", "byte"]
@@ -317,7 +317,9 @@ def _most_frequent(counts: Mapping[str, int], unknown: str, always: list[str], k
     if ordinary and not kept:
         seen = counts[ordinary[0]]
         change = f"lower min_count ({min_count:,})" if seen < min_count else f"raise max_size ({limit})"
-        raise DataError(f"no {UNITS[kind][0]} left: {ordinary[0]!r}, the most frequent, comes {seen:,} times: {change}")
+        raise DataError(
+            f"no {UNITS[kind][0]} left: {ordinary[0]!r}, the most frequent, comes {counted(seen, 'time')}: {change}"
+        )
     return special + kept
 
 

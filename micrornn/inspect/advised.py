@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from micrornn.errors import counted
 from micrornn.inspect.advice import STAGES, Chosen, Measured, choose_steps, plain_gradients, scaled_lr, times
 from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict
 from micrornn.inspect.words import percent
@@ -97,7 +98,7 @@ def advice(found: Measured, about: Mapping[str, Any]) -> Measure:
     axes = {
         "stage": Axis.of(STAGES),
         "K": Axis.of(found.steps, "time steps"),
-        "point": Axis.of([f"seed {p.seed}, {p.updates:,} updates" for p in found.points]),
+        "point": Axis.of([f"seed {p.seed}, {counted(p.updates, 'update')}" for p in found.points]),
         "range": Axis.of(("measured", "low", "high")),
         "lag": Axis.of(range(1, len(found.lags.gains) + 1), "time steps"),
         "batch_size": Axis.of(sizes, "lanes"),
@@ -144,8 +145,8 @@ def _text_verdict(measure: Measure, n: dict[str, float], found: Measured) -> lis
         updates, epochs = (sum(getattr(one, f"best_{name}") for one in turned) / len(turned)
                            for name in ("updates", "epochs"))  # fmt: skip
         said.append(
-            f"The {text} is so short that the model learns it by heart: after {updates:,.0f} updates, {epochs:,.0f} "
-            f"epochs, the validation loss ({min(one.best for one in turned):.2f}{nats}) rose again."
+            f"The {text} is so short that the model learns it by heart: after {updates:,.0f} updates, "
+            f"{epochs:,.0f} epochs, the validation loss ({min(one.best for one in turned):.2f}{nats}) rose again."
         )
         advice.append(
             f"All is measured up to there. Stop there when you train, with `patience=3`; more {text}, a smaller model "
@@ -155,8 +156,9 @@ def _text_verdict(measure: Measure, n: dict[str, float], found: Measured) -> lis
     if stopped:
         inside = ", with one seed all within the warm-up of lr" if any(one.inside for one in found.briefs) else ""
         said.append(
-            f"There was time for no more than {min(stopped):,} of {found.briefs[0].planned:,} updates{inside}: a model "
-            "that has learned more needs more time steps and more lanes than this."
+            f"There was time for no more than {min(stopped):,} of "
+            f"{counted(found.briefs[0].planned, 'update')}{inside}: a model that has learned more needs more time "
+            "steps and more lanes than this."
         )
         advice.append("Give more `minutes`.")
     return [Verdict("unsure", " ".join(said), n, " ".join(advice))] if said else []
@@ -213,9 +215,9 @@ def _steps_verdict(measure: Measure, n: dict[str, float], found: Measured, chose
     if chosen.why == "lag":
         gain = found.lags.gains[found.lag - 1]
         words = (
-            f"num_steps {K}: the token {found.lag} places back tells {gain:.2g} nats about the next by itself, far "
-            f"more than those around it. Windows must reach it, and half of the losses in {2 * found.lag} time steps do"
-            + (f". By what the model has learned so far, {bends}" if here else "")
+            f"num_steps {K}: the token {counted(found.lag, 'place')} back tells {gain:.2g} nats about the next by "
+            f"itself, far more than those around it. Windows must reach it, and half of the losses in {2 * found.lag} "
+            "time steps do" + (f". By what the model has learned so far, {bends}" if here else "")
         )
         return Verdict("healthy" if found.lag <= K else "unsure", words + ".", n, ranges)
     if chosen.why == "beyond":
@@ -255,8 +257,8 @@ def _batch_verdict(measure: Measure, n: dict[str, float], found: Measured) -> Ve
         each += [f"{' and '.join(of)} after {updates}"] if of else []
     go = f"1 + {lanes_of(scale)} / N" if math.isfinite(scale) else "1 / N"
     words = (
-        f"batch_size {N}: the noise scale is {', '.join(each)} updates, "
-        f"so updates go as {go}; throughput saturates at {n['saturated']:.0f} lanes. Together, {N} is the quickest."
+        f"batch_size {N}: the noise scale is {', '.join(each)} updates, so updates go as {go}; throughput saturates at "
+        f"{n['saturated']:.0f} lanes. Together, {N} is the quickest."
     )
     advice = "".join(
         f"{word} takes x {time[sizes.index(size)]:.2f} the time. "

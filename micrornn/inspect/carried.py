@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from micrornn.cells import CELLS
+from micrornn.errors import counted
 from micrornn.inspect.measure import Verdict
 from micrornn.inspect.recorded import Layer, from_last, record
 from micrornn.inspect.saturated import stuck_of
@@ -91,7 +92,9 @@ class Carried:
         if not worst or not self.growth[worst] > GROWN:
             return []
         windows = (
-            f"windows of num_steps {self.num_steps:,}" if self.cut else f"sequences of {self.num_steps:,} time steps"
+            f"windows of num_steps {self.num_steps:,}"
+            if self.cut
+            else f"sequences of {counted(self.num_steps, 'time step')}"
         )
         words = (
             f"In {windows} a gradient in {worst} grows to {number(self.growth[worst])} "

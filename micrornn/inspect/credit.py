@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from micrornn.errors import counted
 from micrornn.inspect import carried as carrying
 from micrornn.inspect.carried import Carried
 from micrornn.inspect.fading import FEW, GROWN, fading, fitted, growing, half_life, lag_profile, reach, share
@@ -178,7 +179,7 @@ def _judge(profile: np.ndarray, num_steps: int,
     if found := carried.exploding(fades, **plain) or carried.verdicts(fades, short, **plain):
         return numbers, found
     if seq_len < 2 * FEW:
-        what = f"{steps(seq_len)} are too few to see a gradient fade."
+        what = f"{counted(seq_len, 'time step is', 'time steps are')} too few to see a gradient fade."
         longer = "Measure with a longer `seq_len`." if num_steps else ""
         return numbers, [Verdict("unsure", what, {"seq_len": seq_len}, longer)]
     fades = f"{fades} {carried.words}"

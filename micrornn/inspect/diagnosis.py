@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from micrornn.errors import counted
 from micrornn.inspect import register
 from micrornn.inspect.kinds import KINDS, grave
 from micrornn.inspect.measure import Learned, Measure, Verdict
@@ -72,7 +73,7 @@ def diagnosis(found: Sequence[Measure], subject: Mapping[str, Any], lr: float = 
     kinds = [finding.kind for finding in serious]
     if nothing:
         kinds = sorted([*kinds, "unlearned"], key=grave)
-        told.append(f"After {updates:,} update{'s' if updates != 1 else ''} the model does no better than {by}.")
+        told.append(f"After {counted(updates, 'update')} the model does no better than {by}.")
         if kinds[0] == "unlearned":
             advice.insert(0, _learn(updates, lr))
     elif learned is not None:
@@ -102,6 +103,6 @@ def _learn(updates: int, lr: float) -> str:
     if 0 < lr < SLOW_LR:
         return f"A higher `lr`: it was {number(lr)}; the default is 0.006."
     return (
-        f"Train longer than {updates:,} updates. If the loss does not fall, try another `lr`, three times as much and "
-        "a third; if that does not help, the data may hold nothing more to be learned."
+        f"Train longer than {counted(updates, 'update')}. If the loss does not fall, try another `lr`, three times as "
+        "much and a third; if that does not help, the data may hold nothing more to be learned."
     )

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from micrornn import kernels
+from micrornn.errors import counted
 from micrornn.inspect import carried as carrying
 from micrornn.inspect import flow_verdicts
 from micrornn.inspect.fading import LEFT, fitted, half_life, reach
@@ -202,7 +203,7 @@ def _flow(measure: Measure) -> Iterator[Panel]:
         yield _by_layer(f"Gradient into the gates of {layer}", "norm of dL/da_t", gates, rows)
     yield _by_layer("Gradient passed down", "norm of dL/dx_t", layers, measure["dx"])
     shown, there = measure["units"].shape[2], measure.subject.get("hidden_size", measure["units"].shape[2])
-    which = "every unit" if shown == there else f"the first {shown} of {there} units"
+    which = "every unit" if shown == there else f"the first {shown} of {counted(there, 'unit')}"
     for layer, values in zip(layers, measure["units"]):
         yield Heat(
             f"Gradient of {which} of {layer}", "time step", "unit", "|dL/dh_t|", measure.axes["t"].places,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from micrornn.errors import counted
 from micrornn.inspect.carried import ALL, LEFT, LIMIT, Carried
 from micrornn.inspect.fading import GROWN, fading, growing
 from micrornn.inspect.measure import Learned, Measure, Verdict, blown_up
@@ -53,7 +54,8 @@ def of_flow(measure: Measure, carried: Carried) -> list[Verdict]:
     found += saturated or never_forgets(layers, measure["forgets"], carried.num_steps)
     found += _dead(layers, measure["dead"])
     if not found and seq_len < LEAST_STEPS:
-        words = f"{steps(seq_len)} are too few to say how far back the gradient goes; {LEAST_STEPS} would do."
+        words = f"{counted(seq_len, 'time step is', 'time steps are')} too few to say how far back the gradient goes; "
+        words += f"{LEAST_STEPS} would do."
         longer = "Look at longer windows with `seq_len`." if measure.subject.get("cut", True) else ""
         found = [Verdict("unsure", words, {"seq_len": seq_len}, longer)]
     return found or [_healthy(measure, carried, float(no_good(gates, low, high).max()), last)]
@@ -122,7 +124,8 @@ def _nonfinite(layers: tuple[str, ...], dh: np.ndarray) -> Verdict | None:
     if not bad.any():
         return None
     layer, t = np.argwhere(bad)[-1]
-    words = f"dL/dh_t is NaN or infinite at {bad.sum()} of {bad.size} time steps, so in {layers[layer]} at {t}."
+    where = f"{bad.sum()} of {counted(bad.size, 'time step')}"
+    words = f"dL/dh_t is NaN or infinite at {where}, so in {layers[layer]} at {t}."
     return blown_up(words, t=int(t))
 
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn.errors import ConfigError
+from micrornn.errors import ConfigError, counted
 from micrornn.inspect import carried as carrying
 from micrornn.inspect.carried import LEFT, LIMIT, Carried
 from micrornn.inspect.measure import Array, Axis, Measure, Verdict, blown_up
@@ -166,9 +166,9 @@ def _measure(layers: tuple[str, ...], rows: list[dict[str, np.ndarray]], bounded
     all_of = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     low, middle, high = np.moveaxis(all_of["products"], 1, 0)
     exponents, seq_len = all_of["exponents"], all_of["largest"].shape[1]
-    counted = seq_len - seq_len // 4
+    used = seq_len - seq_len // 4
     with np.errstate(divide="ignore", invalid="ignore"):
-        half_life = np.where(exponents[:, 0] * counted < -NATS, math.log(2) / -exponents[:, 0], np.nan)
+        half_life = np.where(exponents[:, 0] * used < -NATS, math.log(2) / -exponents[:, 0], np.nan)
     axes = {
         "layer": Axis.of(layers), "t": Axis.of(range(seq_len), "time step"),
         "lag": Axis.of(rows[0]["lags"], "time steps"), "exponent": Axis.of(range(1, exponents.shape[1] + 1)),
@@ -209,8 +209,8 @@ def verdicts(measure: Measure, bounded: bool, able: Carried) -> tuple[Verdict, .
     if rate == -math.inf:
         told = f"in {layer} a change of the state is cut off altogether"
     numbers = {"exponent": rate, "error": error, "half_life": half_life, "growth": growth, "lag": float(lags[-1])}
-    counted, far = seq_len - seq_len // 4, int(np.searchsorted(lags, lags[-1] / 2))
-    drifts = rate * counted > NATS and not rate < 2 * error
+    used, far = seq_len - seq_len // 4, int(np.searchsorted(lags, lags[-1] / 2))
+    drifts = rate * used > NATS and not rate < 2 * error
     with np.errstate(divide="ignore", invalid="ignore"):
         at_the_end = np.log(products[fastest, -1] / products[fastest, far]) / max(1, lags[-1] - lags[far])
     explodes, found = growth > GROWN and at_the_end * lags[-1] > math.log(GROWN), []
@@ -227,8 +227,8 @@ def verdicts(measure: Measure, bounded: bool, able: Carried) -> tuple[Verdict, .
         found.append(Verdict("chaotic", words, numbers, advice))
     if explodes or (drifts and not bounded):
         words = (
-            f"Over {lags[-1]} time steps a change of the state of {layers[fastest]}, and a gradient on its way back, "
-            f"grows up to {number(growth)} times; {told}."
+            f"Over {counted(lags[-1], 'time step')} a change of the state of {layers[fastest]}, and a gradient on its "
+            f"way back, grows up to {number(growth)} times; {told}."
         )
         if not bounded:
             words += " Nothing bounds a relu, so the state itself runs away."
@@ -237,7 +237,7 @@ def verdicts(measure: Measure, bounded: bool, able: Carried) -> tuple[Verdict, .
         found += able.exploding(f"In the long run: {told}.")
     if found:
         return tuple(found)
-    seen = _seen(rate, counted, half_life, told)
+    seen = _seen(rate, used, half_life, told)
     if gone := able.verdicts(seen, rate * able.num_steps / 2 < math.log(LEFT), **numbers):
         return tuple(gone)
     if seq_len < LEAST_STEPS:
@@ -255,13 +255,13 @@ def verdicts(measure: Measure, bounded: bool, able: Carried) -> tuple[Verdict, .
     return (Verdict("healthy", f"{seen} {peak} {able.words}", numbers),)
 
 
-def _seen(rate: float, counted: int, half_life: float, told: str) -> str:
+def _seen(rate: float, used: int, half_life: float, told: str) -> str:
     """What the largest exponent says of the time steps that were seen, and of no more."""
     if rate == -math.inf:
         return f"Nothing lasts: {told}."
     if math.isnan(half_life):
         return (
-            f"Over {steps(counted)} what fades slowest keeps more than e^-{NATS:.0f} of itself, so whether it fades, "
+            f"Over {steps(used)} what fades slowest keeps more than e^-{NATS:.0f} of itself, so whether it fades, "
             f"and how fast, cannot be told: {told}."
         )
     return f"What fades slowest halves every {steps(half_life)}: {told}."
@@ -279,7 +279,8 @@ def panels(measure: Measure) -> list[Panel]:
         largest += curves([f"{layer}, dh/dh alone" for layer in layers], t, measure["largest_h"])
     computed = np.isfinite(measure["smallest"]).all(axis=0)
     whole = measure.subject.get("all_singular_values", True)
-    part = "" if whole else f"Of one lane, at {computed.sum()} time steps: layers of more than {EXACT_SIZE} units."
+    at = counted(computed.sum(), "time step")
+    part = "" if whole else f"Of one lane, at {at}: layers of more than {EXACT_SIZE} units."
     if not whole and not computed.any():
         part = f"The largest {len(values)} alone: a state of more than {SVD_SIZE:,} numbers."
     rates, errors = measure["exponents"], measure["error"]

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from micrornn.errors import ConfigError
+from micrornn.errors import ConfigError, counted
 from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict, blown_up
 from micrornn.inspect.noise_scale import Estimate, estimate
 from micrornn.inspect.panels import Curve, Lines, Mark, Panel, Rows
@@ -80,7 +80,7 @@ def noise(model: Any, windows: Iterable[Window], progress: Progress | None = Non
     if lanes is None:
         lanes = next(n for n in range(max(1, width // 4), 0, -1) if width % n == 0)
     if lanes < 1 or width % lanes:
-        raise ConfigError(f"noise: windows of {width} lanes do not fall into small batches of {lanes}")
+        raise ConfigError(f"noise: windows of {counted(width, 'lane')} do not fall into small batches of {lanes}")
     blocks, size = min(BLOCKS, len(windows)), sum(parameter.data.size for parameter in parameters)
     sums = np.zeros((blocks, size), parameters[0].dtype)
     squares, counts = np.zeros(blocks), np.zeros(blocks, int)
@@ -163,12 +163,13 @@ def _verdict(found: Estimate, batch_size: int, lanes: int, seq_len: int, lr_left
     numbers = {"scale": scale, "low": found.low, "high": found.high, "batch_size": batch_size, "share": share}
     few = lanes < LEAST_LANES or len(found.left_out) < LEAST_BLOCKS
     if few or found.noise <= 0 or not math.isfinite(found.low):
-        words = f"{lanes:,} lanes in {len(found.left_out)} blocks of windows are too few to tell signal from noise."
+        blocks = counted(len(found.left_out), "block")
+        words = f"{counted(lanes, 'lane')} in {blocks} of windows are too few to tell signal from noise."
         advice = "Look at more with `windows` and `batch_size`."
         return Verdict("unsure", words, numbers, advice)
     low = number(found.low)
     up_to = f"({low} to {number(found.high)})" if math.isfinite(found.high) else f"({low} or more)"
-    tokens = f" of {seq_len:,} time steps, {number(scale * seq_len)} {item}s" if item == "token" else ""
+    tokens = f" of {counted(seq_len, 'time step')}, {number(scale * seq_len)} {item}s" if item == "token" else ""
     if not math.isfinite(scale):
         up_to, scale, tokens = "or more", found.low, ""
     words = (
@@ -198,7 +199,7 @@ def _verdict(found: Estimate, batch_size: int, lanes: int, seq_len: int, lr_left
         )
         return Verdict("noisy", words, numbers, advice)
     if not math.isfinite(found.high):
-        words += f" The {lanes:,} lanes that were looked at do not bound it from above."
+        words += f" What was looked at, {counted(lanes, 'lane')}, does not bound it from above."
         return Verdict("unsure", words, numbers, "Look at more with `windows` and `batch_size`.")
     if share < 1 - MOSTLY:
         near = max(1, round(scale))

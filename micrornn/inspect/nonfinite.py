@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from micrornn.errors import counted
 from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict, plain
 from micrornn.inspect.panels import Curve, Lines, Panel, Rows
 from micrornn.inspect.recorded import Layer, Recording, gate_names, is_sequence, record, states
@@ -270,7 +271,7 @@ def _verdict(found: Blown | None, seen: int, loss: float, arrays: Mapping[str, A
             sizes = arrays[f"largest_{name}"].values if np.isnan(sizes).all() else sizes
             largest[name] = float(np.nanmax(sizes))
         words = (
-            f"All is finite in {seen} window{'s' if seen > 1 else ''}: over time no value is larger than "
+            f"All is finite in {counted(seen, 'window')}: over time no value is larger than "
             f"{number(largest['value'])}, and no gradient larger than {number(largest['gradient'])}."
         )
         return Verdict("healthy", words, largest)

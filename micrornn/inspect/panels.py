@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from micrornn.errors import counted
 from micrornn.inspect.measure import Measure
 from micrornn.inspect.words import number
 
@@ -207,7 +208,7 @@ def subject(measure: Measure, run: bool = True) -> str:
     about = measure.subject
     parts = [str(about["run"])] if run and about.get("run") else []
     if run and about.get("updates") is not None:
-        parts.append(f"after {about['updates']:,} updates")
+        parts.append(f"after {counted(about['updates'], 'update')}")
     parts += [f"on {about['text']}"] if about.get("text") else []
     sizes = ("windows", "seq_len", "lanes", "batch_size", "tokens")
     return ", ".join(parts + [f"{name} {about[name]:,}" for name in sizes if isinstance(about.get(name), int)])

@@ -18,7 +18,7 @@ import numpy as np
 
 from micrornn.data import Vocab
 from micrornn.data.text import Ids
-from micrornn.errors import DataError
+from micrornn.errors import DataError, counted
 from micrornn.inspect.flow import MOST_UNITS, STILL
 from micrornn.inspect.flow_verdicts import TENTH, never_forgets, stuck
 from micrornn.inspect.measure import Array, Axis, Learned, Measure, Number, Verdict, blown_up
@@ -56,7 +56,8 @@ def states(model: Any, vocab: Vocab, ids: Ids, progress: Progress | None = None,
     row = np.asarray(ids[0 : min(tokens, len(ids))])
     if len(row) < 20:
         raise DataError(
-            f"states: {len(row)} tokens are too few, at least 20 are needed; give more, or a higher `seq_len`"
+            f"states: {counted(len(row), 'token is', 'tokens are')} too few, at least 20 are needed; give more, or a "
+            "higher `seq_len`"
         )
     fresh = min(FRESH, len(row) // 10)
     tell = (lambda done: None) if progress is None else (lambda done: progress(done, len(row)))
@@ -135,7 +136,9 @@ def _verdicts(measure: Measure, reading: Reading, fresh: int) -> list[Verdict]:
     still = (h.max(axis=1) - h.min(axis=1) <= STILL).mean(axis=1)
     worst = int(still.argmax())
     if still[worst] >= TENTH:
-        words = f"{percent(still[worst])} of the units of {layers[worst]} do not move over {read_tokens:,} tokens."
+        words = (
+            f"{percent(still[worst])} of the units of {layers[worst]} do not move over {counted(read_tokens, 'token')}."
+        )
         advice = "They cost time and say nothing: lower `lr`, take fewer with `hidden_size`, or another cell."
         found.append(Verdict("dead", words, {"share": float(still[worst])}, advice))
     saturated, (low, high) = [], (ends.mean(axis=2) for ends in (reading.low, reading.high))
@@ -146,7 +149,8 @@ def _verdicts(measure: Measure, reading: Reading, fresh: int) -> list[Verdict]:
     if found:
         return found
     if read_tokens < LEAST:
-        words = f"{read_tokens:,} tokens are too few to tell what a unit follows; {LEAST} are the least, 10,000 good."
+        few = counted(read_tokens, "token is", "tokens are")
+        words = f"{few} too few to tell what a unit follows; {LEAST} are the least, 10,000 good."
         return [Verdict("unsure", words, {"tokens": read_tokens}, "Give more text, or a higher `seq_len`.")]
     return [_followers(measure)]
 
@@ -221,7 +225,8 @@ def _heats(measure: Measure) -> list[Panel]:
             liveliest = np.argsort(-values.std(axis=1), kind="stable")[:MOST_ROWS]
             there = len(measure.axes["unit"].places)
             among = f"the first {len(values)} of {there}" if len(values) < there else f"{there}"
-            note = f"The {len(liveliest)} units that move most of {among}." if len(liveliest) < there else ""
+            live = counted(len(liveliest), "unit that moves", "units that move")
+            note = f"The {live} most of {among}." if len(liveliest) < there else ""
             drawn.append(
                 Heat(
                     f"{layer}: {kind}_t over the text", "token", "unit", "tanh(c)" if kind == "c" else kind,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from micrornn.errors import counted
 from micrornn.inspect.bias import Bias
 from micrornn.inspect.measure import Number, Verdict, blown_up
 from micrornn.inspect.words import percent
@@ -65,14 +66,15 @@ def numbers_of(found: Found) -> dict[str, Number]:
     if found.own is not None:
         windows, back, at = found.windows, found.back, found.own
         own = f"of windows of num_steps = {found.num_steps}"
+        one, lanes = counted(found.num_steps, "time step"), counted(found.batch_size, "lane")
         numbers |= {
             "bias": Number(float(windows.value[at]), "", f"bias {own}"),
             "bias_low": Number(float(windows.low[at]), "", "two standard errors down"),
             "bias_high": Number(float(windows.high[at]), "", "two standard errors up"),
-            "bias_back": Number(float(back.value[at]), "", f"bias if each loss sees {found.num_steps} time steps back"),
+            "bias_back": Number(float(back.value[at]), "", f"bias if each loss sees {one} back"),
             "cosine": Number(float(windows.cosine[at]), "", "cosine of the same windows with the whole gradient"),
             "share": Number(found.share, "", "cut off the gradient of one lane, noise and all"),
-            "noise": Number(found.noise[0], "", f"noise of an update, {found.batch_size} lanes, by the mean gradient"),
+            "noise": Number(found.noise[0], "", f"noise of an update, {lanes}, by the mean gradient"),
             "noise_low": Number(found.noise[1], "", "two standard errors down"),
         }
     return numbers
@@ -104,7 +106,7 @@ def judge(found: Found) -> Verdict:
         return Verdict("unsure", words, plain, f"Measure with `seq_len={4 * K}`.")
     if found.back.told and found.back.low[-1] > SMALL:
         words = (
-            f"Even if each loss sees {found.ks[-1]} time steps back, the gradient is off by "
+            f"Even if each loss sees {counted(found.ks[-1], 'time step')} back, the gradient is off by "
             f"{percent(float(found.back.value[-1]))}: it reaches further than the {T} time steps that were measured."
         )
         return Verdict("unsure", words, plain, f"Measure with `seq_len={2 * T}` or more.")
@@ -115,7 +117,7 @@ def _by_bias(found: Found, plain: dict[str, float]) -> Verdict:
     at = found.own
     assert at is not None
     own, low, high = (float(values[at]) for values in (found.windows.value, found.windows.low, found.windows.high))
-    steps = "1 time step" if found.num_steps == 1 else f"{found.num_steps} time steps"
+    steps = counted(found.num_steps, "time step")
     words = f"Windows of {steps}, as in training, bend the mean gradient by "
     words += (
         f"{percent(own)} ({percent(low)} to {percent(high)})."

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from micrornn import kernels
+from micrornn.errors import counted
 from micrornn.inspect.measure import Array, Axis, Measure, Verdict, blown_up
 from micrornn.inspect.panels import Heat, Lines, Panel, Rows, curves
 from micrornn.inspect.recorded import Layer, Recording, record
@@ -121,7 +122,8 @@ def _verdict(names: list[str], norms: np.ndarray, coherence: np.ndarray, cut: bo
         words = f"What the time steps contribute to {name} is NaN or infinite."
         return blown_up(words)
     if seq_len < LEAST_STEPS:
-        words = f"{seq_len} time steps are too few to tell early from late; {LEAST_STEPS} would do."
+        few = counted(seq_len, "time step is", "time steps are")
+        words = f"{few} too few to tell early from late; {LEAST_STEPS} would do."
         return Verdict("unsure", words, {"seq_len": seq_len}, "Look at longer windows with `seq_len`." if cut else "")
     several = round(seq_len * TENTH)
     sums = norms.sum(axis=1)
@@ -137,7 +139,7 @@ def _verdict(names: list[str], norms: np.ndarray, coherence: np.ndarray, cut: bo
         top = np.where(sums == 0, 0, np.sort(norms, axis=1)[:, -several:].sum(axis=1) / sums)
     worst = int(top.argmax())
     numbers = {"top_tenth": float(top[worst]), "coherence": float(coherence[worst])}
-    share = f"{percent(top[worst])} of what {names[worst]} gets comes from {several} of {seq_len} time steps"
+    share = f"{percent(top[worst])} of what {names[worst]} gets comes from {several} of {counted(seq_len, 'time step')}"
     if top[worst] > HALF:
         peak = int(norms[worst].argmax())
         words = (

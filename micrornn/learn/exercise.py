@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn.errors import DataError, quoted
+from micrornn.errors import DataError, counted, quoted
 from micrornn.learn.looks import NONE, near, of_array, of_list, same
 
 HERE = Path(__file__).parent
@@ -95,11 +95,11 @@ def compare_each(what: str, names: Sequence[str], got: Any, expected: Sequence[A
     """Wrong where a part of what was returned differs from the expected one, which `names` names; they are told apart
     from the right ones in another order, or one place off."""
     if got is None:
-        raise Wrong(f"{what}: got None, expected {len(expected)} values; {NONE}")
+        raise Wrong(f"{what}: got None, expected {counted(len(expected), 'value')}; {NONE}")
     parts = several(what, got)
     looks = of_list([_numbers(part) for part in parts], expected, names)
     if len(parts) != len(expected):
-        raise Wrong(f"{what}: got {len(parts)} values, expected {len(expected)}{looks}")
+        raise Wrong(f"{what}: got {counted(len(parts), 'value')}, expected {len(expected)}{looks}")
     for name, part, right in zip(names, parts, expected):
         try:
             compare(f"{name} of {what}", part, right)
@@ -109,7 +109,7 @@ def compare_each(what: str, names: Sequence[str], got: Any, expected: Sequence[A
 
 def several(what: str, got: Any, count: int | None = None) -> list[Any]:
     """The parts of what was returned. Wrong where it has none, or not `count`."""
-    expected = "a list" if count is None else f"{count} values"
+    expected = "a list" if count is None else f"{counted(count, 'value')}"
     if got is None:
         raise Wrong(f"{what}: got None, expected {expected}; {NONE}")
     try:
@@ -117,7 +117,7 @@ def several(what: str, got: Any, count: int | None = None) -> list[Any]:
     except TypeError:
         raise Wrong(f"{what}: got {quoted(got)}, expected {expected}") from None
     if count is not None and len(parts) != count:
-        raise Wrong(f"{what}: got {len(parts)} values, expected {count}")
+        raise Wrong(f"{what}: got {counted(len(parts), 'value')}, expected {count}")
     return parts
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn.errors import quoted
+from micrornn.errors import counted, quoted
 from micrornn.learn.exercise import Page, Wrong, compare
 
 PAGE = Page(
@@ -100,5 +100,5 @@ def pairwise(answer: Any) -> str:
         if not error < 1e-6:
             raise Wrong(f"{what}: got {got:.9g}, which is off by {error:.1e} of it; expected less than 1e-06")
         if calls != count - 1:
-            raise Wrong(f"{what}: got {calls} calls of add, expected {count - 1}")
+            raise Wrong(f"{what}: got {counted(calls, 'call')} of add, expected {count - 1}")
     return "right to one part in a million, where one addition after the other is not"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from micrornn.arguments import whole, wholes
-from micrornn.errors import ShapeError
+from micrornn.errors import ShapeError, counted
 from micrornn.kernels import Kernels
 
 
@@ -50,7 +50,7 @@ def normal_axis(name: str, axis: Any, ndim: int) -> int:
     """A negative axis counts from the end."""
     axis = whole(f"{name}: axis", axis)
     if not -ndim <= axis < ndim:
-        raise ShapeError(f"{name}: axis {axis} of an array with {ndim} axes")
+        raise ShapeError(f"{name}: axis {axis} of an array with {counted(ndim, 'axis', 'axes')}")
     return axis % ndim
 
 

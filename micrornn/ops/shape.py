@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from micrornn.arguments import wholes
-from micrornn.errors import ShapeError
+from micrornn.errors import ShapeError, counted
 from micrornn.kernels import Kernels
 from micrornn.ops.axes import normal_axis
 from micrornn.tape import op
@@ -22,7 +22,7 @@ def reshape(k, x, *, shape):
     try:
         return x.reshape(shape), x.shape
     except ValueError:
-        raise ShapeError(f"reshape: {x.shape} holds {x.size} numbers, which do not fill {shape}") from None
+        raise ShapeError(f"reshape: {x.shape} holds {counted(x.size, 'number')}, which do not fill {shape}") from None
 
 
 @reshape.vjp

@@ -23,7 +23,7 @@ from micrornn import tasks
 from micrornn.checkpoint.files import read_file
 from micrornn.checkpoint.toml import MOST_BYTES, toml_loads
 from micrornn.config import Config
-from micrornn.errors import CheckpointError, ConfigError, DataError, instead, named, quoted
+from micrornn.errors import CheckpointError, ConfigError, DataError, counted, instead, named, quoted
 from micrornn.schema import Rule, check_table
 from micrornn.tasks.task import Task
 
@@ -195,7 +195,7 @@ class Recipe:
         if len(paths) != len(self.data):
             if not self.data:
                 raise ConfigError(f"recipe {self.name} makes its own data; leave {quoted(paths[0])} out")
-            files = "1 data file" if len(self.data) == 1 else f"{len(self.data)} data files"
+            files = counted(len(self.data), "data file")
             folder = f" or a folder with {', '.join(self.files)}" if self.files else ""
             raise ConfigError(f"recipe {self.name} wants {files} ({', '.join(self.data)}){folder}, not {len(paths)}")
         return dict(zip(self.data, paths))
@@ -295,7 +295,9 @@ def _check(recipe: Recipe) -> None:
     if not recipe.expect:
         raise ConfigError(f"{where}: it expects nothing; say at least one [[expect]]")
     if recipe.files and len(recipe.files) != len(recipe.data):
-        raise ConfigError(f"{where}: files has {len(recipe.files)} names, and data {len(recipe.data)} roles")
+        raise ConfigError(
+            f"{where}: files has {counted(len(recipe.files), 'name')}, and data {counted(len(recipe.data), 'role')}"
+        )
     if not recipe.seeds:
         raise ConfigError(f"{where}: seeds is empty; leave it out")
     for n, expected in enumerate(recipe.expect, 1):

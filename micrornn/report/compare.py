@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from micrornn.errors import counted
 from micrornn.inspect.measure import Measure
 from micrornn.inspect.panels import Curve, Lines, Panel, Rows
 from micrornn.inspect.words import number, percent
@@ -28,7 +29,7 @@ def _search(measure: Measure) -> list[Panel]:
         bracket = [f"{brackets[n]:.0f}"] if several else []
         rows.append([name, f"{known.mean():.4g}" if known.size else "-", failed, *bracket])
     left = len(measure.axes["setting"].places) - len(rows)
-    note = f"{left} settings more are left out. " if left > 0 else ""
+    note = f"{counted(left, 'setting more is', 'settings more are')} left out. " if left > 0 else ""
     return [
         Rows("Settings drawn at random", ["setting", "loss", "trained", *["bracket"] * several], rows,
              note=f"{note}Only losses of settings that were trained as far can be compared."),
@@ -59,7 +60,8 @@ def _tables(measure: Measure) -> list[Panel]:
             told + (f" ({times.size} of {known.size})" if 0 < times.size < known.size else ""),
             *([f"{even.mean():.4g}" if (even := equal[n][np.isfinite(equal[n])]).size else "-"] if uneven else []),
         ])  # fmt: skip
-    left = f" {len(names) - MOST_ROWS} settings more are left out." if len(names) > MOST_ROWS else ""
+    more = counted(len(names) - MOST_ROWS, "setting more is", "settings more are")
+    left = f" {more} left out." if len(names) > MOST_ROWS else ""
     token, tokens = measure.arrays["token_seconds"].about.removeprefix("of one "), measure.numbers["tokens"].value
     baseline = measure.numbers.get("baseline")
     beside = f" {baseline.about[:1].upper()}{baseline.about[1:]}: {number(baseline.value)}." if baseline else ""
@@ -100,7 +102,7 @@ def _curves(measure: Measure) -> list[Panel]:
     token = measure.arrays["token_seconds"].about.removeprefix("of one ")
     found: list[Panel] = []
     shown = [n for n in range(len(names)) if f"curve_updates_mean_{n}" in measure.arrays][:MOST_CURVES]
-    more = f" Of the {len(names)} settings, the {len(shown)} best." if len(names) > len(shown) else ""
+    more = f" Of the {counted(len(names), 'setting')}, the {len(shown)} best." if len(names) > len(shown) else ""
     seeds = len(measure.axes["seed"].places)
     band = "Mean over seeds; the band goes from the lowest to the highest." if seeds > 1 else ""
     for axis, label in (("updates", "update"), ("tokens", f"{token}s"), ("seconds", "seconds of training")):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from html import escape
 
 from micrornn.data import Lanes, LineLanes, Vocab
+from micrornn.errors import counted
 from micrornn.printable import cells, cut, standing, tail, visible
 
 
@@ -69,7 +70,7 @@ def drawing(lanes: Lanes, vocab: Vocab, letters: int, carried: bool = True) -> s
     if len(windows) > 1:
         lines += _border(places[1], y + 30, carried)
     height = y + (78 if len(windows) > 1 else 26)
-    label = f"{lanes.batch_size:,} lanes, in windows of {lanes.num_steps:,} time steps"
+    label = f"{counted(lanes.batch_size, 'lane')}, in windows of {counted(lanes.num_steps, 'time step')}"
     return (
         f'<svg class="lanes" viewBox="0 0 {right + 2:g} {height:g}" role="img" aria-label="{escape(label)}" '
         f'style="max-width: {1.25 * right:.0f}px">{"".join(lines)}</svg>'

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from micrornn.data import UNITS
-from micrornn.errors import MissingError
+from micrornn.errors import MissingError, counted
 from micrornn.inspect.kinds import ALL, grave
 from micrornn.inspect.measure import Measure, Verdict
 from micrornn.inspect.panels import Coloured, Heat, Lines, Panel, Rows, Slides, subject
@@ -196,12 +196,12 @@ def _coloured(panel: Coloured) -> str:
 def _drawing(run: Run) -> str:
     """The lanes and windows of the run, narrow and wide, and the same in words."""
     assert run.lanes is not None and run.vocab is not None
-    lanes, unit = run.lanes, UNITS[run.vocab.kind][1]
-    b, t = lanes.batch_size, lanes.num_steps
+    lanes, unit = run.lanes, UNITS[run.vocab.kind]
+    b, t, length = lanes.batch_size, lanes.num_steps, counted(lanes.lane_len, *unit)
     facts = [
-        ("batch_size", f"{b:,}", f"lanes: the text is cut into {b:,} pieces of {lanes.lane_len:,} {unit}"),
+        ("batch_size", f"{b:,}", f"lanes: the text is cut into {counted(b, 'piece')} of {length}"),
         ("num_steps", f"{t:,}", "time steps: the gradient goes back to the left edge of a window, no further"),
-        ("one update", f"{lanes.tokens_per_update:,}", f"{unit}: one window of every lane"),
+        ("one update", f"{lanes.tokens_per_update:,}", f"{unit[1]}: one window of every lane"),
         ("one epoch", f"{lanes.num_windows:,}", "updates: every window once"),
     ]
     table = "".join(f"<tr><th>{a}</th><td>{n}</td><td>{words}</td></tr>" for a, n, words in facts)

@@ -17,7 +17,7 @@ import numpy as np
 from micrornn.checkpoint import RunFolder
 from micrornn.config import learning as learning_of
 from micrornn.data import Lanes, Vocab
-from micrornn.errors import CheckpointError, MicrornnError, named
+from micrornn.errors import CheckpointError, MicrornnError, counted, named
 from micrornn.inspect.panels import Curve, Lines
 from micrornn.inspect.subject import Subject
 from micrornn.runs import own_task
@@ -49,9 +49,9 @@ def run_of(subject: Subject, command: str = "") -> Run:
     unit = subject.material.unit
     facts = [
         ("model", f"{config.num_layers} x {config.hidden_size} {config.cell_title}, "
-                  f"{len(model.flat):,} parameters"),
+                  f"{counted(len(model.flat), 'parameter')}"),
         ("learning", learning_of(config)),
-        ("checkpoint", f"{Path(meta['path']).name}, after {meta['updates']:,} updates"),
+        ("checkpoint", f"{Path(meta['path']).name}, after {counted(meta['updates'], 'update')}"),
     ]  # fmt: skip
     if meta.get("best_val_loss") is not None:
         facts.append(("best validation loss", f"{meta['best_val_loss']:.3f} {unit}"))

@@ -21,7 +21,7 @@ from micrornn.attention import KINDS
 from micrornn.config import MOST, Config, setting
 from micrornn.data.sequences import Padded, hold_out, pad
 from micrornn.decoding import Answer, edit_distance
-from micrornn.errors import CheckpointError, ConfigError, DataError
+from micrornn.errors import CheckpointError, ConfigError, DataError, counted
 from micrornn.schema import Rule
 from micrornn.tasks.encdec import EncoderDecoder, Pair, TeacherForcing, num_parameters
 from micrornn.tasks.pairing import Codec, PairBatches, Part, by_source
@@ -147,7 +147,7 @@ class Answering(Task):
         sizes = len(meta["source_tokens"]), len(meta["target_tokens"])
         needed = num_parameters(config, *sizes)
         if there != needed:
-            raise CheckpointError(f"it holds {there:,} parameters, and its settings ask for {needed:,}")
+            raise CheckpointError(f"it holds {counted(there, 'parameter')}, and its settings ask for {needed:,}")
         return EncoderDecoder(config, *sizes)
 
     @property
@@ -279,7 +279,7 @@ class Answering(Task):
         some = sorted({0, count // 2, count - 1})
         head, *rows = self.codec.lanes(inputs, targets, some)
         return "\n".join(
-            [*self._boxes(inputs, targets), "", f"{len(some)} of {count:,} lanes of a batch, {head}", *rows]
+            [*self._boxes(inputs, targets), "", f"{len(some)} of {counted(count, 'lane')} of a batch, {head}", *rows]
         )
 
     def _boxes(self, inputs: Pair, targets: Padded) -> list[str]:

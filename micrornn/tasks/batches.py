@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from micrornn.errors import DataError
+from micrornn.errors import DataError, counted
 from micrornn.tape import Tensor
 
 State = tuple[Tensor, ...]
@@ -82,7 +82,7 @@ class Slices:
         self.inputs, self.targets, self.num_steps, self.carried = inputs, targets, num_steps, carried
         self.num_windows = len(inputs) // num_steps
         if not self.num_windows:
-            raise DataError(f"there are {len(inputs):,} time steps, fewer than `num_steps={num_steps:,}`")
+            raise DataError(f"there are {counted(len(inputs), 'time step')}, fewer than `num_steps={num_steps:,}`")
         self.epoch, self.window = 0, 0
         self.state: tuple[np.ndarray, ...] | None = None
 

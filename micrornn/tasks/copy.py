@@ -20,7 +20,7 @@ import numpy as np
 
 from micrornn import device
 from micrornn.config import Config, setting
-from micrornn.errors import ConfigError, DataError, quoted
+from micrornn.errors import ConfigError, DataError, counted, quoted
 from micrornn.ops import cross_entropy
 from micrornn.tasks.classes import shares
 from micrornn.tasks.made import Made
@@ -51,8 +51,8 @@ class Copy(Made):
         super().__init__(config)
         if config.num_steps < 2 * config.symbols + 1:
             raise ConfigError(
-                f"`num_steps` is {config.num_steps:,}; to say {config.symbols:,} symbols again after a sign takes "
-                f"{2 * config.symbols + 1:,}"
+                f"`num_steps` is {config.num_steps:,}; to say {counted(config.symbols, 'symbol')} again after a sign "
+                f"takes {2 * config.symbols + 1:,}"
             )
         self.baseline = ("by guessing at the sign", config.symbols * math.log(config.alphabet) / config.num_steps)
 
@@ -92,7 +92,8 @@ class Copy(Made):
         wanted = [str(n) for n in range(size)]
         usual = " ".join(str(n % size) for n in range(min(self.config.symbols, 10)))
         if len(symbols) != self.config.symbols or set(symbols) - set(wanted):
-            raise DataError(f"{quoted(line)}: wanted {self.config.symbols:,} numbers in 0..{size - 1}, such as {usual}")
+            count = counted(self.config.symbols, "number")
+            raise DataError(f"{quoted(line)}: wanted {count} in 0..{size - 1}, such as {usual}")
         return np.array([int(n) for n in symbols])
 
     def encode(self, example: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from micrornn.config import Config, setting
-from micrornn.errors import DataError, quoted
+from micrornn.errors import DataError, counted, quoted
 from micrornn.ops import cross_entropy
 from micrornn.tasks.classes import Classifying
 from micrornn.tasks.made import Made
@@ -92,7 +92,7 @@ class Digits(Made, Classifying):
         ink = line.replace("/", " ").replace(",", " ").replace("#", " 1 ").replace(".", " 0 ") if "#" in line else line
         values = [number(word) for word in ink.replace(",", " ").split()]
         if len(values) != self.config.size**2:
-            raise DataError(f"{quoted(line)}: {len(values):,} pixels, wanted {self.takes}")
+            raise DataError(f"{quoted(line)}: {counted(len(values), 'pixel')}, wanted {self.takes}")
         return np.array(values)
 
     def encode(self, example: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from micrornn.config import MOST, Config, setting
-from micrornn.errors import ConfigError
+from micrornn.errors import ConfigError, counted
 from micrornn.ops import binary_cross_entropy, cross_entropy
 from micrornn.tasks.made import Bits
 from micrornn.tasks.parts import Features, defaults
@@ -71,8 +71,8 @@ class Echo(Bits):
         super().__init__(config)
         if config.length // config.batch_size < config.num_steps:
             raise ConfigError(
-                f"`length={config.length}` is too short for {config.batch_size:,} lanes of {config.num_steps:,} "
-                "time steps"
+                f"`length={config.length}` is too short for {counted(config.batch_size, 'lane')} of "
+                f"{counted(config.num_steps, 'time step')}"
             )
         steps, carried = config.length // config.batch_size, config.state == "carried"
         self.batches = (
@@ -107,4 +107,4 @@ class Echo(Bits):
         lines = [
             f"{name:<8}" + " ".join(str(int(bit)) for bit in row[:30, 0].ravel()) + " ..." for name, row in rows.items()
         ]
-        return "\n".join(lines) + f"\nan echo of {self.config.echo} time steps; lane 1"
+        return "\n".join(lines) + f"\nan echo of {counted(self.config.echo, 'time step')}; lane 1"

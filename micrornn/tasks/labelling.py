@@ -22,7 +22,7 @@ from micrornn.data.files import find_validation
 from micrornn.data.rows import BadRows, skip_bad_rows
 from micrornn.data.sequences import ByLength, Padded, cut, hold_out, pad
 from micrornn.data.symbols import Symbols
-from micrornn.errors import DataError, quoted
+from micrornn.errors import DataError, counted, quoted
 from micrornn.schema import Rule
 from micrornn.tasks.classes import Classifying
 from micrornn.tasks.parts import Features, classes, defaults, pad_side
@@ -227,7 +227,7 @@ class Labelling(Classifying):
         data = self._ids(known(read, set(self.labels), self.noun, bad))
         if not data[0]:
             raise DataError(f"nothing is left of {files[0]}")
-        told = {"read": f"{len(data[0]):,} sequences, {sum(map(len, data[0])):,} words"}
+        told = {"read": f"{counted(len(data[0]), 'sequence')}, {counted(sum(map(len, data[0])), 'word')}"}
         return Judged(self.evaluate(model, self._batches(data, VALIDATION)), self.baselines_of(data),
                       how | told | bad.told(), {"sequences": len(data[0]), "left_out": bad.count})  # fmt: skip
 
@@ -258,7 +258,7 @@ class Labelling(Classifying):
         told["sequences"] = (
             f"{len(rows):,} to learn from, {len(self.held_out[0]):,} held out"
             + (f", {self.again:,} of them learned from, too" if self.again else "")
-            + f"; {sizes.min():,} to {sizes.max():,} words, {sizes.mean():.1f} on average"
+            + f"; {sizes.min():,} to {counted(sizes.max(), 'word')}, {sizes.mean():.1f} on average"
             + (f"; {cuts:,} are cut to the {self.config.keep} {self.config.max_len:,}" if cuts else "")
         )
         told["words"] = f"{len(self.words):,} different ones; {100 * unknown / sizes.sum():.2g} % are read as unknown"

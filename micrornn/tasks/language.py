@@ -21,7 +21,7 @@ from micrornn import device, kernels
 from micrornn.cells import find_cell
 from micrornn.config import Config
 from micrornn.data.sequences import Padded
-from micrornn.errors import ConfigError
+from micrornn.errors import ConfigError, counted
 from micrornn.finite import diverged
 from micrornn.layers import Dropout, Linear
 from micrornn.ops import cross_entropy, linear_cross_entropy
@@ -56,7 +56,7 @@ class LanguageModel(Module):
         if config.tied:
             if config.embedding_size != config.hidden_size:
                 raise ConfigError(
-                    f"`tied`: the output layer reads {config.hidden_size:,} numbers and the embedding has "
+                    f"`tied`: the output layer reads {counted(config.hidden_size, 'number')} and the embedding has "
                     f"{config.embedding_size:,}; make `embedding_size` and `hidden_size` the same"
                 )
             # As small as an output layer's weights start: logits of rows of length sqrt(H) would be far too sure.
@@ -174,8 +174,9 @@ def segment_steps(config: Config, vocab_size: int) -> int:
     least = min(max(1, round(math.sqrt(border * steps / per_step))), steps)
     if needed(least) > budget:
         raise ConfigError(
-            f"`memory_budget` is {budget / 1e6:.3g} MB, too little for this model and windows of {steps:,} time steps "
-            f"in {config.batch_size:,} lanes: {math.ceil(needed(least) / 1e6)} MB would do"
+            f"`memory_budget` is {budget / 1e6:.3g} MB, too little for this model and windows of "
+            f"{counted(steps, 'time step')} in {counted(config.batch_size, 'lane')}: {math.ceil(needed(least) / 1e6)} "
+            "MB would do"
         )
     most = least + bisect.bisect(range(least, steps + 1), budget, key=needed) - 1
     # Memory is used again for arrays of the same size; a shorter last segment takes its own. So: hardly any rest.

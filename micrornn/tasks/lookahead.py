@@ -14,7 +14,7 @@ import numpy as np
 from micrornn.data import Padded
 from micrornn.data.forecasts import Compared, compare_directions, compare_values
 from micrornn.data.series import Scaling, ahead, naive
-from micrornn.errors import DataError
+from micrornn.errors import DataError, counted
 from micrornn.schema import Rule
 from micrornn.tasks.batches import Slices, State
 
@@ -62,7 +62,7 @@ class Lookahead:
         for name in ("naive_error", "drift", "up"):
             row = Rule(list, items=Rule(float, finite=True)).check(known.get(name), f"known: {name}", DataError)
             if len(row) != self.targets:
-                raise DataError(f"known: {name} has {len(row)} numbers, wanted {self.targets}")
+                raise DataError(f"known: {name} has {counted(len(row), 'number')}, wanted {self.targets}")
             self.known[name] = row
         if scaling.horizon != self.horizon or scaling.out_mean.shape[1] != self.targets:
             raise DataError("scaling: its numbers do not fit the columns")
@@ -80,8 +80,8 @@ class Lookahead:
         for name, column in zip(names, targets.T):
             if not np.ptp(column) > max(1e-12 * np.abs(column).max(), SMALLEST):
                 raise DataError(
-                    f"{name} stays {column[0]:g} in all of the {len(column):,} rows that are learned from, and so "
-                    "there is nothing to learn of it; choose another `target`, or give other rows"
+                    f"{name} stays {column[0]:g} in all of the {len(column):,} rows that are learned from, "
+                    "and so there is nothing to learn of it; choose another `target`, or give other rows"
                 )
         change = targets[season:] - targets[:-season]
         higher = targets[config.horizon :] > targets[: -config.horizon]
@@ -110,8 +110,8 @@ class Lookahead:
         length = len(at) // lanes // steps * steps
         if not length:
             raise DataError(
-                f"{len(at):,} time steps are there to learn from, too few for {lanes:,} lanes of {steps:,}; lower "
-                "`batch_size` or `num_steps`, or give more rows"
+                f"{counted(len(at), 'time step is', 'time steps are')} there to learn from, too few for "
+                f"{counted(lanes, 'lane')} of {steps:,}; lower `batch_size` or `num_steps`, or give more rows"
             )
         at = at[len(at) - lanes * length :]
         inputs, said = (
@@ -128,8 +128,8 @@ class Lookahead:
             at = at[at >= config.season - 1]
         if not len(at):
             raise DataError(
-                f"{end - start:,} rows are too few to judge forecasts of {config.horizon:,} steps by; give more, or "
-                "change `val_fraction` or `test_fraction`"
+                f"{counted(end - start, 'row is', 'rows are')} too few to judge forecasts of "
+                f"{counted(config.horizon, 'step')} by; give more, or change `val_fraction` or `test_fraction`"
             )
         last = int(at[-1]) + 1
         there = last - config.difference  # time steps that can be read

@@ -16,7 +16,7 @@ import numpy as np
 from micrornn.data.sequences import ByLength, Padded, pad
 from micrornn.data.symbols import UNKNOWN, Symbols
 from micrornn.decoding import Answer
-from micrornn.errors import DataError
+from micrornn.errors import DataError, counted
 from micrornn.tasks.encdec import END, Pair, shifted
 
 END_NAME = "<the end>"  # no symbol of a target is called so: a word has no blank
@@ -65,7 +65,7 @@ class Codec:
                 counts[side][0] += sum(token not in symbols for token in tokens)
                 counts[side][1] += len(tokens)
         told = [
-            f"{missing:,} of {total:,} tokens of {side}s"
+            f"{missing:,} of {counted(total, 'token')} of {side}s"
             for side, (missing, total) in zip(("source", "target"), counts)
             if missing
         ]

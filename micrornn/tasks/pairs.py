@@ -17,7 +17,7 @@ from typing import Any
 from micrornn.config import MOST, setting
 from micrornn.data.files import shown
 from micrornn.data.rows import BadRows, lines, skip_bad_rows
-from micrornn.errors import DataError, named
+from micrornn.errors import DataError, counted, named
 from micrornn.tasks.answering import Answering, AnsweringSettings
 from micrornn.tasks.pairing import PairBatches, by_source
 from micrornn.tasks.task import VALIDATION, Judged, Progress
@@ -114,12 +114,11 @@ def _wrong(line: str, config: PairsSettings) -> str:
     if not line.strip():
         return ""
     if len(fields) != 2:
-        count = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
-        return f"{count}, wanted 2: SOURCE <tab> TARGET"
+        return f"{counted(len(fields), 'field')}, wanted 2: SOURCE <tab> TARGET"
     for name, text, level in zip(("source", "target"), fields, Pairs.levels(config)):
         length = len(text.split()) if level == "word" else len(text)
         if not text.strip():
             return f"the {name} is empty"
         if length > config.max_len:
-            return f"the {name} has {length:,} tokens, more than `max_len={config.max_len:,}`"
+            return f"the {name} has {counted(length, 'token')}, more than `max_len={config.max_len:,}`"
     return ""

@@ -18,7 +18,7 @@ import numpy as np
 from micrornn.config import Config
 from micrornn.data import Lanes, LineLanes, Vocab, encode_files, find, validation_layout
 from micrornn.data.text import Ids
-from micrornn.errors import DataError
+from micrornn.errors import DataError, counted
 from micrornn.tasks.language import memory_needed, require_memory
 from micrornn.tasks.material import READ, Beside, Material, Sizes, shrunk
 from micrornn.tasks.task import Batches, losses
@@ -56,8 +56,8 @@ class TextMaterial(Material):
         needed, there = batch_size * seq_len * windows + 1, len(self.tokens)
         if there < needed:
             raise DataError(
-                f"{self.words} has {there:,} tokens, but {windows:,} windows of {seq_len:,} time steps in "
-                f"{batch_size:,} lanes need {needed:,}\n"
+                f"{self.words} has {counted(there, 'token')}, but {counted(windows, 'window')} of "
+                f"{counted(seq_len, 'time step')} in {counted(batch_size, 'lane needs', 'lanes need')} {needed:,}\n"
                 "  give more text, or lower `windows`, `seq_len` or `batch_size`"
             )
         return Windows(Lanes(self.tokens, batch_size, seq_len, self.words))
@@ -65,7 +65,7 @@ class TextMaterial(Material):
     def carrying(self) -> Batches:
         """DataError if there are fewer than three tokens."""
         if len(self.tokens) < 3:
-            raise DataError(f"{self.words} has {len(self.tokens)} tokens, fewer than 3")
+            raise DataError(f"{self.words} has {counted(len(self.tokens), 'token')}, fewer than 3")
         return Windows(Lanes.validation(self.tokens, WIDE, self.config.num_steps))
 
     def loss(self, model: Any) -> float:

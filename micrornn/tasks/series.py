@@ -27,7 +27,7 @@ from micrornn.data import Padded
 from micrornn.data.columns import Chosen, Columns, Row, TableSettings, read_columns, row_reader
 from micrornn.data.forecasts import Compared
 from micrornn.data.series import Scaling, ahead, parts
-from micrornn.errors import CheckpointError, ConfigError, DataError
+from micrornn.errors import CheckpointError, ConfigError, DataError, counted
 from micrornn.evaluate import losses
 from micrornn.ops import binary_cross_entropy, mean_squared_error
 from micrornn.schema import Rule
@@ -35,10 +35,6 @@ from micrornn.tasks.following import Follower
 from micrornn.tasks.lookahead import Lookahead, Stretch
 from micrornn.tasks.parts import LARGEST, Features, defaults
 from micrornn.tasks.task import Confusion, Forecast, Judged, Metric, Progress, Slices, State, Task
-
-
-def _steps(count: int) -> str:
-    return "1 time step" if count == 1 else f"{count:,} time steps"
 
 
 @dataclass(frozen=True)
@@ -219,7 +215,7 @@ class Series(Task):
         scores, baselines = ({self.metrics[0].name: loss} | found.scores), self._beside(found, stretch)
         span = self.data.span(int(at[0]) + 1, int(at[-1]) + 1 + self.config.horizon)
         values = {"verdict": found.verdict, "beats_baseline": found.better, "forecasts": len(at)}
-        rows, words = {"judged on": f"{len(at):,} forecasts, {span}"}, {}
+        rows, words = {"judged on": f"{counted(len(at), 'forecast')}, {span}"}, {}
         if self.job.direction:
             low, high = found.interval
             words["accuracy"] = f"{scores['accuracy']:.4g}, of which chance makes {low:.4g} to {high:.4g} (95 %)"
@@ -250,7 +246,7 @@ class Series(Task):
         came = ahead(stretch.values, stretch.at, self.config.horizon)
         ours = self.job.values(self.outputs(model, stretch)[1], stretch)
         name, plain = list(self.job.plain(stretch).items())[-2]
-        title = f"{self.chosen.names[0]}, {_steps(self.config.horizon)} ahead (baseline: {name})"
+        title = f"{self.chosen.names[0]}, {counted(self.config.horizon, 'time step')} ahead (baseline: {name})"
         return Forecast(title, *(rows[:, -1, 0] for rows in (came, ours, plain)))
 
     # How it is used
@@ -292,7 +288,7 @@ class Series(Task):
             raise ConfigError("this network forecasts directions, and cannot continue a series")
         if steps > horizon and len(names) > self.chosen.targets:
             raise ConfigError(
-                f"this network forecasts {_steps(horizon)}; for more it would have to know what "
+                f"this network forecasts {counted(horizon, 'time step')}; for more it would have to know what "
                 f"{', '.join(names[self.chosen.targets :])} will be"
             )
         follower, read, done = self._follower(model), 0, 0
@@ -300,7 +296,9 @@ class Series(Task):
             follower.read(row.values)
             read += 1
         if follower.said is None:
-            raise DataError(f"there are {read:,} rows; to forecast takes {self.config.difference + 1:,} or more")
+            raise DataError(
+                f"there are {counted(read, 'row')}; to forecast takes {self.config.difference + 1:,} or more"
+            )
         while True:
             rows = follower.ahead()
             for row in rows[: steps - done]:
@@ -318,21 +316,21 @@ class Series(Task):
         ends = [0, *self.ends]
         spans = [self.data.span(a, b) if b > a else "nothing" for a, b in itertools.pairwise(ends)]
         scaled = ("logarithms, " if config.log else "") + (
-            f"differences to {_steps(config.difference)} before, " if config.difference else ""
+            f"differences to {counted(config.difference, 'time step')} before, " if config.difference else ""
         )
         return super().told(model) | self.data.told | {
-            what: f"{', '.join(names[: self.chosen.targets])}, {_steps(config.horizon)} ahead",
+            what: f"{', '.join(names[: self.chosen.targets])}, {counted(config.horizon, 'time step')} ahead",
             "read": f"{', '.join(names)}; {scaled}scaled by mean and deviation of what is learned from",
-            "learned from": f"{self.ends[0]:,} rows, {spans[0]}",
-            "for best.ckpt": f"{self.ends[1] - self.ends[0]:,} rows, {spans[1]}",
-            "for eval": f"{self.ends[2] - self.ends[1]:,} rows, {spans[2]}",
+            "learned from": f"{counted(self.ends[0], 'row')}, {spans[0]}",
+            "for best.ckpt": f"{counted(self.ends[1] - self.ends[0], 'row')}, {spans[1]}",
+            "for eval": f"{counted(self.ends[2] - self.ends[1], 'row')}, {spans[2]}",
         }  # fmt: skip
 
     def drawing(self) -> str:
         """A lane of the first window: what is read, and what is to be said."""
         inputs, said, job = self.batches.inputs, self.batches.targets, self.job
         lanes, d, out = self.config.batch_size, len(self.chosen.names), job.output_size
-        what = "up?" if job.direction else f"{self.config.horizon:,} step{'s' * (self.config.horizon > 1)} ahead"
+        what = "up?" if job.direction else f"{counted(self.config.horizon, 'step')} ahead"
         first = {"said": said[:5, 0, 0], "read": inputs[:5, 0, 0]}
         rows = {name: "".join(f"{value:7.2f}" for value in row) + "  ..." for name, row in first.items()}
         arrows = "      ^" * len(first["read"])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from micrornn.config import Config, setting
-from micrornn.errors import ConfigError, DataError, quoted
+from micrornn.errors import ConfigError, DataError, counted, quoted
 from micrornn.ops import mean_squared_error
 from micrornn.tasks.made import Made
 from micrornn.tasks.parts import Features, defaults, number
@@ -42,8 +42,8 @@ class Sine(Made):
             raise ConfigError(f"`low` is {config.low:g}, and `high` is {config.high:g}; it must be higher")
         if config.high * 2 > config.num_steps:
             raise ConfigError(
-                f"`high={config.high:g}` is more periods than {config.num_steps:,} time steps can show, at most "
-                f"{config.num_steps / 2:g}"
+                f"`high={config.high:g}` is more periods than {counted(config.num_steps, 'time step')} can show, at "
+                f"most {config.num_steps / 2:g}"
             )
         super().__init__(config)
         waves = np.concatenate([targets for _, targets in self.held_out()], axis=1)
@@ -90,5 +90,5 @@ class Sine(Made):
             f"{f'{self.config.cell_title} {self.config.hidden_size}':<28}      o" + "  --> o" * (len(numbers) - 1),
             f"{'':<28}      ^",
             f"{f'input ({lanes}, 1) at t = 1':<28}{inputs[0, 0, 0]:7.2f}  {periods:.2f} periods in "
-            f"{self.config.num_steps:,} steps; then 0",
+            f"{counted(self.config.num_steps, 'step')}; then 0",
         ])  # fmt: skip

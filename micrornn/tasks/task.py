@@ -18,7 +18,7 @@ import numpy as np
 
 from micrornn.config import MOST, Config
 from micrornn.data import find
-from micrornn.errors import ConfigError, DataError, DivergedError
+from micrornn.errors import ConfigError, DataError, DivergedError, counted
 from micrornn.evaluate import losses as losses
 from micrornn.schema import Rule
 from micrornn.tasks.batches import VALIDATION as VALIDATION
@@ -310,7 +310,7 @@ class Task:
 
     def told(self, model: Any) -> dict[str, str]:
         """What is said of data and network before training: a word -> what it is."""
-        return {"task": f"{self.name}: {self.about}", "model": f"{len(model.flat):,} parameters"}
+        return {"task": f"{self.name}: {self.about}", "model": f"{counted(len(model.flat), 'parameter')}"}
 
     def drawing(self) -> str:
         """A picture of one batch, in plain lines; empty: none."""

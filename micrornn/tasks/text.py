@@ -27,7 +27,7 @@ from micrornn.data import (
 from micrornn.data.files import find_validation
 from micrornn.data.text import Ids, contains
 from micrornn.data.tokens import entropy_of
-from micrornn.errors import CheckpointError, ConfigError, DataError
+from micrornn.errors import CheckpointError, ConfigError, DataError, counted
 from micrornn.evaluate import encode_files, evaluate
 from micrornn.printable import visible
 from micrornn.schema import Rule
@@ -163,7 +163,7 @@ class Text(Task):
         vocab_size = Vocab.from_dict(meta["vocab"]).size
         needed = num_parameters(config, vocab_size)
         if there != needed:
-            raise CheckpointError(f"it holds {there:,} parameters, and its settings ask for {needed:,}")
+            raise CheckpointError(f"it holds {counted(there, 'parameter')}, and its settings ask for {needed:,}")
         require_memory(dataclasses.replace(config, batch_size=1, num_steps=1, backprop="window"), vocab_size)
         return LanguageModel(config, vocab_size)
 
@@ -210,7 +210,7 @@ class Text(Task):
         else:
             more, told = {f"bits_per_{one}": found.bits}, f"{found.bits:.4f} bits per {one}"
         values: dict[str, Any] = {"level": self.vocab.kind, "tokens": found.tokens, "predicted": found.predicted}
-        rows = {"text": f"{_named(files)}: {found.tokens:,} {many}"}
+        rows = {"text": f"{_named(files)}: {counted(found.tokens, one, many)}"}
         if encoded is not None:
             values |= {"unseen": encoded.unseen, "of": encoded.total, "skipped": encoded.skipped}
         if unknown is not None:
@@ -222,9 +222,9 @@ class Text(Task):
         if encoded is not None and encoded.words():
             rows["unseen"] = f"{encoded.words()} (`unseen`)"
         rows["read in"] = (
-            f"{found.batch_size:,} lanes, windows of {found.num_steps:,} time steps, "
+            f"{counted(found.batch_size, 'lane')}, windows of {counted(found.num_steps, 'time step')}, "
             f"{'each line from zeros' if self.config.lines else 'state carried over'}; "
-            f"{found.predicted:,} {many} predicted"
+            f"{counted(found.predicted, one, many)} predicted"
         )
         values |= {"batch_size": found.batch_size, "num_steps": found.num_steps}
         words = {"loss": f"{found.loss:.4f} nats per {one} = {told}"}
