@@ -47,7 +47,7 @@ def quoted(value: Any) -> str:
     return text if len(text) <= MOST_QUOTED else f"{text[: MOST_QUOTED - 23]}...{text[-20:]}"
 
 
-def counted(count: Any, one: str, many: str = "") -> str:
+def counted(count: float, one: str, many: str = "") -> str:
     """So many of them: "1 row", "1,234 rows". many: where an s behind `one` would not do, as in "rows are"."""
     number = f"{count:,g}" if isinstance(count, float) else f"{count:,}"
     return f"{number} {one if count == 1 else many or one + 's'}"

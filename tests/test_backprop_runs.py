@@ -145,7 +145,7 @@ SMALL = ["--hidden-size", 4, "--batch-size", 2]
         (["--backprop", "random"], "P, how likely a cut is"),
         (["--backprop", "rtrl", "--hidden-size", 500], "1,132,000 parameters acts on 1,000 states in 2 lanes: 9.1 GB"),
         (["--backprop", "uoro", "--clip-message", 1], "does not go with --clip-message"),
-        (["--backprop", "online", "--num-steps", 20], "takes batches of 1 time steps, and --num-steps is 20"),
+        (["--backprop", "online", "--num-steps", 20], "takes batches of 1 time step, and --num-steps is 20"),
         (["--backprop", "online", "--num-steps", 32], "goes with --num-steps 1, and it was to be 32; leave"),
         (["--backprop", "stateless", "--state", "carried"], "goes with --state fresh, and it was to be carried"),
         (["--backprop", "2,6", "--state", "fresh"], "goes on where the last batch ended; leave --state fresh out"),

@@ -234,4 +234,4 @@ def test_a_setting_that_fails_leaves_the_others_alone(micrornn: Micrornn) -> Non
                             "--clip-norm", 0, "--seeds", 1, "--out", "f", "--json")  # fmt: skip
     told = json.loads(out)
     assert code == 0 and [row["state"] for row in told["runs"].values()] == ["done", "failed"]
-    assert any(v["kind"] == "failed" and "lr 1e+08 failed in 1 of 1 runs" in v["words"] for v in told["verdicts"])
+    assert any(v["kind"] == "failed" and "lr 1e+08 failed in 1 of 1 run" in v["words"] for v in told["verdicts"])

@@ -137,7 +137,7 @@ def test_a_loss_that_is_not_on_the_tape() -> None:
             call()
     with Tape() as tape:
         ops.exp(t)
-    with pytest.raises(TapeError, match=r"1 records.*outside of `with tape:`"):
+    with pytest.raises(TapeError, match=r"1 record.*outside of `with tape:`"):
         tape.backward(loss)
     with Tape() as outer, Tape() as inner:
         y = t.sum()

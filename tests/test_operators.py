@@ -248,7 +248,7 @@ SLIPS: dict[str, tuple[Callable[[], Any], str]] = {  # -> the call, and what the
     "an option of another": (lambda: SGD(Linear(1, 1), beta1=0.9), "no option 'beta1'"),
     "a cell by number": (lambda: Recurrent(3, 1, 1), "a cell is a name"),
     "a granularity by number": (lambda: Recurrent("rnn", 1, 1, granularity=1), "granularity: there is no 1; choose"),
-    "a length beyond all": (lambda: last_valid(Tensor(np.ones((2, 1, 1))), [10**30]), r"wanted 1 numbers in 1\.\.2"),
+    "a length beyond all": (lambda: last_valid(Tensor(np.ones((2, 1, 1))), [10**30]), r"wanted 1 number in 1\.\.2"),
     "flat of arrays": (lambda: Flat([np.zeros(2)]), "list of tensors"),
     "flat of one": (lambda: Flat(Parameter([1.0])), r"write \[x\]"),
     "flat of nothing": (lambda: Flat(Net()), "without parameters"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from micrornn.errors import counted
 from micrornn_cli import console
 
 if TYPE_CHECKING:
@@ -117,11 +118,8 @@ def _show(name: str, told: Explanation) -> None:
     head("Cost", "of a unit in a time step, beside the products; bytes of float32")
     counts = told.counts
     for way in ("forward", "backward"):
-        computed = [
-            f"{count:>{wide}} {what}{'s' * (count != 1)}"
-            for what, count, wide in (
-                ("operation", counts[f"arithmetic {way}"], 3), ("function", counts[f"functions {way}"], 1)
-            )
-        ]  # fmt: skip
-        out.print(Text(f"  {way:<9} {', '.join(computed)}, {counts[f'bytes {way}']} bytes read and written"))
+        operations = counted(counts[f"arithmetic {way}"], "operation")
+        functions = counted(counts[f"functions {way}"], "function")
+        moved = f"{counts[f'bytes {way}']} bytes read and written"
+        out.print(Text(f"  {way:<9} {operations:>14}, {functions}, {moved}"))
     out.print(Text(f"  kept      {counts['bytes kept']:>3} bytes"))

@@ -199,7 +199,7 @@ def _verdict(found: Estimate, batch_size: int, lanes: int, seq_len: int, lr_left
         )
         return Verdict("noisy", words, numbers, advice)
     if not math.isfinite(found.high):
-        words += f" What was looked at, {counted(lanes, 'lane')}, does not bound it from above."
+        words += f" The {lanes:,} lanes that were looked at do not bound it from above."
         return Verdict("unsure", words, numbers, "Look at more with `windows` and `batch_size`.")
     if share < 1 - MOSTLY:
         near = max(1, round(scale))
