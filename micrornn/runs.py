@@ -105,6 +105,8 @@ def load_run(path: StrPath, which: str = "best", any_task: bool = False) -> tupl
     if which not in ("best", "last"):
         raise ConfigError(f"which checkpoint: best or last, not {quoted(which)}")
     file = Path(path)
+    if str(path) in tasks.names() and not os.path.lexists(path):
+        raise CheckpointError(f"there is no run {path}; it is a task, and `micrornn train {path}` makes a run of it")
     if os.path.isdir(file):
         folder = RunFolder.open(file)
         file = folder.best if which == "best" and folder.best.is_file() else folder.last

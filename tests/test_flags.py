@@ -69,6 +69,12 @@ def test_what_is_typed_gives_the_same_settings() -> None:
         ("train --cell lsmt", "--cell: there is no 'lsmt'; did you mean lstm?"),
         ("train --backprop nowhere", "no way 'nowhere' to propagate back; choose one of full, window[:K],"),
         ("inspect credits run", "No such command 'credits'; did you mean credit?"),
+        ("gradcheck digit", "there is no run digit; did you mean --task digits?"),
+        ("gradcheck gruu", "there is no run gruu; did you mean --cell gru?"),
+        ("eval parity", "there is no run parity; it is a task, and `micrornn train parity` makes a run of it"),
+        ("learn 4", "learn show 4`?"),
+        ("recipe co2", "recipe show co2`?"),
+        ("learn shwo 4", "No such command 'shwo'; choose one of check, show"),
         ("trian text.txt", "No such command 'trian'; did you mean train?"),
         ("train text --set eco=3", "the task text's own; it has none"),
         ("train series --set horizn=3", "the task series's own; did you mean horizon?"),
@@ -82,5 +88,5 @@ def test_a_list_of_names_is_short_or_in_lines(words: str, told: str, micrornn) -
     Path("wide.csv").write_text("\n".join([f"when,{names}", *(f"202{n}-01-01,{row}" for n, row in enumerate(rows))]))
     code, out, err = micrornn(*words.split())
     lines = err.strip().splitlines()
-    assert code in (Exit.USAGE, Exit.DATA) and told in err and not out, err
+    assert code in (Exit.USAGE, Exit.DATA, Exit.CHECKPOINT) and told in err and not out, err
     assert max(map(len, lines)) <= 160 and len(lines[[line[:5] for line in lines].index("Error") :]) <= 6, err

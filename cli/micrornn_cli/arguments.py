@@ -16,7 +16,7 @@ import dataclasses
 import difflib
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
@@ -32,11 +32,20 @@ TESTS = "MICRORNN_TEST_"  # how much the tests of micrornn do
 
 
 class Group(click.Group):
-    """A group of commands; for one that is none it says which are near."""
+    """A group of commands; for one that is none it says which are near.
+
+    shows    what its command `show` can be asked for: who leaves that word out is told
+    """
+
+    def __init__(self, *given: Any, shows: Callable[[], Iterable[str]] = tuple, **options: Any):
+        super().__init__(*given, **options)
+        self.shows = shows
 
     def resolve_command(self, context: click.Context, args: list[str]) -> Any:
         if not context.resilient_parsing and self.get_command(context, args[0]) is None and args[0][:1] != "-":
             there = instead(args[0], self.list_commands(context))
+            if args[0] in self.shows():
+                there = f"; did you mean `{context.command_path} show {args[0]}`?"
             raise click.UsageError(f"No such command {quoted(args[0])}{there}", context)
         return super().resolve_command(context, args)
 

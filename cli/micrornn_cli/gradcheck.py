@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +80,7 @@ def gradcheck(context: click.Context, run: str | None, task: str | None, cell: s
         networks = _fresh(cells, granularities, sizes)
     else:
         _refuse(context, FRESH_ONLY, f"is for a fresh network, {run} is a trained one")
+        _require_there(run)
         cells, networks = (run,), _trained(run, granularities, sizes)
     found: list[NetworkCheck] = []
     with compiling(as_json), progress("checking", as_json) as tell:
@@ -97,6 +100,16 @@ def _refuse(context: click.Context, names: tuple[str, ...], why: str) -> None:
     for name in names:
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             raise click.UsageError(f"{'--projected' if name == 'project' else flag_of(name)} {why}")
+
+
+def _require_there(run: str) -> None:
+    """UsageError where there is no such run, and a task or a cell of about that name is."""
+    from micrornn import tasks
+
+    flags = dict.fromkeys(CELL_NAMES, "--cell") | dict.fromkeys(tasks.names(), "--task")
+    near = difflib.get_close_matches(run, flags, 1, 0.7)
+    if near and not os.path.lexists(run):
+        raise click.UsageError(f"there is no run {run}; did you mean {flags[near[0]]} {near[0]}?")
 
 
 def _fresh(cells: tuple[str, ...], granularities: tuple[str, ...],

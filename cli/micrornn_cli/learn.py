@@ -15,7 +15,18 @@ from micrornn_cli.exits import Exit
 from micrornn_cli.options import AS_JSON
 
 
-@click.group(cls=Group, invoke_without_command=True, short_help="A course: autograd, time, gradients, in six pages.")
+def _pages() -> list[str]:
+    from micrornn.learn import PAGES
+
+    return [str(page.number) for page in PAGES]
+
+
+@click.group(
+    cls=Group,
+    shows=_pages,
+    invoke_without_command=True,
+    short_help="A course: autograd, time, gradients, in six pages.",
+)
 @AS_JSON
 @click.pass_context
 def learn(context: click.Context, as_json: bool) -> None:

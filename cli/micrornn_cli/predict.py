@@ -20,6 +20,8 @@ from micrornn_cli.arguments import PATH, TEXTS
 from micrornn_cli.options import beam_option, best_or_last
 from micrornn_cli.waiting import compiling
 
+BY_WORD = ("probabilities", "others", "unknown")  # lists as long as a line has parts: no columns, a single cell
+NUMBERS = ("forecast", "wave")  # parts of an answer that say it number by number
 BLOCK = 1 << 16  # bytes that are read at once, at most
 
 
@@ -166,6 +168,18 @@ def _line(value: Any) -> str:
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
+def _cells(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The columns that a part of an answer takes, and what stands in them: one number in each."""
+    if isinstance(value, dict):
+        for label, inner in value.items():
+            yield from _cells(f"{name}: {label}", inner)
+    elif isinstance(value, list) and name not in BY_WORD:
+        for n, inner in enumerate(value, 1):
+            yield f"{name} {n}" if len(value) > 1 else name, inner
+    else:
+        yield name, _line(value) if isinstance(value, list) else value
+
+
 def _csv(with_file: bool) -> Any:
     """Writes answers as a table; its columns are those of the first one."""
     columns: list[str] = []
@@ -176,12 +190,10 @@ def _csv(with_file: bool) -> Any:
         click.echo(out.getvalue(), nl=False)
 
     def show(answer: dict[str, Any]) -> None:
-        flat: dict[str, Any] = {}
-        for name, value in answer.items():
-            if isinstance(value, dict):
-                flat |= {f"{name}: {label}": _line(v) if isinstance(v, list) else v for label, v in value.items()}
-            elif name != "file" or with_file:
-                flat[name] = _line(value) if isinstance(value, list) else value
+        parts = {name: dict(_cells(name, told)) for name, told in answer.items() if name != "file" or with_file}
+        if any(len(parts.get(name, ())) > 1 for name in NUMBERS):
+            del parts["answer"]  # it is all of them in one cell
+        flat = {column: value for part in parts.values() for column, value in part.items()}
         if not columns:
             columns.extend(flat)
             write(columns)

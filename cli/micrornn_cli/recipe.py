@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from micrornn.recipes.expected import Row
 
 
-@click.group(cls=Group, short_help="Well-known trainings, and the result to expect.")
+def _names() -> list[str]:
+    from micrornn.recipes import names
+
+    return names()
+
+
+@click.group(cls=Group, shows=_names, short_help="Well-known trainings, and the result to expect.")
 def recipe() -> None:
     """Well-known trainings: a task with every constant, its source, and the result to expect.
 
