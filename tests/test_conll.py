@@ -21,10 +21,10 @@ def read(path: Path, text: str, skip: bool = False, **given: Any) -> tuple[list[
     path.write_text(text, "utf-8")
     bad = BadRows(skip)
     found = read_tagged([path], bad, **given)
-    assert all(len(s.words) == len(s.tags) == len(s.lines) and s.path == path for s in found)
+    assert all(len(s.words) == len(s.labels) == len(s.lines) and s.path == path for s in found)
     rows = path.read_text("utf-8").split("\n")
     assert all(word in rows[n - 1] for s in found for word, n in zip(s.words, s.lines))
-    return [(" ".join(s.words), " ".join(s.tags)) for s in found], bad
+    return [(" ".join(s.words), " ".join(s.labels)) for s in found], bad
 
 
 def u(*rows: tuple[object, str, str]) -> str:
@@ -116,6 +116,6 @@ def test_real_sentences() -> None:
     files = [ATIS / f"en_atis-ud-{part}.conllu" for part in ("dev", "test")]
     found = read_tagged(files, BadRows(False))
     assert len(found) == 572 + 586
-    assert found[0].words[:3] == ["i", "would", "like"] and found[0].tags[:3] == ["PRON", "AUX", "VERB"]
+    assert found[0].words[:3] == ["i", "would", "like"] and found[0].labels[:3] == ["PRON", "AUX", "VERB"]
     known = "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN SYM VERB"
-    assert " ".join(sorted({tag for s in found for tag in s.tags})) == known
+    assert " ".join(sorted({tag for s in found for tag in s.labels})) == known

@@ -16,9 +16,8 @@ def read(folder: Path, files: dict[str, str], bad: BadRows | None = None, **give
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(text.encode(given.get("encoding", "utf-8")))
-    found = read_labelled([folder / name for name in files], bad or BadRows(False), **given)
-    places = [f"{path.relative_to(folder)}:{line}" for path, line in found.origins]
-    return list(zip(found.texts, found.labels, places))
+    found, _ = read_labelled([folder / name for name in files], bad or BadRows(False), **given)
+    return [(one.text, one.label, f"{one.path.relative_to(folder)}:{one.line}") for one in found]
 
 
 def test_a_file_for_each_class(tmp_path: Path) -> None:
@@ -38,7 +37,7 @@ def test_a_folder_for_each_class(tmp_path: Path) -> None:
     assert [(text.strip()[-6:], label) for text, label, _ in found] == [
         ("indeed", "pos"), ("fine", "pos"), ("bad", "neg"), ("both", "mixed"),
     ]  # fmt: skip
-    how = read_labelled([tmp_path / name for name in files], BadRows(False)).how
+    how = read_labelled([tmp_path / name for name in files], BadRows(False))[1]
     assert how == "a file is a text, its label the name of its folder; left out, beside the folders: 1"
     lines = read(tmp_path, {"l/pos/1.txt": "a\nb\n", "l/pos/2.txt": "c\n", "l/neg/1.txt": "d\n"}, each="line")
     assert [(text, label) for text, label, _ in lines] == [("a", "pos"), ("b", "pos"), ("c", "pos"), ("d", "neg")]

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from conftest import Micrornn
 
+from micrornn.data.rows import BadRows, Example
 from micrornn.data.sequences import Padded
+from micrornn.errors import DataError
 from micrornn.tape import Tape
 from micrornn.tasks.sentiment import Sentiment, SentimentSettings, tokens
 from micrornn.tasks.tags import Tags, TagSettings
@@ -59,8 +61,6 @@ def test_padding_changes_nothing_and_has_no_gradient(read: str) -> None:
 
 
 def examples(text: str, tags: str) -> Any:
-    from micrornn.tasks.labelling import Example
-
     return Example(text.split(), tags.split())
 
 
@@ -124,6 +124,13 @@ def test_drawing_and_words_before_training() -> None:
 
 def test_words_are_split_as_on_the_word_level() -> None:
     assert tokens("It's  NOT bad -- at all!\n\n") == ["it's", "not", "bad", "-", "-", "at", "all", "!"]
+
+
+def test_a_class_that_was_not_learned_is_told_without_a_word_of_its_text() -> None:
+    rows = [Example(["fine"], ["x"], "a.tsv", [2]), Example(["so", "so"], ["y"], "a.tsv", [3])]
+    for place, label in ((2, "x"), (3, "y")):
+        with pytest.raises(DataError, match=f"a.tsv:{place}: the class '{label}' is none of those that were learned"):
+            Sentiment.known(rows, {"x", "y"} - {label}, BadRows(skip=False))
 
 
 # --- from the command line

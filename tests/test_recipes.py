@@ -205,7 +205,7 @@ def test_run_is_the_plain_command_and_check_the_same_to_the_bit(micrornn: Micror
         ("low = 0.1", "low = 9.0", "low 9 is above high 3"),
         ("low = 0.1", "lowest = 0.1", "expectation 1: 'lowest'"),
         ('from = "measured"\nwhy = "never"', 'why = "never"', "expectation 2: from is missing"),
-        ("data = []", 'data = []\nfiles = ["a.txt"]', "files has 1 names, and data 0 roles"),
+        ("data = []", 'data = []\nfiles = ["a.txt"]', "files has 1 name, and data 0 roles"),
         ("seeds = [3]", "seeds = []", "seeds is empty"),
         ("[settings]", "[settings", "is not TOML"),
         ("[[expect]]", "[[other]]", "'other' means nothing in a recipe"),

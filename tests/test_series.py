@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from micrornn.checkpoint import load
-from micrornn.data.forecasts import Errors, chance, compare_directions, compare_values, wilson
+from micrornn.data.forecasts import chance, compare_directions, compare_values, errors, wilson
 from micrornn.data.series import Scaling, ahead, naive, parts
 from micrornn.errors import CheckpointError, DataError
 from micrornn.evaluate import losses
@@ -53,8 +53,8 @@ def test_naive_forecasts_and_errors_by_hand() -> None:
     values = np.arange(10.0)[:, None]
     assert naive(values, np.array([4, 7]), 3)[:, :, 0].tolist() == [[4] * 3, [7] * 3]
     assert naive(values, np.array([4]), 5, season=2)[0, :, 0].tolist() == [3, 4, 3, 4, 3]
-    found = Errors.of(np.array([[1.0, 2.0]]), np.array([[2.0, 5.0]]), 4.0)
-    assert (found.mae, found.mase) == (2, 0.5) and found.rmse == pytest.approx(5**0.5)
+    found = errors(np.array([[1.0, 2.0]]), np.array([[2.0, 5.0]]), 4.0)
+    assert (found["mae"], found["mase"]) == (2, 0.5) and found["rmse"] == pytest.approx(5**0.5)
     assert [round(edge, 4) for edge in wilson(8, 10)] == [0.4902, 0.9433]
     assert parts(100, (0.2, 0.1)) == [70, 90, 100] and parts(10, (0.0, 0.0)) == [10, 10, 10]
     noise = RNG.random(200)
@@ -171,11 +171,11 @@ def test_directions_are_told_with_their_interval_and_confusion(micrornn: Microrn
     assert micrornn("train", "series", "price.csv", *given)[0] == 0
     found = json.loads(micrornn("eval", "run", "--json")[1])
     low, high = found["interval"]
-    assert 0 < low < found["accuracy"] < high < 1 and found["confusion"]["labels"] == ["down", "up"]
+    assert 0 < low < found["accuracy"] < high < 1 and found["confusion"]["labels"] == ["not-up", "up"]
     assert np.sum(found["confusion"]["counts"]) == found["forecasts"] and "always" in found["verdict"]
     Path("new.txt").write_text("1\n2\n1.5\n")
     rows = [json.loads(row) for row in micrornn("predict", "run", "new.txt", "--proba", "--json")[1].splitlines()]
-    assert rows[0]["answer"] == "-" and rows[2]["answer"] == ("up" if rows[2]["probabilities"]["a"] > 0.5 else "down")
+    assert rows[0]["answer"] == "-" and rows[2]["answer"] == ("up" if rows[2]["probabilities"]["a"] > 0.5 else "not-up")
     for wrong, words in (
         ("1\n0\n", "new.txt:2: a is 0, which has no logarithm"),
         ("1\nx\n", "new.txt:2: a is 'x', wanted a number"),

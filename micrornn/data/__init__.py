@@ -8,10 +8,10 @@ tokens   tokenize, read_tokens, Tokens, ...       the corpus as one mapped array
 text     split, Lanes                             lanes side by side, windows of time steps
 lines    LineLanes, layout, validation_layout     the same, each line a sequence of its own
 sequences  Padded, pad, ByLength                  sequences of unequal length, padded, similar ones side by side
-rows     lines, BadRows, skip_bad_rows            rows of files by line number, and the bad ones among them
+rows     lines, Example, BadRows, skip_bad_rows   rows of files by line number, and the bad ones among them
 table    read_table, Table                        tables of numbers: CSV, TSV and their kin; dates in them
 symbols  Symbols                                  words, labels or characters that come already split, and their ids
-conll    read_tagged, Sentence                     words with a tag each, from CoNLL and CoNLL-U
+conll    read_tagged                               words with a tag each, from CoNLL and CoNLL-U
 spans    spans, f1, is_spans                      what B-, I- and O say together, and how well it was found
 labelled  read_labelled                           texts with a label each, from files, folders or a table
 madeup   tagged_sentences, said_of_films          sentences to learn from where no files are named

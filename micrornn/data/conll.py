@@ -1,7 +1,6 @@
 """Sentences with a tag for each word, from CoNLL and CoNLL-U files.
 
-read_tagged    files -> Sentences
-Sentence       words, tags, and the line of each word
+read_tagged    files -> Examples, a tag for each word
 
 CoNLL: a word a line, its columns separated by tabs or blanks, an empty line between sentences; the word is the first
 column and its tag the last one. `-DOCSTART-` lines are no sentence.
@@ -18,23 +17,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from micrornn.data.rows import BadRows, lines
+from micrornn.data.rows import BadRows, Example, lines
 from micrornn.errors import ConfigError, DataError, counted, quoted
 
 COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")  # of CoNLL-U
 FORMATS = ("auto", "conll", "conllu")
 _ID = re.compile(r"\d+([-.]\d+)?")
-
-
-class Sentence(NamedTuple):
-    """words, tags, lines    of the same length: a line is where the word stands in the file `path`, from 1."""
-
-    words: list[str]
-    tags: list[str]
-    lines: list[int]
-    path: Path
 
 
 class _Reader:
@@ -46,9 +35,9 @@ class _Reader:
         self.asked = word, tag
         self.tabs, self.width, self.first = False, 0, 0  # how columns are separated, how many, and in which line
         self.word = self.tag = -1
-        self.read: list[Sentence] = []
+        self.read: list[Example] = []
 
-    def sentences(self, rows: Iterable[tuple[int, str]]) -> list[Sentence]:
+    def sentences(self, rows: Iterable[tuple[int, str]]) -> list[Example]:
         sentence: list[tuple[int, str]] = []
         for number, row in rows:
             if row.strip():
@@ -61,8 +50,7 @@ class _Reader:
         return self.read
 
     def _sentence(self, rows: list[tuple[int, str]]) -> None:
-        sentence = Sentence([], [], [], self.path)
-        started = False
+        words, tags, places, started = [], [], [], False
         for number, row in rows:
             if self._is_comment(row, started):
                 continue
@@ -76,11 +64,11 @@ class _Reader:
                 return
             if self.format == "conllu" and not cells[0].isdigit():
                 continue
-            sentence.words.append(cells[self.word])
-            sentence.tags.append(cells[self.tag])
-            sentence.lines.append(number)
-        if sentence.words:
-            self.read.append(sentence)
+            words.append(cells[self.word])
+            tags.append(cells[self.tag])
+            places.append(number)
+        if words:
+            self.read.append(Example(words, tags, self.path, places))
         elif self.format == "conllu":
             self.bad.add(self.path, rows[0][0], "a sentence without a word")
 
@@ -147,7 +135,7 @@ class _Reader:
 
 
 def read_tagged(paths: Sequence[Path], bad: BadRows, format: str = "auto", word: str = "", tag: str = "",
-                encoding: str = "utf-8") -> list[Sentence]:  # fmt: skip
+                encoding: str = "utf-8") -> list[Example]:  # fmt: skip
     """The sentences of all files.
 
     bad        what to do with rows that cannot be used: the sentence of such a row is left out, or it is an error

@@ -1,10 +1,10 @@
 """What forecasts of a series are worth, beside those that take no network.
 
-Errors                RMSE, MAE and MASE of forecasts
+errors                RMSE, MAE and MASE of forecasts
 chance                how likely it is by chance alone that errors are so much smaller than others
 wilson                in which interval a share lies, of which a sample is known
 compare_values        forecasts of values beside naive ones -> Compared
-compare_directions    forecasts of up or down beside the more frequent of the two -> Compared
+compare_directions    forecasts of up or not-up beside the more frequent of the two -> Compared
 """
 
 from __future__ import annotations
@@ -17,26 +17,20 @@ import numpy as np
 
 from micrornn.student import p_of_t
 
+WAYS = ("not-up", "up")  # a direction in words: what stays is no higher, and not down either
 LEVEL = 0.05  # what is less likely is hardly chance
 
 
-@dataclass(frozen=True)
-class Errors:
-    """Of forecasts (N, horizon): the root of the mean squared error, the mean absolute error, and that as a share of
-    the error that a (seasonal) naive forecast of one step, or one season, made on the part that was learned from.
+def errors(forecasts: np.ndarray, truth: np.ndarray, scale: float) -> dict[str, float]:
+    """Of forecasts (N, horizon): rmse, the root of the mean squared error; mae, the mean absolute error; mase, that as
+    a share of the error (`scale`) that a (seasonal) naive forecast of one step, or one season, made on the part that
+    was learned from.
 
     MASE: Hyndman, Koehler, Another look at measures of forecast accuracy, 2006, equation 10.
     """
-
-    rmse: float
-    mae: float
-    mase: float
-
-    @classmethod
-    def of(cls, forecasts: np.ndarray, truth: np.ndarray, scale: float) -> Errors:
-        error = forecasts - truth
-        mae = float(np.abs(error).mean())
-        return cls(float(np.sqrt(np.square(error).mean())), mae, mae / scale if scale else math.inf)
+    error = forecasts - truth
+    mae = float(np.abs(error).mean())
+    return {"rmse": float(np.sqrt(np.square(error).mean())), "mae": mae, "mase": mae / scale if scale else math.inf}
 
 
 def chance(ours: np.ndarray, theirs: np.ndarray, horizon: int = 1) -> float:
@@ -105,23 +99,21 @@ def compare_values(ends: Sequence[str], forecasts: np.ndarray, truth: np.ndarray
     found = Compared()
     for n, end in enumerate(ends):
         ours, came = forecasts[:, :, n], truth[:, :, n]
-        errors = {name: Errors.of(rows[:, :, n], came, scale[n]) for name, rows in plain.items()}
-        best = min(errors, key=lambda name: errors[name].mae)
-        mine = Errors.of(ours, came, scale[n])
-        for metric in ("rmse", "mae", "mase"):
-            found.scores[metric + end] = getattr(mine, metric)
-            found.baselines[metric + end] = (best, getattr(errors[best], metric))
-        for name, e in errors.items():
-            found.plain[name + end] = {"rmse": e.rmse, "mae": e.mae, "mase": e.mase}
+        others = {name: errors(rows[:, :, n], came, scale[n]) for name, rows in plain.items()}
+        best = min(others, key=lambda name: others[name]["mae"])
+        mine, least = errors(ours, came, scale[n]), others[best]
+        found.scores |= {metric + end: value for metric, value in mine.items()}
+        found.baselines |= {metric + end: (best, value) for metric, value in least.items()}
+        found.plain |= {name + end: told for name, told in others.items()}
         theirs = np.abs(plain[best][:, :, n] - came).mean(axis=1)
         p = chance(np.abs(ours - came).mean(axis=1), theirs, forecasts.shape[1])
-        what = f"the {best} forecast{' of' + end if end else ''}: MAE {mine.mae:.4g} against {errors[best].mae:.4g}"
-        if mine.mae >= errors[best].mae:
+        what = f"the {best} forecast{' of' + end if end else ''}: MAE {mine['mae']:.4g} against {least['mae']:.4g}"
+        if mine["mae"] >= least["mae"]:
             found.tell(f"the network does not beat {what}", False)
         elif p > LEVEL:
             found.tell(f"the network hardly beats {what}, which may be chance (p = {p:.2g})", False)
         else:
-            found.tell(f"the network beats {what}, {1 - mine.mae / errors[best].mae:.0%} less", True)
+            found.tell(f"the network beats {what}, {1 - mine['mae'] / least['mae']:.0%} less", True)
     return found
 
 
@@ -136,7 +128,7 @@ def compare_directions(ends: Sequence[str], up: np.ndarray, truth: np.ndarray, h
     for n, end in enumerate(ends):
         share, rate = float(right[:, n].mean()), float((truth[:, n] == always[n]).mean())
         low, high = wilson(share * count, count)
-        words = f"always {'up' if always[n] else 'down'}"
+        words = f"always {WAYS[int(always[n])]}"
         what = f"{words}{' of' + end if end else ''}: right in {share:.1%} (95 %: {low:.1%} to {high:.1%})"
         what += f" against {rate:.1%}"
         if share <= rate:

@@ -1,7 +1,7 @@
 """Texts with a label each: from a file for each class, a folder for each class, or a table.
 
-read_labelled   files -> Labelled
-Labelled        the texts, their labels, where each stands, and how the files were understood
+read_labelled   files -> Labelled, and how the files were understood
+Labelled        a text, its label, and where it stands
 
     good.txt  bad.txt          a line is a text, its label the name of its file
     reviews/pos/17_8.txt       a file is a text, its label the name of its folder
@@ -11,8 +11,8 @@ Labelled        the texts, their labels, where each stands, and how the files we
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from micrornn.data.reading import read_chunks
 from micrornn.data.rows import BadRows, lines
@@ -23,41 +23,34 @@ TABLES = (".csv", ".tsv", ".tab")
 TEXT = ("text", "sentence", "review", "phrase", "comment", "content", "tweet", "message", "body")
 LABEL = ("label", "sentiment", "class", "target", "polarity", "category", "stars", "rating")
 MOST_CLASSES = 1000
+Progress = Callable[[int, int], None] | None
 
 
-@dataclass
-class Labelled:
-    """texts, labels, origins    of the same length: an origin is the file and the line of a text
-    how                         in words, how the files were understood
-    """
+class Labelled(NamedTuple):
+    """A text, its label, and the file and the line in which it stands."""
 
-    how: str
-    texts: list[str] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
-    origins: list[tuple[Path, int]] = field(default_factory=list)
-
-    def add(self, text: str, label: str, path: Path, line: int) -> None:
-        self.texts.append(text)
-        self.labels.append(label)
-        self.origins.append((path, line))
+    text: str
+    label: str
+    path: Path
+    line: int
 
 
 def read_labelled(paths: Sequence[Path], bad: BadRows, encoding: str = "utf-8", text: str = "", label: str = "",
-                  each: str = "auto", progress: Callable[[int, int], None] | None = None) -> Labelled:  # fmt: skip
-    """All texts of the files, those of one class after the other, or in the order of a table.
+                  each: str = "auto", progress: Progress = None) -> tuple[list[Labelled], str]:  # fmt: skip
+    """All texts of the files, those of one class after the other, or in the order of a table; and in words, how these
+    were understood.
 
     bad          what to do with rows without a text or a label
     text, label  columns of a table: a name of its header, or a number from 1; "": by the usual names
     each         what a text is in files that are no table: a line, a file, or (auto) a file if a folder has several
     """
     if all(path.suffix.lower() in TABLES for path in paths) or (len(paths) == 1 and (text or label)):
-        found = Labelled("")
+        found: list[Labelled] = []
         for path in paths:
-            _table(found, path, bad, encoding, text, label)
-        found.how = f"a row is a text; {found.how}"
-        if not found.texts:
+            how = _table(found, path, bad, encoding, text, label)
+        if not found:
             raise DataError(f"{paths[0]}: no row is left below its header")
-        return found
+        return found, f"a row is a text; {how}"
     if text or label:
         raise ConfigError("columns for text and label are for a table: one file, or files that end in .csv or .tsv")
     if len(paths) == 1:
@@ -69,7 +62,7 @@ def read_labelled(paths: Sequence[Path], bad: BadRows, encoding: str = "utf-8", 
 
 
 def _classes(paths: Sequence[Path], bad: BadRows, encoding: str, each: str,
-             progress: Callable[[int, int], None] | None) -> Labelled:  # fmt: skip
+             progress: Progress) -> tuple[list[Labelled], str]:  # fmt: skip
     """From files whose names, or whose folders' names, are labels."""
     folders = {path.parent for path in paths}
     above = {folder for folder in folders if any(folder in other.parents for other in folders)}
@@ -83,19 +76,20 @@ def _classes(paths: Sequence[Path], bad: BadRows, encoding: str, each: str,
     if len(set(names)) > MOST_CLASSES:
         raise DataError(f"there would be {len(set(names)):,} classes; give a file or a folder for each class")
     beside = len(paths) - len(inside)
-    found = Labelled(
+    found = []
+    how = (
         f"a {'file' if whole else 'line'} is a text, its label the name of its {'folder' if by_folder else 'file'}"
         + (f"; left out, beside the folders: {beside:,}" if beside else "")
     )
     for done, (path, name) in enumerate(zip(inside, names), 1):
         for line, text in _texts(path, encoding, whole):
             if text.strip():
-                found.add(text, name, path, line)
+                found.append(Labelled(text, name, path, line))
             else:
                 bad.add(path, line, "a text without a word")
         if progress is not None:
             progress(done, len(inside))
-    return found
+    return found, how
 
 
 def _texts(path: Path, encoding: str, whole: bool) -> Iterable[tuple[int, str]]:
@@ -114,7 +108,8 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [str(path) for path in paths]
 
 
-def _table(found: Labelled, path: Path, bad: BadRows, encoding: str, text: str, label: str) -> None:
+def _table(found: list[Labelled], path: Path, bad: BadRows, encoding: str, text: str, label: str) -> str:
+    """Add the rows of a table; in words, how it was understood."""
     rows = list(_rows(path, encoding))
     if not rows:
         raise DataError(f"{path} holds empty lines alone")
@@ -135,9 +130,9 @@ def _table(found: Labelled, path: Path, bad: BadRows, encoding: str, text: str, 
         elif not (name := row[columns[1]].strip()):
             bad.add(path, line, f"column {columns[1] + 1} is empty, wanted a label")
         else:
-            found.add(said, name, path, line)
+            found.append(Labelled(said, name, path, line))
     called = [f"{what} is column {n + 1}" + f" ({names[n]})" * first for what, n in zip(("text", "label"), columns)]
-    found.how = ", ".join(called)
+    return ", ".join(called)
 
 
 def _column(path: Path, names: Sequence[str], asked: str, usual: Sequence[str], what: str) -> int:

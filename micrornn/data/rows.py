@@ -1,5 +1,6 @@
 """Rows of files, with the line that each stands in, and what becomes of those that are bad.
 
+Example          words with a label for each, or for all of them, as a file has them
 lines            a file's lines, each with its number from 1
 BadRows          the first bad row is an error, or all are counted, listed and left out
 skip_bad_rows    the setting that says which, for a task that reads rows
@@ -8,9 +9,9 @@ skip_bad_rows    the setting that says which, for a task that reads rows
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from micrornn.config import setting
 from micrornn.data.files import shown
@@ -30,6 +31,15 @@ def lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
 def skip_bad_rows() -> Any:
     """A row for the settings of a task that reads rows of files."""
     return setting(False, "Leave out rows that cannot be used, count them and list them; else the first is an error.")
+
+
+class Example(NamedTuple):
+    """words, and labels: one for each word, or a single one; lines: where each label stands in the file `path`."""
+
+    words: list[str]
+    labels: list[str]
+    path: Path | str = ""
+    lines: Sequence[int] = ()
 
 
 class BadRows:

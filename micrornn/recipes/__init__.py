@@ -30,38 +30,25 @@ from micrornn.tasks.task import Task
 __all__ = ["Expectation", "Job", "Recipe", "find", "names", "read"]
 
 HERE = Path(__file__).parent
-TEXT, TEXTS = Rule(str, most=2000), Rule(list, items=Rule(str))
-RULES = {
-    "about": TEXT,
-    "source": TEXT,
-    "task": TEXT,
-    "minutes": Rule(float, low=0, finite=True),
-    "settings": Rule(dict),
-    "expect": Rule(list, items=Rule(dict)),
-    "variants": Rule(dict, items=Rule(dict), optional=True),
-    "seeds": Rule(list, items=Rule(int, low=0), optional=True),
-    "data": TEXTS,
-    "files": Rule(list, items=Rule(str), optional=True),
-    "notes": Rule(str, most=20_000, optional=True),
-}
-EXPECTED = {
-    "what": TEXT,
-    "at": TEXT,
-    "low": Rule(float, finite=True, optional=True),
-    "high": Rule(float, finite=True, optional=True),
-    "from": Rule(str, choices=("source", "measured")),
-    "why": TEXT,
-    "variants": Rule(list, items=Rule(str), optional=True),
-    "times": Rule(float, above=0, finite=True, optional=True),
-    "unit": Rule(str, choices=("", "bits", "perplexity"), optional=True),
-    "over": Rule(int, low=1, optional=True),
-    "data": Rule(str, optional=True),
-    "batch_size": Rule(int, low=1, optional=True),
-    "num_steps": Rule(int, low=1, optional=True),
-}
 _AT = re.compile(r"(end|best|update [0-9]{1,9}|epoch [0-9]{1,9})")
 WHILE_TRAINING = ("loss", "smoothed_loss", "val_loss")  # are in metrics.jsonl; all else is measured by the task
 KEPT_OUT = ("seed", "threads", "device", "init_from")  # are chosen where a recipe is run
+
+
+def _row(kind: type, default: Any = dataclasses.MISSING, **limits: Any) -> Any:
+    """A field that a recipe's file sets, of this kind and within these limits; it may be missing if there is a
+    default."""
+    limits = {"optional": default is not dataclasses.MISSING} | limits
+    return field(default=default, metadata={"rule": Rule(kind, **limits)})
+
+
+def _rules(of: type) -> dict[str, Rule]:
+    """What may stand in the file, by its name there."""
+    rows = {row.name: row.metadata["rule"] for row in dataclasses.fields(of) if "rule" in row.metadata}
+    return {"from" if name == "origin" else name: rule for name, rule in rows.items()}
+
+
+TEXTS = Rule(str)
 
 
 @dataclass(frozen=True)
@@ -81,19 +68,19 @@ class Expectation:
     batch_size, num_steps   how a text is read for that; 0: as in training
     """
 
-    what: str
-    at: str
-    origin: str
-    why: str
-    variants: tuple[str, ...]
-    low: float | None = None
-    high: float | None = None
-    times: float = 1.0
-    unit: str = ""
-    over: int = 100
-    data: str = ""
-    batch_size: int = 0
-    num_steps: int = 0
+    what: str = _row(str, most=2000)
+    at: str = _row(str, most=2000)
+    origin: str = _row(str, choices=("source", "measured"))
+    why: str = _row(str, most=2000)
+    variants: tuple[str, ...] = _row(list, (), items=TEXTS)
+    low: float | None = _row(float, None, finite=True)
+    high: float | None = _row(float, None, finite=True)
+    times: float = _row(float, 1.0, above=0, finite=True)
+    unit: str = _row(str, "", choices=("", "bits", "perplexity"))
+    over: int = _row(int, 100, low=1)
+    data: str = _row(str, "")
+    batch_size: int = _row(int, 0, low=1)
+    num_steps: int = _row(int, 0, low=1)
 
     def holds(self, seen: float | None) -> bool:
         """Whether a number lies in the band; NaN does not."""
@@ -164,17 +151,17 @@ class Recipe:
 
     name: str
     where: str
-    about: str
-    source: str
-    task: str
-    minutes: float
-    settings: dict[str, Any]
-    expect: tuple[Expectation, ...]
-    variants: dict[str, dict[str, Any]] = field(default_factory=lambda: {"": {}})
-    seeds: tuple[int, ...] = (0,)
-    data: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
-    notes: str = ""
+    about: str = _row(str, most=2000)
+    source: str = _row(str, most=2000)
+    task: str = _row(str, most=2000)
+    minutes: float = _row(float, low=0, finite=True)
+    settings: dict[str, Any] = _row(dict)  # noqa: RUF009
+    expect: tuple[Expectation, ...] = _row(list, items=Rule(dict))
+    data: tuple[str, ...] = _row(list, items=TEXTS)
+    variants: dict[str, dict[str, Any]] = _row(dict, items=Rule(dict), optional=True)  # noqa: RUF009
+    seeds: tuple[int, ...] = _row(list, (0,), items=Rule(int, low=0))
+    files: tuple[str, ...] = _row(list, (), items=TEXTS)
+    notes: str = _row(str, "", most=20_000)
 
     @cached_property
     def kind(self) -> type[Task]:
@@ -239,29 +226,25 @@ def find(name: str) -> Recipe:
     return read(values, path.stem, where)
 
 
-def _known(values: Mapping[str, Any], rules: Mapping[str, Rule], where: str) -> None:
+def _checked(values: Mapping[str, Any], of: type, where: str) -> dict[str, Any]:
+    """What a table of a recipe's file says, as the fields of a Recipe or an Expectation. ConfigError: what is wrong."""
+    rules = _rules(of)
     for name in values:
         if name not in rules:
             raise ConfigError(f"{where}: {quoted(name)} means nothing in a recipe{instead(name, rules, 'there are')}")
+    table = check_table(values, rules, where, ConfigError)
+    named = {"origin" if name == "from" else name: value for name, value in table.items()}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in named.items()}
 
 
 def read(values: Mapping[str, Any], name: str, where: str) -> Recipe:
     """A recipe from what its file says, `where`. ConfigError names the first thing that is missing or wrong."""
-    _known(values, RULES, where)
-    table = check_table(values, RULES, where, ConfigError)
-    variants = table.get("variants") or {"": {}}
-    expect = []
-    for n, given in enumerate(table["expect"], 1):
-        at = f"{where}: expectation {n}"
-        _known(given, EXPECTED, at)
-        row = check_table(given, EXPECTED, at, ConfigError)
-        row = {"origin" if key == "from" else key: value for key, value in row.items()}
-        expect.append(Expectation(**(row | {"variants": tuple(row.get("variants", variants))})))
-    texts = {key: table[key] for key in ("about", "source", "task", "minutes", "settings")}
-    recipe = Recipe(
-        name, where, **texts, expect=tuple(expect), variants=variants, seeds=tuple(table.get("seeds", [0])),
-        data=tuple(table["data"]), files=tuple(table.get("files", [])), notes=table.get("notes", "").strip(),
-    )  # fmt: skip
+    table = _checked(values, Recipe, where)
+    table["variants"] = table.get("variants") or {"": {}}
+    table["notes"] = table.get("notes", "").strip()
+    rows = [_checked(given, Expectation, f"{where}: expectation {n}") for n, given in enumerate(table["expect"], 1)]
+    table["expect"] = tuple(Expectation(**({"variants": tuple(table["variants"])} | row)) for row in rows)
+    recipe = Recipe(name, where, **table)
     _check(recipe)
     return recipe
 

@@ -1,19 +1,5 @@
-"""One file per kind of job: settings, data, network, loss, metric. This register alone knows a task by name.
-
-text      a language model over characters, words or bytes
-adding    the sum of two marked numbers among random ones: many to one
-copy      some symbols again after a wait: in step
-echo      the bit that came some time steps before: in step
-pairs     a target for each source, from a file of both: encoder and decoder
-reversal  a number read backward: encoder and decoder
-dates     a date in any form to year-month-day: encoder and decoder
-tags      a tag for each word of a sentence: in step
-sentiment   the class of a text: many to one
-sine      a wave from its frequency: one to many
-parity    whether the number of ones so far is odd: in step, or many to one
-digits    which digit a small picture shows: many to one
-onetoone  which of two classes a point belongs to: one to one, without time
-series    what the columns of a table will be: in step
+"""One file per kind of job: settings, data, network, loss, metric. This register alone knows a task by name;
+what each is about its own page says.
 
 find(name)    the class of a task, or of one in a file of one's own: FILE.py:CLASS
 names()       of all there are
@@ -35,35 +21,22 @@ if TYPE_CHECKING:
     from micrornn.tasks.task import Task as Task
     from micrornn.tasks.task import losses as losses
 
-__all__ = ["REGISTER", "Batches", "Metric", "Task", "find", "is_name", "losses", "names", "trust"]
+__all__ = ["NAMES", "Batches", "Metric", "Task", "find", "is_name", "losses", "names", "trust"]
 
-REGISTER = {  # name -> module:class, imported when it is asked for
-    "text": "micrornn.tasks.text:Text",
-    "adding": "micrornn.tasks.adding:Adding",
-    "copy": "micrornn.tasks.copy:Copy",
-    "echo": "micrornn.tasks.echo:Echo",
-    "pairs": "micrornn.tasks.pairs:Pairs",
-    "reversal": "micrornn.tasks.reversal:Reversal",
-    "dates": "micrornn.tasks.dates:Dates",
-    "tags": "micrornn.tasks.tags:Tags",
-    "sentiment": "micrornn.tasks.sentiment:Sentiment",
-    "sine": "micrornn.tasks.sine:Sine",
-    "parity": "micrornn.tasks.parity:Parity",
-    "digits": "micrornn.tasks.digits:Digits",
-    "onetoone": "micrornn.tasks.onetoone:OneToOne",
-    "series": "micrornn.tasks.series:Series",
-}
+# Each is a class with that `name`, in the file of that name, which is imported when it is asked for.
+NAMES = ("text", "adding", "copy", "echo", "pairs", "reversal", "dates", "tags", "sentiment", "sine", "parity",
+         "digits", "onetoone", "series")  # fmt: skip
 DEFAULT = "text"  # what is trained where no task is named
 
 
 def names() -> tuple[str, ...]:
     """Of all tasks there are."""
-    return tuple(REGISTER)
+    return NAMES
 
 
 def is_name(name: str) -> bool:
     """Whether something is meant as a task."""
-    return name in REGISTER or is_own_code(name)
+    return name in NAMES or is_own_code(name)
 
 
 def find(name: str = DEFAULT, where: str = "") -> type[Task]:
@@ -77,10 +50,10 @@ def find(name: str = DEFAULT, where: str = "") -> type[Task]:
         if where:
             require_trusted(name, where)
         return of_file(name)
-    if not isinstance(name, str) or name not in REGISTER:
-        raise ConfigError(f"there is no task {quoted(name)}{instead(name, [*REGISTER, 'FILE.py:CLASS'])}")
-    module, _, kind = REGISTER[name].partition(":")
-    found: type[Task] = getattr(importlib.import_module(module), kind)
+    if not isinstance(name, str) or name not in NAMES:
+        raise ConfigError(f"there is no task {quoted(name)}{instead(name, [*NAMES, 'FILE.py:CLASS'])}")
+    there = vars(importlib.import_module(f"micrornn.tasks.{name}")).values()
+    found: type[Task] = next(kind for kind in there if isinstance(kind, type) and getattr(kind, "name", "") == name)
     return found
 
 

@@ -21,11 +21,11 @@ from micrornn.attention import KINDS
 from micrornn.config import MOST, Config, setting
 from micrornn.data.sequences import Padded, hold_out, pad
 from micrornn.decoding import Answer, edit_distance
-from micrornn.errors import CheckpointError, ConfigError, DataError, counted
+from micrornn.errors import DataError, counted
 from micrornn.schema import Rule
 from micrornn.tasks.encdec import EncoderDecoder, Pair, TeacherForcing, num_parameters
 from micrornn.tasks.pairing import Codec, PairBatches, Part, by_source
-from micrornn.tasks.parts import defaults, pad_side
+from micrornn.tasks.parts import defaults, of_ids, pad_side, require_size
 from micrornn.tasks.task import VALIDATION, BySymbol, Metric, Task, losses
 from micrornn.tasks.together import gathered
 
@@ -111,11 +111,8 @@ class Answering(Task):
         return EncoderDecoder(self.config, len(self.codec.source), len(self.codec.target))
 
     def by_symbol(self) -> list[BySymbol]:
-        read, before = {"source_embedding.weight": 0}, {"target_embedding.weight": 0}
-        if not self.config.embedding_size:
-            ends = ("", "_reverse")[: 1 + self.config.bidirectional]
-            read, before = {f"rnn.weight_ih_l0{end}": 1 for end in ends}, {"decoder.weight_ih_l0": 1}
-        written = before | {"output.weight": 0, "output.bias": 0}
+        read = of_ids(self.config, "source_embedding", both=self.config.bidirectional)
+        written = of_ids(self.config, "target_embedding", "decoder") | {"output.weight": 0, "output.bias": 0}
         return [
             BySymbol("symbols of sources", self.codec.source, read),
             BySymbol("symbols of targets", self.codec.target, written),
@@ -133,21 +130,16 @@ class Answering(Task):
     @classmethod
     def from_meta(cls, config: Any, meta: Mapping[str, Any]) -> Answering:
         """The task of a trained network, without the pairs it learned from."""
-        task = cls.__new__(cls)
-        Task.__init__(task, config)
+        task = cls.without_data(config)
         task.codec, task.held_out = Codec.from_dict(cls.levels(config), meta), []
-        task.usual, task.counts = (
-            meta.get("usual", ""),
-            np.array(meta.get("counts", []), np.int64),
-        )  # an old one lacks it
+        # An old one lacks both.
+        task.usual, task.counts = meta.get("usual", ""), np.array(meta.get("counts", []), np.int64)
         return task
 
     @classmethod
     def network_from(cls, config: Any, meta: Mapping[str, Any], there: int) -> EncoderDecoder:
         sizes = len(meta["source_tokens"]), len(meta["target_tokens"])
-        needed = num_parameters(config, *sizes)
-        if there != needed:
-            raise CheckpointError(f"it holds {counted(there, 'parameter')}, and its settings ask for {needed:,}")
+        require_size(there, num_parameters(config, *sizes))
         return EncoderDecoder(config, *sizes)
 
     @property
@@ -160,9 +152,7 @@ class Answering(Task):
 
     def evaluate(self, model: EncoderDecoder, batches: Any = None) -> dict[str, float]:
         """The loss with the true tokens read, and what the answers are worth. By default of what is held out."""
-        batches = batches or self.validation()
-        if batches is None:
-            raise ConfigError("nothing is held out (`val_fraction=0`)")
+        batches = batches or self.require_validation()
         model.train(False)
         loss = float(np.mean(list(losses(model, batches))))
         answers = self.answers(model, [source for source, _ in batches.part])

@@ -15,7 +15,6 @@ arXiv:1406.1078. Attention is optional (attention.py).
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any, NamedTuple
 
@@ -23,16 +22,14 @@ import numpy as np
 
 from micrornn import device
 from micrornn.attention import Attention
-from micrornn.cells import find_cell
 from micrornn.data.sequences import Padded
 from micrornn.decoding import Answer, State, search
 from micrornn.errors import ConfigError, DivergedError, quoted
 from micrornn.layers import Dropout, Linear
 from micrornn.ops import log_softmax, reshape, transpose
-from micrornn.parameters import Flat, Module
 from micrornn.recurrent import Recurrent
 from micrornn.tape import Tensor, no_tape
-from micrornn.tasks.parts import classes, embedded, recurrent
+from micrornn.tasks.parts import Network, classes, embedded, num_recurrent, recurrent
 
 END = 0  # of a target; also what the decoder reads first
 
@@ -51,7 +48,7 @@ def shifted(targets: Padded) -> Padded:
     return Padded(before, targets.mask)
 
 
-class EncoderDecoder(Module):
+class EncoderDecoder(Network):
     """A Pair of ids (S, B) and (T, B) -> logits (T, B, V) and the encoder's last state.
 
     With the setting `bidirectional` each direction of the encoder has half of the units, and its state is both halves
@@ -61,14 +58,13 @@ class EncoderDecoder(Module):
     """
 
     def __init__(self, config: Any, source_size: int, target_size: int):
-        self.config, self.sizes = config, (source_size, target_size)
         if config.bidirectional and config.hidden_size % 2:
             raise ConfigError(
                 f"`bidirectional`: each direction has half of the units, and `hidden_size={config.hidden_size:,}` is "
                 "odd; make it even"
             )
         dtype, units = np.dtype(config.dtype).type, config.hidden_size
-        seeds = [int(s) for s in np.random.SeedSequence(config.seed).generate_state(7)]
+        seeds = self.begin(config, source_size, target_size, seeds=7)
         self.source_embedding, source = embedded(source_size, config.embedding_size, config, seeds[0])
         self.target_embedding, target = embedded(target_size, config.embedding_size, config, seeds[1])
         each = units // 2 if config.bidirectional else units
@@ -81,19 +77,12 @@ class EncoderDecoder(Module):
         self.dropout = Dropout(config.dropout, seed=seeds[5], mask=config.dropout_mask)
         self.output = Linear(units, target_size, seed=seeds[6], dtype=dtype)
         self.forcing, self.update = TeacherForcing(config.teacher_forcing), 0
-        self.to(config.device)
-        self.flat = Flat(self.parameters())
+        self.end()
 
     @property
     def rnns(self) -> dict[str, Recurrent]:
         """Its recurrent layers by what they are for."""
         return {"encoder": self.rnn, "decoder": self.decoder}
-
-    def copy(self, **settings: Any) -> EncoderDecoder:
-        """The same network with other settings, such as dtype="float64"."""
-        other = EncoderDecoder(dataclasses.replace(self.config, **settings), *self.sizes)
-        other.flat.data[...] = device.host(self.flat.data)
-        return other
 
     def draw_dropout(self, update: int, start: int = 0) -> None:
         """New dropout masks, and other tokens at which the decoder reads its own; the same for the same update."""
@@ -235,11 +224,8 @@ class TeacherForcing:
 
 def num_parameters(config: Any, source_size: int, target_size: int) -> int:
     """How many numbers an EncoderDecoder of these sizes learns, without making one."""
-    h, d, cell, two = config.hidden_size, config.embedding_size, find_cell(config.cell), config.bidirectional
-    source, target = (d or size for size in (source_size, target_size))  # numbers that stand for a token
-    layers = [cell.shapes(h if layer else target, h) for layer in range(config.num_layers)]  # the decoder's
-    each = h // 2 if two else h
-    layers += [cell.shapes(h if layer else source, each) for layer in range(config.num_layers) for _ in range(1 + two)]
-    recurrent = sum(math.prod(shape) for shapes in layers for shape in shapes.values())
+    h, d, two = config.hidden_size, config.embedding_size, config.bidirectional
+    recurrent = num_recurrent(config, d or target_size)
+    recurrent += num_recurrent(config, d or source_size, h // 2 if two else h, two)
     attention = {"none": 0, "dot": h * (2 * h + 1), "additive": h * (2 * h + 1) + 2 * h * (h + 1) + h}[config.attention]
     return recurrent + attention + (source_size + target_size) * d + target_size * (h + 1)

@@ -1,7 +1,6 @@
 """What tasks share that give labels to sequences of words: settings, vocabulary, batches, network, metrics.
 
 LabelSettings    rows of settings
-Example          a sequence of words with its labels, as a file has it
 Labelling        a Task with a label for each word, or for each sequence
 """
 
@@ -13,25 +12,24 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from micrornn.config import MOST, Config, setting
 from micrornn.data.files import find_validation
-from micrornn.data.rows import BadRows, skip_bad_rows
+from micrornn.data.rows import BadRows, Example, skip_bad_rows
 from micrornn.data.sequences import ByLength, Padded, cut, hold_out, pad
 from micrornn.data.symbols import Symbols
 from micrornn.errors import DataError, counted, quoted
 from micrornn.schema import Rule
 from micrornn.tasks.classes import Classifying
-from micrornn.tasks.parts import Features, classes, defaults, pad_side
+from micrornn.tasks.parts import Features, classes, defaults, of_ids, pad_side
 from micrornn.tasks.picture import network_picture, padded_picture
-from micrornn.tasks.task import VALIDATION, BySymbol, Judged, Metric, Progress, Task
+from micrornn.tasks.task import VALIDATION, BySymbol, Judged, Metric, Progress
 
 MOST_NAMED = 6  # labels that are told with their counts
 Ids = list[np.ndarray]
-Self = TypeVar("Self", bound="Labelling")
 
 
 @dataclass(frozen=True)
@@ -49,15 +47,6 @@ class LabelSettings(Config):
     )  # fmt: skip
     label_smoothing: float = setting(0.0, "Share of each target that all labels get evenly.", low=0, below=1)
     skip_bad_rows: bool = skip_bad_rows()
-
-
-class Example(NamedTuple):
-    """words, and labels: one for each word, or a single one; lines: where each label stands in the file `path`."""
-
-    words: list[str]
-    labels: list[str]
-    path: Path | str = ""
-    lines: Sequence[int] = ()
 
 
 class Labelling(Classifying):
@@ -120,7 +109,7 @@ class Labelling(Classifying):
         raise NotImplementedError
 
     @classmethod
-    def prepare(cls: type[Self], config: Any, files: Sequence[Path] = (), progress: Progress | None = None) -> Self:
+    def prepare(cls, config: Any, files: Sequence[Path] = (), progress: Progress | None = None) -> Self:
         cls.require_used(config)
         bad = BadRows(config.skip_bad_rows)
         if not files:
@@ -131,11 +120,26 @@ class Labelling(Classifying):
             read, how = cls.examples(config, files, bad, progress)
         if config.validation:
             other, _ = cls.examples(config, find_validation(config), bad)
-            learned, held_out = read, known(other, {label for one in read for label in one.labels}, cls.noun, bad)
+            learned, held_out = read, cls.known(other, {label for one in read for label in one.labels}, bad)
         else:
             parts = hold_out(len(read), config.val_fraction, config.seed, [one.labels for one in read])
             learned, held_out = ([read[n] for n in part] for part in parts)
         return cls(config, learned, held_out, how | bad.told())
+
+    @classmethod
+    def known(cls, examples: Sequence[Example], labels: set[str], bad: BadRows) -> list[Example]:
+        """Those whose labels are all among these; another label makes a row a bad one."""
+        found = []
+        for one in examples:
+            other = next((n for n, label in enumerate(one.labels) if label not in labels), None)
+            if other is None:
+                found.append(one)
+                continue
+            of = f" of {quoted(one.words[other])}" if cls.per_step else ""
+            line = one.lines[other] if one.lines else 0
+            told = f"the {cls.noun} {quoted(one.labels[other])}{of} is none of those that were learned"
+            bad.add(one.path, line, told)
+        return found
 
     def _ids(self, examples: Sequence[Example]) -> tuple[Ids, Ids]:
         return [self.words.encode(one.words) for one in examples], [self.labels.encode(one.labels) for one in examples]
@@ -190,9 +194,7 @@ class Labelling(Classifying):
         return Features(self.config, size, len(self.labels), loss, self.read, embedding=len(self.words))
 
     def by_symbol(self) -> list[BySymbol]:
-        read = {"embedding.weight": 0}
-        if not self.config.embedding_size:
-            read = {f"rnn.weight_ih_l0{end}": 1 for end in ("", "_reverse")[: 1 + self.config.bidirectional]}
+        read = of_ids(self.config, both=self.config.bidirectional)
         output = {"decoder.weight": 0, "decoder.bias": 0}
         return [BySymbol("words", self.words, read), BySymbol(self.nouns, self.labels, output)]
 
@@ -206,9 +208,8 @@ class Labelling(Classifying):
             raise DataError("damaged lists of words and labels")
 
     @classmethod
-    def from_meta(cls: type[Self], config: Any, meta: Mapping[str, Any]) -> Self:
-        task = cls.__new__(cls)
-        Task.__init__(task, config)
+    def from_meta(cls, config: Any, meta: Mapping[str, Any]) -> Self:
+        task = cls.without_data(config)
         task.words, task.labels = Symbols(meta["words"]), Symbols(meta["labels"])
         task.counts = np.array(meta["counts"], np.int64)
         return task
@@ -224,7 +225,7 @@ class Labelling(Classifying):
         config = dataclasses.replace(self.config, encoding=encoding or self.config.encoding)
         bad = BadRows(config.skip_bad_rows)
         read, how = self.examples(config, files, bad, progress)
-        data = self._ids(known(read, set(self.labels), self.noun, bad))
+        data = self._ids(self.known(read, set(self.labels), bad))
         if not data[0]:
             raise DataError(f"nothing is left of {files[0]}")
         told = {"read": f"{counted(len(data[0]), 'sequence')}, {counted(sum(map(len, data[0])), 'word')}"}
@@ -285,17 +286,3 @@ class Labelling(Classifying):
         network = network_picture(self.config, inputs.mask.shape, len(self.words), len(self.labels), self.read,
                                   ("words", self.nouns))  # fmt: skip
         return f"{batch}\n\n{network}"
-
-
-def known(examples: Sequence[Example], labels: set[str], noun: str, bad: BadRows) -> list[Example]:
-    """Those whose labels are all among these; another label makes a row a bad one."""
-    found = []
-    for one in examples:
-        other = next((n for n, label in enumerate(one.labels) if label not in labels), None)
-        if other is None:
-            found.append(one)
-            continue
-        of = f" of {quoted(one.words[other])}" if len(one.labels) == len(one.words) else ""
-        line = one.lines[other] if one.lines else 0
-        bad.add(one.path, line, f"the {noun} {quoted(one.labels[other])}{of} is none of those that were learned")
-    return found

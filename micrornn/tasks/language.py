@@ -11,9 +11,7 @@ Stepper                          reads token after token, without a tape
 from __future__ import annotations
 
 import bisect
-import dataclasses
 import math
-from typing import Any
 
 import numpy as np
 
@@ -26,18 +24,18 @@ from micrornn.finite import diverged
 from micrornn.layers import Dropout, Linear
 from micrornn.ops import cross_entropy, linear_cross_entropy
 from micrornn.ops.embedding import take_ids
-from micrornn.parameters import Flat, Module
 from micrornn.tape import Tensor, no_tape
-from micrornn.tasks.parts import embedded, recurrent
+from micrornn.tasks.parts import Network, embedded, num_recurrent, recurrent
 
 LARGE_VOCABULARY = 1000  # from here on the logits of a window would be its largest array
 TOKEN_BYTES = 16  # of a window's inputs, targets, and the text they are cut from
 
 
-class LanguageModel(Module):
+class LanguageModel(Network):
     """ids (seq_len, batch_size), or a Padded of them -> logits (seq_len, batch_size, vocab_size) and the last state."""
 
     takes_padded = True
+    input_dropout: Dropout
 
     def __init__(self, config: Config, vocab_size: int):
         if config.bidirectional:
@@ -45,14 +43,12 @@ class LanguageModel(Module):
                 "`bidirectional`: a language model that also reads backward has seen the token it is to predict; "
                 "leave the flag out"
             )
-        self.config, self.vocab_size = config, vocab_size
-        dtype = np.dtype(config.dtype).type
-        seeds = [int(s) for s in np.random.SeedSequence(config.seed).generate_state(4)]
+        self.vocab_size, seeds = vocab_size, self.begin(config, vocab_size, seeds=4)
         self.embedding, width = embedded(vocab_size, config.embedding_size, config, seeds[0])
         self.input_dropout = Dropout(config.input_dropout, seed=seeds[0], mask=config.dropout_mask)
         self.rnn = recurrent(config, width, seeds[1])
         self.dropout = Dropout(config.dropout, seed=seeds[2], mask=config.dropout_mask)
-        self.decoder = Linear(config.hidden_size, vocab_size, seed=seeds[3], dtype=dtype)
+        self.decoder = Linear(config.hidden_size, vocab_size, seed=seeds[3], dtype=np.dtype(config.dtype).type)
         if config.tied:
             if config.embedding_size != config.hidden_size:
                 raise ConfigError(
@@ -61,24 +57,11 @@ class LanguageModel(Module):
                 )
             # As small as an output layer's weights start: logits of rows of length sqrt(H) would be far too sure.
             self.embedding.weight = self.decoder.weight
-        self.to(config.device)
-        self.flat = Flat(self.parameters())
+        self.end()
 
     @property
     def num_parameters(self) -> int:
         return len(self.flat)
-
-    def copy(self, **settings: Any) -> LanguageModel:
-        """The same model with other settings, such as dtype="float64" or granularity="primitive"."""
-        other = LanguageModel(dataclasses.replace(self.config, **settings), self.vocab_size)
-        other.flat.data[...] = device.host(self.flat.data)
-        return other
-
-    def draw_dropout(self, update: int, start: int = 0) -> None:
-        """New dropout masks; the same for the same update, whatever happened before. `start`: so many time steps of
-        the window come before those that the model is to read."""
-        self.rnn.dropout_key = self.dropout.key = self.input_dropout.key = update
-        self.rnn.dropout_start = self.dropout.start = self.input_dropout.start = start
 
     def features(self, ids: np.ndarray) -> Tensor:
         """What the lowest layer reads: (seq_len, batch_size, its input_size)."""
@@ -128,10 +111,8 @@ class LanguageModel(Module):
 
 def num_parameters(config: Config, vocab_size: int) -> int:
     """How many numbers a model of these sizes learns, without making one."""
-    h, d, cell = config.hidden_size, config.embedding_size or vocab_size, find_cell(config.cell)
-    layers = [cell.shapes(h if layer else d, h) for layer in range(config.num_layers)]
-    recurrent = sum(math.prod(shape) for shapes in layers for shape in shapes.values())
-    return vocab_size * (config.embedding_size + (0 if config.tied else h) + 1) + recurrent
+    rows = vocab_size * (config.embedding_size + (0 if config.tied else config.hidden_size) + 1)
+    return rows + num_recurrent(config, config.embedding_size or vocab_size)
 
 
 def memory_needed(config: Config, vocab_size: int) -> int:

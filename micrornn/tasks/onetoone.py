@@ -14,22 +14,20 @@ Spirals: Lang, Witbrock, Learning to tell two spirals apart, Connectionist Model
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from micrornn import device, kernels
+from micrornn import kernels
 from micrornn.config import Config, setting
 from micrornn.errors import DataError, quoted
 from micrornn.layers import Dropout, Linear
 from micrornn.ops import binary_cross_entropy, relu, tanh
-from micrornn.parameters import Flat, Module
 from micrornn.tape import Tensor
 from micrornn.tasks.classes import Classifying
 from micrornn.tasks.made import Made
-from micrornn.tasks.parts import defaults, number
+from micrornn.tasks.parts import Network, defaults, number
 from micrornn.tasks.task import Metric
 
 
@@ -43,32 +41,20 @@ class OneToOneSettings(Config):
     noise: float = setting(0.02, "Deviation of the noise that is added to each point.", low=0, high=1e6)
 
 
-class FeedForward(Module):
+class FeedForward(Network):
     """x (batch_size, input_size) -> num_layers times linear and activation -> linear: (batch_size, output_size)."""
 
     rnn = None  # no recurrent layers
 
     def __init__(self, config: OneToOneSettings, input_size: int, output_size: int):
-        self.config, self.sizes = config, (input_size, output_size)
+        seeds = self.begin(config, input_size, output_size, seeds=config.num_layers + 2)
         dtype = np.dtype(config.dtype).type
-        seeds = [int(s) for s in np.random.SeedSequence(config.seed).generate_state(config.num_layers + 2)]
         widths = [input_size] + [config.hidden_size] * config.num_layers
         self.hidden = [Linear(a, b, seed=s, dtype=dtype) for a, b, s in zip(widths, widths[1:], seeds)]
         self.dropout = Dropout(config.dropout, seed=seeds[-2])
         self.output = Linear(widths[-1], output_size, seed=seeds[-1], dtype=dtype)
         self.activation = {"tanh": tanh, "relu": relu}[config.activation]
-        self.to(config.device)
-        self.flat = Flat(self.parameters())
-
-    def copy(self, **settings: Any) -> FeedForward:
-        """The same network with other settings, such as dtype="float64"."""
-        other = FeedForward(dataclasses.replace(self.config, **settings), *self.sizes)
-        other.flat.data[...] = device.host(self.flat.data)
-        return other
-
-    def draw_dropout(self, update: int, start: int = 0) -> None:
-        """New dropout masks; the same for the same update."""
-        self.dropout.key = update
+        self.end()
 
     def __call__(self, inputs: np.ndarray, state: Any = None) -> tuple[Tensor, tuple[Tensor, ...]]:
         data = self.flat.data

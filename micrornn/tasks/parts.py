@@ -1,15 +1,16 @@
 """Networks that several tasks are built of.
 
+Network     a module made of settings and sizes, its parameters in one row
 Features    recurrent layers over numbers or ids, and a linear read-out of every time step, of the end, or of all pooled
 READS       what a read-out may read
 pooled      the mean or the maximum over time, of what is no padding
 classes     the cross-entropy of classes, smoothed, or with some of them counting for more
-embedded    an embedding, or none
-recurrent   recurrent layers as the settings say
+embedded    an embedding, or none; of_ids: which weights are those of the ids that are read
+recurrent   recurrent layers as the settings say; num_recurrent: how many numbers these learn, without making them
 split       values and mask of what may be padded
 number      a word of a line as a finite number
 pad_side    the setting of tasks that pad
-defaults    settings that all tasks share, with other defaults; usual: a single one
+defaults    settings that all tasks share, with other defaults
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import field
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
 from micrornn import device, kernels
+from micrornn.cells import find_cell
 from micrornn.config import Config, setting
 from micrornn.data import Padded
-from micrornn.errors import ConfigError, DataError, instead, quoted
+from micrornn.errors import CheckpointError, ConfigError, DataError, counted, instead, quoted
 from micrornn.layers import Dropout, Embedding, Linear, OneHot
 from micrornn.ops import concatenate, cross_entropy, log_softmax, where
 from micrornn.ops import max as max_op
@@ -40,11 +42,6 @@ READS = ("every", "last", "mean", "max")
 LARGEST = 1e30  # of a number that is read: its square, and what a float32 makes of it, stay finite
 
 
-def usual(name: str, default: Any) -> Any:
-    """A row for the settings of a task: that of `Config` with this name, with another default."""
-    return field(default=default, metadata=Config.__dataclass_fields__[name].metadata)
-
-
 def defaults(**values: Any) -> Callable[[type[Kind]], type[Kind]]:
     """Decorator of the settings of a task, below @dataclass: rows that all tasks share, with other defaults."""
 
@@ -52,7 +49,7 @@ def defaults(**values: Any) -> Callable[[type[Kind]], type[Kind]]:
         rows = {name: type(value).__name__ for name, value in values.items()}
         kind.__annotations__ = rows | vars(kind).get("__annotations__", {})
         for name, value in values.items():
-            setattr(kind, name, usual(name, value))
+            setattr(kind, name, field(default=value, metadata=Config.__dataclass_fields__[name].metadata))
         return kind
 
     return change
@@ -64,6 +61,48 @@ def pad_side() -> Any:
         "right", "On which side shorter sequences of a batch are padded; nothing is learned of padding.",
         choices=("left", "right"),
     )  # fmt: skip
+
+
+class Network(Module):
+    """A subclass makes its layers between `begin` and `end`.
+
+    config     the settings
+    rnn        its recurrent layers; None: there are none
+    flat       all its parameters
+    dropout    on what the output layer reads; input_dropout on what the lowest layer reads, if there is any
+    """
+
+    rnn: Any
+    flat: Flat
+    dropout: Dropout
+    input_dropout: Dropout | None = None
+
+    def begin(self, config: Any, *sizes: Any, seeds: int, **options: Any) -> list[int]:
+        """So many random seeds for its layers. sizes, options: what makes it besides the settings."""
+        self.config, self._made = config, (sizes, options)
+        return [int(seed) for seed in np.random.SeedSequence(config.seed).generate_state(seeds)]
+
+    def end(self) -> None:
+        """When all layers are there."""
+        self.to(self.config.device)
+        self.flat = Flat(self.parameters())
+
+    def copy(self, **settings: Any) -> Self:
+        """The same network with other settings, such as dtype="float64" or granularity="primitive"."""
+        kind: Any = type(self)
+        sizes, options = self._made
+        other: Self = kind(dataclasses.replace(self.config, **settings), *sizes, **options)
+        other.flat.data[...] = device.host(self.flat.data)
+        return other
+
+    def draw_dropout(self, update: int, start: int = 0) -> None:
+        """New dropout masks; the same for the same update, whatever happened before. `start`: so many time steps of
+        the window come before those that the network is to read."""
+        for dropout in (self.dropout, self.input_dropout):
+            if dropout is not None:
+                dropout.key, dropout.start = update, start
+        if self.rnn is not None:
+            self.rnn.dropout_key, self.rnn.dropout_start = update, start
 
 
 def embedded(count: int, size: int, config: Config, seed: int) -> tuple[Embedding | OneHot, int]:
@@ -82,6 +121,27 @@ def recurrent(config: Config, input_size: int, seed: int, hidden_size: int = 0,
         recurrent_dropout=config.recurrent_dropout, dropout_mask=config.dropout_mask, granularity=config.granularity,
         forget_bias=config.forget_bias, clip_message=config.clip_message, seed=seed, dtype=np.dtype(config.dtype).type,
     )  # fmt: skip
+
+
+def num_recurrent(config: Config, input_size: int, hidden_size: int = 0, bidirectional: bool = False) -> int:
+    """How many numbers the layers that `recurrent` makes learn."""
+    h, ways = hidden_size or config.hidden_size, 1 + bidirectional
+    shapes = [find_cell(config.cell).shapes(h * ways if layer else input_size, h) for layer in range(config.num_layers)]
+    return ways * sum(math.prod(shape) for layer in shapes for shape in layer.values())
+
+
+def of_ids(config: Config, embedding: str = "embedding", rnn: str = "rnn", both: bool = False) -> dict[str, int]:
+    """Parameter -> the axis along which it has weights for each id: the embedding, or those of the lowest layer, in
+    both directions or one."""
+    if config.embedding_size:
+        return {f"{embedding}.weight": 0}
+    return {f"{rnn}.weight_ih_l0{end}": 1 for end in ("", "_reverse")[: 1 + both]}
+
+
+def require_size(there: int, needed: int) -> None:
+    """CheckpointError where a checkpoint holds so many parameters, and its settings ask for others."""
+    if there != needed:
+        raise CheckpointError(f"it holds {counted(there, 'parameter')}, and its settings ask for {needed:,}")
 
 
 def split(given: Any) -> tuple[Any, np.ndarray | None]:
@@ -147,7 +207,7 @@ def classes(smoothing: float = 0.0, weights: Sequence[float] | None = None) -> C
     return loss
 
 
-class Features(Module):
+class Features(Network):
     """numbers (seq_len, batch_size, input_size), or ids (seq_len, batch_size) -> recurrent layers -> linear.
 
     Inputs are an array, every step of which counts, or a Padded. A padded step is stepped over: it takes no part in
@@ -166,17 +226,16 @@ class Features(Module):
     """
 
     takes_padded = True
+    input_dropout: Dropout
 
     def __init__(self, config: Config, input_size: int, output_size: int, loss_of: Callable[..., Tensor],
                  read: str = "every", *, embedding: int = 0, input_dropout: float = 0.0,
                  activation: Callable[[Tensor], Tensor] | None = None):  # fmt: skip
         if read not in READS:
             raise ConfigError(f"there is no read-out {read!r}{instead(read, READS)}")
-        self.config, self.loss_of, self.read_out, self.activation = config, loss_of, read, activation
-        options: dict[str, Any] = {"embedding": embedding, "input_dropout": input_dropout, "activation": activation}
-        self._made = (input_size, output_size, loss_of, read), options
-        dtype = np.dtype(config.dtype).type
-        seeds = [int(s) for s in np.random.SeedSequence(config.seed).generate_state(5)]
+        self.loss_of, self.read_out, self.activation = loss_of, read, activation
+        seeds = self.begin(config, input_size, output_size, loss_of, read, seeds=5, embedding=embedding,
+                           input_dropout=input_dropout, activation=activation)  # fmt: skip
         self.embedding: Embedding | OneHot | None = None
         if embedding:
             self.embedding, input_size = embedded(embedding, input_size, config, seeds[3])
@@ -184,21 +243,8 @@ class Features(Module):
         self.rnn = recurrent(config, input_size, seeds[0], bidirectional=config.bidirectional)
         self.dropout = Dropout(config.dropout, seed=seeds[1], mask=config.dropout_mask)
         width = config.hidden_size * len(self.rnn.directions)
-        self.decoder = Linear(width, output_size, seed=seeds[2], dtype=dtype)
-        self.to(config.device)
-        self.flat = Flat(self.parameters())
-
-    def copy(self, **settings: Any) -> Features:
-        """The same network with other settings, such as dtype="float64"."""
-        sizes, options = self._made
-        other = Features(dataclasses.replace(self.config, **settings), *sizes, **options)
-        other.flat.data[...] = device.host(self.flat.data)
-        return other
-
-    def draw_dropout(self, update: int, start: int = 0) -> None:
-        """New dropout masks; the same for the same update."""
-        self.rnn.dropout_key = self.dropout.key = self.input_dropout.key = update
-        self.rnn.dropout_start = self.dropout.start = self.input_dropout.start = start
+        self.decoder = Linear(width, output_size, seed=seeds[2], dtype=np.dtype(config.dtype).type)
+        self.end()
 
     def features(self, values: Any, mask: np.ndarray | None = None) -> Tensor:
         """What the lowest layer reads: (seq_len, batch_size, input_size). A tensor is taken as it is."""

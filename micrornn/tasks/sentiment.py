@@ -22,10 +22,10 @@ from micrornn.config import MOST, setting
 from micrornn.data import words
 from micrornn.data.labelled import read_labelled
 from micrornn.data.madeup import said_of_films
-from micrornn.data.rows import BadRows
+from micrornn.data.rows import BadRows, Example
 from micrornn.data.sequences import cut
 from micrornn.errors import DataError
-from micrornn.tasks.labelling import Example, Ids, Labelling, LabelSettings
+from micrornn.tasks.labelling import Ids, Labelling, LabelSettings
 from micrornn.tasks.parts import READS, defaults
 from micrornn.tasks.task import Metric, Progress
 
@@ -68,16 +68,16 @@ class Sentiment(Labelling):
     @classmethod
     def examples(cls, config: SentimentSettings, files: Sequence[Path], bad: BadRows,
                  progress: Progress | None = None) -> tuple[list[Example], dict[str, str]]:  # fmt: skip
-        found = read_labelled(
+        found, how = read_labelled(
             files, bad, config.encoding, config.text_column, config.label_column, config.each, progress
         )
         read = []
-        for text, label, (path, line) in zip(found.texts, found.labels, found.origins):
-            if said := tokens(text, config.marks):
-                read.append(Example(said, [label], path, [line]))
+        for one in found:
+            if said := tokens(one.text, config.marks):
+                read.append(Example(said, [one.label], one.path, [one.line]))
             else:
-                bad.add(path, line, "a text of punctuation alone")
-        return read, {"files": found.how}
+                bad.add(one.path, one.line, "a text of punctuation alone")
+        return read, {"files": how}
 
     def baselines_of(self, data: tuple[Ids, Ids]) -> dict[str, tuple[str, float]]:
         """Always the class that came most often, and the loss of how often each came, in what was learned from."""

@@ -25,7 +25,7 @@ from micrornn import device
 from micrornn.config import setting
 from micrornn.data import Padded
 from micrornn.data.columns import Chosen, Columns, Row, TableSettings, read_columns, row_reader
-from micrornn.data.forecasts import Compared
+from micrornn.data.forecasts import WAYS, Compared
 from micrornn.data.series import Scaling, ahead, parts
 from micrornn.errors import CheckpointError, ConfigError, DataError, counted
 from micrornn.evaluate import losses
@@ -105,8 +105,7 @@ class Series(Task):
 
     @classmethod
     def from_meta(cls, config: Any, meta: Mapping[str, Any]) -> Series:
-        task = cls.__new__(cls)
-        Task.__init__(task, config)
+        task = cls.without_data(config)
         try:
             task.chosen, scaling = Chosen.from_dict(meta["columns"]), Scaling.from_dict(meta["scaling"])
             task.job = Lookahead(config, task.chosen.names[: task.chosen.targets], scaling, meta["known"])
@@ -236,7 +235,7 @@ class Series(Task):
             (self.job.up(values, self.judged.at).astype(int), (self.outputs(model, self.judged)[1] > 0).astype(int)),
             1,
         )
-        return Confusion(["down", "up"], counts)
+        return Confusion(WAYS, counts)
 
     def forecast(self, model: Any) -> Forecast | None:
         """Of the first column, as many steps ahead as are asked for."""
@@ -271,10 +270,10 @@ class Series(Task):
         if follower.said is None:
             if self.job.direction:
                 return {"answer": "-"} | ({"probabilities": dict.fromkeys(names)} if proba else {})
-            return {"answer": "-", "forecast": {name: [] for name in names}}
+            return {"answer": "-", "forecast": {name: [None] * self.config.horizon for name in names}}
         if self.job.direction:
             shares = {name: 1 / (1 + math.exp(-value)) for name, value in zip(names, follower.said)}
-            words = ["up" if share > 0.5 else "down" for share in shares.values()]
+            words = [WAYS[share > 0.5] for share in shares.values()]
             return {"answer": " ".join(words)} | ({"probabilities": shares} if proba else {})
         rows = follower.ahead()
         answer = " ".join(f"{value:.6g}" for value in rows.ravel())

@@ -19,11 +19,11 @@ import numpy as np
 from micrornn.config import setting
 from micrornn.data.conll import FORMATS, read_tagged
 from micrornn.data.madeup import tagged_sentences
-from micrornn.data.rows import BadRows
+from micrornn.data.rows import BadRows, Example
 from micrornn.data.spans import f1, is_spans
 from micrornn.errors import DataError
 from micrornn.schema import Rule
-from micrornn.tasks.labelling import Example, Ids, Labelling, LabelSettings
+from micrornn.tasks.labelling import Ids, Labelling, LabelSettings
 from micrornn.tasks.parts import Features
 from micrornn.tasks.task import Metric, Progress
 
@@ -89,7 +89,7 @@ class Tags(Labelling):
     def examples(cls, config: TagSettings, files: Sequence[Path], bad: BadRows,
                  progress: Progress | None = None) -> tuple[list[Example], dict[str, str]]:  # fmt: skip
         read = read_tagged(files, bad, config.format, config.word_column, config.tag_column, config.encoding)
-        return [Example(cls._spelled(config, one.words), one.tags, one.path, one.lines) for one in read], {}
+        return [one._replace(words=cls._spelled(config, one.words)) for one in read], {}
 
     @staticmethod
     def _spelled(config: TagSettings, words: list[str]) -> list[str]:

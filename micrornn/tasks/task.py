@@ -2,8 +2,7 @@
 
 Task        a kind of job, with its settings and its data
 
-Metric, Judged, Confusion, Forecast, BySymbol (results.py), Batches, Drawn, Slices (batches.py) and losses are offered
-here, too.
+What results.py, batches.py and evaluate.py hold for tasks is offered here, too.
 """
 
 from __future__ import annotations
@@ -12,29 +11,24 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from micrornn.config import MOST, Config
 from micrornn.data import find
 from micrornn.errors import ConfigError, DataError, DivergedError, counted
-from micrornn.evaluate import losses as losses
+from micrornn.evaluate import losses
 from micrornn.schema import Rule
-from micrornn.tasks.batches import VALIDATION as VALIDATION
-from micrornn.tasks.batches import Batches as Batches
-from micrornn.tasks.batches import Drawn as Drawn
-from micrornn.tasks.batches import Slices as Slices
-from micrornn.tasks.batches import State as State
-from micrornn.tasks.results import BySymbol as BySymbol
-from micrornn.tasks.results import Confusion as Confusion
-from micrornn.tasks.results import Forecast as Forecast
-from micrornn.tasks.results import Judged as Judged
-from micrornn.tasks.results import Metric as Metric
+from micrornn.tasks.batches import VALIDATION, Batches, Drawn, Slices, State
+from micrornn.tasks.results import BySymbol, Confusion, Forecast, Judged, Metric
 from micrornn.tasks.together import gathered, said
 
 if TYPE_CHECKING:
     from micrornn.tasks.material import Material
+
+__all__ = ["VALIDATION", "Batches", "BySymbol", "Confusion", "Drawn", "Forecast", "Judged", "Metric", "Progress",
+           "Slices", "State", "Task", "losses"]  # fmt: skip
 
 Progress = Callable[[int, int], None]
 SPECIAL = tuple(row.name for row in fields(Config) if row.metadata["special"])  # settings that not all tasks have
@@ -148,11 +142,25 @@ class Task:
     def __init__(self, config: Any, data: Any = None):
         self.config = config
 
+    @classmethod
+    def without_data(cls, config: Any) -> Self:
+        """A task with its settings alone, for `from_meta` to add what it is used with."""
+        task = cls.__new__(cls)
+        Task.__init__(task, config)
+        return task
+
     def network(self) -> Any:
         raise NotImplementedError
 
     def validation(self) -> Batches | None:
         return None
+
+    def require_validation(self) -> Any:
+        """The held-out batches. ConfigError where there are none."""
+        batches = self.validation()
+        if batches is None:
+            raise ConfigError("nothing is held out (`val_fraction=0`)")
+        return batches
 
     def meta(self) -> dict[str, Any]:
         """What a checkpoint must hold, besides the settings, to make the network again."""
@@ -222,9 +230,7 @@ class Task:
 
     def evaluate(self, model: Any, batches: Batches | None = None) -> dict[str, float]:
         """Metric -> value over an epoch of the batches; by default of what is held out."""
-        batches = batches or self.validation()
-        if batches is None:
-            raise ConfigError("nothing is held out (`val_fraction=0`)")
+        batches = batches or self.require_validation()
         model.train(False)
         sums: dict[str, list[tuple[float, float]]] = {}
 

@@ -27,7 +27,7 @@ from micrornn.data import (
 from micrornn.data.files import find_validation
 from micrornn.data.text import Ids, contains
 from micrornn.data.tokens import entropy_of
-from micrornn.errors import CheckpointError, ConfigError, DataError, counted
+from micrornn.errors import ConfigError, DataError, counted
 from micrornn.evaluate import encode_files, evaluate
 from micrornn.printable import visible
 from micrornn.schema import Rule
@@ -36,6 +36,7 @@ from micrornn.tasks.language import LanguageModel, num_parameters, require_memor
 from micrornn.tasks.language import Stepper as Stepper
 from micrornn.tasks.language import memory_needed as memory_needed
 from micrornn.tasks.material import Material
+from micrornn.tasks.parts import of_ids, require_size
 from micrornn.tasks.task import SPECIAL, BySymbol, Judged, Metric, Progress, Task
 from micrornn.windows import Windows
 
@@ -135,11 +136,9 @@ class Text(Task):
         return None if self.val_lanes is None else Windows(self.val_lanes)
 
     def by_symbol(self) -> list[BySymbol]:
-        config, rows = self.config, {"embedding.weight": 0, "decoder.weight": 0, "decoder.bias": 0}
-        if config.tied:  # both are one
-            rows = {"embedding.weight": 0, "decoder.bias": 0}
-        elif not config.embedding_size:
-            rows = {"rnn.weight_ih_l0": 1, "decoder.weight": 0, "decoder.bias": 0}
+        rows = of_ids(self.config) | {"decoder.weight": 0, "decoder.bias": 0}
+        if self.config.tied:  # it is the embedding
+            del rows["decoder.weight"]
         return [BySymbol(UNITS[self.vocab.kind][1], self.vocab.tokens, rows)]
 
     def meta(self) -> dict[str, Any]:
@@ -152,8 +151,7 @@ class Text(Task):
     @classmethod
     def from_meta(cls, config: Config, meta: Mapping[str, Any]) -> Text:
         """Without a text: it writes, predicts, and is judged on FILES."""
-        found = cls.__new__(cls)
-        Task.__init__(found, config)
+        found = cls.without_data(config)
         found.vocab, found.held_out = Vocab.from_dict(meta["vocab"]), None
         return found
 
@@ -161,9 +159,7 @@ class Text(Task):
     def network_from(cls, config: Config, meta: Mapping[str, Any], there: int) -> LanguageModel:
         """No more memory is taken than for as many parameters as there are, whatever sizes the settings ask for."""
         vocab_size = Vocab.from_dict(meta["vocab"]).size
-        needed = num_parameters(config, vocab_size)
-        if there != needed:
-            raise CheckpointError(f"it holds {counted(there, 'parameter')}, and its settings ask for {needed:,}")
+        require_size(there, num_parameters(config, vocab_size))
         require_memory(dataclasses.replace(config, batch_size=1, num_steps=1, backprop="window"), vocab_size)
         return LanguageModel(config, vocab_size)
 
