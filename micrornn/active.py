@@ -1,8 +1,8 @@
 """Which tape records, and with which time step.
 
-active      the tapes whose `with` blocks this thread is in; the innermost records
-stamp       records made in a block carry a time step and a scope
-no_tape     nothing in a block is recorded
+active      the tapes whose `with` blocks this thread is in; the innermost one records
+stamp       a block whose records carry a time step and a scope
+no_tape     a block in which nothing is recorded
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class _Active(threading.local):
-    """The tapes whose `with` blocks this thread is in; the innermost records."""
+    """The tapes whose `with` blocks this thread is in; the innermost one records."""
 
     def __init__(self) -> None:
         self.tapes: list[Any] = []
@@ -24,7 +24,7 @@ active = _Active()
 
 
 class stamp:
-    """Records made in this block carry time step t and scope; both stay as they are where not given.
+    """Records made in this block carry the time step t and the scope. One that is not given stays as it was.
 
     >>> from micrornn.tape import Tape, Tensor
     >>> with Tape() as tape, stamp(t=2, scope="mine"):

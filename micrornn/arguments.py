@@ -1,6 +1,6 @@
-"""What people hand to the library, checked where it comes in: numbers, whole numbers, the inputs and options of an op.
+"""Checks of what callers pass to the library: numbers, whole numbers, the inputs and options of an op.
 
-    numbers(what, x, dtype)          an array of float32 or float64, or ConfigError for what is none
+    numbers(what, x, dtype)          an array of float32 or float64; ConfigError for anything that is not numbers
     require_precision(what, dtype)   float32 or float64
     real(what, x), rate(what, x)     a number; one of 0 or more and below 1
     flag(what, given)                True or False
@@ -10,9 +10,9 @@
     tensors(what, given)             a list of tensors, and not one bare tensor
     several(what, given)             a list of anything
     short(x)                         a repr that fits into a line
-    require_like(what, given, wanted)    an array that may be added to in the place of another
-    options_by_place(name, forward, inputs, options)    options of an op that stand behind its inputs, by their names
-    in_one_precision(name, tensors)  the arrays of an op's inputs, data in the precision of the weights
+    require_like(what, given, wanted)    an array of the same kind as another, that a kernel may add to
+    options_by_place(name, forward, inputs, options)    the options of an op by name, if they were given by position
+    in_one_precision(name, tensors)  the arrays of an op's inputs, with data in the precision of the weights
     refuse_mixture(name, arrays)     inputs of an op on two devices or in two precisions
     refuse_call(name, forward, ...)  a call of an op with inputs or options that it does not have
     refuse_loss(loss, ...)           a loss that nothing flows back from
@@ -39,12 +39,13 @@ EXACT = 2**53  # up to here float64 holds every whole number
 
 
 def numbers(what: str, x: Any, dtype: Any = None) -> np.ndarray:
-    """x as a C-contiguous array of this precision; of its own if it has one, else float32. An array on a graphics card,
-    or one of symbols, comes back as it is; beside symbols, which are objects, a number is one."""
+    """x as a C-contiguous array of this precision; by default its own if that is float32 or float64, else float32. An
+    array on a graphics card, or of symbols, is returned as it is. If dtype is object, as for symbols, so is the
+    array."""
     if type(x) is np.ndarray and x.dtype in PRECISIONS and (dtype is None or x.dtype == dtype) and x.flags.c_contiguous:
         return x
     exact = type(x) is float or (type(x) is int and -EXACT < x < EXACT)
-    if exact and isinstance(dtype, np.dtype) and dtype.kind in "fO":  # the most frequent
+    if exact and isinstance(dtype, np.dtype) and dtype.kind in "fO":  # the most frequent case first
         return np.asarray(x, dtype)
     if device.of(x) != "cpu":
         return x
@@ -136,7 +137,7 @@ def flag(what: str, given: Any) -> bool:
 
 
 def wholes(what: str, given: Any, least: int | None = None) -> tuple[int, ...]:
-    """Several whole numbers; one alone counts as several."""
+    """Several whole numbers as a tuple; a single one is allowed, too."""
     if isinstance(given, (str, bytes)) or not np.iterable(given):
         return (whole(what, given, least),)
     return tuple(whole(what, n, least) for n in given)
@@ -150,7 +151,7 @@ def sizes(what: str, **given: Any) -> None:
 
 
 def tensors(what: str, given: Any) -> list[Any]:
-    """The tensors of a list. One bare tensor would be taken for the list of its rows."""
+    """The tensors of a list. A single tensor is refused, because it would be taken for the list of its rows."""
     if isinstance(given, Operators):
         raise ConfigError(f"{what}: wanted a list of tensors, not a bare one; write [x]")
     found = several(what, given.values() if isinstance(given, dict) else given)
@@ -161,7 +162,7 @@ def tensors(what: str, given: Any) -> list[Any]:
 
 
 def several(what: str, given: Any) -> list[Any]:
-    """A list of what can be gone through."""
+    """The items of anything that can be iterated over, as a list."""
     if isinstance(given, (str, bytes)) or not np.iterable(given):
         raise ConfigError(f"{what}: wanted a list, not {short(given)}")
     return list(given)
@@ -179,7 +180,8 @@ def alike(given: Any, wanted: Any) -> bool:
 
 
 def require_like(what: str, given: Any, wanted: np.ndarray, contiguous: bool = True) -> None:
-    """A kernel that adds to `given` reads and writes as many bytes as `wanted` has, wherever that leads."""
+    """ShapeError unless `given` has the shape, dtype and device of `wanted`. A kernel that adds to it would otherwise
+    read and write beyond its end."""
     if device.of(given) != device.of(wanted) or getattr(given, "shape", None) != wanted.shape:
         raise ShapeError(f"{what} is {_array(given)}, wanted {_array(wanted)}")
     if given.dtype != wanted.dtype or (contiguous and not (given.flags.c_contiguous and given.flags.writeable)):
@@ -194,10 +196,11 @@ def _array(given: Any) -> str:
 
 def options_by_place(name: str, forward: Callable[..., Any], inputs: tuple[Any, ...],
                      options: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:  # fmt: skip
-    """What is left of the inputs, and all options. ConfigError if the op cannot be called like this."""
+    """(the inputs, all options by name), for a call that gives options after the inputs. ConfigError if the op cannot
+    be called like this."""
     parameters = list(inspect.signature(forward).parameters.values())[1:]
     count = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
-    # a mask is never meant by its place: where(mask, a, b) is the order that NumPy has
+    # a mask must be given by name: NumPy has the order where(mask, a, b), and a mix-up would go unnoticed
     names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "mask"]
     behind = dict(zip(names, inputs[count:]))
     if not behind or len(inputs) > count + len(names) or behind.keys() & options.keys():
@@ -206,8 +209,8 @@ def options_by_place(name: str, forward: Callable[..., Any], inputs: tuple[Any, 
 
 
 def in_one_precision(name: str, tensors: Sequence[Any]) -> list[np.ndarray]:
-    """The arrays of these tensors. Data, which needs no gradient and was not computed, takes the precision of the rest.
-    ConfigError where that cannot be: the rest differs, or a number is too large for it."""
+    """The arrays of these tensors in one precision. Data (tensors that need no gradient and were not computed) is
+    converted to the precision of the others. ConfigError where the others differ, or where a number is too large."""
     arrays = [tensor.data for tensor in tensors]
     fixed = {x.data.dtype for x in tensors if x.requires_grad or not x.leaf}
     if len(fixed) != 1 or len({array.device for array in arrays}) > 1:
@@ -223,7 +226,7 @@ def in_one_precision(name: str, tensors: Sequence[Any]) -> list[np.ndarray]:
 
 
 def refuse_mixture(name: str, arrays: Sequence[np.ndarray]) -> NoReturn:
-    """A kernel would misread the bytes of one."""
+    """ConfigError for inputs of different precisions or devices: a kernel would misread the bytes of one of them."""
     kinds, places = (", ".join(str(part) for part in parts) for parts in zip(*[(a.dtype, a.device) for a in arrays]))
     if len({array.dtype for array in arrays}) > 1:
         raise ConfigError(f"{name}: inputs must have the same precision, not {kinds}; Tensor(x, dtype=...) sets it")
@@ -252,7 +255,8 @@ def refuse_call(name: str, forward: Callable[..., Any], inputs: Sequence[Any], o
 
 
 def refuse_loss(loss: Any, is_tensor: bool, records: int, entered: bool) -> None:
-    """TapeError: nothing could flow back from this loss. `records` of the tape, and whether it was ever active."""
+    """TapeError that says why nothing can flow back from this loss. records: how many are on the tape; entered: whether
+    the tape was ever active."""
     if not is_tensor:
         raise TapeError(f"the loss must be a tensor that was computed on this tape, not {type(loss).__name__}")
     if not entered:

@@ -1,6 +1,6 @@
-"""A call with arguments that a layer or an optimizer does not take: a mistake that is told with what was meant.
+"""A call with arguments that a layer or an optimizer does not take: an error that says what may have been meant.
 
-checked(function)    the same function; an OptionError in place of Python's own TypeError, which knows no near names
+checked(function)    the same function, which raises OptionError where Python would raise TypeError
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def checked(function: F) -> F:
     def call(*given: Any, **options: Any) -> Any:
         try:
             return function(*given, **options)
-        except TypeError:  # it may come from anywhere inside: only then is the call looked at
+        except TypeError:  # it may come from anywhere inside, so look whether the call is to blame
             wrong = _wrong(function, given, options)
             if wrong is None:
                 raise
@@ -32,7 +32,7 @@ def checked(function: F) -> F:
 
 
 def _wrong(function: Callable[..., Any], given: tuple[Any, ...], options: dict[str, Any]) -> str | None:
-    """What is wrong with the arguments of a call; None: nothing."""
+    """What is wrong with the arguments of a call; None if they are right."""
     try:
         inspect.signature(function).bind(*given, **options)
         return None
@@ -58,7 +58,7 @@ def _wrong(function: Callable[..., Any], given: tuple[Any, ...], options: dict[s
 
 
 def _constructor(kind: type) -> dict[str, inspect.Parameter]:
-    """What the constructor of a class takes, by name. Where it hands options on, what the next class has for them."""
+    """The parameters of a class's constructor, by name. Where it passes **options on, those of the next class, too."""
     found: dict[str, inspect.Parameter] = {}
     for base in (base for base in kind.__mro__ if "__init__" in vars(base)):
         _, *takes = inspect.signature(vars(base)["__init__"]).parameters.values()

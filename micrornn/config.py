@@ -29,14 +29,15 @@ from micrornn.setting import allowed as allowed
 from micrornn.setting import check as check
 from micrornn.setting import setting as setting
 
-# Of the words of a text half come once. Nothing is learned of those, and each takes its share of every update.
+# Half of the different words of a text occur only once. Nothing can be learned about those, and each makes every update
+# slower.
 WORDS = 8000
 CELL_NAMES = (  # a file each in cells/
     "rnn", "rnn_relu", "lstm", "gru", "lstm_peephole", "lstm_coupled", "lstm_noaf", "gru_before", "mgu", "indrnn",
     "rnn_leaky", "mingru", "minlstm", "slstm",
 )  # fmt: skip
 TIMED_CELLS = ("rnn", "gru", "lstm")  # by benchmarks, unless others are asked for: what other frameworks have too
-WINDOW = re.compile(r"window([1-9][0-9]?)")  # a feed-forward net over the last K inputs is a cell, too: window2
+WINDOW = re.compile(r"window([1-9][0-9]?)")  # window2: a feed-forward net over the last 2 inputs, also a cell
 MOST = 2**31 - 1  # no size of anything can sensibly be larger
 
 
@@ -207,14 +208,14 @@ class Config:
     def __post_init__(self) -> None:
         for entry in dataclasses.fields(self):
             object.__setattr__(self, entry.name, check(entry, getattr(self, entry.name)))
-        if self.validation:  # a run goes on from any folder
+        if self.validation:  # a run can be resumed from any folder
             object.__setattr__(self, "validation", os.path.abspath(expand(self.validation)))
             if self.val_fraction not in (0, type(self).__dataclass_fields__["val_fraction"].default):
                 raise ConfigError("`val_fraction` and `validation` both say what is held out; leave one of the two out")
         self._fit_windows()
 
     def _fit_windows(self) -> None:
-        """A way to propagate back may say how many time steps a batch has, and whether the state is carried."""
+        """Some ways to propagate back determine `num_steps` and `state`."""
         way = self.way
         usual = type(self).__dataclass_fields__["num_steps"].default
         if way.num_steps is not None and way.num_steps != self.num_steps:
@@ -233,7 +234,7 @@ class Config:
         return parse_backprop(self.backprop)
 
     def limits(self) -> Config:
-        """The same; with no limit at all, those of a first look: enough to learn something, and soon over."""
+        """The same settings. If no limit is given, limits for a first try: enough to learn something, and soon over."""
         if self.num_updates or self.epochs or self.max_minutes or self.patience:
             return self
         return dataclasses.replace(self, num_updates=4600, max_minutes=1.4)
@@ -245,7 +246,7 @@ class Config:
 
     @property
     def cell_title(self) -> str:
-        """What the cell is called on a screen."""
+        """The cell's name on a screen."""
         return self.cell.rpartition(":")[2] if is_own_code(self.cell) else self.cell.upper()
 
     def to_dict(self) -> dict[str, Any]:
@@ -261,7 +262,7 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = "the configuration") -> Config:
-        """From names and values; ConfigError names what is unknown, and what may have been meant."""
+        """From names and values. ConfigError names an unknown setting, and what may have been meant."""
         cls._require_known(values, where)
         fields = {entry.name: entry for entry in dataclasses.fields(cls)}
         return cls(**{name: check(fields[name], value, f"{where}: {name}") for name, value in values.items()})

@@ -1,10 +1,10 @@
 """Where arrays live and how many threads work on them.
 
-    available(device)       None if it can be used, else the reason why not
-    require(device)         raise DeviceError with that reason
+    available(device)       None if a device can be used, else the reason why not
+    require(device)         raises DeviceError with that reason
     of(array)               the device of an array
     host(array)             the same numbers as a NumPy array, in this machine's memory
-    card()                  what is known of the graphics card
+    card()                  facts about the graphics card
     default_threads()       the cores that this process may use
     memory()                bytes of memory in this machine
 
@@ -37,13 +37,13 @@ def available(device: str) -> str | None:
 
 
 def _cuda(module: str) -> Any:
-    """A module of the CUDA kernels: they stand further down in the house, and nobody who does without them should wait
-    for Numba. So they are asked for by name, and only when somebody asks for the card."""
+    """A module of the CUDA kernels. It is imported by name and only when a card is asked for: it depends on this
+    module, and whoever does not use a card should not wait for Numba."""
     return importlib.import_module(f"micrornn.kernels.cuda.{module}")
 
 
 def card() -> dict[str, Any]:
-    """What is known of the graphics card, fit for JSON; only where available("cuda") is None."""
+    """Facts about the graphics card, ready for JSON. To be called only if available("cuda") is None."""
     return _cuda("card").about()
 
 
@@ -56,13 +56,13 @@ def require(device: str) -> str:
 
 
 def of(array: Any) -> str:
-    """The device whose memory holds the array; "symbols" for one without numbers (kernels/symbols)."""
+    """The device whose memory holds the array; "symbols" for an array of symbols, not numbers (kernels/symbols)."""
     place = getattr(array, "device", "cpu")
     return place if place in ("cuda", "symbols") else "cpu"
 
 
 def host(array: Any) -> np.ndarray:
-    """The numbers as a NumPy array. A copy if they are on a graphics card: it waits for all that is queued there."""
+    """The numbers as a NumPy array. From a graphics card they are copied, after all work queued there is done."""
     return array if isinstance(array, np.ndarray) else array.get()
 
 

@@ -1,7 +1,7 @@
-"""The few exceptions. Each message is one or two lines: where, what was got, what was expected, what to do.
-A setting stands in it as in Python, in backticks: `hidden_size`, `dropout=0.3`. The command line makes flags of that.
+"""The exceptions. A message is one or two lines: where it happened, what was given, what was expected, what to do.
+Settings are written as in Python, in backticks: `hidden_size`, `dropout=0.3`. The command line turns them into flags.
 
-MicrornnError        the root: a user's mistake or the machine's limit, never a bug of ours
+MicrornnError        the base class: a user's mistake or a limit of the machine, never a bug of ours
   ShapeError         arrays that do not fit together
   DeviceError        a device that is not there
   DataError          text or data that cannot be used
@@ -13,11 +13,11 @@ MicrornnError        the root: a user's mistake or the machine's limit, never a 
   DivergedError      a loss or gradient that became NaN or infinite
   MissingError       an extra that is not installed
 
-quoted(value)        a value as a message repeats it: never more than a part of a line
+quoted(value)        the repr of a value, shortened to a part of a line
 counted(n, "row")    1 row, 2 rows
-listed(names)        names in lines
+listed(names)        names, wrapped into lines
 told_at(where, e)    the message of an error, with where it arose
-instead(name, ...)   what there is in the place of a name that is none: the nearest, or all
+instead(name, ...)   the end of a message about an unknown name: the names there are, or the nearest one
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from collections.abc import Iterable
 from typing import Any
 
 MOST_QUOTED = 80  # characters of a value that a message repeats
-FEW, MOST_TOLD = 70, 400  # characters of a list of names that is told whole, and of one that is told at all
+FEW, MOST_TOLD = 70, 400  # a list of names up to FEW characters is told whole, a longer one up to MOST_TOLD
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = MOST_QUOTED - 10
 _short.maxlong, _short.maxlevel = 40, 3
 
 
 def quoted(value: Any) -> str:
-    """`repr(value)`, cut in the middle where it is long: of whatever size and depth the value is."""
+    """`repr(value)`, cut in the middle if it is long. Works for values of any size and depth."""
     try:
         text = _short.repr(value)
-    except (ValueError, RecursionError):  # Python writes no integer of more than 4,300 digits
+    except (ValueError, RecursionError):  # Python does not print integers of more than 4,300 digits
         size = f" of {value.bit_length():,} bits" if isinstance(value, int) else ""
         text = f"<{type(value).__name__}{size}>"
     return text if len(text) <= MOST_QUOTED else f"{text[: MOST_QUOTED - 23]}...{text[-20:]}"
@@ -54,7 +54,7 @@ def counted(count: float, one: str, many: str = "") -> str:
 
 
 def instead(name: Any, there: Iterable[str], start: str = "choose one of") -> str:
-    """The end of a message that there is no such name: all where they are few, else the nearest, else lines."""
+    """The end of a message about an unknown name: all names if they are few, else the nearest one, else a list."""
     names = list(there)
     told = ", ".join(names)
     if names and len(told) <= FEW:
@@ -68,27 +68,27 @@ def instead(name: Any, there: Iterable[str], start: str = "choose one of") -> st
 
 
 def listed(names: Iterable[str], most: int = MOST_TOLD) -> str:
-    """The names, in lines where they are many, and of very many the first. The first line is shorter: the beginning of
-    a message stands in it, too."""
+    """The names, wrapped into lines; of very many, the first ones. The first line is shorter, because the beginning of
+    the message is in it, too."""
     told = ", ".join(name.replace(" ", "\0") for name in names)  # no name is broken
     told = told if len(told) <= most else told[:most].rpartition(",")[0] + ", ..."
     return textwrap.fill(told, 100, initial_indent=" " * 50, subsequent_indent="  ").lstrip().replace("\0", " ")
 
 
 def named(path: str | os.PathLike[str]) -> str:
-    """A path as a message names it: its end, where it is longer than three lines."""
+    """A path for a message; if it is longer than three lines, its end."""
     text = str(path)
     return text if len(text) <= 240 else f"...{text[-200:]}"
 
 
 def told_at(where: str, error: Exception) -> str:
-    """The message of an error, behind `where` it arose if it does not say that itself."""
+    """The message of an error; `where` it arose is put before it, unless the message names that already."""
     told = str(error)
     return told if where in told else f"{where}: {told}"
 
 
 class MicrornnError(Exception):
-    """Root of all errors that are the user's to mend."""
+    """Base class of all errors that the user can do something about."""
 
 
 class ShapeError(MicrornnError):
@@ -112,11 +112,12 @@ class ConfigError(MicrornnError):
 
 
 class TapeError(MicrornnError):
-    """A gradient that a tape cannot give: the loss is not on it, or what the way back needs has changed since."""
+    """A gradient that a tape cannot give: the loss is not on it, or numbers that the backward pass needs have
+    changed."""
 
 
 class OptionError(ConfigError, TypeError):
-    """A call with options that a layer, an optimizer or a function does not have; Python's own would be TypeError."""
+    """A call with options that a layer, an optimizer or a function does not have. It is a TypeError, too."""
 
 
 class CellError(ConfigError):

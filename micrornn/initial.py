@@ -1,7 +1,7 @@
 """How weights start where the settings say so: `init`, `init_recurrent`, `init_embedding`, `init_bias`.
 
-initialize(model, config)       start the parameters of a network anew, as its settings say
-parse_initializer("he:1")       an initializer by name
+initialize(model, config)       initialize the parameters of a network as its settings say
+parse_initializer("he:1")       an initializer by its name
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _scaled(initializer: Initializer) -> Callable[..., Initializer]:
     return lambda gain=1.0: lambda rng, shape: gain * initializer(rng, shape)
 
 
-# name -> (how it is written, the initializer of its numbers, the fewest numbers, the most, whether a bias has it, too)
+# name -> (how it is written, numbers -> initializer, the fewest numbers, the most, whether it is for biases, too)
 NAMES: dict[str, tuple[str, Callable[..., Initializer], int, int, bool]] = {
     "uniform": ("uniform:BOUND or uniform:LOW:HIGH", _between, 1, 2, True),
     "normal": ("normal:DEVIATION", normal, 1, 1, True),
@@ -46,7 +46,8 @@ NAMES: dict[str, tuple[str, Callable[..., Initializer], int, int, bool]] = {
 
 
 def parse_initializer(text: str, name: str, bias: bool = False) -> Initializer:
-    """The initializer that a setting of this name asks for. ConfigError says what there is."""
+    """The initializer in the text of a setting. ConfigError lists the names there are; `name` is that of the
+    setting."""
     kind, *numbers = text.split(":")
     there = [found for found, row in NAMES.items() if row[4] or not bias]
     if kind not in there:
@@ -67,10 +68,10 @@ def parse_initializer(text: str, name: str, bias: bool = False) -> Initializer:
 
 
 def initialize(model: Any, config: Config) -> None:
-    """Start the parameters of a network anew where a setting says how; all others stay as their layer made them.
+    """Initialize the parameters for which a setting says how; all others stay as their layer made them.
 
-    Weights are what has two axes, that of an embedding too; biases are called so. Where `init_bias` says how these
-    start, the forget gate's still start at `forget_bias`.
+    Weights are the parameters with two axes, including those of an embedding. Biases are the parameters with "bias" in
+    their names; the bias of a forget gate starts at `forget_bias` even if `init_bias` is given.
     """
     if not (config.init or config.init_recurrent or config.init_embedding or config.init_bias):
         return

@@ -1,4 +1,4 @@
-"""Layers without time: Linear, Embedding, OneHot, Dropout."""
+"""Layers: LSTM, GRU and RNN over time; Linear, Embedding, OneHot and Dropout without time."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class LSTM(Recurrent):
 
 
 class GRU(Recurrent):
-    """Gated recurrent unit: h_t = (1 - z) n + z h_prev, with n = tanh(W x + r U h_prev), r behind the product as in
-    PyTorch and cuDNN (Cho et al. 2014). `Recurrent("gru_before", ...)` has r before it.
+    """Gated recurrent unit: h_t = (1 - z) n + z h_prev, with n = tanh(W x + r U h_prev) (Cho et al. 2014). The reset
+    gate r is applied after the product, as in PyTorch and cuDNN; `Recurrent("gru_before", ...)` applies it before.
 
     x (seq_len, batch_size, input_size) -> y (seq_len, batch_size, directions * hidden_size), and the last states
     (h_n,), (num_layers * directions, batch_size, hidden_size). Options by name: those of `Recurrent`.
@@ -107,7 +107,7 @@ class Linear(Module):
 
 
 class Embedding(Module):
-    """A learned row for each of vocab_size symbols: ids (...) -> (..., size). Starts normal with deviation 1.
+    """A learned row for each of vocab_size symbols: ids (...) -> (..., size). Starts normal with standard deviation 1.
 
     >>> import micrornn as mr
     >>> mr.Embedding(10, 3)([[1, 2], [3, 4]]).shape
@@ -129,12 +129,12 @@ class Embedding(Module):
 
 
 class OneHot(Module):
-    """Each of vocab_size symbols as a 1 among zeros: ids (...) -> (..., vocab_size). Nothing of it is learned.
+    """Each of vocab_size symbols as a 1 among zeros: ids (...) -> (..., vocab_size). Nothing is learned.
 
-    weight    the identity, (vocab_size, vocab_size): what an embedding would have learned
+    weight    the identity, (vocab_size, vocab_size), in the role of an embedding's weights
     """
 
-    MOST = 1000  # symbols: each time step is multiplied with as many numbers, nearly all of them 0
+    MOST = 1000  # symbols; each time step multiplies so many numbers, nearly all of them 0
 
     @checked
     def __init__(self, vocab_size: int, *, dtype: type = np.float32, device: str = "cpu"):
@@ -154,9 +154,10 @@ class OneHot(Module):
 class Dropout(Module):
     """Zeroes each number with probability `rate` while training, and scales the rest by 1 / (1 - rate).
 
-    Each call draws another mask. With a number as `key` it is the mask of that key, on every device; of a window in
-    segments, `start` is how many rows x[t] came before this one: all get their part of it (Srivastava et al. 2014).
-    With mask="sequence" the same is dropped at all time steps of x (seq_len, batch_size, ...) (Gal, Ghahramani 2016).
+    Each call draws another mask (Srivastava et al. 2014). If `key` is a number, the mask is that of the key, the same
+    on every device. Where a window is read in segments, `start` is the number of rows x[t] before this segment, which
+    then gets its part of the mask. With mask="sequence", the same numbers are dropped at all time steps of x (seq_len,
+    batch_size, ...) (Gal, Ghahramani 2016).
 
     >>> import numpy as np, micrornn as mr
     >>> mr.Dropout(0.5)(np.ones(1000)).shape

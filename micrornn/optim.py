@@ -1,10 +1,10 @@
 """Optimizers over one flat buffer, clipping, learning-rate schedules.
 
-Adam(model, lr=0.001)                   and SGD, Momentum, Adagrad, RMSprop, AdamW: what one writes in Python
-Optimizer(model, "adam:beta2=0.99")     the same by name: one pass over all parameters per update
+Adam(model, lr=0.001)                   and SGD, Momentum, Adagrad, RMSprop, AdamW: one pass over all parameters
+Optimizer(model, "adam:beta2=0.99")     the same by name, as in a setting
 OPTIMIZERS                              sgd, momentum, adagrad, rmsprop, adam, adamw, with their options
 global_norm(flat)                       Euclidean norm of the whole gradient
-Schedule("warmup:100+cosine")           what the learning rate is multiplied by at an update
+Schedule("warmup:100+cosine")           the factor of the learning rate at each update
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
     "global_norm",
 ]
 
-# What an optimizer's option or a schedule's number may be, wherever it occurs: in words, and as a check.
+# The range of each option of an optimizer and each number of a schedule, by its name: in words, and as a check.
 _Range = tuple[str, Callable[[float], bool]]
 _SHARE: _Range = ("0 or more and below 1", lambda x: 0 <= x < 1)
 _ABOVE: _Range = ("above 0", lambda x: x > 0)
@@ -53,7 +53,7 @@ RANGES: dict[str, _Range] = {
 OPTIMIZERS: dict[str, tuple[str, tuple[str, ...], dict[str, float]]] = {
     "sgd": ("sgd", (), {}),
     "momentum": ("momentum", ("v",), {"mu": 0.9}),
-    "adagrad": ("adagrad", ("s",), {"eps": 1e-10, "start": 0.0}),  # start: of s
+    "adagrad": ("adagrad", ("s",), {"eps": 1e-10, "start": 0.0}),  # start: the first value of s
     "rmsprop": ("rmsprop", ("s",), {"decay": 0.95, "eps": 1e-8}),
     "adam": ("adam", ("m", "v"), {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}),
     "adamw": ("adam", ("m", "v"), {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01}),
@@ -61,7 +61,7 @@ OPTIMIZERS: dict[str, tuple[str, tuple[str, ...], dict[str, float]]] = {
 
 
 def parse_optimizer(text: str) -> tuple[str, dict[str, float]]:
-    """`name` or `name:option=number,...` -> (name, all its options). ConfigError names what there is."""
+    """`name` or `name:option=number,...` -> (name, all its options). ConfigError lists the known names or options."""
     if not isinstance(text, str):
         raise ConfigError(f"an optimizer is named by a text such as 'adam' or 'momentum:mu=0.9', not by {text!r}")
     name, _, rest = text.partition(":")
@@ -78,7 +78,7 @@ def parse_optimizer(text: str) -> tuple[str, dict[str, float]]:
 
 
 def _number(text: str, name: str, what: str) -> float:
-    """The number in a text, within the range of what it is for."""
+    """The number in a text, if it lies in the range of the option `name`; else ConfigError."""
     try:
         value = float(text)
     except ValueError:
@@ -106,7 +106,7 @@ _Part = Callable[[int, "Schedule", list[float]], float]
 
 def _cosine(update: int, run: Schedule, numbers: list[float]) -> float:
     total = run.num_updates
-    if total is None:  # ended by the clock: a learning rate that hung on it would make no two runs alike
+    if total is None:  # the clock ends the run; if the rate depended on that, no two runs would be the same
         return 1.0
     low = numbers[0]
     return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, update / total)))
@@ -118,7 +118,7 @@ def _decay(update: int, run: Schedule, numbers: list[float]) -> float:
     return numbers[1] ** max(0.0, update // run.epoch + 1 - numbers[0])
 
 
-# name -> (part, the numbers it takes, None where one must be given)
+# name -> (part, the numbers it takes with their defaults; None: it must be given)
 SCHEDULES: dict[str, tuple[_Part, dict[str, float | None]]] = {
     "constant": (lambda update, run, numbers: 1.0, {}),
     "step": (lambda update, run, n: n[1] ** (update // n[0]), {"every": None, "factor": 0.5}),
@@ -137,12 +137,12 @@ class Schedule:
     exponential:EVERY:FACTOR  FACTOR ^ (update / EVERY)
     cosine[:FINAL]          from 1 down to FINAL at the last update, along half a cosine (Loshchilov, Hutter 2017);
                             1 throughout where the last update is not known beforehand
-    decay:AFTER:FACTOR      1 in the first AFTER epochs, then FACTOR smaller with each epoch that begins; 1 throughout
-                            where it is not known how many updates an epoch has
-    warmup:UPDATES          up from 1/UPDATES to 1; joined to another by +, as in warmup:100+cosine
+    decay:AFTER:FACTOR      1 in the first AFTER epochs, then multiplied by FACTOR at the start of each epoch; 1
+                            throughout where the number of updates in an epoch is not known
+    warmup:UPDATES          rises from 1/UPDATES to 1; joined to another part by +, as in warmup:100+cosine
 
-    num_updates    of the whole run
-    epoch          updates of an epoch
+    num_updates    updates of the whole run; None: not known
+    epoch          updates of an epoch; None: not known
     """
 
     def __init__(self, text: str, num_updates: int | None = None, epoch: int | None = None):
@@ -164,11 +164,11 @@ class Schedule:
 
     @property
     def warmup(self) -> float:
-        """The updates of its warm-up; 0 if it has none."""
+        """The length of the warm-up in updates; 0 if there is none."""
         return max((numbers[0] for part, numbers in self.parts if part is SCHEDULES["warmup"][0]), default=0)
 
     def with_warmup(self, updates: int) -> str:
-        """The same in words, with a warm-up of so many updates where it has one."""
+        """The text of this schedule, with so many updates in its warm-up, if it has one."""
         parts = (f"warmup:{updates}" if part.startswith("warmup:") else part for part in self.text.split("+"))
         return "+".join(parts)
 
@@ -176,12 +176,12 @@ class Schedule:
 class Optimizer:
     """Updates all parameters in one pass over one buffer. The equations: kernels/formulas.py.
 
-    parameters  a Module, parameters, a list of both, or a Flat. Their Flat is made here where there is none
+    parameters  a Module, parameters, a list of both, or a Flat. Their Flat is made here if there is none yet
     text        name and options, e.g. "rmsprop:decay=0.95"
-    lr          learning rate; None: `update` is told it each time
-    schedule    what lr is multiplied by: a Schedule, its text, or any function of the number of updates made
-    state       name -> array (n,) like the flat buffer: what the optimizer remembers
-    updates     how many have been made
+    lr          learning rate; None: it is given to each call of `update`
+    schedule    the factor of lr: a Schedule, its text, or any function of the number of updates made so far
+    state       name -> array (n,), of the size of the flat buffer: the optimizer's own numbers, such as averages
+    updates     the number of updates made so far
     """
 
     @checked
@@ -207,7 +207,7 @@ class Optimizer:
         return f"<{type(self).__name__}: {self.name}, lr={self.lr}{options}, {counted(self.updates, 'update')}>"
 
     def zero_grad(self) -> None:
-        """Forget all gradients: `Tape.backward` adds to them."""
+        """Set all gradients to zero, because `Tape.backward` adds to them."""
         self.flat.zero_grad()
 
     @checked
@@ -216,7 +216,7 @@ class Optimizer:
         """One update with the gradient clip(grad * scale, +-limit).
 
         lr           None: the optimizer's own, times its schedule
-        clip_norm    the Euclidean norm that the whole gradient may have; 0: any
+        clip_norm    the largest Euclidean norm of the whole gradient; a longer one is scaled down. 0: no limit
         """
         if lr is None:
             if self.lr is None:
@@ -239,7 +239,7 @@ class Optimizer:
 
 
 class _Named(Optimizer):
-    """An optimizer as a class: name(parameters, lr, schedule="constant", and its options by name)."""
+    """An optimizer as a class of its own: name(parameters, lr, schedule="constant", and its options by name)."""
 
     lr_usual = 0.001
 
@@ -260,7 +260,7 @@ class _Named(Optimizer):
 
 
 class SGD(_Named):
-    """p -= lr g. lr is 0.1 where none is given.
+    """p -= lr g. The default of lr is 0.1.
 
     >>> import micrornn as mr
     >>> optimizer = mr.optim.SGD(mr.Linear(3, 1), lr=0.1, schedule="step:1000:0.5")
@@ -270,19 +270,20 @@ class SGD(_Named):
 
 
 class Momentum(_Named):
-    """v = mu v + g;  p -= lr v (Polyak 1964). lr is 0.1, mu 0.9 where none is given."""
+    """v = mu v + g;  p -= lr v (Polyak 1964). The default of lr is 0.1, that of mu 0.9."""
 
     lr_usual = 0.1
 
 
 class Adagrad(_Named):
-    """s += g^2;  p -= lr g / (sqrt(s) + eps) (Duchi, Hazan, Singer 2011). lr is 0.01 where none is given."""
+    """s += g^2;  p -= lr g / (sqrt(s) + eps) (Duchi, Hazan, Singer 2011). The default of lr is 0.01."""
 
     lr_usual = 0.01
 
 
 class RMSprop(_Named):
-    """s = decay s + (1 - decay) g^2;  p -= lr g / (sqrt(s) + eps) (Tieleman and Hinton 2012). decay is 0.95."""
+    """s = decay s + (1 - decay) g^2;  p -= lr g / (sqrt(s) + eps) (Tieleman and Hinton 2012). The default of lr is
+    0.001, that of decay 0.95."""
 
 
 class Adam(_Named):
@@ -295,7 +296,8 @@ class Adam(_Named):
 
 
 class AdamW(_Named):
-    """Adam with weights that shrink by lr weight_decay an update (Loshchilov and Hutter 2019). weight_decay is 0.01."""
+    """Adam, and each update multiplies the weights by 1 - lr weight_decay (Loshchilov and Hutter 2019). The default of
+    weight_decay is 0.01."""
 
 
 def __dir__() -> list[str]:

@@ -1,9 +1,9 @@
-"""What is learned: parameters, how they start, and the one flat buffer they all lie in.
+"""What is learned: parameters, how they start, and the one flat buffer that holds them all.
 
-Parameter       a tensor that wants a gradient and has a name
+Parameter       a tensor that requires a gradient and has a name
 Module          something that owns parameters and other modules
 Flat            one buffer for all parameters and one for all gradients, with the parameters as views
-flat_of         the Flat of what somebody wants to train: made, or the one that its parameters lie in already
+flat_of         the Flat of a Module or of parameters: a new one, or the one that holds them already
 
 The initialisers (initializers.py) are offered here, too.
 """
@@ -54,7 +54,7 @@ class Parameter(Tensor):
 class Module:
     """Owns parameters and modules as plain attributes, or in lists and dicts of any depth, and lists them by name.
 
-    A tensor that was made with requires_grad=True counts as a parameter, too.
+    A tensor that was made with requires_grad=True is a parameter, too.
 
     >>> class Scale(Module):
     ...     def __init__(self):
@@ -103,17 +103,17 @@ class Module:
             parameter.data = table.asarray(device.host(parameter.data))
 
     def train(self, training: bool = True) -> None:
-        """Switch what differs between training and use (dropout)."""
+        """Switch between training and use, which differ in dropout."""
         for module in self.modules():
             module.training = training
 
 
-_PLAIN = {int, float, bool, str, bytes, type(None)}  # what most attributes are: nothing can be inside
+_PLAIN = {int, float, bool, str, bytes, type(None)}  # types of attributes that hold no parameters
 
 
 def _inside(module: Module, strict: bool = True) -> list[tuple[str, Any]]:
-    """(name, value) of every module and parameter within a module, itself included, each once, under its first name.
-    strict: look also for parameters where they cannot be found by a name."""
+    """(name, value) of every module and parameter within a module, itself included; each once, under its first name.
+    strict: raise ConfigError for parameters in objects that are no Module."""
     found: list[tuple[str, Any]] = []
     _gather(module, "", set(), found, strict)
     return found
@@ -149,7 +149,7 @@ def _gather(value: Any, name: str, seen: set[int], found: list[tuple[str, Any]],
 
 
 def _require_nothing_inside(value: Any, name: str) -> None:
-    """ConfigError where parameters are in what cannot be gone through."""
+    """ConfigError where parameters are in an object that cannot be searched for them by name."""
     if isinstance(value, (set, frozenset)):
         if any(isinstance(item, (Module, Tensor)) for item in value):
             raise ConfigError(f"{name} is a set, whose items have no order, and so no names; make it a list")
@@ -164,14 +164,15 @@ def _is_parameter(tensor: Tensor) -> bool:
 class Flat:
     """All parameters in one buffer `data` (n,), all gradients in one buffer `grad` (n,).
 
-    The parameters become views into it. So an update, a norm, a checkpoint, a sum over machines is one pass over
-    one array. Parameters must all have the same precision, and a parameter lies in one Flat at a time.
+    The parameters become views of it. So an update, a norm or a checkpoint is one pass over one array. All parameters
+    must have the same precision, and a parameter is in one Flat at a time.
 
-    parameters    a Module, or parameters by name, or a list of them. A Module that has other parameters later on, which
-                  would not be trained, is an error at the next `join`
+    parameters    a Module, or parameters by name, or a list of them. If a Module gets other parameters later, the next
+                  `join` raises an error, because these would not be trained
+    slices        where each parameter lies in the buffer, by name
 
-    Where a parameter was cut off (`p.grad = None`, `p.data = array`), `join` brings what it has now back into the
-    buffer; optimizers and norms call it. A copy or a pickle of a Flat is one of copied parameters.
+    If somebody replaces an array (`p.grad = None`, `p.data = array`), `join` copies the new one into the buffer and
+    makes it a view again; optimizers and norms call `join`. A copy or a pickle of a Flat has copies of the parameters.
 
     >>> flat = Flat([Parameter([1.0, 2.0]), Parameter([[3.0]])])
     >>> len(flat), flat.data.shape
@@ -191,7 +192,7 @@ class Flat:
         table, size = kernels.of(first), sum(parameter.data.size for parameter in self.parameters.values())
         self._data, self._grad = table.empty((size,), first.dtype), table.zeros((size,), first.dtype)
         self.slices: dict[str, slice] = {}
-        self._views: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # what each parameter has as data and grad
+        self._views: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # data and grad of each parameter
         start = 0
         for name, parameter in self.parameters.items():
             part = slice(start, start + parameter.data.size)
@@ -206,7 +207,7 @@ class Flat:
     grad = property(lambda self: self._grad, lambda self, value: self._fill(self._grad, value))
 
     def _fill(self, buffer: np.ndarray, value: Any) -> None:
-        """`flat.data = value` writes into the buffer, for the parameters look at that one."""
+        """`flat.data = value` writes into the buffer, because the parameters are views of it."""
         if value is not buffer:
             buffer[...] = value
         self.touch()
@@ -218,13 +219,13 @@ class Flat:
         return _again, (self.parameters,)
 
     def touch(self) -> None:
-        """To be called when the parameters were written to in place: a tape then knows (Tensor.version)."""
+        """To be called after the parameters were written to in place, so that tapes notice it (Tensor.version)."""
         for parameter in self.parameters.values():
             parameter.version += 1
 
     def join(self) -> None:
-        """Bring what was cut off back into the buffer: numbers and gradients that were replaced are copied there, a
-        gradient that is None becomes zero. ShapeError where they do not fit, ConfigError if another Flat has them."""
+        """Copy numbers and gradients that were replaced into the buffer, and make them views of it again; a gradient
+        that is None becomes zero. ShapeError where they do not fit, ConfigError if another Flat has them."""
         module = None if self._module is None else self._module()
         if module is not None:
             ours = set(map(id, self.parameters.values()))
@@ -251,13 +252,14 @@ class Flat:
             self.parameters[name].grad = grad
 
 
-# Those there are, to see that no two of them have the same parameter.
+# All Flats that exist, to check that no two of them have the same parameter.
 _flats: weakref.WeakSet[Flat] = weakref.WeakSet()
 _flats_lock = threading.Lock()
 
 
 def flat_of(given: Any) -> Flat:
-    """The Flat of a Module, of parameters, or of a list of both. One that has just these parameters is used again."""
+    """The Flat of a Module, of parameters, or of a list of both. If one with exactly these parameters exists, that
+    one."""
     if isinstance(given, Flat):
         return given
     parameters = by_name(given)
@@ -292,7 +294,7 @@ def by_name(given: Any) -> dict[str, Parameter]:
 
 
 def _require_free(parameters: Mapping[str, Parameter], but: Flat | None = None) -> None:
-    """ConfigError if one of them lies in a Flat."""
+    """ConfigError if one of the parameters is in another Flat than `but`."""
     with _flats_lock:
         others = [flat for flat in _flats if flat is not but]
     for flat in others:
@@ -306,7 +308,7 @@ def _require_free(parameters: Mapping[str, Parameter], but: Flat | None = None) 
 
 
 def _again(parameters: dict[str, Parameter]) -> Flat:
-    """A Flat of copied parameters, with the gradients that came with them."""
+    """A Flat of copied parameters, with their gradients."""
     gradients = {name: parameter.grad for name, parameter in parameters.items()}
     flat = Flat(parameters)
     for name, gradient in gradients.items():

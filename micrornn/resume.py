@@ -1,7 +1,7 @@
-"""Starting a run and resuming it: from what state, with notes on what is not as one would expect.
+"""Starting and resuming a run, with notes on what the user may not expect.
 
-resume          restore a Training from a run folder; what is to be told of it
-fit_warmup      a warm-up that suits the length of a run
+resume          restores a Training from a run folder; returns notes
+fit_warmup      makes the warm-up fit the length of a run; returns notes
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from micrornn.train import LIMITS, Training, last_update
 
 
 def resume(training: Training, folder: RunFolder) -> list[str]:
-    """Go on where the run in a folder was left, from best.ckpt if last.ckpt is gone; nothing is done where it has saved
-    nothing. What to tell, a sentence each: what is lost, and what other limits do. Errors as in Training.restore."""
+    """Continue the run in a folder, from best.ckpt if last.ckpt is gone; do nothing if it has saved nothing. Returns
+    notes, a sentence each: what is lost, and what changed limits do. Errors as in Training.restore."""
     snapshot = folder.load_last()
     if snapshot is None:
         return []
@@ -40,7 +40,7 @@ def _lost(training: Training, folder: RunFolder) -> Iterator[str]:
 
 
 def _changed(before: Config, training: Training) -> Iterator[str]:
-    """What other settings than those of the checkpoint do."""
+    """The effects of settings that differ from those of the checkpoint."""
     config, update = training.config, training.updates
     new = training.schedule
     old = Schedule(before.schedule, last_update(before, training.way.per_epoch), training.epoch_updates)
@@ -61,7 +61,7 @@ def _changed(before: Config, training: Training) -> Iterator[str]:
 
 
 def _over(training: Training) -> Iterator[str]:
-    """Why there is nothing left to do, if there is nothing."""
+    """If the run is over already, why."""
     if training.pending is not None or not training.done():
         return
     ends, update = training.num_updates, training.updates
@@ -78,8 +78,8 @@ def _over(training: Training) -> Iterator[str]:
 
 
 def fit_warmup(training: Training, chosen: bool) -> list[str]:
-    """Shorten the warm-up of a run to a tenth of its updates, where it is longer and was not `chosen`; a chosen one
-    that is longer than the whole run stays. What to tell."""
+    """Shorten the warm-up of a run to a tenth of its updates, if it is longer and the user has not `chosen` it. A
+    chosen warm-up stays, with a note if it is longer than the run. Returns notes."""
     schedule, ends = training.schedule, training.num_updates
     if ends is None or schedule.warmup <= (ends if chosen else ends // 10):
         return []

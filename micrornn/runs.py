@@ -1,8 +1,8 @@
-"""Trained models, and the text they learned from, by the path of a run.
+"""Load trained models, and the data they learned from, by the path of a run.
 
 load(path)             a trained model, from a run folder or a checkpoint
 load_run(path)         the same for models of text alone
-load_model(...)        the same from what a checkpoint holds
+load_model(...)        the same from the contents of a checkpoint
 own_task(meta)         the task of a run, with its data
 task_from(meta)        the task of a trained model, without the data that it learned from
 own_files(folder)      the files that a run learns from
@@ -42,8 +42,8 @@ def load_parameters(model: Any, arrays: Mapping[str, np.ndarray]) -> None:
 
 def load_model(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], device: str = "cpu",
                where: str = "the checkpoint") -> tuple[Any, Any]:  # fmt: skip
-    """The network and the vocabulary that a checkpoint holds, on a device, whichever it was trained on; a task that has
-    none has None."""
+    """The network and the vocabulary in a checkpoint; None for the vocabulary if its task has none. The network is put
+    on `device`, wherever it was trained."""
     config, task = dataclasses.replace(settings_of(meta, where), device=device), task_of(meta, where)
     there = sum(array.size for name, array in arrays.items() if name.startswith("parameter/"))
     try:
@@ -58,14 +58,15 @@ def load_model(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], device
 
 
 def warn_of_other_cell(model: Any, meta: Mapping[str, Any], where: str) -> None:
-    """A cell of one's own whose file has changed since a checkpoint was written: its numbers may mean nothing to it."""
+    """Warn if the file of a user's own cell has changed since the checkpoint was written: the weights may not fit
+    it."""
     cell = None if model.rnn is None else model.rnn.cell
     if cell is not None and cell.file and fingerprint(cell) != meta.get("cell_file"):
         warnings.warn(f"{cell.file} has changed since {where} was written: the cell may be another", stacklevel=2)
 
 
 class Run(NamedTuple):
-    """A trained network, its vocabulary (None where its task has none), and what else its checkpoint says."""
+    """A trained network, its vocabulary (None if its task has none), and the rest of its checkpoint."""
 
     model: Any
     vocab: Vocab | None
@@ -77,9 +78,9 @@ def load(path: StrPath, which: str = "best") -> Run:
     """A trained network, of any task, from a run folder or a checkpoint file: model, vocabulary, meta.
 
     model    called as model(inputs, state) -> (outputs, last states), arrays time-major (seq_len, batch_size, ...)
-    which    of a folder: "best", the checkpoint with the least validation loss, if there is one, or "last"
+    which    which checkpoint of a folder: "best", the one with the lowest validation loss, if there is one; or "last"
 
-    CheckpointError where there is none, or where it is damaged.
+    CheckpointError where there is no checkpoint, or where it is damaged.
 
     >>> import tempfile, micrornn as mr
     >>> from micrornn.checkpoint import RunFolder
@@ -99,8 +100,8 @@ def load_run(path: StrPath, which: str = "best", any_task: bool = False) -> tupl
     """(model, vocabulary, the checkpoint's meta) of a run folder or of a checkpoint file.
 
     Of a folder it is best.ckpt if there is one, else last.ckpt; with which="last" it is always last.ckpt.
-    meta["path"] is the file that was read. ConfigError if what it learned from is no text, unless any_task: then there
-    may be no vocabulary.
+    meta["path"] is the file that was read. ConfigError if the model is not one of text, unless any_task is True; then
+    the vocabulary may be None.
     """
     if which not in ("best", "last"):
         raise ConfigError(f"which checkpoint: best or last, not {quoted(which)}")
@@ -121,8 +122,8 @@ def load_run(path: StrPath, which: str = "best", any_task: bool = False) -> tupl
 
 
 def own_files(folder: Path) -> list[Path]:
-    """The files that the run in a folder learns from. CheckpointError if nothing says which, DataError if one is no
-    longer there; both name config.toml, where it stands."""
+    """The files that the run in a folder learns from, which its config.toml lists. CheckpointError if there is none,
+    DataError if a file is no longer there; both name config.toml."""
     try:
         found = RunFolder.open(folder)
         patterns = found.files
@@ -141,10 +142,10 @@ def own_files(folder: Path) -> list[Path]:
 
 
 def own_task(meta: Mapping[str, Any], progress: Progress | None = None, **settings: Any) -> Any:
-    """The task of a run with its data, found through its config.toml. DataError if the data is not the same any more.
+    """The task of a run with its data, found by its config.toml. DataError if the data has changed.
 
     meta        as `load_run` gives it
-    settings    others than those of the run
+    settings    settings that are to differ from those of the run
     """
     config = _changed(settings_of(meta), meta, settings)
     task = task_of(meta).prepare(config, own_files(Path(meta["path"]).parent), progress)
@@ -154,10 +155,10 @@ def own_task(meta: Mapping[str, Any], progress: Progress | None = None, **settin
 
 
 def task_from(meta: Mapping[str, Any], **settings: Any) -> Any:
-    """The task of a trained model, to use it: without the data that it learned from.
+    """The task of a trained model, for using it: without the data that it learned from.
 
     meta        as `load_run` gives it
-    settings    others than those of the run
+    settings    settings that are to differ from those of the run
     """
     where = named(meta["path"])
     config = _changed(settings_of(meta, where), meta, {"device": "cpu"} | settings)
@@ -165,7 +166,7 @@ def task_from(meta: Mapping[str, Any], **settings: Any) -> Any:
 
 
 def _changed(config: Config, meta: Mapping[str, Any], settings: Mapping[str, Any]) -> Config:
-    """The settings with some of them changed. ConfigError where the task has none of that name."""
+    """The settings, with some of them changed. ConfigError where the task has no setting of that name."""
     for name in settings:
         if not hasattr(config, name):
             raise ConfigError(f"`{name}` is no setting of the task {meta['task']}; leave it out")
@@ -175,7 +176,7 @@ def _changed(config: Config, meta: Mapping[str, Any], settings: Mapping[str, Any
 
 
 def why_other(vocab: Vocab | None, meta: Mapping[str, Any]) -> str:
-    """Why a run's text, read into this vocabulary, is not what the run learned from."""
+    """Why the text of a run, read with this vocabulary, is not the one that the run learned from."""
     if vocab is None:
         return "the data of this run has changed since"
     if vocab.spacing is not None and Vocab.from_dict(meta["vocab"]).spacing is None:

@@ -1,10 +1,10 @@
-"""What may stand in a file, a variable or a flag: checked before it is used.
+"""Checks of values from a file, a variable or a flag, before they are used.
 
-Rule               what one value may be: type, range, choices, length, what its items are
-check_table        a table of names and values against a rule for each: what is missing, what is wrong
+Rule               what one value may be: its type, range, choices, length, and what its items may be
+check_table        checks a table of names and values, with a rule for each name
 
-The settings (config.py), the meta of a checkpoint, config.toml, JSON lines and vocabularies are read through this.
-A file that can be read is not yet one to be trusted: it may be of another version, mended by hand, or made up.
+The settings (config.py), the meta of a checkpoint, config.toml, JSON lines and vocabularies are checked by this. That a
+file can be read does not make it right: it may be of another version, edited by hand, or forged.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WORDS = {
 
 
 class _Wrong(Exception):
-    """What is wrong with a value, and where inside of it."""
+    """What is wrong with a value, and at which item of it."""
 
     place = ""
 
@@ -34,12 +34,12 @@ class Rule:
     kind           int, float, bool, str, list or dict; a whole number is a float too, true and false are neither
     low, high      low <= value <= high
     above, below   above < value < below
-    finite         no infinity; NaN is never a number
-    choices        one of these
-    most           the most characters of a text, items of a list or table
-    items          the rule for each item of a list, each value of a table
-    none           None will do as well
-    optional       it may be missing from its table
+    finite         whether infinity is refused; NaN always is
+    choices        the value is one of these
+    most           the most characters of a text, or items of a list or table
+    items          the rule for each item of a list, or for each value of a table
+    none           None is allowed, too
+    optional       the value may be missing from its table
     """
 
     kind: type
@@ -55,8 +55,8 @@ class Rule:
     optional: bool = False
 
     def check(self, value: Any, name: str, error: type[MicrornnError]) -> Any:
-        """The value, a whole number as a float where that is wanted; or `error`, which says what was got under this
-        name and what is allowed."""
+        """The value; a whole number becomes a float if the rule is for floats. Otherwise raises `error`, which says
+        what the value of this name is and what is allowed."""
         try:
             return self._checked(value)
         except _Wrong as wrong:
@@ -116,8 +116,8 @@ class Rule:
 
 
 def check_table(values: Any, rules: Mapping[str, Rule], where: str, error: type[MicrornnError]) -> dict[str, Any]:
-    """The values of a table, each as its rule has it; one without a rule stays as it is. `error` names the first that
-    is missing or wrong, and `where` it stands."""
+    """The values of a table, each checked by its rule; one without a rule is not checked. Raises `error`, which names
+    the first that is missing or wrong, and `where` the table is."""
     if not isinstance(values, Mapping):
         raise error(f"{where} must be a table of names and values, not {quoted(values)}")
     found = dict(values)

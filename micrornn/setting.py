@@ -1,4 +1,4 @@
-"""What one row of the table of settings is: its type, default and range, and what else is said of it.
+"""A row of the table of settings: its type, default and range, and what else must be known about it.
 
 setting(default, help, ...)    a field of a dataclass of settings: `Config`, or that of a task
 check(entry, value)            the value in the field's own type and range
@@ -30,7 +30,7 @@ def setting(default: Any, help: str, *, low: float | None = None, high: float | 
             size: bool = False, prefix: str = "", parse: Callable[[Any, str], Any] | None = None,
             special: bool = False, cap: float | None = None, resumed: str = "", words: str = "",
             also: Callable[[Any], bool] | None = None) -> Any:  # fmt: skip
-    """A field of a table of settings, with what help says of it.
+    """A field of a table of settings, with its default and its line in help.
 
     low, high       low <= value <= high; above, below: above < value < below; choices: one of these
     cap             in the place of `high`: a bound that no sensible value comes near, and that help does not show

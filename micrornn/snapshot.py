@@ -1,9 +1,9 @@
-"""What a checkpoint of a training run holds, checked before it is used. A hash that fits says who wrote it to nobody.
+"""Checks of the contents of a training checkpoint, before they are used. Its hash does not say who wrote it.
 
-META, REPORT           what stands in the meta of a checkpoint, and in a report
-check_meta             the meta of a checkpoint, as these have it
-settings_of            the settings that it describes
-fit                    arrays against the shapes and dtypes that are wanted
+META, REPORT           the rules for the meta of a checkpoint, and for a report
+check_meta             checks the meta of a checkpoint by them
+settings_of            the settings in it
+fit                    checks arrays against the names, shapes and dtypes that are expected
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _PENDING = {"report": Rule(dict), "gradients": Rule(dict, none=True)}
 
 
 def check_meta(meta: Mapping[str, Any], where: str = "the checkpoint") -> dict[str, Any]:
-    """The meta of a run's checkpoint, with all settings there are in `config`; `pending` is None in one of before that
-    was kept. CheckpointError names what is missing or wrong."""
+    """The checked meta of a run's checkpoint. Settings that an old checkpoint lacks are added to `config`, and
+    `pending` is None if it has none. CheckpointError names what is missing or wrong."""
     found = check_table(meta, META, where, CheckpointError)
     found["config"] = settings_of(found, where).to_dict()
     validated = REPORT | {"val_loss": _LOSS}
@@ -66,8 +66,8 @@ def task_of(meta: Mapping[str, Any], where: str = "the checkpoint") -> type[Task
 
 
 def settings_of(meta: Mapping[str, Any], where: str = "the checkpoint") -> Config:
-    """The settings in a checkpoint, and what else its task needs is looked at, too. CheckpointError if it does not
-    describe a model."""
+    """The settings in a checkpoint. What else its task needs is checked, too. CheckpointError if something is missing
+    or wrong."""
     task = task_of(meta, where)
     found = check_table(meta, {"config": META["config"], **task.RULES}, where, CheckpointError)
     try:
@@ -81,8 +81,8 @@ def settings_of(meta: Mapping[str, Any], where: str = "the checkpoint") -> Confi
 
 def fit(arrays: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]],
         prefix: str) -> None:  # fmt: skip
-    """CheckpointError where the arrays whose names begin with the prefix are not just those that are wanted, in name,
-    shape and dtype. It names the first."""
+    """CheckpointError if the arrays whose names begin with the prefix are not exactly the wanted ones, in name, shape
+    and dtype. It names the first that differs."""
     given = {name for name in arrays if name.startswith(prefix)}
     for name in sorted(wanted.keys() ^ given):
         where = "lacks" if name in wanted else "has an unknown"

@@ -1,8 +1,8 @@
-"""A new run that starts from the weights of an old one of the same task: on other data, at another rate, with other
-symbols.
+"""A new run that starts from the weights of an old one of the same task: on other data, with another learning rate or
+other symbols.
 
-shape_of        the settings that must be as they are in the old run, for its weights to fit
-start_from      copy the weights; rows of an embedding and of an output layer go by symbol
+shape_of        the settings of the old run that the new one must share, so that the weights fit
+start_from      copies the weights; rows of an embedding and of an output layer are matched by symbol
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from micrornn.tasks import Task
 
 @dataclass(frozen=True)
 class Matched:
-    """How many of the `size` symbols of the new run, called `what`, the old one has, too; `new` are some it lacks."""
+    """matched: how many of the `size` symbols of the new run the old one has, too; what: what these symbols are; new:
+    some that the old run lacks."""
 
     what: str
     matched: int
@@ -33,7 +34,7 @@ class Matched:
 
 @dataclass(frozen=True)
 class Started:
-    """What a run started from: the checkpoint and its updates, and the symbols by which its weights went."""
+    """What a run started from: the checkpoint, its updates, and how its symbols were matched."""
 
     path: str
     updates: int
@@ -41,8 +42,8 @@ class Started:
 
 
 def shape_of(path: StrPath, kind: type[Task]) -> dict[str, Any]:
-    """The settings of a run, by name, that a run of this task which starts from it shares. ConfigError where it is of
-    another task."""
+    """The settings of a run, by name, that a new run of this task must share to start from it. ConfigError if the run
+    is of another task."""
     model, _, meta = load_run(path, any_task=True)
     _require_task(path, meta, kind)
     return _shape(model, kind)
@@ -59,11 +60,11 @@ def require_shape(path: StrPath, shape: dict[str, Any], config: Config) -> None:
 
 
 def start_from(model: Any, task: Task, path: StrPath) -> Started:
-    """Copy the weights of the run or checkpoint at `path` into the model of a task; those of symbols that the old run
-    lacks stay as they are.
+    """Copy the weights of the run or checkpoint at `path` into the model of a task. The weights of symbols that the old
+    run lacks stay as they are.
 
-    ConfigError where the task, its sizes or its inputs differ, or where no symbol is common to both; DivergedError
-    where a weight is not finite.
+    ConfigError if the task, its sizes or its inputs differ, or if the two have no symbol in common; DivergedError if a
+    weight is not finite.
     """
     old, _, meta = load_run(path, any_task=True)
     _require_task(path, meta, type(task))

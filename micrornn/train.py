@@ -1,11 +1,11 @@
 """The training loop: yields a report per update and prints nothing.
 
 Training(config, data)    model, optimizer, schedule, position in the data; all that a checkpoint holds
-.update()                 one batch forward and backward, one optimizer step -> Report
-.validate()               mean loss over the held-out part; touches nothing that training uses
-run(training, folder)     update after update, validating, checkpointing, until a limit is reached
+.update()                 one batch forward and backward, one update of the weights -> Report
+.validate()               mean loss over the held-out part; changes nothing that training uses
+run(training, folder)     update after update, with validations and checkpoints, until a limit is reached
 
-What is learned, and from what, is known to a Task alone (tasks/task.py).
+Only a Task (tasks/task.py) knows what is learned, and from what.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ LIMITS = changeable("limit")
 class Training:
     """Everything that changes while a model learns.
 
-    data    a Task with its data; or what the usual task learns from: `Tokens`
+    data    a Task with its data; or `Tokens`, for the default task, which learns from text
 
-    `update` makes one update, whose batch is inputs and targets of (seq_len, batch_size, ...), and tells what it did:
+    `update` makes one update, from a batch of inputs and targets (seq_len, batch_size, ...), and returns a report:
 
     >>> import micrornn as mr
     >>> task = mr.tasks.find("adding")
@@ -69,17 +69,17 @@ class Training:
         self.batches = self.task.batches
         self.way = bptt.find(config, self.model, self.batches, self.segment_steps)
         self.num_updates = last_update(config, self.way.per_epoch)
-        self.epoch_updates = self.way.per_epoch or self.batches.num_windows  # where it varies: the most
+        self.epoch_updates = self.way.per_epoch or self.batches.num_windows  # if it varies, an upper bound
         self.schedule = Schedule(config.schedule, self.num_updates, self.epoch_updates)
         self.updates, self.seconds, self.tokens = 0, 0.0, 0
-        self.warm = False  # the first update of a process compiles kernels: that is no time of training
-        self.whole = True  # False while an update is under way: such a state is worth no checkpoint
+        self.warm = False  # the first update of a process compiles kernels, and is not counted in `seconds`
+        self.whole = True  # False during an update: then the state must not be saved
         self.watch(config.watch_gradients)
         self.pending: Pending | None = None
         chosen = next((metric for metric in self.task.metrics[1:] if metric.name == self.task.chooses), None)
-        self.chooses: Metric | None = chosen  # what best.ckpt is chosen by, if not the loss
-        self.best_val_loss: float | None = None  # the loss where it was best; and how good that was, less is better
-        self.best_merit = math.inf
+        self.chooses: Metric | None = chosen  # the metric that chooses best.ckpt; None: the loss does
+        self.best_val_loss: float | None = None  # the validation loss of the best checkpoint
+        self.best_merit = math.inf  # how good that checkpoint is by what chooses it; less is better
         self.stale = 0  # validations in a row without a new best
         self.validates = self.task.validation() is not None
         if config.patience and not self.validates:
@@ -87,13 +87,13 @@ class Training:
         self.history: list[dict[str, Any]] = []  # the reports of the updates at which there was a validation
 
     def reschedule(self, schedule: str) -> None:
-        """From now on, another schedule of the learning rate."""
+        """Use another schedule of the learning rate from now on."""
         self.config = dataclasses.replace(self.config, schedule=schedule)
         self.schedule = Schedule(schedule, self.num_updates, self.epoch_updates)
 
     def watch(self, every: int) -> None:
-        """From now on, show at the first update and at every so many how the gradient went back, as the setting
-        watch_gradients does; 0: never. Training stays the same to the bit. ConfigError where it cannot be seen."""
+        """From now on, record how the gradient flowed back at the first update and at every `every`-th, as the setting
+        watch_gradients does; 0: never. Training stays the same to the bit. ConfigError where it cannot be recorded."""
         self.config = dataclasses.replace(self.config, watch_gradients=every)
         if self.config.watch_gradients and self.config.granularity != "sequence":
             raise ConfigError(
@@ -107,7 +107,7 @@ class Training:
             )
 
     def update(self) -> Report:
-        """One batch forward and backward, one step of the optimizer. DivergedError leaves all as it was before."""
+        """One batch forward and backward, and one update of the weights. DivergedError leaves everything as it was."""
         start, self.whole = time.perf_counter(), False
         if not self.model.training:
             self.model.train()
@@ -136,7 +136,7 @@ class Training:
         return report
 
     def _watched(self, step: bptt.Step, value: float) -> dict[str, Any] | None:
-        """What to show of this update, if it is one to be watched: a row of gradients.jsonl (inspect/watched.py)."""
+        """The row for gradients.jsonl (inspect/watched.py), if this update is one to be watched; else None."""
         update, every = self.updates + 1, self.config.watch_gradients
         if not every or (update % every and update != 1):
             return None
@@ -145,8 +145,8 @@ class Training:
         return {"update": update, "every": every, "loss": value} | row
 
     def validate(self, stopped: Callable[[], bool] = lambda: False) -> float | None:
-        """Mean loss over the held-out part, of a text in nats per token, its state carried from batch to batch from
-        the start; None if nothing is held out, or if `stopped()` meanwhile."""
+        """Mean loss over the held-out part, for text in nats per token, with the state carried from batch to batch.
+        None if nothing is held out, or if `stopped()` becomes true meanwhile."""
         batches = self.task.validation()
         if batches is None:
             return None
@@ -159,16 +159,16 @@ class Training:
         return total / batches.num_windows
 
     def judge(self, report: Report, stopped: Callable[[], bool]) -> Report:
-        """The report with its validation, as `validate` has it, and with the score that is chosen by."""
+        """The report with the result of a validation: the loss, and the metric that chooses best.ckpt."""
         if self.chooses is None or stopped():
             return dataclasses.replace(report, val_loss=self.validate(stopped))
         found = self.task.evaluate(self.model) if self.validates else {}
         loss, score = found.get(self.task.metrics[0].name), found.get(self.chooses.name)
-        score = None if score is None or math.isnan(score) else score  # there is none where nothing could be counted
+        score = None if score is None or math.isnan(score) else score  # NaN: there was nothing to count
         return dataclasses.replace(report, val_loss=loss, score=score)
 
     def merit(self, row: Mapping[str, Any]) -> float:
-        """How good a report with a validation is: less is better."""
+        """How good the validation in a report is; less is better."""
         if self.chooses is None:
             return float(row["val_loss"])
         score = row.get("score")
@@ -182,7 +182,7 @@ class Training:
         return -self.best_merit if self.chooses.better == "higher" else self.best_merit
 
     def record(self, report: Report) -> bool:
-        """Enter a report with its validation into the history; whether it is the best so far. DivergedError if that
+        """Add a report with a validation to the history. Returns whether it is the best so far. DivergedError if its
         loss is not finite."""
         if report.val_loss is None:  # nothing is held out
             return False
@@ -200,7 +200,7 @@ class Training:
         return best
 
     def snapshot(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """(arrays, meta): all that is needed to go on to the bit, or to use the model."""
+        """(arrays, meta): all that is needed to use the model, or to continue the training exactly."""
         arrays = {f"parameter/{name}": device.host(p.data) for name, p in self.model.flat.parameters.items()}
         arrays |= {f"optimizer/{name}": device.host(array) for name, array in self.optimizer.state.items()}
         for n, array in enumerate(self.batches.state or ()):
@@ -228,8 +228,8 @@ class Training:
 
     def restore(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], diverged: bool = False,
                 where: str = "the checkpoint") -> None:  # fmt: skip
-        """Go on where a snapshot was taken. CheckpointError if it is of another model or another text, or if settings
-        differ that would make another run of it; of one that diverged, those that may mend it may."""
+        """Continue from a snapshot. CheckpointError if it is of another model or another text, or if a setting differs
+        that must stay the same in a run (see `may_change`)."""
         meta = check_meta(meta, where)
         if meta["task"] != self.task.name:
             raise CheckpointError(f"{where} is of the task {meta['task']}, not of {self.task.name}")
@@ -254,7 +254,7 @@ class Training:
         self.seconds, self.best_val_loss = meta["seconds"], meta["best_val_loss"]
         self.history, pending = list(meta["history"]), meta["pending"]
         self.pending = None if pending is None else Pending(Report(**pending["report"]), pending["gradients"])
-        if self.pending is not None:  # a signal may have come when it was in the history, or even the best
+        if self.pending is not None:  # a signal may have come after it was added to the history
             self.history = [row for row in self.history if row["update"] < self.updates]
             self.best_val_loss = min(self.history, key=self.merit)["val_loss"] if self.history else None
         merits = [self.merit(row) for row in self.history]
@@ -265,7 +265,7 @@ class Training:
 
     def _require_fitting(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any],
                          may_differ: tuple[str, ...]) -> None:  # fmt: skip
-        """CheckpointError where a snapshot is not one of this model, with these settings, on this text."""
+        """CheckpointError if a snapshot is not of this model, with these settings, on this text."""
         parameters, state = self.model.flat.parameters, self.optimizer.state
         fit(arrays, {f"parameter/{name}": (p.shape, p.dtype) for name, p in parameters.items()}, "parameter/")
         before = settings_of(meta).to_dict()  # an old one lacks what is new
@@ -298,34 +298,34 @@ class Training:
         )
 
     def _read_enough(self) -> bool:
-        """Whether `epochs` are over, where that is not known in updates."""
+        """Whether `epochs` are over, for a way to propagate back whose updates per epoch vary."""
         num_windows, epochs = self.batches.num_windows, self.config.epochs
         return 0 < epochs * num_windows <= self.batches.epoch * num_windows + self.batches.window
 
     def gave_up(self) -> bool:
-        """Whether so many validations in a row were no better that it ends for that."""
+        """Whether `patience` ends the run: too many validations in a row without a new best."""
         return 0 < self.config.patience <= self.stale
 
 
 def may_change(diverged: bool) -> tuple[str, ...]:
-    """The settings that a resumed run may change: the limits first; more of them where it diverged."""
+    """The settings that a resumed run may change, the limits first. There are more if the run diverged."""
     return LIMITS + changeable("where", "seen", *(["mends"] if diverged else []))
 
 
 def last_update(config: Config, per_epoch: int | None) -> int | None:
-    """Where a run of so many updates an epoch ends by itself, if it is known beforehand."""
+    """The last update of a run with so many updates in an epoch; None if that is not known beforehand."""
     ends = [config.num_updates, math.ceil(config.epochs * (per_epoch or 0))]
     return min((end for end in ends if end), default=None)
 
 
 def run(training: Training, folder: RunFolder | None = None,
         stopped: Callable[[], bool] = lambda: False) -> Iterator[Report]:  # fmt: skip
-    """Update until a limit is reached or `stopped()`; a report each. Validates every `val_every` updates and at
-    the end.
+    """Update until a limit is reached or `stopped()` is true, and yield a report for each update. Validates every
+    `val_every` updates and at the end.
 
-    With a folder, metrics go there line by line, and a checkpoint at every validation, every half minute, and when
-    the loop ends or is left. A DivergedError leaves the last checkpoint as it is. Stopped in the middle of a
-    validation, the update at hand is left pending: the run that is resumed begins with that validation.
+    With a folder, each report is written to its metrics, and a checkpoint is saved at every validation, every half
+    minute, and when the loop ends or is left. A DivergedError leaves the last checkpoint as it is. If the run is
+    stopped during a validation, the update stays pending, and the resumed run begins with that validation.
     """
     keeper = Keeper(training, folder)
     try:
@@ -343,7 +343,7 @@ def run(training: Training, folder: RunFolder | None = None,
             yield report
     except DivergedError as error:
         kept = f"; the checkpoint of update {keeper.saved_update} is kept" if folder is not None else ""
-        keeper.folder = None  # what led to it is not worth keeping
+        keeper.folder = None  # do not save the weights that diverged
         what, *first = str(error).splitlines()
         words = "\n  ".join([f"{what}{kept}. {advice(training.config)}", *first])
         if folder is not None:

@@ -1,11 +1,11 @@
-"""Compile everything once, before somebody has to wait for it.
+"""Compile all kernels once, so that nobody has to wait for them later.
 
-    jobs(everything)    what there is to do, one after the other; each Job has a name and a function
+    jobs(everything)    the work, in parts; each Job has a name and a function
 
 Numba compiles a kernel when it is first called, once for each combination of types, and keeps the result in a folder
-(kernels/cpu/jit.py). So a job calls, on tiny arrays, what will be called later: a few units are trained for one update
-by the same `Training` that trains a large model, on one thread, with the lanes split over several threads, and with the
-weights split. What training comes to call, this calls too.
+(kernels/cpu/jit.py). So a job calls, with tiny arrays, what will be called later. A network of a few units is trained
+for one update by the same `Training` that trains a large one: on one thread, with the lanes split over several threads,
+and with the weights split. So whatever training calls is called here, too.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ from micrornn.tape import Tape, Tensor
 from micrornn.tasks.material import Sizes
 from micrornn.train import Training
 
-USUAL = (Config().cell, "gru", "rnn")  # cells; of the others only with `everything`
-# name -> (threads, weights split instead of lanes): the forms that a recurrent kernel has
+USUAL = (Config().cell, "gru", "rnn")  # the other cells are compiled only with `everything`
+# name -> (threads, whether the weights are split, not the lanes): the forms that a recurrent kernel has
 WAYS = {"one thread": (1, False), "lanes over threads": (2, False), "weights over threads": (2, True)}
 TEXT = "to be, or not to be: that is the question.\n" * 20
 
 
 class Job(NamedTuple):
-    """Something to be called once."""
+    """A name, and a function that is to be called once."""
 
     name: str
     run: Callable[[], None]
 
 
 def jobs(everything: bool = False) -> list[Job]:
-    """What training, sampling, evaluating and inspecting need in float32. With `everything`, what they need in float64,
-    all cells, ops, optimizers and every granularity too."""
+    """What training, sampling, evaluating and inspecting need in float32; with `everything`, also in float64, and all
+    cells, ops, optimizers and granularities."""
     found, cells = [], [name for name, cell in CELLS.items() if cell.derivable] if everything else USUAL
     for dtype in ("float32", "float64") if everything else ("float32",):
         found += [
@@ -68,7 +68,7 @@ def jobs(everything: bool = False) -> list[Job]:
 
 @contextmanager
 def _split(threads: int, wide: bool) -> Iterator[None]:
-    """A block in which tiny work is split as large work would be."""
+    """A block in which tiny work is split over threads as large work would be."""
     kernels.for_device("cpu")
     from micrornn.kernels.cpu import recurrent
     from micrornn.kernels.cpu import threads as cores
@@ -105,7 +105,7 @@ def _learn(cell: str, dtype: str, threads: int, wide: bool) -> None:
 
 
 def _inspect(dtype: str) -> None:
-    """Every measure, of a model that has learned nothing. Some of their products are of float64, whatever the model."""
+    """Every measure, on an untrained model. Some of them compute in float64, whatever the precision of the model."""
     with _split(1, False), _training(Config().cell, dtype) as training:
         measure_all(training)
     with _split(2, False):
@@ -114,7 +114,7 @@ def _inspect(dtype: str) -> None:
 
 
 def measure_all(training: Training) -> None:
-    """Every measure of inspection, on a little of the text; what they find does not matter."""
+    """Every measure of inspection, on a little text. The results do not matter."""
     subject = Subject(training.model, {}, training.task.material(lambda **_: training.task))
     training.model.train(False)
     with np.errstate(all="ignore"):
@@ -123,7 +123,7 @@ def measure_all(training: Training) -> None:
 
 
 def _ops(dtype: str) -> None:
-    """An expression with every op that has a kernel of its own, there and back."""
+    """An expression with every op that has a kernel of its own, forward and backward."""
     x = Tensor(np.full((3, 4), 0.5), requires_grad=True, dtype=np.dtype(dtype).type)
     some = np.eye(3, 4) > 0
     with _split(2, False), Tape() as tape:

@@ -1,7 +1,7 @@
 """Losses: cross-entropy, binary cross-entropy, mean squared error, and cosine similarity.
 
-A mask (bool, one for each position) selects: what stands where it is False, NaN or a padding symbol such as -100, is
-not looked at, and the gradient there is exactly zero. If nothing is left to average, the loss is 0.
+A mask (bool, one for each position) selects. Where it is False, the numbers, which may be NaN or a padding symbol such
+as -100, are not used, and the gradient is exactly zero. If nothing is left to average, the loss is 0.
 """
 
 from __future__ import annotations

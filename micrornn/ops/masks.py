@@ -1,7 +1,7 @@
-"""Masks select. What stands where a mask is False is not there: it is never multiplied by zero, since 0 * NaN is NaN.
+"""Masks select. Numbers where a mask is False must have no effect. To multiply by zero is not enough: 0 * NaN is NaN.
 
-So an op with a mask puts zeros into its inputs where nothing counts, before it computes anything: then no product, sum
-or rule of the way back meets what stood there, be it NaN, infinite, or a padding symbol such as -100.
+So an op with a mask first sets its inputs to zero where the mask is False. Then no product, sum or VJP meets the
+numbers there, which may be NaN, infinite, or a padding symbol such as -100.
 
     take_mask(name, mask)             a copy as bool, or ConfigError
     keep(k, x, mask)                  x where mask, else 0; the mask is over the first axes of x
