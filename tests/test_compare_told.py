@@ -119,7 +119,7 @@ NEGATIVE = {"a": [-1.5, -1.49, -1.48], "b": [-0.9, -0.91, -0.92]}
 @pytest.mark.parametrize(
     "losses, baseline, wanted",
     [
-        ({"a": [1.0, 1.1, 1.2], "b": [1.0, 1.1, 1.2]}, None, {"alike": "a and b have the lowest loss, 1.1 nats,"}),
+        ({"a": [1.0, 1.1, 1.2], "b": [1.0, 1.1, 1.2]}, None, {"alike": "^a and b .*same to the last digit, 1.1"}),
         ({"a": [1.0] * 3, "b": [1.0] * 3, "c": [2.0, 2.1, 2.0]}, None,
          {"alike": "^a and b have the same losses, to the", "apart": "^a and b have the .* They are better than c"}),
         ({"a": [1.0], "b": [2.0]}, None, {"unsure": "of one seed"}),
@@ -154,6 +154,25 @@ def test_what_is_not_over_is_not_told_apart() -> None:
     assert "apart" not in words and re.match(r"5 of 9 runs are at their end\. So far a has the lowest", words["unsure"])
     words = said(dataclasses.replace(summary, held_out=False))
     assert "a has the lowest loss in training, for nothing is held out, 1.51 nats" in words["apart"]
+
+
+@pytest.mark.parametrize(
+    "times, told",
+    [
+        (([1.0, 1.3], [1.2, 1.6]), False),  # the quickest run of each says nothing where the runs of one differ as much
+        (([1.0, 1.1], [2.0, 2.1]), True),
+        (([1.0], [1.4]), False),
+        (([1.0, math.nan], [1.6, math.nan]), True),
+    ],
+)
+def test_costs_differ_where_they_do_with_every_seed(times: Any, told: bool) -> None:
+    summary = made({"a": [1.0] * len(times[0]), "b": [1.1] * len(times[0])})
+    rows = [
+        dataclasses.replace(row, times=np.array(times[n]), reached=np.array(times[n]))
+        for n, row in enumerate(summary.rows)
+    ]
+    words = said(dataclasses.replace(summary, rows=tuple(rows))).get("cost", "")
+    assert ("A token takes" in words) == told and (told or "is reached first" not in words)
 
 
 def test_a_gradient_that_dies_is_no_window() -> None:

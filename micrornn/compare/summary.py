@@ -31,7 +31,7 @@ class Row:
     first           the mean over seeds of the loss at the first validation
     losses          the lowest validation loss of each seed; NaN where it is not known, infinite where the run failed
     equal           the same at as many tokens as all runs have read
-    token_seconds   of one token, in the quickest run
+    times           seconds of one token, of each seed; NaN where there is none yet
     reached         seconds to the target, of each seed; NaN where it was not reached
     changes         how far back its network looks (reach.py); None where that was not measured
     """
@@ -41,12 +41,17 @@ class Row:
     losses: np.ndarray
     first: float
     equal: np.ndarray
-    token_seconds: float
+    times: np.ndarray
     tokens: float
     updates: float
     reached: np.ndarray
     failed: tuple[str, ...] = ()
     changes: np.ndarray | None = None
+
+    @property
+    def token_seconds(self) -> float:
+        """Of one token, in the quickest run: what else the machine does only adds to it."""
+        return float(_finite(self.times).min(initial=math.inf)) if _finite(self.times).size else math.nan
 
     @property
     def known(self) -> np.ndarray:
@@ -144,20 +149,19 @@ def summarize(plan: Plan, runs: Sequence[Sequence[Run]], target: float | None = 
     return Summary(plan, tuple(rows), target, shared, even, over, len(states), held_out)
 
 
-def _finite(values: Sequence[float]) -> np.ndarray:
+def _finite(values: Any) -> np.ndarray:
     array = np.array(values, float)
     return array[np.isfinite(array)]
 
 
 def _row(number: int, name: str, runs: Sequence[Run], shared: float, target: float, changes: np.ndarray | None) -> Row:
-    times = _finite([run.token_seconds for run in runs])
     last = [run for run in runs if run.tokens.size]
     return Row(
         number, name,
         np.array([run.best() for run in runs], float),
         float(np.mean([run.losses[0] for run in runs if run.losses.size] or [math.nan])),
         np.array([run.best(EVEN * shared) for run in runs], float),
-        float(times.min()) if times.size else math.nan,
+        np.array([run.token_seconds for run in runs], float),
         float(np.mean([run.tokens[-1] for run in last])) if last else 0.0,
         float(np.mean([run.updates[-1] for run in last])) if last else 0.0,
         np.array([run.reached(target, run.seconds) for run in runs], float),
