@@ -114,6 +114,8 @@ def pairwise(numbers, add):
 
 WRONG = [  # exercise, what comes behind the right answers, what the line says
     ("slope", "def slope(f, x): return (f(x + 0.1) - f(x)) / 0.1", r"slope of sin at -1.3: got .*, expected 0.267499"),
+    ("slope", "def slope(f, x): return (f(x + 1e-4) - f(x)) / 1e-4", "close, but not to 5 decimals: is it a central"),
+    ("slope", "def slope(f, x): return (f(x + 1e-5) - f(x - 1e-5)) / 1e-5", "from x - step to x .* two steps"),
     ("slope", "def slope(f): return 1.0", "takes 1 positional argument but 2 were given"),
     ("slope", "def slope(f, x): return str(math.cos(x))", "got '0.26749"),
     ("states", "def states(*case): return [[1.0, 2.0], 3.0, [4.0]]", r"got an array of shape \(2,\), expected 0.7"),
@@ -121,6 +123,7 @@ WRONG = [  # exercise, what comes behind the right answers, what the line says
     ("slope", "slope = 3.0", "slope is 3.0, expected a function"),
     ("slope", "def slope(f, x): return (f(x - 1e-5) - f(x + 1e-5)) / 2e-5", "got -0.267499, .* right up to its sign"),
     ("gradients", "def gradients(w, x, b): return 1, 2", "got 2 values, expected 3"),
+    ("gradients", "def gradients(w, x, b): return {'dw': 1.0}", "got {'dw': 1.0}, expected a list or a tuple"),
     ("gradients", "def gradients(w, x, b): pass", "got None, expected 3 values; a function that ends without `return`"),
     ("gradients", "def gradients(w, x, b): return w, x, b", "dy/dw of gradients at w=0.5, .*: got 0.5, expected 0.559"),
     ("gradients", "def gradients(w, x, b, right=gradients): return right(w, x, b)[::-1]",
@@ -143,7 +146,10 @@ WRONG = [  # exercise, what comes behind the right answers, what the line says
      r"dw of .*\(3, 2\), expected .*\(2, 3\); .* transposed"),
     ("linear_back", "def linear_back(x, w, dy): return dy.T @ x, dy @ w",
      "another order|from the last to the first: dx comes"),
-    ("center_back", "def center_back(dy): return dy", "center_back of dy"),
+    ("linear_back", "def linear_back(x, w, dy): return dy @ w", r"array of shape \(4, 3\), expected 2 values: dx, dw"),
+    ("center_back", "def center_back(dy): return dy", "the one through the mean is missing"),
+    ("center_back", "def center_back(dy): return dy * (1 - 1 / len(dy))", "an x moves every y of its column"),
+    ("center_back", "def center_back(dy): return dy - dy.mean()", "each column has a mean of its own"),
     ("center_back", "def center_back(dy): return 'dy'", "got 'dy', expected an array"),
     ("states", "def states(xs, w, u, b, h_init): return [math.tanh(w * x + b) for x in xs]", "h_0 of states"),
     ("states", "def states(xs, w, u, b, h, right=states): return [h] + right(xs, w, u, b, h)",
@@ -159,10 +165,14 @@ WRONG = [  # exercise, what comes behind the right answers, what the line says
     ("parts", "def parts(*case): return [].append(1).real", "AttributeError: .*; something is None here"),
     ("state_gradients", "def state_gradients(xs, *rest): return [1.0 for _ in xs]", "dL/dh_0 of"),
     ("lanes", "def lanes(ids, batch_size): return ids[: len(ids) // batch_size * batch_size].reshape(-1, batch_size)",
-     r"at \[0, 1\]: got 101, expected 104"),
+     r"at \[0, 1\]: got 101, expected 104; these are neighbours"),
     ("windows", "def windows(a, n): return [(a[s : s + n], a[s + 1 : s + n + 1]) for s in range(len(a) - n)]",
-     "got 9 values, expected 3"),  # they overlap
-    ("truncated", "def truncated(xs, u, num_steps, whole=truncated): return whole(xs, u, len(xs))", "num_steps=3"),
+     "got 9 windows, expected 3"),  # they overlap
+    ("truncated", "def truncated(xs, u, num_steps, whole=truncated): return whole(xs, u, len(xs))",
+     "num_steps=3.*: nothing was cut"),
+    ("truncated", "def truncated(xs, u, num_steps, whole=truncated):\n"
+     "    return sum(whole(xs[n : n + num_steps], u, num_steps) for n in range(0, len(xs), num_steps))",
+     "num_steps=3.*each start from a state of 0"),
     ("jacobian", "def jacobian(h, u): return (1 - h**2) * u", r"1 - h\[j\]\*\*2 multiplies column j of u"),
     ("jacobian", "def jacobian(h, u): return (1 - h**2) * u.T", r"right numbers, transposed: at \[i, j\] stands"),
     ("jacobian", "def jacobian(h, u): return [[1], [2, 3]]", "got "),
@@ -172,7 +182,7 @@ WRONG = [  # exercise, what comes behind the right answers, what the line says
     ("clip", "def clip(grads, limit): return [np.clip(g, -limit, limit) for g in grads]",
      "each number was clipped by itself"),
     ("clip", "def clip(grads, limit): return [g * min(1, limit / (1e-300 + np.linalg.norm(g))) for g in grads]",
-     "each array was scaled by its own norm"),
+     "scaled by its own norm, not by that of all"),
     ("clip",
      "def clip(grads, limit, right=clip): return [g if g.any() else g + math.nan for g in right(grads, limit)]",
      r"got nan, expected -?0; nan is what 0 / 0 gives"),
@@ -180,6 +190,8 @@ WRONG = [  # exercise, what comes behind the right answers, what the line says
      "        h = np.tanh(one @ w.T + h @ u.T + b)\n        all_.append(h)\n    return np.stack(all_)",
      "got 5 products with w, expected 1"),
     ("weight_gradient", "def weight_gradient(da, h): return sum(d.T @ p for d, p in zip(da, h))", "got 5 products"),
+    ("weight_gradient", "def weight_gradient(da, h): return (da.transpose(0, 2, 1) @ h).sum(axis=0)", "got 5 products"),
+    ("weight_gradient", "def weight_gradient(da, h): return sum(d.T.dot(p) for d, p in zip(da, h))", "got 5 products"),
     ("weight_gradient", "def weight_gradient(da, h): return da[0].T @ h[0]", "got .*, expected"),
     ("pairwise", "def pairwise(numbers, add):\n    s = numbers[0]\n    for n in numbers[1:]: s = add(s, n)\n"
      "    return s", "pairwise of 3000 numbers: got .* which is off by 3.0e-05"),
@@ -211,6 +223,13 @@ def test_wrong_answers_are_refused(name: str, text: str, said: str, answers: Pat
     first = RIGHT.count("\n") + 1
     assert int(line.split(":")[1]) >= first  # the line of the wrong one
     assert not report.passed
+
+
+def test_other_products_are_not_taken_for_those_with_the_weights(answers: Path) -> None:
+    """Here x is multiplied number by number, and h_prev U at each time step."""
+    text = RIGHT.replace("(x.reshape(-1, x.shape[2]) @ w.T).reshape(*x.shape[:2], -1)", "(x[:, :, None] * w).sum(-1)")
+    answers.write_text(text)
+    assert text != RIGHT and check(PAGES[5], answers).passed
 
 
 def test_each_exercise_has_a_wrong_answer_here() -> None:

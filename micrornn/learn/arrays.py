@@ -44,5 +44,11 @@ def center_back(answer: Any) -> str:
     for shape in ((4, 3), (7, 1), (1, 2)):
         dy = rng.normal(size=shape)
         (right,) = slopes(lambda x, dy=dy: np.sum(dy * (x - x.mean(axis=0))), [rng.normal(size=shape)])
-        compare(f"center_back of dy {shape}", answer(dy), right)
+        mistakes = {
+            "the direct way is right, the one through the mean is missing": dy,
+            "each column has a mean of its own": dy - dy.mean(),
+            "in the mean, each x counts as one part of n": dy - dy.sum(axis=0),
+            "through the mean, an x moves every y of its column, not its own alone": dy - dy / len(dy),
+        }
+        compare(f"center_back of dy {shape}", answer(dy), right, mistakes=mistakes)
     return "three shapes agree with finite differences"

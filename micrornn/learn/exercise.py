@@ -4,15 +4,16 @@ Page          its number, title, and file; `exercise` is a decorator for the che
 Exercise      the name that the reader's file must define, what it is, and the check
 Wrong         what a check raises: in a line, what was got and what was expected
 compare       numbers that were got against those expected;  compare_each  each part of what was returned
-several       unpacks what was returned;  agree  whether it is this array
+several       unpacks what was returned;  agree  whether it is this number or array
 slopes        a gradient by central differences: the truth that most answers are compared with
 
-Some mistakes are made by many, and looks.py knows them by their numbers: then the line says which one it is.
+Some mistakes are made by many, and known by their numbers: of any exercise by looks.py, of one by its check. Then the
+line says which one it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -71,9 +72,10 @@ class Page:
         raise DataError(f"page {self.number} of the course is not installed: there is no {self.file}.md")
 
 
-def compare(what: str, got: Any, expected: Any, tolerance: float = 1e-5) -> None:
+def compare(what: str, got: Any, expected: Any, tolerance: float = 1e-5,
+            mistakes: Mapping[str, Any] | None = None) -> None:  # fmt: skip
     """Wrong where a number or an array that was got differs from the expected one by more than `tolerance` of its
-    size, or of 1; or is none."""
+    size, or of 1; or is none. mistakes: the words for a mistake, and the numbers that it gives."""
     wanted = np.asarray(expected, np.float64)
     kind = f"an array of shape {wanted.shape}" if wanted.ndim else f"{wanted:.6g}"
     if got is None:
@@ -81,13 +83,15 @@ def compare(what: str, got: Any, expected: Any, tolerance: float = 1e-5) -> None
     found = _numbers(got)
     if found is None:
         raise Wrong(f"{what}: got {quoted(got)}, expected {kind}")
+    known = [f"; {words}" for words, numbers in (mistakes or {}).items() if agree(got, numbers)]
+    looks = known[0] if known else of_array(found, wanted, tolerance)
     if found.shape != wanted.shape:
         shape = f"an array of shape {found.shape}" if found.ndim else f"the number {found:.6g}"
-        raise Wrong(f"{what}: got {shape}, expected {kind}{of_array(found, wanted, tolerance)}")
+        raise Wrong(f"{what}: got {shape}, expected {kind}{looks}")
     right = near(found, wanted, tolerance)
     if not right.all():
         at = tuple(int(n) for n in np.argwhere(~right)[0])
-        place, looks = f" at {list(at)}" if at else "", of_array(found, wanted, tolerance)
+        place = f" at {list(at)}" if at else ""
         raise Wrong(f"{what}{place}: got {found[at]:.6g}, expected {wanted[at]:.6g}{looks}")
 
 
@@ -95,7 +99,9 @@ def compare_each(what: str, names: Sequence[str], got: Any, expected: Sequence[A
     """Wrong where a part of what was returned differs from the expected one, which `names` names; they are told apart
     from the right ones in another order, or one place off."""
     if got is None:
-        raise Wrong(f"{what}: got None, expected {counted(len(expected), 'value')}; {NONE}")
+        raise Wrong(f"{what}: got None, expected {len(expected)} values; {NONE}")
+    if isinstance(got, np.ndarray) and got.ndim > 1:
+        raise Wrong(f"{what}: got an array of shape {got.shape}, expected {len(expected)} values: {', '.join(names)}")
     parts = several(what, got)
     looks = of_list([_numbers(part) for part in parts], expected, names)
     if len(parts) != len(expected):
@@ -107,23 +113,22 @@ def compare_each(what: str, names: Sequence[str], got: Any, expected: Sequence[A
             raise Wrong(f"{wrong}{looks}") from None
 
 
-def several(what: str, got: Any, count: int | None = None) -> list[Any]:
+def several(what: str, got: Any, count: int | None = None, noun: str = "value") -> list[Any]:
     """The parts of what was returned. Wrong where it has none, or not `count`."""
-    expected = "a list" if count is None else f"{counted(count, 'value')}"
+    expected = "a list or a tuple" if count is None else counted(count, noun)
     if got is None:
         raise Wrong(f"{what}: got None, expected {expected}; {NONE}")
-    try:
-        parts = list(islice(iter(got), 10_000))
-    except TypeError:
-        raise Wrong(f"{what}: got {quoted(got)}, expected {expected}") from None
+    if isinstance(got, str | dict) or not hasattr(got, "__iter__"):
+        raise Wrong(f"{what}: got {quoted(got)}, expected {expected}")
+    parts = list(islice(got, 10_000))
     if count is not None and len(parts) != count:
-        raise Wrong(f"{what}: got {counted(len(parts), 'value')}, expected {count}")
+        raise Wrong(f"{what}: got {counted(len(parts), noun)}, expected {count}")
     return parts
 
 
-def agree(got: Any, wanted: np.ndarray) -> bool:
-    """Whether something that was returned is this array."""
-    return same(_numbers(got), wanted)
+def agree(got: Any, wanted: Any, tolerance: float = 1e-5) -> bool:
+    """Whether something that was returned is this number or array."""
+    return same(_numbers(got), wanted, tolerance)
 
 
 def _numbers(got: Any) -> np.ndarray | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn.learn.exercise import Page, Wrong, compare, compare_each, slopes
+from micrornn.learn.exercise import Page, Wrong, agree, compare, compare_each, slopes
 
 PAGE = Page(
     1, "1-scalars", "A number that remembers how it was made",
@@ -26,7 +26,11 @@ def slope(answer: Any) -> str:
     }
     for name, (f, truth) in functions.items():
         for x in (-1.3, 0.2, 2.0):
-            compare(f"slope of {name} at {x:g}", answer(f, x), truth(x), 1e-5)
+            got, right = answer(f, x), truth(x)
+            mistakes = {"from x - step to x + step it is two steps": 2 * right}
+            if agree(got, right, 0.01):
+                mistakes["close, but not to 5 decimals: is it a central difference, with a step of about 1e-5?"] = got
+            compare(f"slope of {name} at {x:g}", got, right, mistakes=mistakes)
     return "the slopes of four functions at three places, to 5 decimals"
 
 

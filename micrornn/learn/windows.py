@@ -24,7 +24,11 @@ def lanes(answer: Any) -> str:
         for b in range(batch_size):
             for t in range(length):
                 right[t, b] = ids[b * length + t]
-        compare(f"lanes({count} ids from 100 on, batch_size={batch_size})", answer(ids, batch_size), right)
+        mistakes = {
+            "these are neighbours side by side; a lane is one piece of the text": ids[: right.size].reshape(right.shape)
+        }
+        what = f"lanes({count} ids from 100 on, batch_size={batch_size})"
+        compare(what, answer(ids, batch_size), right, mistakes=mistakes)
     return "four texts, with and without a rest"
 
 
@@ -38,7 +42,7 @@ def windows(answer: Any) -> str:
             if start + num_steps + 1 <= length:
                 right.append((array[start : start + num_steps], array[start + 1 : start + num_steps + 1]))
         what = f"windows(array of shape {array.shape}, num_steps={num_steps})"
-        for n, (one, both) in enumerate(zip(several(what, answer(array, num_steps), len(right)), right)):
+        for n, (one, both) in enumerate(zip(several(what, answer(array, num_steps), len(right), "window"), right)):
             compare_each(f"window {n} of {what}", ("inputs", "targets"), one, both)
     return "four lengths; targets are one time step ahead, and nothing is used twice"
 
@@ -49,13 +53,25 @@ def truncated(answer: Any) -> str:
     num_steps time steps."""
     xs, u = [0.5, -0.3, 0.8, 0.1, -0.6, 0.4, 0.9], 0.8
     for num_steps in (7, 3, 2, 1, 10):
-        total, h = 0.0, 0.0
-        for start in range(0, len(xs), num_steps):
-            window = xs[start : start + num_steps]
-            total += float(slopes(lambda v, window=window, h=h: sum(_run(window, v, h)), [u])[0])
-            h = _run(window, u, h)[-1]
-        compare(f"truncated({xs}, {u}, num_steps={num_steps})", answer(xs, u, num_steps), total)
+        right = _cut(xs, u, num_steps)
+        mistakes = {
+            "this is the gradient of the whole sequence: nothing was cut": _cut(xs, u, len(xs)),
+            "this comes of windows that each start from a state of 0; the state goes on": _cut(xs, u, num_steps, 0.0),
+            "L is the sum of all states, not their mean": right / len(xs),
+        }
+        what = f"truncated({xs}, {u}, num_steps={num_steps})"
+        compare(what, answer(xs, u, num_steps), right, mistakes=mistakes)
     return "whole, and cut into windows of 3, 2 and 1: as finite differences with the carried state held"
+
+
+def _cut(xs: list[float], u: float, num_steps: int, carried: float = 1.0) -> float:
+    """dL/du, window by window; each starts from `carried` times the state that the one before it ended with."""
+    total, h = 0.0, 0.0
+    for start in range(0, len(xs), num_steps):
+        window = xs[start : start + num_steps]
+        total += float(slopes(lambda v, window=window, h=h: sum(_run(window, v, h)), [u])[0])
+        h = carried * _run(window, u, h)[-1]
+    return total
 
 
 def _run(xs: list[float], u: Any, h: float) -> list[float]:
