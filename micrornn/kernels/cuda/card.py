@@ -37,10 +37,10 @@ def why_not() -> str | None:
     reason = _no_driver() or _no_compiler() or _no_match()
     if reason:
         return reason
-    compiled = importlib.import_module(
+    major, minor = importlib.import_module(
         "numba.cuda.cudadrv.nvrtc"
-    ).get_lowest_supported_cc()  # CUDA versions forget some
-    card, oldest = cuda.gpus[0], max(OLDEST, (int(compiled[0]), int(compiled[1])))
+    ).get_lowest_supported_cc()  # each CUDA forgets some
+    card, oldest = cuda.gpus[0], max(OLDEST, (int(major), int(minor)))
     if card.compute_capability < oldest:
         return (
             f"{_text(card.name)} has compute capability {_version(card.compute_capability)}, and the kernels and their "

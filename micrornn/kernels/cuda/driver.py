@@ -74,20 +74,19 @@ def call(function: Any, *arguments: Any) -> None:
 class Numbers:
     """Numbers that lie in a row on the card.
 
-    size, dtype         how many, of which type
-    x[first:last]       a part of them, in the same memory
-    kind, words         type and place, as a kernel is launched with them
+    size, dtype, nbytes    how many, of which type
+    x[first:last]          a part of them, in the same memory
+    kind, words            type and place, as a kernel is launched with them
 
     Nothing happens when they are dropped: who has allocated them frees them.
     """
 
-    __slots__ = ("dtype", "kind", "place", "size", "words")
+    __slots__ = ("dtype", "kind", "nbytes", "place", "size", "words")
 
     def __init__(self, place: int, size: int, dtype: np.dtype):
         self.place, self.size, self.dtype, self.kind = place, size, dtype, dtype.char
+        self.nbytes = size * dtype.itemsize
         self.words = 0, 0, size, dtype.itemsize, place, size, dtype.itemsize
-
-    nbytes = property(lambda self: self.size * self.dtype.itemsize)
 
     def __getitem__(self, part: slice) -> Numbers:
         first, last, _ = part.indices(self.size)

@@ -23,7 +23,7 @@ def flat(function: Callable[..., None]) -> Callable[..., None]:
     """A kernel over the numbers of its first array, to be called with arrays of any number of axes.
 
     Python's floats are handed over in that array's precision, so that no float64 gets into a float32 kernel; what
-    has a type already (np.uint64, bool) keeps it. The compiled form is the attribute `kernel`.
+    has a type already (np.uint64, bool) keeps it.
     """
     compiled = kernel(function)
 
@@ -34,7 +34,6 @@ def flat(function: Callable[..., None]) -> Callable[..., None]:
             given = [a.flat if isinstance(a, Array) else a if isinstance(a, TYPED) else kind(a) for a in rest]
             compiled[over(first.size)](first.flat, *given)
 
-    call.kernel = compiled  # type: ignore[attr-defined]
     return call
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from micrornn.errors import ConfigError, DeviceError, instead
 from micrornn.kernels.cuda import card
 from micrornn.kernels.cuda.array import empty
-from micrornn.kernels.cuda.jit import SIM, cuda, kernel, over
+from micrornn.kernels.cuda.elementwise import flat
+from micrornn.kernels.cuda.jit import SIM, cuda, over
 from micrornn.kernels.cuda.tile import DEPTH, Tile, add_parts, plain, tiled
 
 PRECISIONS = ("float32", "tf32")
@@ -87,13 +88,8 @@ def matmul(out, a, b, trans_a=False, trans_b=False, accumulate=False):
     add_parts[over(out.size)](out.flat, whole.flat, parts, bool(accumulate))
 
 
-@kernel
-def _add_bias(out, bias):
-    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        out[i] += bias[i % bias.size]
-
-
+@flat
 def add_bias(out, bias):
     """out (R, N) += bias (N,), row by row."""
-    if out.size:
-        _add_bias[over(out.size)](out.flat, bias.flat)
+    for i in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        out[i] += bias[i % bias.size]
