@@ -194,7 +194,7 @@ WRONG = [  # exercise, what comes behind the right answers, what the line says
     ("weight_gradient", "def weight_gradient(da, h): return sum(d.T.dot(p) for d, p in zip(da, h))", "got 5 products"),
     ("weight_gradient", "def weight_gradient(da, h): return da[0].T @ h[0]", "got .*, expected"),
     ("pairwise", "def pairwise(numbers, add):\n    s = numbers[0]\n    for n in numbers[1:]: s = add(s, n)\n"
-     "    return s", "pairwise of 3000 numbers: got .* which is off by 3.0e-05"),
+     "    return s", "pairwise of 3,000 numbers: got .* which is off by 3.0e-05"),
     ("pairwise", "def pairwise(numbers, add): return sum(numbers)", "got 0 calls of add, expected 1"),
 ]  # fmt: skip
 
