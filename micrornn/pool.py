@@ -116,14 +116,18 @@ class Pool:
     """
 
     SMALL = 65536  # below so many bytes the allocator maps no pages, and is quicker than the pool
+    FEW = SMALL // 8  # so many numbers take no more bytes than that, in any precision
 
     def __init__(self) -> None:
         self.idle = Idle()
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """An array whose numbers are undefined."""
+        count = math.prod(shape)
+        if count < self.FEW:
+            return np.empty(shape, dtype)
         dtype = np.dtype(dtype)
-        size = math.prod(shape) * dtype.itemsize
+        size = count * dtype.itemsize
         if size < self.SMALL:
             return np.empty(shape, dtype)
         memory = self.idle.take(size)

@@ -13,7 +13,6 @@ import numpy as np
 from micrornn.pool import Pool
 
 pool = Pool()
-FEW = pool.SMALL // 8  # numbers that NumPy makes sooner than a pool, whatever their precision
 
 
 empty = pool.empty  # (shape, dtype): an array of undefined numbers
@@ -28,7 +27,7 @@ def full(shape: tuple[int, ...], value: float, dtype: Any) -> np.ndarray:
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """An array of zeros."""
-    return np.zeros(shape, dtype) if math.prod(shape) < FEW else full(shape, 0, dtype)
+    return np.zeros(shape, dtype) if math.prod(shape) < pool.FEW else full(shape, 0, dtype)
 
 
 def asarray(array: Any, dtype: Any = None) -> np.ndarray:
