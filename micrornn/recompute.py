@@ -118,6 +118,8 @@ class Segments:
     def _borders(self) -> list[State | None]:
         """The state at the start of each segment."""
         states = [self.state]
+        if len(self.starts) == 1:
+            return states
         with no_tape():
             for start in self.starts[:-1]:
                 self.model.draw_dropout(self.update, start)
