@@ -33,8 +33,8 @@ GOLDEN = Path(__file__).parent / "golden"
 # The longest files begin first, so that two processes that share the suite end at about the same time. What compiles
 # for the processor stands beside what does not, so that little is compiled twice.
 LONGEST = (
-    "cuda_ptx", "kernels", "recompute", "docs", "cuda_ops", "cells", "cuda_recurrent", "train", "ends", "task_runs",
-    "startup", "gradcheck", "commands", "cuda_kernels", "cuda_product",
+    "cuda_ptx", "kernels", "recompute", "docs", "cells", "ends", "cuda_recurrent", "cuda_ops", "startup", "task_runs",
+    "cuda_kernels", "compare_runs", "gradcheck", "cuda_device", "cuda_product", "train", "commands", "backprop",
 )  # fmt: skip
 
 
