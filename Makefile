@@ -20,11 +20,12 @@ train: $(VENV)/.train
 test: $(VENV)/.test
 	@$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-# 10,000 inputs that nobody meant, 1,000 kills and signals at random moments, and the older card: a few minutes.
+# 10,000 inputs that nobody meant, 1,000 kills and signals at random moments, an interrupt at each line, and all that is
+# compiled for a card and for the older one: a few minutes.
 fuzz: $(VENV)/.test
 	@cd tests && ../$(BIN)/python -m fuzz 10000 $(JOBS)
 	@cd tests && ../$(BIN)/python -m fuzz.kills 1000
-	@MICRORNN_TEST_CARDS=1 $(BIN)/python -m pytest -q tests/test_cuda_ptx.py
+	@MICRORNN_TEST_CARDS=1 MICRORNN_TEST_KILLS=5 $(BIN)/python -m pytest -q tests/test_cuda_ptx.py tests/test_resume.py
 
 # Every recipe against its band, into docs/recipes.md: some half an hour. ARGS="NAME ..." for some of them.
 recipes: $(VENV)/.test
