@@ -59,8 +59,8 @@ def step($arrays, biases, others, mask, turn, seq_len, lanes, size, step):
     for n in range(cuda.grid(1), lanes * size, cuda.gridsize(1)):
         b, j = n // size, n % size
         place = t * lanes + b
-        at, at_prev = (cur * lanes + b) * size + j, (prev * lanes + b) * size + j
-$sums
+        at, at_prev, row = (cur * lanes + b) * size + j, (prev * lanes + b) * size + j, place * $count * size + j
+$sums_step
         unit_forward($arrays, $pre, mask, at, at_prev, place, size, j)
 
 
@@ -90,7 +90,8 @@ def forward(slices, units, threads):
     ):
         vectors = cuda.shared.array(room, float32, alignment=16)  # as load4 needs it
         sums = cuda.shared.array(room_sums, float32)
-$shared
+        some = cuda.shared.array(room_biases, float32)
+        more = cuda.shared.array(room_biases, float32)
         held = cuda.local.array(WEIGHTS, float32)
         thread, first_unit = this_thread(), cuda.blockIdx.y * units
         low, high = cuda.blockIdx.x * lanes, min((cuda.blockIdx.x + 1) * lanes, batch_size)
@@ -98,7 +99,7 @@ $shared
             together()
         for n in range(thread, $count * units, threads):
             i = n // units * size + min(first_unit + n % units, size - 1)
-$fill
+            some[n], more[n] = biases[i], others[i]
         gate, unit = set_of(thread // slices, units, first_unit, size)
         hold(held, weight, (gate * size + unit) * size, size, 1, size - unit, slices, size)
         for step in range(begin, end):
@@ -114,7 +115,7 @@ $fill
                 j = first_unit + u
                 if b < count and j < size:
                     n = b * $less * units + thread
-$take
+$sums
                     lane = first + b
                     at, at_prev = (cur * batch_size + lane) * size + j, (prev * batch_size + lane) * size + j
                     unit_forward($arrays, $pre, mask, at, at_prev, t * batch_size + lane, size, j)

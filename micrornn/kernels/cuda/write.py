@@ -20,31 +20,27 @@ class Writer(Unit):
 
     prev, cur = "at - after", "at"
 
+    def __init__(self, program: Program):
+        super().__init__(program)
+        self.from_h = [self.names.pre("h" if program.sided else "a", k) for k in range(len(program.gates))]
+
     def source(self) -> str:
         p, count, h = self.p, len(self.p.gates), self.states[0]
         arrays = self.forward_arrays
         back = [*(["straight"] if self.straight else []), *self.back_arrays]
-        pre = [self.names.pre("h" if p.sided else "a", k) for k in range(count)]
         biases = [f"b_{gate}" for gate in p.gates] if p.sided else []
         sums = [f"sums[n + {k} * units]" if k else "sums[n]" for k in range(count)]
+        sums_step = [self.place("hidden", k) for k in range(count)] if p.sided else []  # else they are in `gates`
+        sums_back = ["if step > 0:", "    total = totals[n]"] if p.recurrent else []
         pieces = {
             "name": p.name, "count": count, "h": h, "arrays": ", ".join(arrays), "back_arrays": ", ".join(back),
-            "pre": ", ".join(pre + biases), "into": self.both[-1],
-            "dinto": f"d{self.both[-1]}",
-            "forward": indent(self.forward(), 1), "back": indent(self.back(), 3), "sums": indent(self.sums(), 2),
+            "pre": ", ".join(self.from_h + biases), "into": self.both[-1], "dinto": f"d{self.both[-1]}",
+            "forward": indent(self.forward(), 1), "back": indent(self.back(), 3),
             "message": indent(self.message(), 2), "masked": indent(self.masked(), 3),
-            "sums_back": indent(self.sums_back(), 2),
+            "sums_step": indent(self.take("biases", "others", sums_step, "size", "j"), 2),
+            "sums_back": indent(sums_back, 2), "sums": indent(self.take("some", "more", sums, "units", "u"), 5),
             "less": count - 1, "total": " + ".join(sums),
         }  # fmt: skip
-        held = ["some", "more"] if p.sided else ["some"]
-        pieces["shared"] = indent([f"{name} = cuda.shared.array(room_biases, float32)" for name in held], 2)
-        pieces["fill"] = indent(
-            ["some[n], more[n] = biases[i], others[i]"] if p.sided else ["some[n] = biases[i] + others[i]"], 3
-        )
-        side = "more" if p.sided else "some"
-        take = [f"{name} = {sums[k]} + {side}[{self._times(k, 'units')}u]" for k, name in enumerate(pre)]
-        take += [f"{name} = some[{self._times(k, 'units')}u]" for k, name in enumerate(biases)]
-        pieces["take"] = indent(take, 5)
         return HEAD.substitute(pieces) + (SEQUENCE.substitute(pieces) if p.recurrent else "")
 
     # --- a unit --------------------------------------------------------------------------------------------------
@@ -87,22 +83,15 @@ class Writer(Unit):
         lines += [f"d{rows}[at - after] = message(d{rows}[at], clip)" for rows in self.states[1:]]
         return lines + (["straight[at % (lanes * size)] = dh"] if self.straight else [])
 
-    # --- a launch per time step ----------------------------------------------------------------------------------
-
-    def sums(self) -> list[str]:
-        p, count = self.p, len(self.p.gates)
-        pre = [self.names.pre("h" if p.sided else "a", k) for k in range(count)]
-        places = [f"{self._times(k)}j" for k in range(count)]
-        if not p.recurrent:
-            return [f"{name} = biases[{place}]" for name, place in zip(pre, places)]
-        if not p.sided:  # what comes from the state is in `gates`, with what comes from x
-            return [f"{name} = biases[{place}] + others[{place}]" for name, place in zip(pre, places)]
-        lines = [f"row = place * {count} * size + j"]
-        lines += [f"{name} = others[{at}] + {self.place('hidden', k)}" for k, (name, at) in enumerate(zip(pre, places))]
-        return lines + [f"b_{gate} = biases[{place}]" for gate, place in zip(p.gates, places)]
-
-    def sums_back(self) -> list[str]:
-        return ["if step > 0:", "    total = totals[n]"] if self.p.recurrent else []
+    def take(self, biases: str, others: str, sums: list[str], size: str, j: str) -> list[str]:
+        """What comes from the state: the sums over its units, with their bias. The biases on the side of x."""
+        places = [f"[{self._times(k, size)}{j}]" for k in range(len(self.p.gates))]
+        if self.p.sided:
+            lines = [f"{name} = {total} + {others}{at}" for name, total, at in zip(self.from_h, sums, places)]
+            return lines + [f"b_{gate} = {biases}{at}" for gate, at in zip(self.p.gates, places)]
+        found = [f"{biases}{at} + {others}{at}" if self.p.recurrent else f"{biases}{at}" for at in places]
+        found = [f"{total} + ({bias})" for total, bias in zip(sums, found)] or found
+        return [f"{name} = {one}" for name, one in zip(self.from_h, found)]
 
     def _times(self, k: int, unit: str = "size") -> str:
         return "" if not k else f"{unit} + " if k == 1 else f"{k} * {unit} + "
