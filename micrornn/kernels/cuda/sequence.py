@@ -55,7 +55,7 @@ def cell_sequence_vjp(
 ):  # fmt: skip
     if not gates.size:
         return
-    (seq_len, batch_size, _), size, turn, dtype = gates.shape, states[0].shape[2], -1 if reverse else 1, gates.dtype
+    (seq_len, batch_size, _), size, turn, dtype = gates.shape, dstates[0].shape[2], -1 if reverse else 1, gates.dtype
     by_lane = [zeros((len(vectors), batch_size, size), dtype)] if vectors else []
     straight = [empty((batch_size, size), dtype)] if program.dprev[0] is not ZERO else []
     cotangents = [dgates, dhidden] if program.sided else [dgates]
