@@ -29,6 +29,7 @@ else:
     SMALL_TENSOR, LARGE_TENSOR = tiled(64, 32, 16, cores=True), tiled(128, 64, 32, cores=True)
 
 PLAIN = 2**8 if SIM else 2**18  # multiplications up to which a thread per number is as good: it costs but the launch
+LONGEST = 256  # k's that a single thread adds up; the gradient of few weights is a sum over all time steps and lanes
 ENOUGH = 4 if SIM else 256  # blocks that keep every multiprocessor of the largest cards busy. A constant, not the
 # card's own number: how a sum is split, and so its last bits, is then the same on every card
 SHORTEST = 2 * DEPTH if SIM else 4 * DEPTH  # k's of a part: below, to add the parts would cost more than it brings
@@ -52,7 +53,7 @@ def plan(rows: int, columns: int, depth: int, dtype: np.dtype) -> tuple[Tile | N
     Large tiles fetch each number half as often, but only where there are enough of them for all multiprocessors; nor
     does a large tile of float64 fit. Weight gradients are few tiles with a long sum: there the sum is split.
     """
-    if rows * columns * depth <= PLAIN:
+    if rows * columns * depth <= PLAIN and depth <= LONGEST:
         return None, 1
     # The simulator has no tensor cores: it computes in float32 whatever was asked for.
     tf32 = _precision == "tf32" and dtype == np.float32 and not SIM
