@@ -63,30 +63,20 @@ def credit(model: Any, windows: Sequence[Window], progress: Progress | None = No
     if recording.whole:
         profile = np.array([mean_of([profiles[name] for _, profiles in found], padded) for name in parts])
     spread = np.array([profiles["all"] for _, profiles in found])
-    time, unit = "time steps", of_gradient(about)
+    times, unit = Axis.of(range(seq_len), "time steps"), of_gradient(about)
+    axes = {
+        "part": Axis.of(parts), "loss": Axis.of([recording.last_loss]) if recording.whole else times,
+        "time": times, "lag": times, "window": Axis.of(range(len(windows))),
+    }  # fmt: skip
+    arrays = {
+        "credit": Array(c, ("part", "loss", "time"), unit, "norm of dL_s/dh_t: loss at s, state at t"),
+        "profile": Array(profile, ("part", "lag"), unit, "its mean over losses, by how far back the state is"),
+        "spread": Array(spread, ("window", "lag"), unit, "the same for all parts together, window by window"),
+    }
+    told = about | {"seq_len": seq_len, "windows": len(windows), "lanes": batch_size} | ({"part": part} if part else {})
     able = carrying.told(about, recorded, model)
-    losses = [recording.last_loss] if recording.whole else range(seq_len)
-    told = {**about, "seq_len": seq_len, "windows": len(windows), "lanes": batch_size}
-    told |= {"part": part} if part else {}
     numbers, verdicts = _judge(profile[0], model.config.num_steps if about.get("cut", True) else 0, able)
-    return Measure(
-        "credit",
-        told,
-        {
-            "part": Axis.of(parts),
-            "loss": Axis.of(losses, "" if recording.whole else time),
-            "time": Axis.of(range(seq_len), time),
-            "lag": Axis.of(range(seq_len), time),
-            "window": Axis.of(range(len(windows))),
-        },
-        {
-            "credit": Array(c, ("part", "loss", "time"), unit, "norm of dL_s/dh_t: loss at s, state at t"),
-            "profile": Array(profile, ("part", "lag"), unit, "its mean over losses, by how far back the state is"),
-            "spread": Array(spread, ("window", "lag"), unit, "the same for all parts together, window by window"),
-        },
-        numbers,
-        tuple(verdicts),
-    )
+    return Measure("credit", told, axes, arrays, numbers, tuple(verdicts))
 
 
 Found = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]  # of each part: C (losses, T), and its profile (T,)

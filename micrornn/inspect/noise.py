@@ -112,14 +112,12 @@ def _measure(found: Estimate, batch_size: int, lanes: int, seq_len: int, about: 
     sizes = np.unique([max(1, batch_size * 2**n // 16) for n in range(9)])  # from a sixteenth to sixteen times it
     share, item = float(share_at(found.scale, batch_size)), about.get("item", "token")
     axes = {"batch_size": Axis.of(sizes, "lanes"), "block": Axis.of(range(len(found.left_out)))}
+    along, gradient = ("batch_size",), of_gradient(about)
+    fewest = "to reach a loss, times the fewest there are"
     arrays = {
-        "updates": Array(
-            updates_at(found.scale, sizes), ("batch_size",), "", "updates to reach a loss, times the fewest there are"
-        ),
-        "tokens": Array(
-            tokens_at(found.scale, sizes), ("batch_size",), "", f"{item}s to reach a loss, times the fewest there are"
-        ),
-        "share": Array(share_at(found.scale, sizes), ("batch_size",), "", "of a gradient's squared norm that is noise"),
+        "updates": Array(updates_at(found.scale, sizes), along, "", f"updates {fewest}"),
+        "tokens": Array(tokens_at(found.scale, sizes), along, "", f"{item}s {fewest}"),
+        "share": Array(share_at(found.scale, sizes), along, "", "of a gradient's squared norm that is noise"),
         "left_out": Array(found.left_out, ("block",), "lanes", "noise scale without this block of windows"),
     }
     numbers = {
@@ -127,16 +125,15 @@ def _measure(found: Estimate, batch_size: int, lanes: int, seq_len: int, about: 
         "scale_low": Number(found.low, "lanes", "two standard errors down"),
         "scale_high": Number(found.high, "lanes", "two standard errors up; infinite where nothing bounds it"),
         "scale_tokens": Number(found.scale * seq_len, f"{item}s", f"the same in {item}s"),
-        "signal": Number(found.signal, f"{of_gradient(about)}^2", "|G|^2, squared norm of the gradient without noise"),
-        "signal_error": Number(found.signal_error, f"{of_gradient(about)}^2", "its standard error"),
-        "noise": Number(found.noise, f"{of_gradient(about)}^2", "tr(Sigma) of the gradient of one lane of one window"),
-        "noise_error": Number(found.noise_error, f"{of_gradient(about)}^2", "its standard error"),
+        "signal": Number(found.signal, f"{gradient}^2", "|G|^2, squared norm of the gradient without noise"),
+        "signal_error": Number(found.signal_error, f"{gradient}^2", "its standard error"),
+        "noise": Number(found.noise, f"{gradient}^2", "tr(Sigma) of the gradient of one lane of one window"),
+        "noise_error": Number(found.noise_error, f"{gradient}^2", "its standard error"),
         "batch_size": Number(batch_size, "lanes", "of a batch in training"),
         "share": Number(share, "", "of its gradient's squared norm that is noise"),
     }
-    verdict = _verdict(
-        found, batch_size, lanes, seq_len, **{n: about[n] for n in ("lr_left", "item", "cut") if n in about}
-    )
+    told = {name: about[name] for name in ("lr_left", "item", "cut") if name in about}
+    verdict = _verdict(found, batch_size, lanes, seq_len, **told)
     return Measure("noise", about, axes, arrays, numbers, (verdict,))
 
 

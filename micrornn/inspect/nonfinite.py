@@ -21,7 +21,7 @@ import numpy as np
 
 from micrornn.errors import counted
 from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict, plain
-from micrornn.inspect.panels import Curve, Lines, Panel, Rows
+from micrornn.inspect.panels import Lines, Panel, Rows, curves
 from micrornn.inspect.recorded import Layer, Recording, gate_names, is_sequence, record, states
 from micrornn.inspect.register import Measuring
 from micrornn.inspect.window import Window, one_by_one
@@ -292,15 +292,13 @@ def panels(measure: Measure) -> list[Panel]:
     names, times = measure.axes["record"].places, np.array(measure.axes["t"].places)
     found: list[Panel] = []
     for kind, title in (("value", "Largest values"), ("gradient", "Largest gradients")):
-        curves = [
-            Curve(name, times, np.where(np.isfinite(row) & (row > 0), row, np.nan))
-            for name, row in zip(names, measure[kind])
-            if not np.isnan(row).all()
-        ]
+        sizes = measure[kind]
+        drawn = curves(names, times, np.where(np.isfinite(sizes) & (sizes > 0), sizes, np.nan))
+        drawn = [curve for curve, row in zip(drawn, sizes) if not np.isnan(row).all()]
         note = "One curve for each record that has a time axis; it ends where nothing is finite any more."
-        found.append(Lines(title, "time step", f"largest {kind}", curves, log_y=True, note=note))
-    sizes = measure["largest_value"], measure["largest_gradient"]
-    rows = [(name, *("" if np.isnan(size[n]) else f"{size[n]:.4g}" for size in sizes)) for n, name in enumerate(names)]
+        found.append(Lines(title, "time step", f"largest {kind}", drawn, log_y=True, note=note))
+    largest = zip(names, measure["largest_value"], measure["largest_gradient"])
+    rows = [(name, *("" if np.isnan(size) else f"{size:.4g}" for size in sizes)) for name, *sizes in largest]
     found.append(Rows("Records", ("record", "largest value", "largest gradient"), rows))
     inputs = [
         (one["name"], _shape(one["shape"]), "yes" if one["finite"] else "NO",

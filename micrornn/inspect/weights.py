@@ -96,11 +96,9 @@ def weights(model: Any, windows: Sequence[Window], progress: Progress | None = N
         "total": Array(totals, ("weight",), unit, "norm of the gradient"),
         "coherence": Array(coherence, ("weight",), "", "that, as a share of the sum of the time steps' norms"),
     }
-    told = about | {"windows": len(found), "seq_len": seq_len, "batch_size": lanes}
-    told |= {"part": part} if part else {}
-    return Measure(
-        "weights", told, axes, measured, {}, (_verdict(names, norms, coherence, bool(about.get("cut", True))),)
-    )
+    told = about | {"windows": len(found), "seq_len": seq_len, "batch_size": lanes} | ({"part": part} if part else {})
+    verdict = _verdict(names, norms, coherence, bool(about.get("cut", True)))
+    return Measure("weights", told, axes, measured, {}, (verdict,))
 
 
 def _look(recording: Recording) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:

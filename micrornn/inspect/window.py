@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,18 +57,29 @@ def piece_of(window: Window, lanes: slice, steps: slice = slice(None)) -> Window
     return Window(inputs, targets, state)
 
 
-def _leaves(value: Any) -> Iterator[Any]:
-    """The arrays in what a task gives, those with padding as they are."""
+def _changed(value: Any, change: Callable[[Any], Any]) -> Any:
+    """What a task gives, with `change` of each array in it; one with padding counts as one."""
     if isinstance(value, tuple | list) and not isinstance(value, Padded):
-        for part in value:
-            yield from _leaves(part)
-    else:
-        yield value
+        parts = [_changed(part, change) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return change(value)
+
+
+def _leaves(*values: Any) -> list[Any]:
+    """The arrays in it, those with padding as they are."""
+    found: list[Any] = []
+    _changed(values, found.append)
+    return found
+
+
+def _masks(window: Window) -> list[np.ndarray]:
+    """(T, B) of each array with padding."""
+    return [leaf.mask for leaf in _leaves(window.inputs, window.targets) if isinstance(leaf, Padded)]
 
 
 def mask_of(window: Window, shape: tuple[int, int]) -> np.ndarray | None:
     """Which time steps (T, B) of that shape are no padding: as the targets have it, else the inputs. None: all are."""
-    for leaf in (*_leaves(window.targets), *_leaves(window.inputs)):
+    for leaf in _leaves(window.targets, window.inputs):
         if isinstance(leaf, Padded) and leaf.mask.shape == shape:
             return None if leaf.mask.all() else np.asarray(leaf.mask, bool)
     return None
@@ -75,7 +87,7 @@ def mask_of(window: Window, shape: tuple[int, int]) -> np.ndarray | None:
 
 def of_one_length(windows: Sequence[Window]) -> list[Window]:
     """The same windows, where they hold padding: all as long as the longest of their sequences."""
-    rows = [list(_leaves((window.inputs, window.targets))) for window in windows]
+    rows = [_leaves(window.inputs, window.targets) for window in windows]
     padded = [n for n, leaf in enumerate(rows[0]) if isinstance(leaf, Padded)] if rows else []
     if not padded:
         return list(windows)
@@ -96,29 +108,20 @@ def of_one_length(windows: Sequence[Window]) -> list[Window]:
 
     found = []
     for window, row in zip(windows, rows):
-        inputs, targets = _rebuilt((window.inputs, window.targets), iter([fitted(row, leaf) for leaf in row]))
+        inputs, targets = _changed((window.inputs, window.targets), partial(fitted, row))
         found.append(Window(inputs, targets, window.state))
     return found
 
 
 def length_of(window: Window) -> int:
     """Time steps of the longest sequence of a window with padding; 0 of one without."""
-    masks = [leaf.mask for leaf in _leaves((window.inputs, window.targets)) if isinstance(leaf, Padded)]
-    return max((int(mask.sum(axis=0).max()) for mask in masks), default=0)
+    return max((int(mask.sum(axis=0).max()) for mask in _masks(window)), default=0)
 
 
 def lanes_of(window: Window) -> int | None:
     """How many sequences a window with padding holds; None where that is not known: as many as was asked for."""
-    masks = [leaf.mask for leaf in _leaves((window.inputs, window.targets)) if isinstance(leaf, Padded)]
+    masks = _masks(window)
     return int(masks[0].shape[1]) if masks else None
-
-
-def _rebuilt(value: Any, leaves: Iterator[Any]) -> Any:
-    """The same out of other arrays."""
-    if isinstance(value, tuple | list) and not isinstance(value, Padded):
-        parts = [_rebuilt(part, leaves) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-    return next(leaves)
 
 
 def _longer(array: np.ndarray, size: int) -> np.ndarray:
