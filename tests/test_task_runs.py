@@ -100,7 +100,7 @@ def advised(task: str, micrornn: Micrornn, cut: bool, given: list[object]) -> No
 def killed(command: list[object], after: int) -> None:
     """A process that runs the command and gets SIGKILL in the middle of an update, when so many are made."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that threads are not forked: kernels/cpu/forks.py sees to its own
+        warnings.simplefilter("ignore")  # that threads are not forked: kernels/cpu/jit.py sees to its own
         process = os.fork()
     if not process:
         try:

@@ -1,7 +1,7 @@
 """How every CPU kernel is compiled, in one place, each option with its reason.
 
 kernel     compile a function with Numba; used for kernels and for their helpers alike
-parallel   the same, with `prange` split over threads
+parallel   the same, with `prange` split over threads; for functions that are called from Python
 callback   compile a function for one signature, to be called through its address
 VECTOR     bytes in the machine's vector register, TILE_ROWS what the product kernel fits into registers
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache, partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,29 @@ def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     return compiled
 
 
-parallel = partial(kernel, parallel=True)
+def parallel(function: Callable[..., None]) -> Callable[..., None]:
+    """The same, with `prange` split over threads.
+
+    Threads do not survive a fork, and GNU OpenMP, which Numba starts them with on Linux, ends a forked process that
+    asks for them: a pool of processes then waits for ever. So there the loop over parts is Python's: the same numbers.
+    """
+    compiled = kernel(function, parallel=True)
+
+    @wraps(function)
+    def call(*arguments: Any) -> None:
+        (function if _forked else compiled)(*arguments)
+
+    return call
+
+
+def _alone() -> None:
+    global _forked
+    _forked = True
+
+
+_forked = False
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_alone)
 
 
 def callback(signature: Any, function: Callable[..., Any]) -> Any:

@@ -26,7 +26,7 @@ def _spin(typing, out, at, rounds):
     """`rounds` times: each of CHAINS vectors times a constant plus a constant; their sum goes to out[at]."""
 
     def generate(context, builder, signature, args):
-        number, index = ir.FloatType(), ir.IntType(64)
+        number = ir.FloatType()
         vector = ir.VectorType(number, WIDTH)
         fma = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{WIDTH}f32"
@@ -34,28 +34,17 @@ def _spin(typing, out, at, rounds):
         data = context.make_array(out)(context, builder, args[0]).data
         place = builder.gep(data, [args[1]], source_etype=number)
         first = builder.load(place, typ=number)
-        before, head, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
-        none = ir.Constant(vector, ir.Undefined)
-        starts = [builder.insert_element(none, first, ir.IntType(32)(i % WIDTH)) for i in range(CHAINS)]
+        none, int32 = ir.Constant(vector, ir.Undefined), ir.IntType(32)
+        starts = [builder.insert_element(none, first, int32(i % WIDTH)) for i in range(CHAINS)]
         factor = ir.Constant(vector, [0.999] * WIDTH)
-        builder.branch(head)
-        builder.position_at_end(head)
-        n = builder.phi(index)
-        sums = [builder.phi(vector) for _ in range(CHAINS)]
-        n.add_incoming(index(0), before)
-        for total, start in zip(sums, starts):
-            total.add_incoming(start, before)
-        nexts = [builder.call(fma, [total, factor, factor]) for total in sums]
-        more = builder.add(n, index(1))
-        n.add_incoming(more, head)
-        for total, value in zip(sums, nexts):
-            total.add_incoming(value, head)
-        builder.cbranch(builder.icmp_signed("<", more, args[2]), head, after)
-        builder.position_at_end(after)
-        total = nexts[0]
-        for value in nexts[1:]:
-            total = builder.fadd(total, value)
-        builder.store(builder.extract_element(total, ir.IntType(32)(0)), place)
+        sums = [cgutils.alloca_once_value(builder, start) for start in starts]  # LLVM keeps them in registers
+        with cgutils.for_range(builder, args[2]):
+            for at in sums:
+                builder.store(builder.call(fma, [builder.load(at), factor, factor]), at)
+        total = builder.load(sums[0])
+        for at in sums[1:]:
+            total = builder.fadd(total, builder.load(at))
+        builder.store(builder.extract_element(total, int32(0)), place)
         return context.get_dummy_value()
 
     return types.none(out, types.intp, types.intp), generate

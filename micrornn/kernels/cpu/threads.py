@@ -15,12 +15,17 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba.np.ufunc import parallel
 
 from micrornn import device
-from micrornn.kernels.cpu import forks
+from micrornn.errors import ConfigError
 from micrornn.kernels.cpu.jit import kernel
 
-forks.install()
+try:
+    parallel._launch_threads()
+except ValueError as error:
+    words = " ".join(str(error).split())
+    raise ConfigError(f"Numba starts no threads: {words} (variables NUMBA_THREADING_LAYER...)") from None
 _threads = device.default_threads()
 
 
