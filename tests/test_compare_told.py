@@ -128,8 +128,8 @@ NEGATIVE = {"a": [-1.5, -1.49, -1.48], "b": [-0.9, -0.91, -0.92]}
         ({"a": [1.0, 1.1, 1.2], "b": [1.0, inf, 1.0]}, None,
          {"failed": "b failed in 1 of 3 runs: it blew up", "unsure": "^a has .* 1.1 nats, but alone: the others"}),
         ({"a": [inf] * 2, "b": [inf] * 2}, 1.0, {"unsure": "A run of every setting failed", "failed": "2 of 2 runs"}),
-        (LITTLE, 3.3, {"apart": r"better than c .*, and better by little than b \(by 0.0015, 0.10 % of its loss; 95"}),
-        (ZERO, 0.693, {"apart": "It is better by little than b .by 0.0004, 0.06 % of the 0.693 by frequency alone;"}),
+        (LITTLE, 3.3, {"apart": r"better than c .*, and a little better than b \(by 0.0015, 0.10 % of its loss; 95"}),
+        (ZERO, 0.693, {"apart": "It is a little better than b .by 0.0004, 0.06 % of the 0.693 by frequency alone;"}),
         (NEGATIVE, -1.0, {"apart": r"better than b \(by 0\.58; 95 %", "unlearned": r"^b \(-0\.91, down from 9\) is no "
                           r"better than what takes no network: by frequency alone -1\. a \(-1\.49\) does better\.",
                           "cost": "b did not reach -1.49"}),

@@ -28,7 +28,8 @@ def measured(comparison: Comparison, target: float | None = None) -> tuple[Summa
     do not. target: as in summarize."""
     runs = read(comparison)
     summary = summarize(comparison.plan, runs, target)
-    if len({summary.learned(row) for row in summary.rows}) > 1:
+    shares = {summary.learned(row) for row in summary.rows}
+    if 0 in shares and shares - {0, None}:
         summary = summarize(comparison.plan, runs, target, _changes(comparison, summary))
     return summary, measure(summary, runs, comparison.path.name)
 

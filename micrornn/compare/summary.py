@@ -42,7 +42,6 @@ class Row:
     first: float
     equal: np.ndarray
     times: np.ndarray
-    tokens: float
     updates: float
     reached: np.ndarray
     failed: tuple[str, ...] = ()
@@ -51,7 +50,7 @@ class Row:
     @property
     def token_seconds(self) -> float:
         """Of one token, in the quickest run: what else the machine does only adds to it."""
-        return float(_finite(self.times).min(initial=math.inf)) if _finite(self.times).size else math.nan
+        return float(min(_finite(self.times), default=math.nan))
 
     @property
     def known(self) -> np.ndarray:
@@ -64,11 +63,6 @@ class Row:
         if self.failed:
             return math.inf
         return float(self.known.mean()) if self.known.size else math.nan
-
-    @property
-    def spread(self) -> float:
-        """The standard deviation over seeds; NaN of fewer than two."""
-        return float(self.known.std(ddof=1)) if self.known.size > 1 else math.nan
 
 
 @dataclass(frozen=True)
@@ -155,15 +149,14 @@ def _finite(values: Any) -> np.ndarray:
 
 
 def _row(number: int, name: str, runs: Sequence[Run], shared: float, target: float, changes: np.ndarray | None) -> Row:
-    last = [run for run in runs if run.tokens.size]
+    last = [run.updates[-1] for run in runs if run.updates.size]
     return Row(
         number, name,
         np.array([run.best() for run in runs], float),
         float(np.mean([run.losses[0] for run in runs if run.losses.size] or [math.nan])),
         np.array([run.best(EVEN * shared) for run in runs], float),
         np.array([run.token_seconds for run in runs], float),
-        float(np.mean([run.tokens[-1] for run in last])) if last else 0.0,
-        float(np.mean([run.updates[-1] for run in last])) if last else 0.0,
+        float(np.mean(last or [0.0])),
         np.array([run.reached(target, run.seconds) for run in runs], float),
         tuple((run.outcome.why or "?").splitlines()[0] for run in runs if run.outcome.state == "failed"),
         changes,

@@ -21,7 +21,7 @@ from micrornn.inspect.words import number, percent
 
 MOST_NAMED = 4
 WELL = 0.5  # of the baseline's loss: who has won as much knows where the answer lies, and is asked
-LITTLE = 0.01, 0.001  # of the worse loss, of the baseline's: what differs by less is told apart "by little"
+LITTLE = 0.01, 0.001  # of the worse loss, of the baseline's: who is ahead by less is "a little better"
 
 
 def verdicts(summary: Summary) -> tuple[Verdict, ...]:
@@ -64,7 +64,7 @@ def _apart(summary: Summary, pairs: Sequence[tuple[Row, Pair]], same: Sequence[s
     """What can be told of the best, or of those that are all the `same`, beside each other setting."""
     apart = [_told(summary, *pair) for pair in pairs if pair[1].apart]
     better, little = ([words for words, small in apart if small == is_small] for is_small in (False, True))
-    told = [f"{how} than {_named(rows)}" for how, rows in (("better", better), ("better by little", little)) if rows]
+    told = [f"{how} than {_named(rows)}" for how, rows in (("better", better), ("a little better", little)) if rows]
     if told:
         yield Verdict("apart", f"{head} {_were(same, 'It is', 'They are')} {', and '.join(told)}.", numbers)
     if len(same) > 1:
@@ -151,7 +151,7 @@ def _learned(summary: Summary) -> Iterator[Verdict]:
         return
     name, loss = summary.plan.baseline
     nothing = [row for row in summary.rows if summary.learned(row) == 0 and not row.failed]
-    learned = [row for row in summary.rows if summary.learned(row)]
+    learned = [row for row in summary.rows if summary.learned(row) and not row.failed]
     if not nothing:
         return
     told = []
@@ -234,7 +234,7 @@ def _cost(summary: Summary) -> Iterator[Verdict]:
     never = [row.name for row in rows if not np.isfinite(row.reached).any()]
     if never:
         words.append(f"{_named(never)} did not reach {number(summary.target)}.")
-    if not summary.even:
+    if not summary.even and summary.over == summary.runs:
         equal = [(row, float(np.mean(row.equal))) for row in rows if np.isfinite(row.equal).all()]
         if len(equal) > 1:
             first = min(equal, key=lambda pair: pair[1])

@@ -54,7 +54,7 @@ def _tables(measure: Measure) -> list[Panel]:
             f"{failed} of {seeds} failed" if failed else f"{known.size} of {seeds}",
         ])  # fmt: skip
         times = reached[n][np.isfinite(reached[n])]
-        told = f"{number(float(times.mean()))}" if times.size else "not reached"
+        told = number(float(times.mean())) if times.size else "not reached" if known.size else "-"
         cost.append([
             name, _number(1e6 * measure["token_seconds"][n]),
             told + (f" ({times.size} of {known.size})" if 0 < times.size < known.size else ""),
