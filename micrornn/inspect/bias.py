@@ -1,6 +1,6 @@
 """How far the mean of truncated gradients is from the mean of whole ones, without the noise that averages out.
 
-    Sums        sums of whole gradients and of what truncation takes away, in blocks of text
+    grams       inner products of whole gradients and of what truncation takes away, summed over blocks of text
     Bias        the relative bias and the cosine that follow from them, with their standard errors
     measure     both, of a model on pieces of a text
 
@@ -72,38 +72,20 @@ class Bias:
         return bool(self.signal > 2 * self.signal_error)
 
 
-class Sums:
-    """Sums of gradients over pieces of text, each weighted with its number of tokens.
+Grams = tuple[np.ndarray, np.ndarray, np.ndarray]
 
-    full       (blocks, num_parameters) of g
-    off        (K, blocks, num_parameters) of g_K - g
-    weights    (blocks,) tokens
+
+def grams(full: np.ndarray, off: np.ndarray) -> Grams:
+    """Inner products of M blocks: of g (M, M), of g_K - g (K, M, M), and of the latter with g (K, M, M).
+
+    full, off    (M, P), (K, M, P) sums of g and of g_K - g over each block, each piece weighted with its tokens
     """
-
-    def __init__(self, like: np.ndarray, num_K: int, blocks: int):
-        """like: any gradient."""
-        self.full, self.weights = np.zeros((blocks, like.size), like.dtype), np.zeros(blocks)
-        self.off = np.zeros((num_K, *self.full.shape), like.dtype)
-
-    def add(self, block: int, cut: Cuts) -> None:
-        """The whole gradient of a piece."""
-        self.full[block] += cut.losses * cut.full
-        self.weights[block] += cut.losses
-
-    def add_off(self, at: int, block: int, cut: Cuts) -> None:
-        """What truncation takes away, as the piece is cut now."""
-        self.off[at, block] += cut.losses * (cut.row - cut.full)
-
-    def grams(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Inner products of blocks: of g (M, M), of g_K - g (K, M, M), and of the latter with g (K, M, M)."""
-        full = (self.full @ self.full.T).astype(np.float64)
-        off = np.array([rows @ rows.T for rows in self.off]).astype(np.float64)
-        both = np.array([rows @ self.full.T for rows in self.off]).astype(np.float64)
-        return full, off, both
+    own, both = np.array([rows @ rows.T for rows in off]), np.array([rows @ full.T for rows in off])
+    return (full @ full.T).astype(np.float64), own.astype(np.float64), both.astype(np.float64)
 
 
 def bias_of(weights: np.ndarray, full: np.ndarray, off: np.ndarray, both: np.ndarray) -> Bias:
-    """From the inner products of blocks, as Sums.grams gives them: full (M, M), off and both (K, M, M)."""
+    """From the inner products of blocks, as `grams` gives them: full (M, M), off and both (K, M, M)."""
     pairs = np.outer(weights, weights)
 
     def of(blocks: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
@@ -165,19 +147,21 @@ def measure(model: Any, text: Sequence[Window], ks: Sequence[int],
     blocks, size = min(BLOCKS, len(text)), len(model.flat) * model.flat.data.itemsize
     at_once = max(1, min(len(ks), MEMORY // (blocks * size)))
     chunks, scratch = [ks[at : at + at_once] for at in range(0, len(ks), at_once)], Scratch(model.flat.data.dtype)
-    grams: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    use = list(text)
+    found: list[Grams] = []
+    use, (dtype, num_parameters) = list(text), (model.flat.data.dtype, len(model.flat))
     for pass_, chunk in enumerate(chunks):
-        sums = Sums(model.flat.data, len(chunk), blocks)
+        weights, full = np.zeros(blocks), np.zeros((blocks, num_parameters), dtype)
+        off = np.zeros((len(chunk), *full.shape), dtype)
         for n, piece in enumerate(use):
             cut = Cuts(model, piece, scratch)
-            sums.add(n % blocks, cut)
+            full[n % blocks] += cut.losses * cut.full
+            weights[n % blocks] += cut.losses
             for at in cutter(cut, chunk):
-                sums.add_off(at, n % blocks, cut)
+                off[at, n % blocks] += cut.losses * (cut.row - cut.full)
             enough = progress is not None and progress(pass_ * len(use) + n + 1, len(chunks) * len(use))
-            if enough and n + 1 >= blocks and not grams:
+            if enough and n + 1 >= blocks and not found:
                 use = use[: n + 1]
                 break
-        grams.append(sums.grams())
-    full, (off, both) = grams[0][0], (np.concatenate([found[n] for found in grams]) for n in (1, 2))
-    return bias_of(sums.weights, full, off, both)
+        found.append(grams(full, off))
+    own, both = (np.concatenate([one[n] for one in found]) for n in (1, 2))
+    return bias_of(weights, found[0][0], own, both)

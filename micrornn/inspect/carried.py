@@ -106,7 +106,7 @@ class Carried:
     def verdicts(self, found: str = "", short: bool = False, **numbers: float) -> list[Verdict]:
         """Vanishing, for each direction in which no layer carries 1 %.
 
-        found    a sentence that a measure adds; numbers    that go with it
+        found    a sentence that a measure adds, and `numbers` that go with it
         short    whether what it measured is gone before half of num_steps: a fault where gates are stuck
         """
         verdicts = []

@@ -9,7 +9,7 @@ import numpy as np
 
 from micrornn import kernels
 from micrornn.inspect.recorded import Layer, record
-from micrornn.inspect.sweep import Scratch, apart, needed, sweep, vjp
+from micrornn.inspect.sweep import Diagonal, Scratch, apart, needed, sweep, vjp
 from micrornn.inspect.window import Window
 from micrornn.ops.recurrent import NO_MASK
 from micrornn.tape import Tensor
@@ -58,19 +58,18 @@ class Cuts:
         squares: np.ndarray | float = 0.0
         mean: list[np.ndarray] = []
         for diagonal in sweep([[layer] for layer in reversed(self.layers)], self.dy):
-            layer = diagonal.layer
-            self._add(layer, diagonal.steps, diagonal.dgates, diagonal.dhidden, diagonal.dx, diagonal.dvectors)
+            self._add(diagonal)
             for gradient in diagonal.dstates:
                 squares = squares + np.square(gradient, dtype=np.float64).sum(axis=2)
                 mean.append(gradient.mean(axis=(0, 1), dtype=np.float64))
-            if layer is self.layers[-1]:
+            if diagonal.layer is self.layers[-1]:
                 yield float(np.sqrt(squares).mean()), np.concatenate(mean)
                 squares, mean = 0.0, []
 
     def windows(self, num_steps: int) -> None:
         """`row` becomes `windows` for K = num_steps: a backward pass that stops at the border of each window."""
         self.row[...] = self.above
-        dout, everything = self.dy, slice(0, len(self.dy))
+        dout = self.dy
         for at, layer in enumerate(self.layers):
             gates, sided = layer.saved["gates"], layer.program.sided
             dgates = self.scratch.room("dgates", *gates.shape)
@@ -86,7 +85,7 @@ class Cuts:
             weight_ih = layer.saved["weights"][0]
             dout = self.scratch.room(f"dx{at}", *gates.shape[:2], weight_ih.shape[1])
             self.k.matmul(dout.reshape(-1, dout.shape[2]), dgates.reshape(-1, dgates.shape[2]), weight_ih)
-            self._add(layer, everything, dgates, dhidden, dout, dvectors)
+            self._add(Diagonal(layer, 0, 0, (), dgates, dhidden, dout, dvectors))
 
     def _beside(self, layer: Layer, dy: np.ndarray, dgates: np.ndarray, dhidden: np.ndarray,
                  steps: np.ndarray) -> list[np.ndarray]:  # fmt: skip
@@ -120,22 +119,21 @@ class Cuts:
             out[steps] = found.reshape(*steps.shape, *out.shape[1:])
         return dvectors
 
-    def _add(self, layer: Layer, steps: slice, dgates: np.ndarray, dhidden: np.ndarray, dx: np.ndarray,
-             dvectors: list[np.ndarray]) -> None:  # fmt: skip
-        """Add to `row` what cotangents at these time steps give to the parameters of a layer, and to the embedding
-        below the last."""
-        cell, inputs = layer.cell, {"weight_ih": layer.saved["x"], "weight_hh": layer.saved[layer.states[0]][:-1]}
-        of_vectors = dict(zip(cell.vectors, dvectors))
+    def _add(self, at: Diagonal) -> None:
+        """Add to `row` what these cotangents give to the parameters of a layer, and to the embedding below the last."""
+        layer, cell = at.layer, at.layer.cell
+        inputs = {"weight_ih": layer.saved["x"], "weight_hh": layer.saved[layer.states[0]][:-1]}
+        of_vectors = dict(zip(cell.vectors, at.dvectors))
         for name, parameter in zip(cell.parameters, layer.record.inputs[1 + len(cell.states) :]):
-            out, rows = self._of(parameter), dgates if name.endswith("_ih") else dhidden
+            out, rows = self._of(parameter), at.dgates if name.endswith("_ih") else at.dhidden
             rows = rows.reshape(-1, rows.shape[2])
             if name in inputs:
-                self.k.matmul(out, rows, inputs[name][steps].reshape(len(rows), -1), trans_a=True, accumulate=True)
+                self.k.matmul(out, rows, inputs[name][at.steps].reshape(len(rows), -1), trans_a=True, accumulate=True)
             else:
                 out += of_vectors[name] if name in of_vectors else rows.sum(axis=0)
         if layer is self.layers[-1] and self.embedding is not None:
-            ids = self.inputs[steps].astype(np.int32).reshape(-1)
-            self.k.scatter_add(self._of(self.embedding.weight), ids, dx.reshape(-1, dx.shape[2]))
+            ids = self.inputs[at.steps].astype(np.int32).reshape(-1)
+            self.k.scatter_add(self._of(self.embedding.weight), ids, at.dx.reshape(-1, at.dx.shape[2]))
 
     def _of(self, parameter: Tensor) -> np.ndarray:
         """Its part of `row`."""

@@ -90,12 +90,9 @@ def jacobian(model: Any, windows: Iterable[Window], progress: Progress | None = 
     for done, layers in enumerate(recorded, 1):
         for layer in layers:
             bad = np.argwhere(~np.isfinite(states(layer, "h")))
-            if len(bad):
-                words = f"A state of {layer.name} is NaN or infinite at time step {bad[0, 0]}."
-                return Measure("jacobian", about, {}, {}, {}, (blown_up(words),))
-            each = Jacobians.unpadded(layer, lanes, seq_len)
-            if not each.finite.all():
-                words = f"A Jacobian of {layer.name} is NaN or infinite."
+            if len(bad) or not (each := Jacobians.unpadded(layer, lanes, seq_len)).finite.all():
+                what, where = ("state", f" at time step {bad[0, 0]}") if len(bad) else ("Jacobian", "")
+                words = f"A {what} of {layer.name} is NaN or infinite{where}."
                 return Measure("jacobian", about, {}, {}, {}, (blown_up(words),))
             found.setdefault(layer.name, []).append(each)
             bounded = {"sigmoid", "tanh"} >= set(layer.program.activations)
