@@ -72,7 +72,8 @@ def layers(segment: Segment, count: int) -> list[Layer] | None:
                 return None
     said = []
     for n, (record, place) in enumerate(zip(found, places)):
-        rows, x = _leading_to(record.inputs[0], records[:place]), record.inputs[0]
+        x, above = record.inputs[0], places[n - 1] + 1 if n else 0
+        rows = _leading_to([x], records[above:place])
         known = {id(tensor) for row in rows for tensor in row.outputs} | ({id(found[n - 1].outputs[0])} if n else set())
         read = [tensor for row in rows for tensor in row.inputs if not tensor.leaf] + [x]
         if any(tensor.requires_grad and id(tensor) not in known for tensor in read):
@@ -85,12 +86,7 @@ def layers(segment: Segment, count: int) -> list[Layer] | None:
 def forget_losses(segment: Segment) -> Segment:
     """Its loss has counted. Leave on the tape what the last state was computed from: the rest, such as the logits, is
     not needed again."""
-    needed, kept = {id(tensor) for tensor in segment.last}, []
-    for row in reversed(segment.tape.records):
-        if any(id(tensor) in needed for tensor in row.outputs):
-            needed |= {id(tensor) for tensor in row.inputs}
-            kept.append(row)
-    segment.tape.records = kept[::-1]
+    segment.tape.records = _leading_to(segment.last, segment.tape.records)
     return dataclasses.replace(segment, weight=0.0)
 
 
@@ -98,14 +94,12 @@ def _ids(tensors: Any) -> list[int]:
     return [id(tensor) for tensor in tensors]
 
 
-def _leading_to(x: Tensor, records: Sequence[Record]) -> list[Record]:
-    """The rows by which x is computed, back to a recurrent layer."""
-    needed, found = {id(x)}, []
+def _leading_to(tensors: Sequence[Tensor], records: Sequence[Record]) -> list[Record]:
+    """The rows by which these are computed."""
+    needed, found = set(map(id, tensors)), []
     for record in reversed(records):
-        if isinstance(record.op, SequenceOp):
-            break
-        if any(id(tensor) in needed for tensor in record.outputs):
-            needed |= {id(tensor) for tensor in record.inputs}
+        if not needed.isdisjoint(map(id, record.outputs)):
+            needed.update(map(id, record.inputs))
             found.append(record)
     return found[::-1]
 
