@@ -184,15 +184,12 @@ class Forward(Way):
         """ConfigError where the influence of so many parameters takes too much memory."""
         shapes = self.shapes_of(self.config.batch_size, size)
         states = shapes["influence"][1] if "influence" in shapes else self.states
-        needed = (
-            sum(int(np.prod(shape, dtype=float)) for shape in shapes.values()) * np.dtype(self.config.dtype).itemsize
-        )
+        needed = sum(int(np.prod(shape, dtype=float)) for shape in shapes.values()) * self.dtype.itemsize
         if needed > MOST_BYTES:
             lanes = counted(self.config.batch_size, "lane")
             raise ConfigError(
-                f"`backprop={self.config.backprop}` keeps how each of {size:,} parameters acts on {states:,} "
-                f"states in {lanes}: {needed / 1e9:,.1f} GB, and {MOST_BYTES / 1e9:.0f} GB "
-                "are the most\n"
+                f"`backprop={self.config.backprop}` keeps how each of {size:,} parameters acts on {states:,} states in "
+                f"{lanes}: {needed / 1e9:,.1f} GB, and {MOST_BYTES / 1e9:.0f} GB are the most\n"
                 "  lower `hidden_size`, `num_layers` or `batch_size`"
             )
 

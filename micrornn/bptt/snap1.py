@@ -157,15 +157,11 @@ class Group:
         """
         kinds, count, gates, units = range(len(self.acts)), len(influence), self.within.shape[1], self.within.shape[4]
         read, shape = self.read[:, some], (count, gates, units, self.read.shape[2])
-        J, brought, part = (
-            np.empty((len(kinds), *shape), read.dtype),
-            np.zeros(shape, read.dtype),
-            np.empty(shape, read.dtype),
-        )
+        J, brought = np.empty((len(kinds), *shape), read.dtype), np.zeros(shape, read.dtype)
         for place, columns in places:
             rows = influence[:, :, place].reshape(count, len(kinds), gates, units, -1)
             J[..., columns] = rows.swapaxes(0, 1)
-        new = np.empty_like(J)
+        new, part = np.empty_like(J), np.empty_like(brought)
         ties = np.any(self.tied != 0, axis=(2, 3, 4))
         within, tied = self.within[:, :, :, some, :, None].swapaxes(1, 3), self.tied[:, :, :, some, None, :, None]
         dlosses, read = dlosses[:, :, :, None, :, None], read[:, :, None, None]

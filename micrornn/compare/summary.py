@@ -158,7 +158,7 @@ def _row(number: int, name: str, runs: Sequence[Run], shared: float, target: flo
         np.array([run.token_seconds for run in runs], float),
         float(np.mean(last or [0.0])),
         np.array([run.reached(target, run.seconds) for run in runs], float),
-        tuple((run.outcome.why or "?").splitlines()[0] for run in runs if run.outcome.state == "failed"),
+        tuple((run.outcome.why or "unknown why").splitlines()[0] for run in runs if run.outcome.state == "failed"),
         changes,
     )  # fmt: skip
 
