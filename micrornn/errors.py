@@ -15,7 +15,7 @@ MicrornnError        the base class: a user's mistake or a limit of the machine,
 
 quoted(value)        the repr of a value, shortened to a part of a line
 counted(n, "row")    1 row, 2 rows
-listed(names)        names, wrapped into lines
+listed(names)        names, wrapped into lines; some: the first of them
 told_at(where, e)    the message of an error, with where it arose
 instead(name, ...)   the end of a message about an unknown name: the names there are, or the nearest one
 """
@@ -73,6 +73,12 @@ def listed(names: Iterable[str], most: int = MOST_TOLD) -> str:
     told = ", ".join(name.replace(" ", "\0") for name in names)  # no name is broken
     told = told if len(told) <= most else told[:most].rpartition(",")[0] + ", ..."
     return textwrap.fill(told, 100, initial_indent=" " * 50, subsequent_indent="  ").lstrip().replace("\0", " ")
+
+
+def some(names: Iterable[Any], most: int) -> str:
+    """The first of the names, and how many more there are."""
+    there = [str(name) for name in names]
+    return ", ".join(there[:most]) + (f" and {len(there) - most:,} more" if len(there) > most else "")
 
 
 def named(path: str | os.PathLike[str]) -> str:

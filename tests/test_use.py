@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import math
@@ -160,6 +161,10 @@ def test_predict_of_a_text_is_its_next_token(micrornn, lstm, tmp_path, monkeypat
     """For each line the likeliest token, that `sample` at temperature 0 would write; from a file or standard input."""
     prompts = ["the", "she s", ""]
     (tmp_path / "prompts.txt").write_text("\n".join(prompts) + "\n")
+    table = micrornn("predict", lstm.path, tmp_path / "prompts.txt", "--csv", "--proba")[1].splitlines()
+    assert (
+        table[0].startswith("line,answer,token 1,probability 1,token 2,") and len(set(map(len, csv.reader(table)))) == 1
+    )
     code, out, err = micrornn("predict", lstm.path, tmp_path / "prompts.txt", "--json", "--proba")
     assert code == 0, err
     for prompt, row in zip(prompts, map(json.loads, out.splitlines()), strict=True):

@@ -68,8 +68,8 @@ def laid_out(lanes: Lanes | LineLanes, vocab: Vocab, carried: bool = True) -> Ta
             ("num_steps", t,
              f"time steps: a window is {wide} wide, and the gradient goes back to its left edge, no further"),
             ("one update", lanes.tokens_per_update,
-             f"{unit[1]} = {counted(b, 'lane')} x {counted(t, 'time step')}: one column of the drawing; each window "
-             f"starts from {start}"),
+             f"{unit[b * t != 1]} = {counted(b, 'lane')} x {counted(t, 'time step')}: one column of the drawing; "
+             f"each window starts from {start}"),
             ("one epoch", lanes.num_windows,
              f"updates: every window once ({rest} left over)"),
         ]  # fmt: skip

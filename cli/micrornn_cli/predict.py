@@ -173,6 +173,11 @@ def _cells(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         for label, inner in value.items():
             yield from _cells(f"{name}: {label}", inner)
+    elif (
+        name == "probabilities" and isinstance(value, list) and value and isinstance(value[0], list)
+    ):  # of the likeliest tokens
+        for n, (token, share) in enumerate(value, 1):
+            yield from ((f"token {n}", _line(token)), (f"probability {n}", share))
     elif isinstance(value, list) and name not in BY_WORD:
         for n, inner in enumerate(value, 1):
             yield f"{name} {n}" if len(value) > 1 else name, inner

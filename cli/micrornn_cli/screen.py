@@ -64,7 +64,7 @@ def _text(training: Training, num_files: int, own_files: bool) -> dict[str, str]
         "text": f"{source}: {counted(len(tokens), *unit)}",
         "vocabulary": f"{vocab.size:,} different {unit[1]}; guessing by their frequency alone: {guess}",
         "model": f"{embedding} → {layers} → {counted(vocab.size, *unit)}; "
-        f"{counted(training.model.num_parameters, 'parameter')}",
+        f"{counted(len(training.model.flat), 'parameter')}",
     }
 
 
@@ -96,7 +96,7 @@ def _end(training: Training) -> str:
     parts = []
     if training.num_updates:
         per_epoch = training.way.per_epoch
-        epochs = f" ({training.num_updates / per_epoch:.2g} epochs)" if per_epoch else ""
+        epochs = f" ({counted(float(f'{training.num_updates / per_epoch:.2g}'), 'epoch')})" if per_epoch else ""
         parts.append(f"after {counted(training.num_updates, 'update')}{epochs}")
     if training.config.epochs and training.way.per_epoch is None:
         parts.append(f"after {counted(training.config.epochs, 'epoch')}")

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from micrornn.data.rows import BadRows, Example, lines
-from micrornn.errors import ConfigError, DataError, counted, quoted
+from micrornn.errors import ConfigError, DataError, counted, quoted, some
 
 COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")  # of CoNLL-U
 FORMATS = ("auto", "conll", "conllu")
@@ -149,5 +149,5 @@ def read_tagged(paths: Sequence[Path], bad: BadRows, format: str = "auto", word:
             raise DataError(f"{path} holds no sentence; wanted a word and its tag a line")
         found += sentences
     if not found:
-        raise DataError(f"no sentence is left of {paths[0]}" + f" and {len(paths) - 1:,} more" * (len(paths) > 1))
+        raise DataError(f"no sentence is left of {some(paths, 1)}")
     return found

@@ -6,7 +6,7 @@ said_of_films       a word or two about a film, good or bad: what a word means d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -25,14 +25,16 @@ TURNS = ("was", "is", "seemed", "felt", "turned out")
 DEGREES = ("", "very", "really", "quite", "rather")
 
 
+def _drawing(seed: int, what: int) -> tuple[np.random.Generator, Callable[[Sequence[str]], str]]:
+    """Random numbers, and a function that draws one of several."""
+    rng = np.random.default_rng([seed, what])
+    return rng, lambda of: of[int(rng.integers(len(of)))]
+
+
 def tagged_sentences(seed: int, count: int = 1500) -> Iterator[tuple[list[str], list[str]]]:
     """(words, tags) of each sentence. Where a flight starts and where it goes may be told in either order, and after
     "between" the first city is the start."""
-    rng = np.random.default_rng([seed, 1])
-
-    def one(of: tuple[str, ...]) -> str:
-        return of[int(rng.integers(len(of)))]
-
+    rng, one = _drawing(seed, 1)
     for _ in range(count):
         start, goal = rng.choice(len(CITIES), 2, replace=False)
         a, b = (CITIES[start], "start"), (CITIES[goal], "goal")
@@ -60,11 +62,7 @@ def tagged_sentences(seed: int, count: int = 1500) -> Iterator[tuple[list[str], 
 
 def said_of_films(seed: int, count: int = 2000) -> Iterator[tuple[str, str]]:
     """(text, pos or neg) of each; a few words follow that say nothing."""
-    rng = np.random.default_rng([seed, 2])
-
-    def one(of: tuple[str, ...]) -> str:
-        return of[int(rng.integers(len(of)))]
-
+    rng, one = _drawing(seed, 2)
     for _ in range(count):
         good = bool(rng.integers(2))
         turned = bool(rng.integers(2))  # by a "not"

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn.errors import DataError, quoted
+from micrornn.errors import DataError, quoted, some
 
 UNKNOWN = "<unk>"
 
@@ -79,4 +79,4 @@ class Symbols(Sequence[str]):
 
     def some(self, most: int = 8) -> str:
         """The first few symbols, in words."""
-        return ", ".join(self.tokens[:most]) + (f" and {len(self) - most:,} more" if len(self) > most else "")
+        return some(self.tokens, most)

@@ -3,7 +3,7 @@
 tokenize            text files to Tokens: counted once, encoded once, found again the next time
 read_tokens         the same with the settings of a run
 Tokens              the ids, their vocabulary and what is known about them
-default_cache_dir   where the token files lie
+default_cache_dir   where the token files lie: see folders.cache_home
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from micrornn.data.peculiar import Peculiar
 from micrornn.data.reading import is_utf8, read_bytes, read_chunks
 from micrornn.data.vocab import Vocab
 from micrornn.errors import DataError
-from micrornn.folders import cache_home, replacing, sweep
+from micrornn.folders import cache_home as default_cache_dir
+from micrornn.folders import replacing, sweep
 from micrornn.printable import visible
 
 # Part of the name of every token file: raise it when what is in the file, or how, changes.
@@ -104,11 +105,6 @@ class Tokens:
 
     def __repr__(self) -> str:
         return f"Tokens({len(self):,} of {self.vocab!r}, {shown(self.path) if self.path else 'in memory'})"
-
-
-def default_cache_dir() -> Path:
-    """Where token files go by themselves: see `folders.cache_home`."""
-    return cache_home()
 
 
 def tokenize(

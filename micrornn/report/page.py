@@ -201,7 +201,7 @@ def _drawing(run: Run) -> str:
     facts = [
         ("batch_size", f"{b:,}", f"lanes: the text is cut into {counted(b, 'piece')} of {length}"),
         ("num_steps", f"{t:,}", "time steps: the gradient goes back to the left edge of a window, no further"),
-        ("one update", f"{lanes.tokens_per_update:,}", f"{unit[1]}: one window of every lane"),
+        ("one update", f"{lanes.tokens_per_update:,}", f"{unit[b * t != 1]}: one window of every lane"),
         ("one epoch", f"{lanes.num_windows:,}", "updates: every window once"),
     ]
     table = "".join(f"<tr><th>{a}</th><td>{n}</td><td>{words}</td></tr>" for a, n, words in facts)

@@ -21,7 +21,7 @@ from micrornn.errors import DataError, counted, quoted
 from micrornn.ops import cross_entropy
 from micrornn.tasks.classes import Classifying
 from micrornn.tasks.made import Made
-from micrornn.tasks.parts import Features, defaults, number
+from micrornn.tasks.parts import Features, defaults, numbers
 from micrornn.tasks.task import Metric
 
 FONT = (
@@ -89,8 +89,7 @@ class Digits(Made, Classifying):
         return self.config.size ** (1 if self.config.step == "row" else 2)
 
     def parse(self, line: str) -> np.ndarray:
-        ink = line.replace("/", " ").replace(",", " ").replace("#", " 1 ").replace(".", " 0 ") if "#" in line else line
-        values = [number(word) for word in ink.replace(",", " ").split()]
+        values = numbers(line.replace("/", " ").replace("#", " 1 ").replace(".", " 0 ") if "#" in line else line)
         if len(values) != self.config.size**2:
             raise DataError(f"{quoted(line)}: {counted(len(values), 'pixel')}, wanted {self.takes}")
         return np.array(values)

@@ -21,7 +21,7 @@ from micrornn.data.files import find_validation
 from micrornn.data.rows import BadRows, Example, skip_bad_rows
 from micrornn.data.sequences import ByLength, Padded, cut, hold_out, pad
 from micrornn.data.symbols import Symbols
-from micrornn.errors import DataError, counted, quoted
+from micrornn.errors import DataError, counted, quoted, some
 from micrornn.schema import Rule
 from micrornn.tasks.classes import Classifying
 from micrornn.tasks.parts import Features, classes, defaults, of_ids, pad_side
@@ -251,8 +251,6 @@ class Labelling(Classifying):
 
     def told(self, model: Features) -> dict[str, str]:
         (rows, _), lengths = self.learned, self.batches.lengths
-        most = [f"{label} {n:,}" for label, n in list(zip(self.labels, self.counts))[:MOST_NAMED]]
-        more = len(self.labels) - len(most)
         sizes = np.array([len(row) for row in rows])
         cuts, unknown = int((sizes > lengths).sum()), sum(int((row == self.words.unknown).sum()) for row in rows)
         told = super().told(model) | self.how
@@ -263,16 +261,13 @@ class Labelling(Classifying):
             + (f"; {cuts:,} are cut to the {self.config.keep} {self.config.max_len:,}" if cuts else "")
         )
         told["words"] = f"{len(self.words):,} different ones; {100 * unknown / sizes.sum():.2g} % are read as unknown"
-        told[self.nouns] = f"{len(self.labels):,}: {', '.join(most)}" + (f" and {more:,} more" if more else "")
+        each = some((f"{label} {n:,}" for label, n in zip(self.labels, self.counts)), MOST_NAMED)
+        told[self.nouns] = f"{len(self.labels):,}: {each}"
         if self.held_out[0]:
             seen = np.bincount(np.concatenate(self.held_out[1]), minlength=len(self.labels))
             lacking = [label for label, n in zip(self.labels, seen) if not n]
             if lacking:
-                told["not judged"] = (
-                    f"what is held out has no {self.noun} "
-                    + ", ".join(lacking[:MOST_NAMED])
-                    + (f" and {len(lacking) - MOST_NAMED:,} more" if len(lacking) > MOST_NAMED else "")
-                )
+                told["not judged"] = f"what is held out has no {self.noun} {some(lacking, MOST_NAMED)}"
         return told
 
     def drawing(self) -> str:

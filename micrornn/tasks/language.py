@@ -59,10 +59,6 @@ class LanguageModel(Network):
             self.embedding.weight = self.decoder.weight
         self.end()
 
-    @property
-    def num_parameters(self) -> int:
-        return len(self.flat)
-
     def features(self, ids: np.ndarray) -> Tensor:
         """What the lowest layer reads: (seq_len, batch_size, its input_size)."""
         return self.input_dropout(self.embedding(ids))

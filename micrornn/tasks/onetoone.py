@@ -27,7 +27,7 @@ from micrornn.ops import binary_cross_entropy, relu, tanh
 from micrornn.tape import Tensor
 from micrornn.tasks.classes import Classifying
 from micrornn.tasks.made import Made
-from micrornn.tasks.parts import Network, defaults, number
+from micrornn.tasks.parts import Network, defaults, numbers
 from micrornn.tasks.task import Metric
 
 
@@ -104,7 +104,7 @@ class OneToOne(Made, Classifying):
         return FeedForward(self.config, 2, 1)
 
     def parse(self, line: str) -> np.ndarray:
-        values = [number(word) for word in line.replace(",", " ").split()]
+        values = numbers(line)
         if len(values) != 2:
             raise DataError(f"{quoted(line)}: wanted {self.takes}")
         return np.array(values)

@@ -8,7 +8,7 @@ classes     the cross-entropy of classes, smoothed, or with some of them countin
 embedded    an embedding, or none; of_ids: which weights are those of the ids that are read
 recurrent   recurrent layers as the settings say; num_recurrent: how many numbers these learn, without making them
 split       values and mask of what may be padded
-number      a word of a line as a finite number
+number      a word of a line as a finite number; numbers: all of a line
 pad_side    the setting of tasks that pad
 defaults    settings that all tasks share, with other defaults
 """
@@ -163,6 +163,11 @@ def number(word: str) -> float:
     if abs(value) > LARGEST:
         raise DataError(f"{quoted(word)} is too large; at most {LARGEST:g} can be read")
     return value
+
+
+def numbers(line: str) -> list[float]:
+    """The numbers of a line, with blanks or commas between them; DataError as of `number`."""
+    return [number(word) for word in line.replace(",", " ").split()]
 
 
 def pooled(y: Tensor, how: str, mask: np.ndarray | None = None) -> Tensor:

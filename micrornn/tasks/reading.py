@@ -18,7 +18,7 @@ import numpy as np
 from micrornn.config import Config
 from micrornn.data import Lanes, LineLanes, Vocab, encode_files, find, validation_layout
 from micrornn.data.text import Ids
-from micrornn.errors import DataError, counted
+from micrornn.errors import DataError, counted, some
 from micrornn.tasks.language import memory_needed, require_memory
 from micrornn.tasks.material import READ, Beside, Material, Sizes, shrunk
 from micrornn.tasks.task import Batches, losses
@@ -98,8 +98,9 @@ class TextMaterial(Material):
 def of_files(names: Sequence[str], config: Config, vocab: Vocab, unseen: str, encoding: str) -> TextMaterial:
     """unseen, encoding: see `data.encode_files`. DataError: what cannot be read, symbols that the vocabulary lacks."""
     encoded = encode_files(find(names), vocab, unseen, encoding, config.encoding)
-    words = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return TextMaterial(config, vocab, encoded.ids, words + (f" ({encoded.words()})" if encoded.unseen else ""))
+    return TextMaterial(
+        config, vocab, encoded.ids, some(names, 3) + (f" ({encoded.words()})" if encoded.unseen else "")
+    )
 
 
 def entropy(ids: Ids, vocab_size: int) -> float:

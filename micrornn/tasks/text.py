@@ -27,10 +27,11 @@ from micrornn.data import (
 from micrornn.data.files import find_validation
 from micrornn.data.text import Ids, contains
 from micrornn.data.tokens import entropy_of
-from micrornn.errors import ConfigError, DataError, counted
+from micrornn.errors import ConfigError, DataError, counted, some
 from micrornn.evaluate import encode_files, evaluate
 from micrornn.printable import visible
 from micrornn.schema import Rule
+from micrornn.tasks.classes import shares
 from micrornn.tasks.language import LARGE_VOCABULARY as LARGE_VOCABULARY
 from micrornn.tasks.language import LanguageModel, num_parameters, require_memory, segment_steps
 from micrornn.tasks.language import Stepper as Stepper
@@ -206,7 +207,7 @@ class Text(Task):
         else:
             more, told = {f"bits_per_{one}": found.bits}, f"{found.bits:.4f} bits per {one}"
         values: dict[str, Any] = {"level": self.vocab.kind, "tokens": found.tokens, "predicted": found.predicted}
-        rows = {"text": f"{_named(files)}: {counted(found.tokens, one, many)}"}
+        rows = {"text": f"{some(files, 3) or 'what the run held out'}: {counted(found.tokens, one, many)}"}
         if encoded is not None:
             values |= {"unseen": encoded.unseen, "of": encoded.total, "skipped": encoded.skipped}
         if unknown is not None:
@@ -240,16 +241,9 @@ class Text(Task):
 
     def answer(self, outputs: np.ndarray, example: np.ndarray, proba: bool) -> dict[str, Any]:
         """The likeliest next token, and with `proba` the likeliest few."""
-        logits = outputs[-1].astype(np.float64)
-        shares = np.exp(logits - logits.max())
-        shares /= shares.sum()
-        order = [int(n) for n in np.argsort(-shares, kind="stable") if n != self.vocab.unknown] or [0]
+        share = shares(outputs[-1])
+        order = [int(n) for n in np.argsort(-share, kind="stable") if n != self.vocab.unknown] or [0]
         found: dict[str, Any] = {"answer": self.vocab.tokens[order[0]]}
         if proba:
-            found["probabilities"] = [[self.vocab.tokens[n], float(shares[n])] for n in order[:LIKELIEST]]
+            found["probabilities"] = [[self.vocab.tokens[n], float(share[n])] for n in order[:LIKELIEST]]
         return found
-
-
-def _named(files: Sequence[Path]) -> str:
-    names = ", ".join(map(str, files[:3])) + (f" and {len(files) - 3:,} more" if len(files) > 3 else "")
-    return names or "what the run held out"
