@@ -99,9 +99,11 @@ def compare_each(what: str, names: Sequence[str], got: Any, expected: Sequence[A
     """Wrong where a part of what was returned differs from the expected one, which `names` names; they are told apart
     from the right ones in another order, or one place off."""
     if got is None:
-        raise Wrong(f"{what}: got None, expected {len(expected)} values; {NONE}")
+        raise Wrong(f"{what}: got None, expected {counted(len(expected), 'value')}; {NONE}")
     if isinstance(got, np.ndarray) and got.ndim > 1:
-        raise Wrong(f"{what}: got an array of shape {got.shape}, expected {len(expected)} values: {', '.join(names)}")
+        raise Wrong(
+            f"{what}: got an array of shape {got.shape}, expected {counted(len(expected), 'value')}: {', '.join(names)}"
+        )
     parts = several(what, got)
     looks = of_list([_numbers(part) for part in parts], expected, names)
     if len(parts) != len(expected):
