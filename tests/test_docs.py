@@ -17,6 +17,7 @@ import contextlib
 import doctest
 import importlib.util
 import io
+import math
 import os
 import re
 import shlex
@@ -138,6 +139,7 @@ def here(arguments: list[str]) -> Done:
         for key, value in environment().items():
             patch.setenv(key, value)
         patch.setattr("sys.stdin", io.StringIO())
+        patch.setattr("micrornn_cli.waiting.PLAIN_SECONDS", math.inf)  # no progress, however busy the machine
         with pytest.raises(SystemExit) as end:
             main(arguments)
     return Done(int(end.value.code or 0), without_compiling(told.getvalue()))
