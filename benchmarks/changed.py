@@ -113,7 +113,7 @@ def tiled(old: str, new: str) -> dict[str, Any]:
     text, changed = Path(str(tile.__file__)).read_text("utf-8"), ModuleType("changed")
     assert old in text, f"tile.py does not hold {old!r}"
     exec(text.replace(old, new), changed.__dict__)
-    return {"multiply": kernel(told_with(multiply.loop, tile=changed.tile, tile_t=changed.tile_t), cache=False)}
+    return {"multiply": kernel(told_with(multiply.loop, tile=changed.tile), cache=False)}
 
 
 def written(old: str, new: str) -> ModuleType:

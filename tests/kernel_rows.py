@@ -324,7 +324,7 @@ def main(mode: str) -> None:
             sweep(name, np.float64, (2, 3))
     else:
         # The others read and write through bare pointers.
-        multiply.tile, multiply.tile_t = kernel(tile.plain_tile), kernel(tile.plain_tile_t)
+        multiply.tile = kernel(tile.plain_tile)
         product.multiply = recurrent.multiply = kernel(multiply.loop)
         product.ready = recurrent.ready = lambda dtype: None
         ROWS.update(UNLIKE)

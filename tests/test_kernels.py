@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -181,19 +180,13 @@ def test_dropout_mask_and_mean(rate: float, set_threads: Callable[[int], None]) 
 
 
 @kernel
-def one_tile(m, c, c_at, c_row, n, a, a_at, a_row, b, b_at, b_row, count, add):
-    tile.vector_tile(m, c, c_at, c_row, n, a, a_at, a_row, b, b_at, b_row, count, add)
-
-
-@kernel
-def one_tile_t(m, c, c_at, c_row, n, a, a_at, a_row, b, b_at, b_row, count, add):
-    tile.vector_tile_t(m, c, c_at, c_row, n, a, a_at, a_row, b, b_at, b_row, count, add)
+def one_tile(m, c, c_at, c_row, n, a, a_at, a_row, b, b_at, b_row, count, add, turned):
+    tile.vector_tile(m, c, c_at, c_row, n, a, a_at, a_row, b, b_at, b_row, count, add, turned)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=lambda t: t.__name__)
-@pytest.mark.parametrize("fast, plain", [(one_tile, tile.plain_tile), (one_tile_t, tile.plain_tile_t)],
-                         ids=["rows", "columns"])  # fmt: skip
-def test_vector_tile_is_the_plain_tile(fast: Any, plain: Any, dtype: type) -> None:
+@pytest.mark.parametrize("turned", [0, 1], ids=["rows", "columns"])
+def test_vector_tile_is_the_plain_tile(turned: int, dtype: type) -> None:
     """All heights, the narrow last panel, rows near and far; nothing beside the tile is touched."""
     d, width = Draw(dtype, 3), product.panel_width(dtype)
     for m, n, count in itertools.product(range(1, TILE_ROWS + 1), (1, width - 1, width), (0, 1, 4, 9)):
@@ -202,9 +195,9 @@ def test_vector_tile_is_the_plain_tile(fast: Any, plain: Any, dtype: type) -> No
         for add in (0, 1):
             c = d.normal(4 + m * (width + 3))
             expected = c.copy()
-            rest = (n, a, 3, a_row, b, 5, b_row, count, add)
-            fast(m, c, 4, width + 3, *rest)
-            plain(m, expected, 4, width + 3, *rest)
+            rest = (n, a, 3, a_row, b, 5, b_row, count, add, turned)
+            one_tile(m, c, 4, width + 3, *rest)
+            tile.plain_tile(m, expected, 4, width + 3, *rest)
             np.testing.assert_allclose(c, expected, rtol=0, atol=TOLERANCE[dtype])
 
 

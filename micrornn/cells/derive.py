@@ -11,19 +11,17 @@ step runs with two units and with three, and all five formulas must be one.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from micrornn.cells.cell import Cell, Weights, take_step, where
 from micrornn.errors import CellError
 from micrornn.kernels.symbols.program import Program, program
 from micrornn.kernels.symbols.symbol import ZERO, Symbol, apply, leaf, rewrite
 from micrornn.kernels.symbols.table import INSTEAD, leaves
 from micrornn.ops.elementwise import mul
 from micrornn.tape import Tape, Tensor, Watch
-
-if TYPE_CHECKING:
-    from micrornn.cells.cell import Cell
 
 Found = tuple[list[Symbol], dict[tuple[str, int], Symbol], list[Symbol]]
 
@@ -58,8 +56,6 @@ def derive(cell: Cell) -> Program:
     """The program of a cell; CellError with the line of the step that cannot become a kernel."""
     found = [unit for size in (2, 3) for unit in trace(cell, size)]
     if any(other != found[0] for other in found[1:]):
-        from micrornn.cells.cell import where
-
         raise CellError(
             f"{where(cell)}: units do not all compute the same, or the number of units is part of it; {INSTEAD}"
         )
@@ -68,8 +64,6 @@ def derive(cell: Cell) -> Program:
 
 def trace(cell: Cell, size: int, watch: Watch | None = None) -> list[Found]:
     """The formulas of each of `size` units: the states after, the cotangents of all leaves and of the states after."""
-    from micrornn.cells.cell import Weights, take_step, where
-
     shapes = cell.shapes(size + 1, size)
     vectors = {name: symbols(f"vector {name}", 1, size) for name in cell.vectors}  # spread over the lanes already
     weights = {name: symbols(name, *shapes[name]) for name in cell.weights}
@@ -85,34 +79,30 @@ def trace(cell: Cell, size: int, watch: Watch | None = None) -> list[Found]:
     tape.records = [record for record in tape.records if record not in products]
     pre = [record.outputs[0] for record in products]
     seeds = [leaves(f"d {name}", 1, size) for name in cell.states]
-    inputs = [*states, *vectors.values()]
     try:
-        grads = tape.cotangents([*pre, *inputs, *new], new, seeds, watch)
+        grads = tape.cotangents([*pre, *states, *vectors.values(), *new], new, seeds, watch)
     except CellError as error:
         raise CellError(f"{where(cell, line=tape.line_of(error))}: {error}") from error
     units = []
     for unit in range(size):
         reader = Reader(cell, size, unit)
-        found = {("prev", s): reader.one(grad) for s, grad in enumerate(grads[len(pre) : len(pre) + len(states)])}
-        vector_grads = grads[len(pre) + len(states) : len(pre) + len(inputs)]
-        found |= {("vector", n): reader.one(grad) for n, grad in enumerate(vector_grads)}
-        for side in "xh":
-            found |= {(side, k): ZERO for k in range(len(cell.gates))}
+        others = iter([reader.one(grad) for grad in grads[len(pre) :]])
+        found = {("prev", s): next(others) for s in range(len(states))}
+        found |= {("vector", n): next(others) for n in range(len(vectors))}
+        found |= {(side, k): ZERO for side in "xh" for k in range(len(cell.gates))}
         for tensor, grad in zip(pre, grads):
             for k in range(len(cell.gates)):
                 at = unit + k * size
                 place = reader.read(tensor.data[0, at]).args
                 found[place] = apply("add", found[place], ZERO if grad is None else reader.read(grad[0, at]))
         after = [reader.read(tensor.data[0, unit]) for tensor in new]
-        totals = grads[len(pre) + len(inputs) :]
-        units.append((after, found, [reader.one(grad) for grad in totals]))
+        units.append((after, found, list(others)))
     return units
 
 
 def symbols(name: str, *shape: int) -> Tensor:
     """A tensor of leaves."""
-    tensor = Tensor(leaves(name, *shape), requires_grad=True)
-    return tensor
+    return Tensor(leaves(name, *shape), requires_grad=True)
 
 
 def prev_names(cell: Cell) -> list[str]:
@@ -159,6 +149,4 @@ class Reader:
         return leaf(kind, number)
 
     def _refuse(self, reason: str) -> None:
-        from micrornn.cells.cell import where
-
         raise CellError(f"{where(self.cell)}: {reason}; {INSTEAD}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +24,6 @@ def about() -> dict[str, Any]:
         "vector_bytes": jit.VECTOR,
         "tile": {"rows": jit.TILE_ROWS, "float32": jit.TILE_BYTES // 4, "float64": jit.TILE_BYTES // 8},
         "threads": min(device.default_threads(), _config.NUMBA_NUM_THREADS),
-        "threading_layer": _threading_layer(),
+        "threading_layer": numba.threading_layer(),
         "cache": str(Path(_config.CACHE_DIR)),
     }
-
-
-def _threading_layer() -> str | None:
-    """The layer that Numba will load: the one asked for, else the first of its list that is there. Numba
-    itself tells only after a parallel kernel has run."""
-    asked, known = str(_config.THREADING_LAYER).lower(), list(_config.THREADING_LAYER_PRIORITY)
-    for name in [asked] if asked in known else known:
-        try:
-            importlib.import_module(f"numba.np.ufunc.{name}" + ("" if name == "workqueue" else "pool"))
-            return name
-        except ImportError:
-            pass
-    return None

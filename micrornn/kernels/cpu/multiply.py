@@ -25,7 +25,7 @@ from numba import config, types
 from numba.extending import intrinsic
 
 from micrornn.kernels.cpu.jit import TILE_ROWS, callback
-from micrornn.kernels.cpu.tile import pointer_to, tile, tile_t
+from micrornn.kernels.cpu.tile import pointer_to, tile
 
 
 def loop(c, c_at, c_row, rows, columns, a, a_at, a_row, b, b_at, b_row, apart, width, count, add, turned):
@@ -38,10 +38,8 @@ def loop(c, c_at, c_row, rows, columns, a, a_at, a_row, b, b_at, b_row, apart, w
             low = t * rows // tiles
             m = (t + 1) * rows // tiles - low
             at = c_at + low * c_row + left
-            if turned:
-                tile_t(m, c, at, c_row, n, a, a_at + low, a_row, b, panel, b_row, count, add)
-            else:
-                tile(m, c, at, c_row, n, a, a_at + low * a_row, a_row, b, panel, b_row, count, add)
+            first = a_at + (low if turned else low * a_row)
+            tile(m, c, at, c_row, n, a, first, a_row, b, panel, b_row, count, add, turned)
 
 
 _NUMBERS = (types.float32, types.float64)

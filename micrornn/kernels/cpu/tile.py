@@ -6,8 +6,7 @@ Rows of B lie `b_row` numbers apart: in a packed panel `width` numbers, so that 
 straight line. The m x `width` sums stay in registers for the whole loop: each number of A is read once per `width`
 products, each of B once per m.
 
-    tile      A by rows: A[i, k] at a + i a_row + k
-    tile_t    A by columns, as a transposed matrix lies: A[i, k] at a + k a_row + i
+A lies by rows, A[i, k] at a + i a_row + k; if `turned`, by columns, as a transposed matrix does, at a + k a_row + i.
 
 Numba cannot be asked for "these 24 vectors in registers" in Python, so `vector_tile` writes the LLVM code itself.
 `plain_tile` is the same in Python; it is what runs under NUMBA_DISABLE_JIT=1, and what the other is compared
@@ -28,23 +27,14 @@ from micrornn.kernels.cpu.jit import TILE_BYTES, TILE_ROWS
 UNROLL = 4  # steps of k in one turn of the loop: no instruction but loads and products is left in it
 
 
-def plain_tile(m, c, c_at, c_row, n, a, a_at, a_row, b, b_at, b_row, count, add):
+def plain_tile(m, c, c_at, c_row, n, a, a_at, a_row, b, b_at, b_row, count, add, turned):
     """The micro-kernel, plainly. Arrays are flat, `*_at` is an offset, `*_row` the stride from row to row."""
     for i in range(m):
         for j in range(n):
             total = c[c_at + i * c_row + j] if add else c.dtype.type(0)
             for k in range(count):
-                total += a[a_at + i * a_row + k] * b[b_at + k * b_row + j]
-            c[c_at + i * c_row + j] = total
-
-
-def plain_tile_t(m, c, c_at, c_row, n, a, a_at, a_row, b, b_at, b_row, count, add):
-    """The same for an A that lies transposed."""
-    for i in range(m):
-        for j in range(n):
-            total = c[c_at + i * c_row + j] if add else c.dtype.type(0)
-            for k in range(count):
-                total += a[a_at + k * a_row + i] * b[b_at + k * b_row + j]
+                at = k * a_row + i if turned else i * a_row + k
+                total += a[a_at + at] * b[b_at + k * b_row + j]
             c[c_at + i * c_row + j] = total
 
 
@@ -152,35 +142,31 @@ class _Writer:
             b.call(self.store, [b.fadd(total, old), row, self.align, inside])
 
 
-def _intrinsic(transposed: bool) -> Any:
-    """The micro-kernel for 1 <= m <= TILE_ROWS, as a switch over m. It takes flat arrays or bare pointers."""
+@intrinsic
+def vector_tile(typing, m, c, c_at, c_row, n, a, a_at, a_row, b, b_at, b_row, count, add, turned):
+    """The micro-kernel for 1 <= m <= TILE_ROWS, as a switch over m and `turned`. Of flat arrays or bare pointers."""
+    i8 = types.intp
+    signature = types.none(i8, c, i8, i8, i8, a, i8, i8, b, i8, i8, i8, i8, i8)
+    names = ("m", "c", "c_at", "c_row", "n", "a", "a_at", "a_row", "b", "b_at", "b_row", "count", "add", "turned")
 
-    @intrinsic
-    def vector_tile(typing, m, c, c_at, c_row, n, a, a_at, a_row, b, b_at, b_row, count, add):
-        i8 = types.intp
-        signature = types.none(i8, c, i8, i8, i8, a, i8, i8, b, i8, i8, i8, i8)
-        names = ("m", "c", "c_at", "c_row", "n", "a", "a_at", "a_row", "b", "b_at", "b_row", "count", "add")
+    def generate(context, builder, signature, args):
+        number = signature.args[1].dtype
+        values, scalar = dict(zip(names, args)), context.get_value_type(number)
+        for name, kind in {"c": signature.args[1], "a": signature.args[5], "b": signature.args[8]}.items():
+            data = pointer_to(context, builder, kind, values[name])
+            values[name] = builder.gep(data, [values[name + "_at"]], source_etype=scalar)
+        end, most = builder.append_basic_block(), ir.IntType(64)(TILE_ROWS)
+        switch = builder.switch(builder.add(values["m"], builder.mul(values["turned"], most)), end)
+        for case in range(2 * TILE_ROWS):
+            block = builder.append_basic_block()
+            switch.add_case(ir.IntType(64)(case + 1), block)
+            builder.position_at_end(block)
+            _Writer(builder, number, scalar, values, transposed=case >= TILE_ROWS).tile(case % TILE_ROWS + 1)
+            builder.branch(end)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
 
-        def generate(context, builder, signature, args):
-            number = signature.args[1].dtype
-            values, scalar = dict(zip(names, args)), context.get_value_type(number)
-            for name, kind in {"c": signature.args[1], "a": signature.args[5], "b": signature.args[8]}.items():
-                data = pointer_to(context, builder, kind, values[name])
-                values[name] = builder.gep(data, [values[name + "_at"]], source_etype=scalar)
-            end = builder.append_basic_block()
-            switch = builder.switch(values["m"], end)
-            for m in range(1, TILE_ROWS + 1):
-                block = builder.append_basic_block()
-                switch.add_case(ir.IntType(64)(m), block)
-                builder.position_at_end(block)
-                _Writer(builder, number, scalar, values, transposed).tile(m)
-                builder.branch(end)
-            builder.position_at_end(end)
-            return context.get_dummy_value()
-
-        return signature, generate
-
-    return vector_tile
+    return signature, generate
 
 
 def pointer_to(context: Any, builder: ir.IRBuilder, kind: Any, value: ir.Value) -> ir.Value:
@@ -188,6 +174,4 @@ def pointer_to(context: Any, builder: ir.IRBuilder, kind: Any, value: ir.Value) 
     return context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
 
 
-vector_tile, vector_tile_t = _intrinsic(transposed=False), _intrinsic(transposed=True)
 tile = plain_tile if config.DISABLE_JIT else vector_tile
-tile_t = plain_tile_t if config.DISABLE_JIT else vector_tile_t
