@@ -159,8 +159,12 @@ def test_what_is_not_over_is_not_told_apart() -> None:
 @pytest.mark.parametrize(
     "times, told",
     [
-        (([1.0, 1.3], [1.2, 1.6]), False),  # the quickest run of each says nothing where the runs of one differ as much
-        (([1.0, 1.1], [2.0, 2.1]), True),
+        (
+            ([1.0, 1.3, 1.1], [1.4, 1.7, 1.6]),
+            False,
+        ),  # where the runs of one differ as much
+        (([1.0, 1.1, 1.1], [1.5, 1.6, 1.4]), True),
+        (([1.0, 1.0], [1.3, 1.4]), False),
         (([1.0], [1.4]), False),
         (([1.0, math.nan], [1.6, math.nan]), True),
     ],

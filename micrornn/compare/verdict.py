@@ -105,8 +105,8 @@ def _found(summary: Summary, best: Row) -> Iterator[Verdict]:
     count, settings = len(summary.plan.seeds), len(summary.rows)
     ends = [row for row in summary.rows if math.isfinite(row.mean) and row.updates >= best.updates]
     words = (
-        f"Of {counted(settings, 'setting')}, {best.name} has the lowest loss, "
-        f"{number(best.mean)}{_unit(summary)}, of the {len(ends):,} that {_were(ends)} trained furthest."
+        f"Of {counted(settings, 'setting')}, {best.name} has the lowest loss, {number(best.mean)}{_unit(summary)}"
+        f"{f', of the {len(ends):,} that {_were(ends)} trained furthest' if settings > 1 else ''}."
     )
     if summary.over < summary.runs:
         words = f"The search is not at its end. {words}"
@@ -114,8 +114,9 @@ def _found(summary: Summary, best: Row) -> Iterator[Verdict]:
         words += f" Behind it: {_with_loss(ends[1:])}."
     words += _of_brackets(summary, best, ends)
     seeds = "one seed" if count == 1 else f"{count} seeds"
+    lucky = ", and the best of many is partly the luckiest" if settings > 1 else "; there was no other to draw"
     yield Verdict(
-        "unsure", f"{words} That is of {seeds}, and the best of many is partly the luckiest.", {"best": best.mean},
+        "unsure", f"{words} That is of {seeds}{lucky}.", {"best": best.mean},
         "To know whether it is better than another, compare the two of them: `seeds=5`.",
     )  # fmt: skip
 
@@ -248,9 +249,9 @@ def _cost(summary: Summary) -> Iterator[Verdict]:
 
 def _slower(slow: np.ndarray, quick: np.ndarray) -> bool:
     """Whether seconds of one setting are more than those of another, whatever else the machine did: with each seed by a
-    tenth, and by a half where there is one seed, which does not tell how much they vary."""
+    quarter, and by half where one or two seeds hardly tell how much they vary."""
     slow, quick = slow[np.isfinite(slow)], quick[np.isfinite(quick)]
-    return bool(slow.min() > (1.1 if min(len(slow), len(quick)) > 1 else 1.5) * quick.max())
+    return bool(slow.min() > (1.25 if min(len(slow), len(quick)) > 2 else 1.5) * quick.max())
 
 
 def _failed(summary: Summary) -> Iterator[Verdict]:
