@@ -58,24 +58,25 @@ def advise(files: tuple[str, ...], minutes: float, bias: float, last: bool, save
     """
 
     from micrornn.advise import advise
+    from micrornn.inspect.panels import Rows
     from micrornn.report.advise import panels
-    from micrornn_cli.measuring import require_outputs
+    from micrornn_cli.measuring import require_outputs, write_outputs
+    from micrornn_cli.panels import view
 
-    format = require_outputs(save, None)
+    require_outputs(save, None)
     job = _of_run(expand(files[0]), files[1:], last, as_json) if _is_run(files) else _of_files(files, given, as_json)
     with compiling(as_json), _progress(as_json) as tell:
         measure = advise(job.config, job.tokens, 60 * minutes, tell, trained=job.trained, tolerance=bias, **job.about)
     measure = with_flags(measure)
-    command = _command(job.start, measure)
-    if save:
-        from micrornn.checkpoint import write_atomically
-        from micrornn.report.figure import figure
-
-        write_atomically(save, [figure([(measure, panels(measure))], format)])
+    sizes = [f"{flag_of(name)} {measure.numbers[name].value:g}" for name in ("batch_size", "num_steps", "lr")]
+    command = " ".join(["micrornn train", *map(shell_word, job.start), *sizes])
+    drawn = panels(measure)
+    write_outputs([(measure, drawn)], save)
     if as_json:
         console.write_json(measure.to_dict() | {"command": command})
-    else:
-        _show(measure, command)
+    else:  # the tables alone, so that all of it fits on a screen
+        view(measure, [panel for panel in drawn if isinstance(panel, Rows)], console.out)
+        console.show_command("To train so", command)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +100,7 @@ def _is_run(files: Sequence[str]) -> bool:
 
 
 def _of_files(files: Sequence[str], given: dict[str, Any], quiet: bool) -> _Job:
-    from micrornn import tasks
-    from micrornn.data import find
+    from micrornn import data, tasks
 
     name = named_task(files)
     kind, files = (tasks.find(), files) if name is None else (tasks.find(name), files[1:])
@@ -110,15 +110,16 @@ def _of_files(files: Sequence[str], given: dict[str, Any], quiet: bool) -> _Job:
     start = [*([name] if name else []), *map(str, files), *_flags(config)]
     if kind is tasks.find():
         about = {"run": _model(config), "text": told or "Python's own standard library"}
-        return _Job(config, _tokens(files, config, quiet), None, start, about)
-    paths = find(texts(files)) if files else ()
+        paths = data.find(texts(files)) if files else data.stdlib_sources()
+        return _Job(config, _read(paths, config, quiet), None, start, about)
+    paths = data.find(texts(files)) if files else []
 
-    def data(**settings: Any) -> Any:
+    def made(**settings: Any) -> Any:
         return kind.prepare(dataclasses.replace(config, **settings), paths)
 
     _set_up(config)
     about = {"run": f"{kind.name}, {_model(config)}", "text": told or "the data it makes"}
-    return _Job(config, data, None, start, about)
+    return _Job(config, made, None, start, about)
 
 
 def _flags(config: Any) -> list[str]:
@@ -130,30 +131,29 @@ def _flags(config: Any) -> list[str]:
 
 def _of_run(path: str, files: Sequence[str], last: bool, quiet: bool) -> _Job:
     """files: where the text lies now, if elsewhere than when the run began."""
-    from micrornn import data as texts_of
+    from micrornn import data
     from micrornn.advise import Point
     from micrornn.evaluate import require_finite
     from micrornn.finite import require_finite_parameters
     from micrornn.runs import load_run, own_files, own_task
     from micrornn.snapshot import task_of
 
-    _refuse_settings()
+    for name in typed_by_hand():
+        if name not in ("files", "minutes", "bias", "last", "save", "as_json"):
+            raise click.UsageError(f"a RUN has its own settings; leave {flag_of(name)} out, or give FILES")
     model, vocab, meta = load_run(path, "last" if last else "best", any_task=True)
     folder = Path(meta["path"]).parent
     about = {"run": f"{Path(path).name}, {_model(model.config)}", "updates": meta["updates"]}
+    point, start = Point(meta["updates"], model), ["--config", os.path.join(folder, "config.toml")]
     if vocab is None:
         if files:
             raise click.UsageError("a RUN of this task is measured on its own data; leave FILES out")
         _set_up(model.config)
         model.train(False)
         require_finite_parameters(model)
-        data = partial(own_task, meta)
-        start = ["--config", os.path.join(folder, "config.toml")]
-        return _Job(
-            model.config, data, Point(meta["updates"], model), start, about | {"text": "the data it learns from"}
-        )
+        return _Job(model.config, partial(own_task, meta), point, start, about | {"text": "the data it learns from"})
     try:
-        paths = texts_of.find(texts(files)) if files else own_files(folder)
+        paths = data.find(texts(files)) if files else own_files(folder)
     except DataError as error:
         more = "" if files else f"\nIf it lies elsewhere: micrornn advise {shell_word(path)} FILES"
         raise DataError(f"{error}{more}") from None
@@ -163,21 +163,7 @@ def _of_run(path: str, files: Sequence[str], last: bool, quiet: bool) -> _Job:
         raise DataError(f"{path}: {which}; to measure on another, leave the RUN out")
     model.train(False)
     require_finite(model, tokens, most=2000)
-    start = [*files, "--config", os.path.join(folder, "config.toml")]
-    return _Job(model.config, tokens, Point(meta["updates"], model), start, about | {"text": "the text it learns from"})
-
-
-def _refuse_settings() -> None:
-    """UsageError for a setting that was typed beside a RUN: it has its own."""
-    for name in typed_by_hand():
-        if name not in ("files", "minutes", "bias", "last", "save", "as_json"):
-            raise click.UsageError(f"a RUN has its own settings; leave {flag_of(name)} out, or give FILES")
-
-
-def _tokens(files: Sequence[str], config: Any, quiet: bool) -> Any:
-    from micrornn import data
-
-    return _read(data.find(texts(files)) if files else data.stdlib_sources(), config, quiet)
+    return _Job(model.config, tokens, point, [*files, *start], about | {"text": "the text it learns from"})
 
 
 def _read(paths: Sequence[Path], config: Any, quiet: bool) -> Any:
@@ -214,19 +200,3 @@ def _progress(quiet: bool) -> Iterator[Any]:
 
     with shown:
         yield tell
-
-
-def _command(start: Sequence[str], measure: Any) -> str:
-    """What to type."""
-    sizes = [f"{flag_of(name)} {measure.numbers[name].value:g}" for name in ("batch_size", "num_steps", "lr")]
-    return " ".join(["micrornn train", *(map(shell_word, start)), *sizes])
-
-
-def _show(measure: Any, command: str) -> None:
-    """The tables, the advice in words, and the command: one screen."""
-    from micrornn.inspect.panels import Rows
-    from micrornn.report.advise import panels
-    from micrornn_cli.panels import view
-
-    view(measure, [panel for panel in panels(measure) if isinstance(panel, Rows)], console.out)
-    console.show_command("To train so", command)

@@ -1,13 +1,13 @@
-"""What is typed, in files and in variables too, is interpreted as it stands: paths, ~, - for standard input.
+"""Types of arguments, and what is common to all commands: paths, ~, - for standard input, variables.
 
-Group            a group of commands that says which are near
+Group            a group of commands that suggests one for an unknown name
 Finite           the type of a number in a range; neither NaN nor infinite
-PATH             the type of a path: not empty, ~ is a home folder
-TEXTS            the type of texts: files, folders, globs or -; micrornn.data.find says what is wrong with one
+PATH             the type of a path: not empty; ~ is a home folder
+TEXTS            the type of texts: files, folders, globs or -, which micrornn.data.find checks
 texts(names)     those texts, with streams copied to files
-chosen(...)      under which name a value was given: a flag, a variable
-typed_by_hand()  what stands on the command line
-tell_unknown()   MICRORNN_* variables that nothing reads
+chosen(...)      the name under which a value was given: a flag or a variable
+typed_by_hand()  the parameters that were given on the command line
+tell_unknown()   notes about MICRORNN_* variables that nothing reads
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from micrornn.folders import expand
 from micrornn.printable import printable
 
 PREFIX = "MICRORNN_"
-OTHERS = ("CACHE", "OUT", "TRACEBACK")  # variables that are no settings
-TESTS = "MICRORNN_TEST_"  # how much the tests of micrornn do
+OTHERS = ("CACHE", "OUT", "TRACEBACK")  # variables that are not settings
+TESTS = "MICRORNN_TEST_"  # variables of micrornn's own tests
 
 
 class Group(click.Group):
@@ -51,7 +51,7 @@ class Group(click.Group):
 
 
 class Finite(click.FloatRange):
-    """hint: what is said where something else was given."""
+    """hint: a sentence that is added to the message about any other value."""
 
     name = "number"
 
@@ -71,7 +71,7 @@ class Finite(click.FloatRange):
 
 
 class _Path(click.Path):
-    """A path as it was typed. Whether something is there is found out by whoever opens it."""
+    """A path as it was typed. Whether it exists is checked when it is opened."""
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         name = chosen(parameter, context)
@@ -89,7 +89,7 @@ TEXTS = click.Path(readable=False)
 
 
 def chosen(parameter: click.Parameter | None, context: click.Context | None) -> str:
-    """The name under which a parameter was given: its flag, its variable, or what stands in the usage."""
+    """The name under which a parameter was given: its flag, its variable, or its name in the usage."""
     if parameter is None:
         return "a value"
     if isinstance(parameter, click.Argument):
@@ -102,20 +102,20 @@ def chosen(parameter: click.Parameter | None, context: click.Context | None) -> 
 
 
 def typed_by_hand() -> list[str]:
-    """The names of the parameters that stand on the command line, and not in a variable alone."""
+    """The names of the parameters that were given on the command line, not by a variable."""
     context, source = click.get_current_context(), click.core.ParameterSource.COMMANDLINE
     return [name for name in context.params if context.get_parameter_source(name) is source]
 
 
 def texts(names: Iterable[str]) -> list[str]:
-    """The names, with that of a file in the place of each stream. DataError where one cannot be read."""
+    """The names, with each stream replaced by a file that has its contents. DataError if one cannot be read."""
     from micrornn.data.stream import copied, is_stream
 
     return [str(copied(name)) if is_stream(name) else name for name in names]
 
 
 def tell_unknown(environment: Sequence[str]) -> None:
-    """A line for each MICRORNN_* variable that nothing reads: it was meant to change something."""
+    """A line for each MICRORNN_* variable that nothing reads, because it was surely meant to change something."""
     known = [entry.name.upper() for entry in dataclasses.fields(Config)] + list(OTHERS)
     for name in sorted(environment):
         end = name.removeprefix(PREFIX)
@@ -128,7 +128,7 @@ def tell_unknown(environment: Sequence[str]) -> None:
 
 
 def _of_tasks() -> list[str]:
-    """The variables of the settings that single tasks have."""
+    """The variables of the settings that only some tasks have."""
     from micrornn import tasks
 
     return [entry.name.upper() for name in tasks.names() for entry in dataclasses.fields(tasks.find(name).Settings)]

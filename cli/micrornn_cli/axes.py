@@ -12,9 +12,9 @@ from rich.text import Text
 from micrornn.inspect.panels import positive
 from micrornn.printable import cells, pad, visible
 
-DECADES = 12  # what a logarithmic scale shows at most, from its top
-ALIKE = 1e-12  # numbers that differ by less than this part of themselves differ by rounding: one number
-LARGEST, SMALLEST = float(np.finfo(float).max), 1e-300  # beyond it a number is as good as 0, and has no half
+DECADES = 12  # of a logarithmic scale at most, from its top
+ALIKE = 1e-12  # numbers that differ by less than this share of them are one number, apart from rounding
+LARGEST, SMALLEST = float(np.finfo(float).max), 1e-300  # a smaller number counts as 0, for it cannot be halved
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ class Scale:
 
     @classmethod
     def over(cls, values: np.ndarray, log: bool = False) -> Scale:
-        """A scale that holds all of them. Small numbers above 0 get a 0 to stand on; a single number gets room."""
+        """A scale that contains all values. It starts at 0 if the values are small and above 0; around a single number
+            it is
+        made wider."""
         values = values[np.isfinite(values)]
         values = values[values > SMALLEST] if log else np.where(np.abs(values) < SMALLEST, 0, values)
         if not values.size:
@@ -89,7 +91,7 @@ def _multiples(low: float, high: float, step: float) -> list[float]:
 
 
 def flags(marks: Iterable[tuple[int, str]], width: int) -> list[str]:
-    """Lines with `▼ name` over the column of each mark, as few as can be."""
+    """As few lines as possible with `▼ name` over the column of each mark."""
     lines: list[str] = []
     for column, name in sorted(marks):
         name = visible(name)
@@ -108,8 +110,8 @@ def flags(marks: Iterable[tuple[int, str]], width: int) -> list[str]:
 
 
 def labels(places: Sequence[tuple[int, str]], width: int, indent: int) -> str:
-    """One line of labels, each centred under its column; what would touch the one before it is left out. They may
-    reach `indent` columns to the left of column 0."""
+    """One line of labels, each centred under its column. A label that would touch the one before it is left out. They
+    may reach `indent` columns to the left of column 0."""
     line, used = "", 0
     for column, text in places:
         size = cells(text)
@@ -122,7 +124,7 @@ def labels(places: Sequence[tuple[int, str]], width: int, indent: int) -> str:
 
 
 def fit(text: str, width: int) -> str:
-    """Cut with an ellipsis where it is too long."""
+    """The text; if it is too long, it is cut and ends in an ellipsis."""
     text = visible(text)
     return text if cells(text) <= width else pad(text, max(0, width - 1)) + "…" if width > 0 else ""
 

@@ -18,8 +18,8 @@ from micrornn_cli.arguments import Finite
 from micrornn_cli.cellname import CellName
 from micrornn_cli.waiting import compiling, progress
 
-CHARACTERS = 100  # different ones in the text of the model that is trained, as in Python's sources
-BUSY = 0.5  # processes that wanted to run during the last minute, on average
+CHARACTERS = 100  # size of the vocabulary of the model that is trained; Python's sources have about as many
+BUSY = 0.5  # with a higher load average of the last minute, the machine is busy
 
 
 @click.command(short_help="How fast is this machine with it?")
@@ -104,8 +104,8 @@ def _parts(cores: tuple[int, ...], cells: tuple[str, ...], everything: bool, sec
 
 
 def _start(cold: bool) -> dict[str, Any]:
-    """Seconds from the shell to the first update of `micrornn train` on a small text. Without `cold` the command is run
-    twice, so that the second finds everything compiled; with it, into an empty cache."""
+    """Seconds from the start of `micrornn train` on a small text to its first update. With `cold`, the cache is empty;
+    without, the command is run twice, so that the second run finds everything compiled."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "text.txt").write_text("to be, or not to be: that is the question.\n" * 1000)
         environment = dict(os.environ)

@@ -44,7 +44,7 @@ def chart(panel: Lines, width: int, height: int, colour: bool) -> Text:
 
 
 def _scales(panel: Lines) -> tuple[Scale, Scale]:
-    """Of x and y, so that curves, bands and marks have room."""
+    """The scales of x and y, with room for curves, bands and marks."""
     xs = [np.asarray(curve.x, float) for curve in panel.curves]
     ys = [np.asarray(v, float) for c in panel.curves for v in (c.y, c.low, c.high) if v is not None]
     ys = ys if panel.limits is None else [np.array(panel.limits)]
@@ -57,7 +57,7 @@ def _scales(panel: Lines) -> tuple[Scale, Scale]:
 
 def _cells(panel: Lines, across: Scale, up: Scale, columns: int, height: int, colour: bool,
            marked: set[int]) -> tuple[list[list[str]], list[list[str]]]:  # fmt: skip
-    """The letter and the style of each place of the picture: curves over bands over marks."""
+    """The letter and the style of each cell of the picture. Curves hide bands, and bands hide marks."""
     letters = [["╎" if n in marked else " " for n in range(columns)] for _ in range(height)]
     styles = [["dim"] * columns for _ in range(height)]
     for n, curve in enumerate(panel.curves):
@@ -119,7 +119,7 @@ def _colour(n: int, colour: bool) -> str:
 
 
 def _legend(panel: Lines, indent: int, width: int, colour: bool) -> Text:
-    """Which curve is which, in as many lines as that takes."""
+    """Which curve is which, in as many lines as needed."""
     text, used = Text(" " * indent), indent
     entries = [(("━━" if colour else LETTERS[n % len(LETTERS)]) if len(panel.curves) > 1 else "━━", curve.name, n)
                for n, curve in enumerate(panel.curves) if not curve.faint]  # fmt: skip

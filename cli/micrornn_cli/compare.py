@@ -79,7 +79,7 @@ def compare(**given: Any) -> int:
     from micrornn_cli.measuring import require_outputs
 
     asked = SimpleNamespace(**{name: given.pop(name) for name in list(given) if name not in SETTINGS})
-    asked.format = require_outputs(asked.save, asked.html)
+    require_outputs(asked.save, asked.html)
     if asked.trajectory:
         _only(("trajectory", "save", "html", "as_json", "seed"))
         return show_trajectory(asked)

@@ -6,10 +6,10 @@ show_trajectory   one example, a mini-batch, all examples at a time
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from micrornn.printable import shell_word
+from micrornn_cli.console import typed_command
 from micrornn_cli.exits import Exit
 from micrornn_cli.flags import typed, with_flags
 
@@ -65,19 +65,11 @@ def _command(comparison: Any, best: Any) -> str:
 
 def _write(measure: Any, drawn: Any, name: str, asked: Any) -> None:
     """The figure and the page."""
-    from micrornn.checkpoint import write_atomically
+    from micrornn.report.run import Run
+    from micrornn_cli.measuring import write_outputs
 
-    if asked.save:
-        from micrornn.report.figure import figure
-
-        write_atomically(asked.save, [figure([(measure, drawn)], asked.format)])
-    if asked.html:
-        from micrornn.report.page import page
-        from micrornn.report.run import Run
-
-        command = " ".join(["micrornn", *map(shell_word, sys.argv[1:])])
-        run = Run(name, command=command, tool="compare")
-        write_atomically(asked.html, [page(run, [(measure, drawn)]).encode(errors="replace")])
+    run = Run(name, command=typed_command(), tool="compare")
+    write_outputs([(measure, drawn)], asked.save, asked.html, lambda: run)
 
 
 def show_trajectory(asked: Any) -> int:

@@ -94,6 +94,11 @@ def program() -> str:
         return shell_word(here)
 
 
+def typed_command() -> str:
+    """The command as it was typed."""
+    return " ".join(["micrornn", *map(shell_word, sys.argv[1:])])
+
+
 def count(n: float) -> str:
     """12,345 up to a hundred thousand, then 1.2 M, 3.4 G."""
     for size, unit in ((1e9, " G"), (1e6, " M")):

@@ -13,14 +13,14 @@ from micrornn.inspect.panels import Curve, Lines
 from micrornn.train import Report
 from micrornn_cli.chart import chart
 
-MOST_POINTS = 400  # of the training loss; when there are more, every second one is forgotten
+MOST_POINTS = 400  # of the training loss; if there are more, every second one is dropped
 WIDEST = 120  # columns
-ENOUGH = 5  # updates from which on there is a curve
+ENOUGH = 5  # points from which on a curve is drawn
 
 
 class CurveSoFar:
-    """Training loss (a moving average) and validation loss over updates, beside what takes no network: `baseline`, in
-    words, such as by frequency alone, and its loss."""
+    """Training loss (a moving average) and validation loss over updates, beside a baseline without a network: its name,
+    such as "by frequency alone", and its loss."""
 
     def __init__(self, kind: str, baseline: tuple[str, float] | None, history: Sequence[Mapping[str, Any]]):
         self.kind, self.baseline = kind, baseline
@@ -37,7 +37,7 @@ class CurveSoFar:
             self.validations.append((report.update, report.val_loss))
 
     def drawn(self, width: int, height: int) -> Text:
-        """The picture, its curves in `height` lines; nothing as long as there is no curve."""
+        """The picture, with curves in `height` lines; empty until there are enough points."""
         if len(self.points) < ENOUGH:
             return Text()
         curves = [self._curve("training", self.points)]

@@ -18,7 +18,7 @@ from micrornn_cli.flags import with_flags
 
 def diagnosed(found: Sequence[tuple[Measure, Sequence[Panel]]], subject: Subject, run: str,
               names: Sequence[str]) -> tuple[Measure, list[Panel]]:  # fmt: skip
-    """The diagnosis, and a table: a row for each measure that there is, what it says and the command that shows it.
+    """The diagnosis, and a table with a row for each measure: its verdicts, and the command that shows it.
 
     run    as it was typed
     """
@@ -41,7 +41,7 @@ def _see(name: str, run: str) -> str:
 
 
 def show(measure: Measure, panels: Sequence[Panel]) -> None:
-    """The paragraph first, then the table, a line for each measure: a command can be copied only in one piece."""
+    """The paragraph, then the table. A row is one line, which the terminal wraps, so that its command can be copied."""
     from micrornn_cli.panels import title, verdicts
 
     out.print(title(measure))

@@ -14,7 +14,7 @@ TINTS = ("cyan", "green", "magenta")
 
 
 def draw(lanes: Lanes | LineLanes, vocab: Vocab, width: int) -> Text:
-    """Lanes as rows, windows as columns, with the text that really stands there."""
+    """Lanes as rows and windows as columns, with the real text in them."""
     label = len(f"lane {lanes.batch_size:,}") + 2
     windows = few(lanes.num_windows)
     gaps = 1 if windows[-1] > len(windows) - 1 else 0

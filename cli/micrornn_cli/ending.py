@@ -12,13 +12,13 @@ from micrornn_cli.console import duration, err, out, program
 from micrornn_cli.flags import flags
 from micrornn_cli.progress import measure
 
-# At 0.6 a model of Python's sources falls into the loop of its indentation in every second text, at 0.8 hardly ever.
+# At 0.6, a model of Python's sources writes nothing but indentation in every second text; at 0.8 hardly ever.
 TEMPERATURE, DRAWS, LENGTH, SECONDS = 0.8, 8, 400, 4.0
-SHORT, HIGH_LR, LOW_LR, MANY_WORDS = 1000, 0.02, 0.001, 10_000  # what is looked at first where nothing was learned
+SHORT, HIGH_LR, LOW_LR, MANY_WORDS = 1000, 0.02, 0.001, 10_000  # bounds for the advice where nothing was learned
 
 
 def conclude(training: Training, own_files: bool, where: str, again: str, stopped: bool) -> None:
-    """The end of the story."""
+    """Print what came of the run, and what can be done next."""
     if stopped:
         words = f"\nstopped after update {training.updates:,}; the checkpoint is written. To go on:\n  {again}"
         err.print(Text(words), soft_wrap=True)
@@ -40,7 +40,7 @@ def conclude(training: Training, own_files: bool, where: str, again: str, stoppe
 
 
 def _score(training: Training) -> None:
-    """Of a task without text: the best loss beside what takes no network."""
+    """For a task without text: the best loss beside a baseline without a network."""
     best, baseline = training.best_val_loss, training.task.baseline
     if best is None:
         return
@@ -56,7 +56,7 @@ def _score(training: Training) -> None:
 
 
 def _result(training: Training, again: str) -> None:
-    """The best loss beside that of guessing by frequency alone; if it is no better, what to try."""
+    """The best loss beside that of guessing by frequency alone; if it is not better, advice."""
     kind, best, baseline = training.task.vocab.kind, training.best_val_loss, training.task.baseline
     if best is None or baseline is None:
         return
@@ -83,7 +83,7 @@ def _result(training: Training, again: str) -> None:
 
 
 def _further(training: Training, again: str, updates: int = 0) -> str:
-    """The command that trains on: for as long again, or up to so many updates."""
+    """The command that continues the training: for as long again, or up to so many updates."""
     if training.gave_up():  # more updates would end at once
         return f"{again} --patience {2 * training.config.patience}"
     return f"{again} --num-updates {updates or 2 * training.updates}"
@@ -103,7 +103,7 @@ def _remedies(training: Training, again: str) -> list[str]:
 
 
 def _sample(training: Training, own_files: bool) -> None:
-    """A text that shows what the model has learned."""
+    """Let the model write a text that shows what it has learned."""
     kind, vocab = training.task.vocab.kind, training.task.vocab
     length = LENGTH // 5 if kind == "word" else LENGTH
     start = _start(training, own_files)
@@ -122,8 +122,8 @@ def _sample(training: Training, own_files: bool) -> None:
 
 
 def _start(training: Training, own_files: bool) -> str:
-    """What the sample begins with: a function of Python's, where its sources were learned. Else nothing, that is a new
-    line; or, where the text has no lines, its own first token."""
+    """The beginning of the sample: `def ` if Python's sources were learned, else nothing, which stands for a new line;
+    or the first token of the text, if that has no lines."""
     vocab = training.task.vocab
     if not own_files and vocab.kind == "char":
         return "def "
@@ -133,14 +133,15 @@ def _start(training: Training, own_files: bool) -> str:
 
 
 def shown(text: str) -> str:
-    """Whole lines, if that leaves at least half of the text; without the empty ones around them."""
+    """The text without a last line that is cut, if that leaves at least half of it, and without empty lines around
+    it."""
     text = text.lstrip("\n").rstrip()
     end = text.rfind("\n")
     return text[:end].rstrip() if end >= len(text) / 2 else text
 
 
 def _listed(commands: dict[str, str], width: int) -> Text:
-    """Commands with what they do beside them; where that is too wide, above them, and long commands cut at a flag."""
+    """Commands, and beside each what it does. If that is too wide, it is put above, and long commands are broken."""
     widest = max(map(cells, commands))
     if 2 + widest + 3 + max(map(cells, commands.values())) <= width:
         return Text(

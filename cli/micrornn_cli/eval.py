@@ -15,7 +15,7 @@ from micrornn_cli.options import beam_option, best_or_last, of_files
 from micrornn_cli.waiting import compiling, progress
 
 SIZE = click.IntRange(1)
-MOST_LABELS = 30  # of a table of which class is taken for which
+MOST_LABELS = 30  # of a confusion matrix that is shown
 
 
 @click.command(name="eval", short_help="Every metric of a trained network, next to simple baselines.")
@@ -50,10 +50,11 @@ def eval(run: str, files: tuple[str, ...], beam: int | None, skip_bad_rows: bool
       micrornn eval runs/... --last --json
     """
     from micrornn import data
+    from micrornn.report.judged import measured as judged
     from micrornn.runs import load_run, own_task, task_from
-    from micrornn_cli.measuring import require_outputs
+    from micrornn_cli.measuring import require_outputs, write_outputs
 
-    format = require_outputs(save, None)
+    require_outputs(save, None)
     if save and files:
         raise ConfigError("--save shows what the run held out; leave FILES out")
     model, _, meta = load_run(run, which, any_task=True)
@@ -73,7 +74,10 @@ def eval(run: str, files: tuple[str, ...], beam: int | None, skip_bad_rows: bool
         found = task.judge(model, data.find(texts(files)) if files else (), tell, **options)
         confusion = None if files else task.confusion(model)
     if save:
-        _save(save, format, task, model, confusion)
+        drawn = judged(task.name, confusion, task.forecast(model))
+        if drawn is None:
+            raise ConfigError(f"--save: the task {task.name} has no classes and no forecast to draw; leave it out")
+        write_outputs([drawn], save)
     baselines = {name: value for name, (_, value) in found.baselines.items()}
     about = {"run": run, "checkpoint": meta["path"], "files": list(files), "updates": meta["updates"]}
     if as_json:
@@ -109,7 +113,7 @@ def _show(about: Mapping[str, Any], task: Any, found: Any) -> None:
 
 
 def _confusion(confusion: Any) -> None:
-    """Which class is taken for which: a row for what is, a column for what it is taken for."""
+    """The confusion matrix: a row for each true class, a column for each predicted one."""
     Text, out = console.Text, console.out
     if len(confusion.labels) > MOST_LABELS:
         out.print(f"{len(confusion.labels):,} classes: which is taken for which is in --json and --save", style="dim")
@@ -122,14 +126,3 @@ def _confusion(confusion: Any) -> None:
     for n, (label, row) in enumerate(zip(confusion.labels, confusion.counts)):
         table.add_row(Text(label), *(Text(f"{count:,}", "green" if i == n else "") for i, count in enumerate(row)))
     out.print(table)
-
-
-def _save(save: str, format: str, task: Any, model: Any, confusion: Any) -> None:
-    from micrornn.checkpoint import write_atomically
-    from micrornn.report.figure import figure
-    from micrornn.report.judged import measured
-
-    found = measured(task.name, confusion, task.forecast(model))
-    if found is None:
-        raise ConfigError(f"--save: the task {task.name} has no classes and no forecast to draw; leave it out")
-    write_atomically(save, [figure([found], format)])

@@ -11,7 +11,7 @@ class Exit(IntEnum):
     """What a shell sees in `$?`."""
 
     OK = 0
-    FAILED = 1  # a check did not hold (gradcheck), or a verdict is one of --fail-on (inspect)
+    FAILED = 1  # a check failed (gradcheck), or there is a verdict of --fail-on (inspect)
     USAGE = 2  # a flag, size or name that makes no sense
     DATA = 3  # text that is missing, empty, undecodable or too short
     CHECKPOINT = 4  # a checkpoint or run folder that cannot be read, written or matched; a report not written

@@ -1,4 +1,4 @@
-"""Settings as they are typed. The library names them as Python has them, and the command line makes flags of that.
+"""Settings as they are typed. The library writes them as in Python; the command line turns that into flags.
 
     `hidden_size`      ->  --hidden-size
     `dropout=0.3`      ->  --dropout 0.3
@@ -18,13 +18,13 @@ from typing import Any
 
 from micrornn.config import Config
 
-# What a message repeats of a user's own text stands in quotation marks.
+# A user's own text that a message repeats is in quotation marks, so that it is not changed.
 _SETTING = re.compile(r"(?<![\w`'\"])`([a-z][a-z_0-9]*)(?:=([^`]+))?`(?!\w)")
 
 
 def flags(text: str, own: Container[str] = ()) -> str:
-    """A message of the library with `hidden_size` as --hidden-size, and `dropout=0.3` as --dropout 0.3. `own`: settings
-    of one task that are no flags where this is typed, but --set echo=3."""
+    """A message of the library, with `hidden_size` as --hidden-size and `dropout=0.3` as --dropout 0.3. own: settings
+    of one task that are typed as --set echo=3, because the command has no flags for them."""
 
     def typed_as(found: re.Match[str]) -> str:
         name, value = found.groups()
@@ -48,7 +48,7 @@ def flag_of(name: str) -> str:
 
 
 def typed(values: Mapping[str, Any]) -> list[str]:
-    """The words of settings, by name. Those that only one task has are typed as `--set NAME=VALUE`."""
+    """The words to type for settings, by name. Those that only one task has are typed as `--set NAME=VALUE`."""
     words: list[str] = []
     for name, value in values.items():
         text = str(value)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from micrornn.checks import NetworkCheck
 
 GRANULARITIES = ("primitive", "cell", "sequence")
-# What a trained model has already chosen.
+# What a trained model has fixed already.
 FRESH_ONLY = ("cell", "num_layers", "hidden_size", "input_size", "bidirectional", "project")
 SIZE = click.IntRange(1, 10_000)
 
@@ -151,7 +151,7 @@ def _of_task(name: str, cell: str, granularities: tuple[str, ...], sizes: dict[s
 
 
 def _on_a_batch(task: Any, model: Any, granularities: tuple[str, ...], sizes: dict[str, Any]) -> Iterator[NetworkCheck]:
-    """The network of a task on the first of its batches, whose length is the task's own."""
+    """Check the network of a task on its first batch. The task chooses how long that is."""
     from micrornn.checks import check_model
 
     inputs, targets, _ = task.batches.next()

@@ -15,11 +15,11 @@ from micrornn.errors import counted
 from micrornn.gradcheck import Check, decimals
 from micrornn_cli.console import columns, out, write_json
 
-MOST_STEPS = 10  # as many columns as fit into 80; more time steps go together, the worst of each group
+MOST_STEPS = 10  # columns that fit into 80; more time steps are put into groups, each shown by its worst
 
 
 def show(found: Sequence[NetworkCheck], run: str | None, sizes: dict[str, Any]) -> None:
-    """Everything for people."""
+    """Print all of it, for people."""
     for cell in dict.fromkeys(network.cell for network in found):
         networks = [network for network in found if network.cell == cell]
         out.print(Text(_title(cell, run, sizes), "bold"))
@@ -46,7 +46,7 @@ def _title(cell: str, run: str | None, sizes: dict[str, Any]) -> str:
 
 
 def _table(networks: list[NetworkCheck]) -> Table:
-    """A row for each tensor; a column for each granularity, and the worst error in any of them."""
+    """A row for each tensor, a column for each granularity, and the largest error of all granularities."""
     equal_in = [f"{network.granularity}\ndecimals" for network in networks]
     table = columns("gradient of", "numbers", *equal_in, "worst error",
                     right=("numbers", *equal_in, "worst error"), style="dim")  # fmt: skip
@@ -65,7 +65,7 @@ def _decimals(number: int) -> Text:
 
 
 def _by_step(networks: list[NetworkCheck]) -> Table:
-    """Equal decimals of dL/dx_t, time step by time step."""
+    """The number of equal decimals of dL/dx_t at each time step."""
     seq_len = len(networks[0].checks[0].by_step)
     groups = [range(t, t + 1) for t in range(seq_len)]
     if seq_len > MOST_STEPS:
@@ -104,30 +104,21 @@ def _verdict(found: Sequence[NetworkCheck]) -> Text:
 
 
 def print_json(found: Sequence[NetworkCheck]) -> None:
-    """Everything for machines."""
+    """Print all of it as JSON."""
     networks = [
         {
-            "cell": network.cell,
-            "granularity": network.granularity,
-            "passed": network.passed,
-            "nearest_kink": network.kink,
-            "checks": [_plain(check) for check in network.checks],
+            "cell": network.cell, "granularity": network.granularity, "passed": network.passed,
+            "nearest_kink": network.kink, "checks": [_plain(check) for check in network.checks],
         }
         for network in found
-    ]
+    ]  # fmt: skip
     passed = all(network.passed for network in found)
     write_json({"passed": passed, "decimals_wanted": DECIMALS, "networks": networks})
 
 
 def _plain(check: Check) -> dict[str, Any]:
     return {
-        "name": check.name,
-        "numbers": check.count,
-        "decimals": check.decimals,
-        "error": check.error,
-        "at": list(check.where),
-        "analytic": check.analytic,
-        "numeric": check.numeric,
-        "kinks": check.kinks,
+        "name": check.name, "numbers": check.count, "decimals": check.decimals, "error": check.error,
+        "at": list(check.where), "analytic": check.analytic, "numeric": check.numeric, "kinks": check.kinks,
         "decimals_by_step": [decimals(error) for error in check.by_step] if check.name == "x" else None,
-    }
+    }  # fmt: skip

@@ -63,7 +63,7 @@ def heat(panel: Heat, width: int, height: int, colour: bool) -> Text:
 
 
 def _means(count: int, shown: int) -> str:
-    """What to say of rows of which several share one."""
+    """A note if each row of the picture is the mean of several rows."""
     if count < 1.5 * shown:
         return ""
     return f" (means of {'' if count % shown == 0 else 'about '}{count / shown:.0f})"
@@ -115,7 +115,7 @@ def _coloured(shown: np.ndarray, centred: bool, stretch: int) -> list[Text]:
 
 
 def _block(upper: Color | None, lower: Color | None) -> tuple[str, Style]:
-    """One character with two colours; where there is no number, the terminal's own ground is seen."""
+    """One character with two colours; where there is no number, the terminal's background is seen."""
     if upper == lower:
         return ("█", Style(color=upper)) if upper else (" ", Style())
     if upper is None:
@@ -130,7 +130,7 @@ def _shaded(shown: np.ndarray, centred: bool) -> list[Text]:
 
 
 def _letters(places: Sequence[float | str]) -> int:
-    """Where each place is called by a single letter, as in a text: the cells that the widest takes; else 0."""
+    """If the name of each place is a single letter, as in a text, the width of the widest in cells; else 0."""
     if not all(isinstance(place, str) and len(place) == 1 for place in places):
         return 0
     return max((cells(_name(place)) for place in places), default=0)
@@ -155,7 +155,7 @@ def _row_names(places: Sequence[float | str], names: list[str], lines: int) -> d
 
 
 def _places(places: Sequence[float | str], columns: int) -> list[tuple[int, str]]:
-    """(column, name) along the x axis, as many as there is room for."""
+    """(column, name) of as many places on the x axis as there is room for."""
     names = [_name(place) for place in places]
     wide = columns / max(1, len(names))
     if 0 < _letters(places) <= wide:
@@ -166,7 +166,7 @@ def _places(places: Sequence[float | str], columns: int) -> list[tuple[int, str]
 
 
 def _picked(places: Sequence[float | str], most: int) -> list[int]:
-    """Which places get a name: round numbers, else evenly spread ones."""
+    """The places that get a name: those nearest to round numbers, else evenly spread ones."""
     count = len(places)
     if count > 2 and even(places):
         grid = np.array(places, float)

@@ -19,7 +19,7 @@ from micrornn_cli import console
 from micrornn_cli.flags import flags
 
 PACKAGES = ("numpy", "numba", "llvmlite", "click", "rich")
-EXTRAS = ("numba-cuda", "cuda-bindings", "nvidia-nvvm")  # what the kernels for graphics cards are compiled by
+EXTRAS = ("numba-cuda", "cuda-bindings", "nvidia-nvvm")  # they compile the kernels for graphics cards
 
 
 @click.command(short_help="What is here: versions, processor, devices, caches.")
@@ -82,7 +82,7 @@ def _version(package: str) -> str | None:
 
 
 def _processor() -> str:
-    """The name on the box, as far as the system tells it."""
+    """The name of the processor, as far as the system tells it."""
     try:
         if sys.platform == "darwin":
             command = ["sysctl", "-n", "machdep.cpu.brand_string"]
@@ -97,7 +97,7 @@ def _processor() -> str:
 
 
 def _size(paths: Iterable[Path]) -> int:
-    """The bytes of all files; one that vanishes meanwhile counts nothing."""
+    """The bytes of all files. A file that is deleted meanwhile is not counted."""
     total = 0
     for path in paths:
         with contextlib.suppress(OSError):

@@ -40,8 +40,8 @@ SEVERAL = {"diagnosis": DIAGNOSIS, "all": ALL}  # which are made of other measur
 
 
 class Measures(Group):
-    """One command for each measure of the register, made when it is asked for; the diagnosis, where no measure is
-    named; and one for a measure in a file of one's own."""
+    """A command for each measure of the register, made when it is needed; for a measure in a user's file; and for the
+    diagnosis, which is the default."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return ["diagnosis", *register.names(), "all"]
@@ -54,8 +54,8 @@ class Measures(Group):
         return _command(name, _own(name)) if is_own_code(name) else None
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        """`inspect RUN` and `inspect --json RUN` ask for the diagnosis. What is no run is taken for a slip in the name
-        of a measure where more words follow it."""
+        """`inspect RUN` and `inspect --json RUN` ask for the diagnosis. If the first word is no path and more words
+        follow, it is taken for a misspelt measure."""
         if args and args[0] not in (*self.list_commands(context), "-h", "--help") and not is_own_code(args[0]):
             if args[0].endswith(".py"):
                 raise click.UsageError(f"{args[0]}: a measure in a file is named with its class, {args[0]}:CLASS")
@@ -84,7 +84,7 @@ def inspect() -> None:
 
 
 def _own(name: str) -> Any:
-    """What a measure in a file of one's own says of itself; somebody has typed its name, so it may be run."""
+    """What a measure in a user's file says about itself. The file may be run, because its name was typed."""
     kind = register.find(name)
     line, _, words = inspection.cleandoc(kind.__doc__ or f"The measure {kind.name}.").partition("\n")
     facts = {key: getattr(kind, key) for key in ("windows", "seq_len", "batch_size", "needs")}
@@ -141,13 +141,13 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, wh
              html: str | None, as_json: bool, fail_on: str | None, as_csv: bool = False, windows: int | None = None,
              batch_size: int | None = None, everything: bool = False, unseen: str | None = None,
              encoding: str | None = None) -> int:  # fmt: skip
-    """Whatever can be wrong is found before anything is measured; then measure, show, write, judge."""
+    """Check everything that can be checked; then measure, show, write, and judge. Returns the exit code."""
 
-    from micrornn.checkpoint import write_atomically
     from micrornn.inspect.measure import kinds
     from micrornn.inspect.subject import open_subject
+    from micrornn.report.run import run_of
     from micrornn.tasks.material import Sizes
-    from micrornn_cli.measuring import measured, require_outputs
+    from micrornn_cli.measuring import measured, require_outputs, write_outputs
     from micrornn_cli.panels import brief, view
 
     if as_json and as_csv:
@@ -155,7 +155,7 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, wh
     if fail_on == "":
         raise click.UsageError("--fail-on is empty (an unset shell variable?); name kinds, or leave it out")
     failing, quiet = set(kinds(fail_on or "")), as_json or as_csv
-    format = require_outputs(save, html)
+    require_outputs(save, html)
     with progress("reading the text", quiet) as tell:
         names = texts(text)
         subject = open_subject(run, names, which, tell, unseen=unseen or "", encoding=encoding or "")
@@ -206,28 +206,18 @@ def _inspect(name: str, run: str, text: tuple[str, ...], seq_len: int | None, wh
         click.echo(printable(table) if sys.stdout.isatty() else table, nl=False)
     elif name == "all":
         brief([measure for measure, _ in found], console.out)
-    if save:
-        from micrornn.report.figure import figure
-
-        write_atomically(save, [figure(found, format)])
-    if html:
-        from micrornn.report.page import page
-        from micrornn.report.run import run_of
-
-        # a name that is no UTF-8 reaches Python as surrogates, which no file can hold
-        command = " ".join(["micrornn", *map(shell_word, sys.argv[1:])])
-        write_atomically(html, [page(run_of(subject, command), found).encode(errors="replace")])
+    write_outputs(found, save, html, lambda: run_of(subject, console.typed_command()))
     return _judge(seen, failing) or _finite(seen, subject, Sizes(windows, seq_len, batch_size))
 
 
 def _object(name: str, found: Sequence[Any]) -> dict[str, Any]:
-    """A measure; what comes with it, or all of them, under their names."""
+    """For JSON: one measure with those that come with it; or, for `all`, all measures by name."""
     objects = {measure.what: measure.to_dict() for measure, _ in found}
     return objects if name == "all" else objects.pop(found[0][0].what) | objects
 
 
 def _judge(found: Sequence[Any], failing: set[str]) -> int:
-    """The exit code, and on stderr which verdict it is for."""
+    """The exit code for --fail-on; stderr says which verdict it is for."""
     bad = [verdict.kind for measure, _ in found for verdict in measure.verdicts if verdict.kind in failing]
     if bad:
         click.echo(f"--fail-on: {', '.join(dict.fromkeys(bad))}", err=True)
@@ -235,7 +225,7 @@ def _judge(found: Sequence[Any], failing: set[str]) -> int:
 
 
 def _finite(found: Sequence[Any], subject: Any, sizes: Any) -> int:
-    """Exit code 6 where a measure met NaN or infinity, and on stderr what blew up first."""
+    """Exit code 6 if a measure met NaN or infinity; stderr says what blew up first."""
     from micrornn.evaluate import require_finite
     from micrornn.finite import require_finite_parameters
     from micrornn_cli.measuring import measured

@@ -1,7 +1,7 @@
-"""The `micrornn` command: finds a subcommand, runs it, and turns a user's mistake into one line and an exit code.
+"""The `micrornn` command: finds a subcommand, runs it, and turns a user's mistake into a line and an exit code.
 
-Each command lives in a module of its own that is imported when it is run, so that `micrornn --help` imports
-neither numba nor numpy.
+Each command is in a module of its own, which is imported when the command is run. So `micrornn --help` imports neither
+numba nor numpy.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ COMMANDS = {
 
 
 class Passed(Exception):
-    """Carries an error past click, which takes EOFError for a Ctrl-C and a broken pipe for a failure."""
+    """Carries an error past Click, which would handle EOFError as a Ctrl-C and a broken pipe as a failure."""
 
     def __init__(self, error: Exception):
         super().__init__(str(error))
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> Any:
 
 
 def _told(error: Exception) -> int:
-    """The exit code of an error, which is told in a line or two."""
+    """Print an error in a line or two, and return its exit code."""
     error = error.error if isinstance(error, Passed) else error
     if isinstance(error, click.exceptions.Abort) or _interrupted(error):  # whoever typed Ctrl-C knows
         return Exit.INTERRUPTED
@@ -150,7 +150,7 @@ def _told(error: Exception) -> int:
 
 
 def _interrupted(error: BaseException | None) -> bool:
-    """Whether the error came of a Ctrl-C: in the middle of an import, Python makes a RuntimeError of it."""
+    """Whether a Ctrl-C caused the error: during an import, Python turns it into a RuntimeError."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True
@@ -159,7 +159,8 @@ def _interrupted(error: BaseException | None) -> bool:
 
 
 def _tell(message: str) -> None:
-    """On stderr; a name in it may hold anything, and must not steer the terminal, nor fill it."""
+    """Print to stderr. A name in the message may contain anything, and must neither control the terminal nor fill
+    it."""
     lines = (
         line if len(line) <= MOST_LINE else f"{line[:200]} ... {line[-200:]}" for line in flags(message).split("\n")
     )

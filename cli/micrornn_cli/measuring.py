@@ -1,12 +1,17 @@
-"""Calls a measure with the text and the sizes it needs: given ones as they are, others so that they fit the text."""
+"""Runs a measure with the text and sizes that it needs, and writes figures and pages of measures.
+
+measured           a measure; sizes that the user gave are kept, others are chosen to fit the text
+require_outputs    whether the figure and the page can be written
+write_outputs      writes them
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from micrornn.checkpoint import require_writable
+from micrornn.checkpoint import require_writable, write_atomically
 from micrornn.errors import ConfigError, DataError, counted
 from micrornn.inspect.measure import Measure
 from micrornn.inspect.panels import Panel
@@ -14,21 +19,35 @@ from micrornn.inspect.register import Measuring
 from micrornn.inspect.subject import Subject
 from micrornn.inspect.window import recurrents_of
 from micrornn.report import figure, page
+from micrornn.report.run import Run
 from micrornn.tasks.material import Sizes
 from micrornn_cli.flags import with_flags
 from micrornn_cli.waiting import progress
 
 
-def require_outputs(save: str | None, html: str | None) -> str:
-    """The format of the figure. ConfigError, MissingError, CheckpointError where one of the files cannot be."""
-    format = Path(save).suffix[1:].lower() if save else ""
-    if save and format not in figure.FORMATS:
+def require_outputs(save: str | None, html: str | None) -> None:
+    """ConfigError, MissingError or CheckpointError, before anything is measured, if the figure or the page cannot be
+    written to these paths."""
+    if save and _format(save) not in figure.FORMATS:
         raise ConfigError(f"--save {save}: a figure is a .png or an .svg; end the name with one of them")
     for path, needs in ((save, figure.require), (html, page.require)):
         if path:
             needs()
             require_writable(path)
-    return format
+
+
+def write_outputs(found: Sequence[tuple[Measure, Sequence[Panel]]], save: str | None, html: str | None = None,
+                  run: Callable[[], Run] = lambda: Run("")) -> None:  # fmt: skip
+    """Write the figure and the page of these measures to the paths that were given. run: what the page says of the
+    run."""
+    if save:
+        write_atomically(save, [figure.figure(found, _format(save))])
+    if html:  # a name that is no UTF-8 reaches Python as surrogates, which no file can hold
+        write_atomically(html, [page.page(run(), found).encode(errors="replace")])
+
+
+def _format(save: str) -> str:
+    return Path(save).suffix[1:].lower()
 
 
 def measured(measuring: Measuring, subject: Subject, sizes: Sizes,

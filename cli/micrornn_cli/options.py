@@ -1,6 +1,6 @@
-"""The flags of a training run, made from the table in micrornn/config.py, and the order in which settings win.
+"""The flags of a training run, made from the table in micrornn/config.py, and which value of a setting counts:
 
-run.toml (--config)  <  environment (MICRORNN_HIDDEN_SIZE=...)  <  flags
+a file (--config)  <  the environment (MICRORNN_HIDDEN_SIZE=...)  <  a flag
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from micrornn_cli.arguments import chosen
 from micrornn_cli.flags import flag_of, flags
 
 Flag = Callable[[dataclasses.Field[Any]], tuple[list[str], dict[str, Any]]]
-WIDEST = 60  # columns of the values to choose from, behind a flag
+WIDEST = 60  # columns for the list of choices behind a flag
 
 
 class Setting(click.ParamType):
-    """Text into the type of one setting, in its range: the mistake is told as Config tells it."""
+    """Converts text to the type of one setting and checks its range, with the messages of Config."""
 
     def __init__(self, entry: dataclasses.Field[Any]):
         self.entry = entry
@@ -53,7 +53,7 @@ def _checked(entry: dataclasses.Field[Any], value: Any, name: str) -> Any:
 
 
 class _Switch(click.types.BoolParamType):
-    """--flag or --no-flag; what a variable holds is told as Config tells it."""
+    """--flag or --no-flag; a wrong value of a variable gets the message of Config."""
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> bool:
         try:
@@ -99,8 +99,8 @@ def require_trusted_cell(cell: str, where: str) -> None:
 
 
 def resolve(given: dict[str, Any], from_file: dict[str, Any], where: str, kind: type[Config] = Config) -> Config:
-    """Flags and environment (`given`, None where absent) over the file over the defaults of these settings. ConfigError
-    where one was given that --backprop says otherwise."""
+    """The settings: from flags and the environment (`given`, None where absent), else from the file, else the defaults.
+    ConfigError if --backprop determines a setting and another value of it was given."""
     given = {name: value for name, value in given.items() if value is not None}
     found = kind.from_dict(from_file | given, where)
     for name in ("num_steps", "state"):
@@ -130,7 +130,7 @@ def own_settings(pairs: Collection[str], task: Any) -> dict[str, Any]:
 
 
 def refuse_unused(task: Any, given: Mapping[str, Any]) -> None:
-    """ConfigError where a setting was given that means nothing to a task: it would be as if it had not been."""
+    """ConfigError if a setting was given that a task does not use, because it would have no effect."""
     usual, context = task.Settings(), click.get_current_context(silent=True)
     for name in task.unused:
         if given.get(name) is not None and given[name] != getattr(usual, name):
@@ -149,7 +149,7 @@ UNSEEN = click.Choice(("error", "skip", "unknown"))
 
 
 def of_text(what: str) -> list[Callable[..., Any]]:
-    """The flags of a command that reads a text which its model may not know: `what` names the text."""
+    """The flags of a command that reads a text with symbols that its model may not know. `what` names the text."""
     return [
         unseen(what),
         click.option("--encoding", metavar="NAME",

@@ -32,7 +32,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 def view(measure: Measure, panels: Sequence[Panel], console: Console) -> None:
-    """Print everything about a measure."""
+    """Print all of a measure."""
     width = max(NARROWEST, min(console.width, WIDEST))
     colour = console.color_system is not None and not console.no_color
     console.print(title(measure))
@@ -42,7 +42,7 @@ def view(measure: Measure, panels: Sequence[Panel], console: Console) -> None:
 
 
 def brief(measures: Sequence[Measure], console: Console) -> None:
-    """Print what was found, a verdict a line."""
+    """Print the verdicts, one in a line."""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -64,7 +64,7 @@ def title(measure: Measure) -> Text:
 
 
 def _pages(panels: Sequence[Panel], width: int, colour: bool) -> Iterator[RenderableType]:
-    """The panels one under the other, but pictures in pairs on a wide terminal."""
+    """The panels, one below the other; on a wide terminal, two pictures are side by side."""
     half, waiting = (width - 4) // 2, list[RenderableType]()
     for panel in chain.from_iterable(one.ends() if isinstance(one, Slides) else [one] for one in panels):
         paired = width >= TWO and isinstance(panel, Lines | Heat)
@@ -117,7 +117,7 @@ def _rows(panel: Rows, width: int) -> RenderableType:
 
 
 def _coloured(panel: Coloured, width: int, colour: bool) -> Text:
-    """The text, each token on the colour of its number; without colours, a bar under each says the same."""
+    """The text, with the colour of its number behind each token; without colours, with a bar below it."""
     out = heading(panel.title, panel.value_label, width)
     line, under, used = Text(), "", 0
 

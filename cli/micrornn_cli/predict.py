@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from micrornn.errors import ConfigError, DataError
+from micrornn_cli import console
 from micrornn_cli.arguments import PATH, TEXTS
 from micrornn_cli.options import beam_option, best_or_last
 from micrornn_cli.waiting import compiling
@@ -61,7 +62,7 @@ def predict(run: str, files: tuple[str, ...], proba: bool, horizon: int | None, 
     with compiling(quiet=as_csv or as_json):
         model, _, meta = load_run(run, which, any_task=True)
         task = task_from(meta, **({} if beam is None else {"beam": beam}))
-        show = _csv(len(files) > 1) if as_csv else (_json if as_json else _text)
+        show = _csv(len(files) > 1) if as_csv else console.write_json if as_json else _text
         if not files and sys.stdin.isatty():
             click.echo(f"An answer for each line that you type, and Ctrl-D ends. A line: {task.takes}", err=True)
         for name in files or ("-",):
@@ -77,8 +78,8 @@ def predict(run: str, files: tuple[str, ...], proba: bool, horizon: int | None, 
 
 def _answers(task: Any, model: Any, lines: Lines, where: str,
              proba: bool) -> Iterator[tuple[int, dict[str, Any]]]:  # fmt: skip
-    """(line, answer) of each example; what is at hand is answered before more is waited for. ConfigError where
-    probabilities are asked for and there are none."""
+    """(line, answer) of each example. Examples that are there are answered before more are waited for. ConfigError if
+    probabilities are asked for and the task has none."""
     places: deque[int] = deque()
 
     def examples() -> Iterator[Any]:
@@ -93,10 +94,10 @@ def _answers(task: Any, model: Any, lines: Lines, where: str,
 
 
 class Lines:
-    """The lines of a file or of standard input, as they come, without their ends. DataError where one cannot be read,
+    """The lines of a file or of standard input, as they come, without their line ends. DataError if one cannot be read,
     or is in another encoding.
 
-    at_hand    whether the next line is there without waiting for it: always in a file; of a pipe, once it is read
+    at_hand    whether the next line is there without waiting: always in a file; in a pipe, if it was read already
     """
 
     def __init__(self, name: str, where: str, encoding: str):
@@ -129,7 +130,7 @@ class Lines:
             raise DataError(f"{self.where}: {error.strerror or error}") from None
 
     def _pieces(self) -> Iterator[list[str]]:
-        """The whole lines of each block that is read. A pipe gives what it has, without waiting for a whole block."""
+        """The complete lines of each block. A pipe gives what it has, and does not wait until a block is full."""
         encoding = "utf-8-sig" if self.encoding == "utf-8" else self.encoding
         decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), translate=True)
         file: Any
@@ -144,14 +145,8 @@ class Lines:
             yield [*lines, *([begun] if begun else [])]
 
 
-def _json(answer: dict[str, Any]) -> None:
-    from micrornn_cli.console import write_json
-
-    write_json(answer)
-
-
 def _text(answer: dict[str, Any]) -> None:
-    """The answer in a line of its own, and behind a tab the probabilities."""
+    """The answer in a line, followed by the probabilities after a tab."""
     told = [_line(answer["answer"])]
     for name in ("probability", "probabilities", "others"):
         if name in answer:
@@ -161,7 +156,7 @@ def _text(answer: dict[str, Any]) -> None:
 
 
 def _line(value: Any) -> str:
-    """A value as text that fits into a line: what would break it is escaped."""
+    """A value as text in one line; characters that would break the line are escaped."""
     if isinstance(value, list | tuple):
         return " ".join(map(_line, value))
     text = f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,5 +1,5 @@
-"""What training shows while it runs: on a terminal, in place, the newest numbers, the curve so far and what the model
-writes by now; elsewhere a plain line now and then."""
+"""What training shows while it runs. A terminal shows the newest numbers, the curve so far and what the model writes by
+now, and is updated in place; elsewhere there is a line now and then."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from micrornn_cli.waiting import line as waiting
 
 PLAIN_SECONDS = 10.0
 REFRESH_SECONDS, CURVE_SECONDS, SAMPLE_SECONDS = 0.5, 2.0, 8.0
-SHARE = 0.01  # of the time that is spent on curves and samples at most
+SHARE = 0.01  # of the time, at most, is spent on curves and samples
 SAMPLE_LENGTH, LONGEST = 400, 0.5  # tokens of a sample; seconds after which it is cut off
 LEAST_ROWS = 20  # of a terminal on which there is room for a curve
 
 
 def measure(kind: str, loss: float) -> str:
-    """The loss as people speak of it: bits per character, or perplexity of words; "": of a task without text."""
+    """The loss in its usual unit: bits per character, or perplexity of words. kind: of token; "" for tasks without
+    text."""
     if not kind:
         return f"{loss:.4g}"
     return f"perplexity {math.exp(min(loss, 700)):.1f}" if kind == "word" else f"{loss / math.log(2):.3f} bits"
@@ -70,7 +71,7 @@ class Live:
         self.display.console.print(words, **how)
 
     def part_done(self, report: Report) -> float:
-        """How much of the run is behind us, by the limit that comes first."""
+        """The part of the run that is done, by the limit that comes first."""
         parts = [1e-9]
         if self.training.num_updates:
             parts.append(report.update / self.training.num_updates)
@@ -97,7 +98,7 @@ class Live:
             self._refresh(report, now)
 
     def row(self, report: Report, width: int) -> Text:
-        """One line: update, loss, validation, speed, gradient, time left; of these as many as fit."""
+        """One line with as many as fit of: update, loss, validation, speed, gradient, time left."""
         part = self.part_done(report)
         left = duration(report.seconds / part - report.seconds) if report.seconds and part > 1e-9 else "?"
         cells = [
@@ -112,17 +113,17 @@ class Live:
             del cells[2]
         elif self.training.chooses is not None and report.score is not None:  # best.ckpt goes by this, not by the loss
             cells.insert(2, ("score", f"{self.training.chooses.name} {report.score:.4g}", "bold green"))
-        for name in ("gradient", "speed", "left"):  # the first to go where there is no room
+        for name in ("gradient", "speed", "left"):  # left out in this order if there is no room
             if len("  ".join(words for _, words, _ in cells)) > width:
                 cells = [cell for cell in cells if cell[0] != name]
         return Text("  ").join(Text(words, style) for _, words, style in cells)
 
     def _say(self, words: str) -> None:
-        """What happens before there is anything to show of the training."""
+        """Show what happens before the first update is done."""
         self.display.update(Text(cut(words, err.width - 1), "dim"), refresh=True)
 
     def _refresh(self, report: Report, now: float) -> None:
-        """Draw anew what has changed; curve and sample only so often that they take a hundredth of the time."""
+        """Draw again what has changed. Curve and sample are drawn so rarely that they take a hundredth of the time."""
         self.refreshed = now
         tall = err.height >= LEAST_ROWS
         if tall and now - self.drawn >= CURVE_SECONDS:
@@ -137,13 +138,13 @@ class Live:
         self.display.update(Group(self.picture, self.writes, bar), refresh=True)
 
     def _again(self, now: float, pause: float, start: float | None = None) -> float:
-        """When this counts as done, if it is to be done again after a pause: later, if it took long."""
+        """The time from which the pause until the next drawing counts: now, or later if this drawing took long."""
         took = time.monotonic() - (now if start is None else start)
         return now + max(0.0, took / SHARE - pause)
 
     def _sample(self, now: float) -> Text:
-        """A line or two of what the model writes by now. It has random numbers of its own, and its tape is none: the
-        training goes on as if nothing had been."""
+        """A line or two that the model writes by now. It uses its own random numbers and no tape, so that it does not
+        change the training."""
         written, room = "", 2 * (err.width - 1) - len("writes  ")
         try:
             for piece in sample(self.training.model, self.training.task.vocab, length=SAMPLE_LENGTH, temperature=0.8,

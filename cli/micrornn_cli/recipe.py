@@ -105,7 +105,7 @@ def show(name: str, data: tuple[str, ...], as_json: bool) -> None:
     })  # fmt: skip
     Text = console.Text
     for label, values in {"": found.settings, **{k: v for k, v in found.variants.items() if k}}.items():
-        told = ", ".join(f"{k} = {_written(v)}" for k, v in values.items())
+        told = ", ".join(f"{k} = {str(v).lower() if isinstance(v, bool) else v}" for k, v in values.items())
         table.add_row(label or "settings", Text(told))
     for e in found.expect:
         of = f" ({', '.join(e.variants)})" if any(e.variants) and len(e.variants) < len(found.variants) else ""
@@ -126,16 +126,11 @@ def run(name: str, data: tuple[str, ...], variants: tuple[str, ...], seeds: tupl
 
     DATA are the files that the recipe asks for. A run that was begun is resumed.
     """
-    from micrornn import recipes
     from micrornn.checkpoint import RunFolder
     from micrornn.recipes.playing import require_same
     from micrornn_cli.train import train
 
-    found = recipes.find(name)
-    jobs, paths = found.jobs(variants, seeds), texts(data)
-    found.roles(paths)
-    _forget_variables()
-    more = {} if device is None else {"device": device}
+    found, jobs, paths, more = _begin(name, data, variants, seeds, device)
     for job in jobs:
         folder = _folder(found, out) / job.name
         arguments = _arguments(job, paths, folder, **more)
@@ -157,17 +152,13 @@ def check(name: str, data: tuple[str, ...], variants: tuple[str, ...], seeds: tu
     DATA are the files that the recipe asks for. A run that is there is not trained again; one that was begun is
     resumed.
     """
-    from micrornn import recipes
     from micrornn.recipes.expected import look
 
-    found = recipes.find(name)
-    jobs, paths = found.jobs(variants, seeds), texts(data)
-    found.roles(paths)
-    _forget_variables()
+    found, jobs, paths, more = _begin(name, data, variants, seeds, device)
     rows = []
     for job in jobs:
         folder = _folder(found, out) / job.name
-        if not _train(job, paths, folder, {} if device is None else {"device": device}, as_json):
+        if not _train(job, paths, folder, more, as_json):
             click.echo(f"stopped in {job.name}; the same command goes on from there", err=True)
             raise SystemExit(int(Exit.INTERRUPTED))
         rows += look(job, folder, paths)
@@ -216,14 +207,18 @@ def _arguments(job: Job, paths: Sequence[str], folder: Path, **more: Any) -> lis
     return [recipe.task, *recipe.learned(paths), *typed(settings | more), "--out", str(folder)]
 
 
-def _written(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _begin(name: str, data: Sequence[str], variants: Sequence[str], seeds: Sequence[int],
+           device: str | None) -> tuple[Recipe, list[Job], list[str], dict[str, Any]]:  # fmt: skip
+    """(the recipe, its trainings, the files, settings that differ from it). Checks that all files are there. Variables
+    MICRORNN_* are ignored from now on, because a recipe gives all of its settings."""
+    from micrornn import recipes
 
-
-def _forget_variables() -> None:
-    """MICRORNN_* settings are for trainings of one's own: a recipe says all of its constants."""
+    found = recipes.find(name)
+    jobs, paths = found.jobs(variants, seeds), texts(data)
+    found.roles(paths)
     for entry in dataclasses.fields(Config):
         os.environ.pop(PREFIX + entry.name.upper(), None)
+    return found, jobs, paths, {} if device is None else {"device": device}
 
 
 def _about(found: Recipe) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from micrornn_cli.progress import measure
 
 def announce(training: Training, num_files: int, own_files: bool, resumed: str | None,
              started: Started | None = None, changed: Sequence[str] = ()) -> None:  # fmt: skip
-    """What is about to be done, with the true numbers."""
+    """Print what is about to be done, with its numbers."""
     task, config, text = training.task, training.config, training.task.vocab is not None
     rows = _text(training, num_files, own_files) if text else dict(task.told(training.model))
     rows |= {

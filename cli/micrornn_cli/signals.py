@@ -1,9 +1,9 @@
-"""What ends a command from outside: Ctrl-C, a termination signal, a terminal that was closed.
+"""How a command is ended from outside: by Ctrl-C, a termination signal, or a terminal that is closed.
 
-guarded()     a block that SIGTERM and SIGHUP leave as an exception does, so that it cleans up
-graceful()    a block that is only asked to stop, so that what it works on is whole
+guarded()     a block in which SIGTERM and SIGHUP raise an exception, so that it cleans up
+graceful()    a block that is asked to stop, so that it can finish what it is doing
 
-A signal that whoever started the command wants to be ignored (nohup, a job in the background) stays ignored.
+A signal that was ignored when the command was started (by nohup, or for a job in the background) stays ignored.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Ended(BaseException):
 
 
 class Stop:
-    """Called: whether the work shall end. `ask` asks it to."""
+    """Calling it tells whether the work is to end; `ask` asks for that."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -36,7 +36,7 @@ class Stop:
         return self.asked
 
     def ask(self) -> None:
-        """End when what is under way is done."""
+        """Ask the work to end after its current step."""
         self.asked = True
 
 

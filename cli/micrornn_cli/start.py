@@ -1,4 +1,4 @@
-"""Where the `micrornn` command begins: a Ctrl-C before or after it can be answered ends it without a word."""
+"""Where the `micrornn` command begins. A Ctrl-C while Python starts or ends stops it without a message."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def start() -> Any:
 
 
 def _heard(lost: Any) -> None:
-    """A Ctrl-C that came where Python can raise nothing, such as in a callback of the compiler, would be told as
-    ignored, and the command would go on. It is sent again when that place has been left."""
+    """A Ctrl-C may come where Python cannot raise it, such as in a callback of the compiler. Python would report it as
+    ignored, and the command would go on. So it is sent again a little later."""
     if issubclass(lost.exc_type, KeyboardInterrupt):
         again = threading.Timer(AGAIN, os.kill, (os.getpid(), signal.SIGINT))
         again.daemon = True

@@ -10,8 +10,8 @@ import click
 
 def with_shape(kind: Any, given: dict[str, Any],
                from_file: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:  # fmt: skip
-    """Settings of a task as they were given and as they stand in a file, for a run that starts from the weights of
-    another: cell and sizes are of that one. ConfigError where one was given that does not fit.
+    """(settings that were given, settings from a file) for a run that starts from the weights of another. Cell and
+    sizes are those of the other run. ConfigError if one was given that does not fit.
 
     The path is made absolute: a run must be resumable from any folder.
     """

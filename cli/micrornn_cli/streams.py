@@ -1,8 +1,8 @@
-"""stdin, stdout and stderr, in whatever state the command finds them.
+"""stdin, stdout and stderr, which may be closed, or lose their reader.
 
-open_closed()      give a stream that was closed before the start a place: nowhere
-unread(error)      whether an error of a write says that nobody reads any more
-silence_unread()   let what nobody reads any more go nowhere, so that writing there is no error
+open_closed()      connects streams that were closed before the start to /dev/null
+unread(error)      whether an error of a write means that nobody reads any more
+silence_unread()   connects streams that nobody reads any more to /dev/null, so that writing is no error
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ NAMES = ("stdin", "stdout", "stderr")
 
 
 def open_closed() -> None:
-    """A daemon, or `>&-`, starts a command without some of them: Python has None there, and the next file that is
-    opened would be taken for it."""
+    """A daemon, or `>&-`, starts a command without some of the streams. Python sets them to None, and the next file
+    that is opened would get the number of the stream."""
     for number, name in enumerate(NAMES):
         try:
             os.fstat(number)
@@ -35,7 +35,7 @@ def unread(error: BaseException) -> bool:
 
 
 def silence_unread() -> None:
-    """Point stdout and stderr nowhere if their reader is gone, and drop what waits to be written there."""
+    """Connect stdout and stderr to /dev/null if their reader is gone; what waits to be written is dropped."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             number = stream.fileno()

@@ -14,19 +14,13 @@ from micrornn.tapeview import Row, TapeView, Value
 from micrornn_cli.console import out, write_json
 
 NUMBER = 6  # characters of a number in a cell
-EQUAL = 1e-9  # float64 sums in another order
+EQUAL = 1e-9  # a larger difference is not rounding, in float64
 
 
 def show(found: TapeView, settings: dict[str, Any]) -> None:
-    """Everything for people."""
-    sizes = ", ".join(
-        f"{settings[name]:,} {one if settings[name] == 1 else many}"
-        for name, one, many in (
-            ("seq_len", "time step", "time steps"),
-            ("hidden_size", "unit", "units"),
-            ("batch_size", "lane", "lanes"),
-        )
-    )
+    """Print all of it, for people."""
+    units = {"seq_len": "time step", "hidden_size": "unit", "batch_size": "lane"}
+    sizes = ", ".join(counted(settings[name], unit) for name, unit in units.items())
     title = f"{settings['cell']}, granularity {settings['granularity']}: {sizes}; {counted(len(found.rows), 'record')}"
     out.print(Text(title, "bold"))
     out.print()
@@ -64,7 +58,7 @@ def _numbers_told(names: list[str]) -> str:
 
 
 def _records(found: TapeView, backward: bool) -> Table:
-    """Leaves, then records under headings that say where in the network and in time they are."""
+    """The leaves, then the records, under headings that name the layer and the time step."""
     lines: list[tuple[Text, Text, Value | None]] = [(Text(), Text("given:", "dim"), None)]
     lines += [(Text(), Text(leaf.name, "bold"), leaf) for leaf in found.leaves]
     for (t, scope), rows in groupby(found.rows, lambda row: (row.t, row.scope)):
@@ -72,8 +66,7 @@ def _records(found: TapeView, backward: bool) -> Table:
         lines.append((Text(), Text(f"{scope}, {time}:" if scope else "outside the layer:", "dim"), None))
         for row in rows:
             lines += _lines(row)
-    widest = max(len(text) for _, text, _ in lines)
-    widest = min(widest, max(26, 36 * out.width // 100))
+    widest = min(max(len(text) for _, text, _ in lines), max(26, 36 * out.width // 100))
     columns = 2 if backward else 1
     left = out.width - (len(str(len(found.rows))) + 2) - (widest + 2) - 7
     fit = max(1, min(8, (left // columns - 3) // (NUMBER + 1)))
@@ -84,9 +77,8 @@ def _records(found: TapeView, backward: bool) -> Table:
     for name in ("value", "gradient")[:columns]:
         table.add_column(Text(name.rjust(NUMBER), "dim"), no_wrap=True)
     for number, text, value in lines:
-        if value is None:
-            cells: list[Text] = []
-        else:
+        cells: list[Text] = []
+        if value is not None:
             cells = [Text("x".join(map(str, value.data.shape)) or "scalar"), _numbers(value.data, fit, "")]
             cells += [_numbers(value.gradient, fit, "magenta")] if backward else []
         table.add_row(number, text, *cells)
@@ -94,7 +86,7 @@ def _records(found: TapeView, backward: bool) -> Table:
 
 
 def _lines(row: Row) -> list[tuple[Text, Text, Value | None]]:
-    """`name = op(inputs)`; several outputs each on a line of their own."""
+    """`name = op(inputs)`; if there are several outputs, each has a line of its own below."""
     text = Text()
     one = row.outputs[0] if len(row.outputs) == 1 else None
     if one is not None and not one.name.startswith("#"):
@@ -156,21 +148,14 @@ def print_json(found: TapeView, settings: dict[str, Any]) -> None:
 
     def plain(value: Value) -> dict[str, Any]:
         gradient = None if value.gradient is None else value.gradient.tolist()
-        return {
-            "name": value.name,
-            "shape": value.data.shape,
-            "value": value.data.tolist(),
-            "gradient": gradient,
-        }
+        return {"name": value.name, "shape": value.data.shape, "value": value.data.tolist(), "gradient": gradient}
 
     rows = [
         {"number": row.number, "t": row.t, "scope": row.scope, "op": row.op, "inputs": row.inputs,
          "outputs": [plain(output) for output in row.outputs]}
         for row in found.rows
     ]  # fmt: skip
-    contributions = [vars(part) for part in found.contributions]
-    write_json(
-        settings
-        | {"leaves": [plain(leaf) for leaf in found.leaves], "records": rows,
-           "contributions": contributions, "difference": found.difference}
-    )  # fmt: skip
+    write_json(settings | {
+        "leaves": [plain(leaf) for leaf in found.leaves], "records": rows,
+        "contributions": [vars(part) for part in found.contributions], "difference": found.difference,
+    })  # fmt: skip

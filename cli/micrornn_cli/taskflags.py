@@ -1,4 +1,4 @@
-"""The flags of `micrornn train` and `advise` are those of the task that is named: its own settings, and its defaults.
+"""`micrornn train` and `advise` have the flags of the task that is named: its own settings, and its defaults.
 
 TaskCommand      a command with an argument FILES, the first of which may name a task; or --config does
 named_task       the task that the first of FILES names
@@ -27,7 +27,7 @@ MORE = "\n\nTasks: {}, or FILE.py:CLASS. `micrornn {} TASK --help` shows the set
 
 
 class TaskCommand(click.Command):
-    """Before anything is parsed it is looked up which task is meant: then its flags are known."""
+    """Finds out which task is meant before the arguments are parsed, because its flags depend on it."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         parser = self.make_parser(context)
@@ -71,7 +71,8 @@ class TaskCommand(click.Command):
 
 
 def named_task(files: Sequence[str]) -> str | None:
-    """The task that is named in the place of the first file; None: none is. ConfigError where one may be meant."""
+    """The task that is named where the first file may be; None if it is a file. ConfigError if it is neither, but near
+    the name of a task."""
     if not files or os.path.lexists(files[0]):
         return None
     from micrornn import tasks
@@ -135,7 +136,8 @@ def _beside(name: str, value: Any) -> Any:
 
 
 def _named(files: Any) -> Any:
-    """The class of the task that one of what looks like files names: of a flag not known yet, the value is one too."""
+    """The class of the task that one of the arguments names. All are tried: before the task is known, the value of one
+    of its flags looks like a file, too."""
     if not isinstance(files, tuple | list) or not files:  # Click has a value of its own for none
         return None
     from micrornn import tasks
@@ -162,7 +164,7 @@ def _in_file(path: Any) -> Any:
 
 
 def _of_task(param: click.Parameter, kind: Any) -> click.Parameter:
-    """A flag of a setting that all tasks share, with the default that this one has; hidden where it means nothing."""
+    """A flag of a setting that all tasks share, with the default of this task; hidden if the task does not use it."""
     entry = next((entry for entry in dataclasses.fields(kind.Settings) if entry.name == param.name), None)
     if entry is None or entry.name not in Config.__dataclass_fields__ or not isinstance(param, click.Option):
         return param

@@ -15,8 +15,8 @@ from micrornn.printable import printable
 
 
 class _Printable:
-    """What is printed, with signs in place of all that would steer the terminal. Whatever is laid out in columns is
-    made visible before that; this is for what nobody thought of: a run's name, a file's, a parameter's."""
+    """What is printed, with signs in place of all characters that would control the terminal. Text in columns was made
+    visible before; this is for names that nobody thought of, such as of a run, a file or a parameter."""
 
     def __init__(self, inside: Any):
         self.inside = inside
@@ -36,7 +36,7 @@ class _Everything(RenderHook):
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Rich would end the command with 1; main.py knows what a reader that is gone means."""
+        """Rich would end the command with exit code 1; main.py gives it the right one."""
         raise  # the BrokenPipeError that is being handled
 
 

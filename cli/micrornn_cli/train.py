@@ -1,4 +1,4 @@
-"""`micrornn train`: say what is about to happen, do it, show it, and tell where it lies."""
+"""`micrornn train`: says what it is about to do, does it, shows progress, and says where the results are."""
 
 from __future__ import annotations
 
@@ -120,13 +120,13 @@ class _Job:
         return job
 
     def read(self, files: Iterable[str]) -> None:
-        """Let the text be what these names mean here: the run must be resumable from any folder."""
+        """Take these files as the text, with absolute paths: the run must be resumable from any folder."""
         from micrornn import data
 
         self.files = tuple(data.located(name) for name in texts(files))
 
     def _keep_streams(self) -> None:
-        """What came from standard input stays in the run, which could not go on without it."""
+        """Keep a text from standard input in the folder of the run, which could not be resumed without it."""
         from micrornn.data.stream import is_copy, kept
 
         for n, file in enumerate(self.files):
@@ -135,7 +135,7 @@ class _Job:
                 self.files = (*self.files[:n], str(kept(file, self.folder.path / name)), *self.files[n + 1 :])
 
     def _paths(self) -> Any:
-        """The files of the text. A run that is resumed has its own, unless it is said where they lie now."""
+        """The files of the text. A resumed run has its own, unless FILES say where they are now."""
         from micrornn.runs import own_files
 
         if self.folder is None or self.moved:
@@ -150,7 +150,8 @@ class _Job:
         return f"{console.program()} train --resume {shell_word(str(self.folder.path))}"
 
     def change_limits(self, given: dict[str, Any]) -> None:
-        """A resumed run may go on for longer, and elsewhere; all else stays, or it would be another run."""
+        """Change the settings that a resumed run may change: how long it goes on, and where. All others must stay, or
+        it would be another run."""
         from micrornn.train import LIMITS, may_change
 
         changed = {name: value for name, value in given.items() if value is not None}
@@ -223,7 +224,7 @@ class _Job:
         self._finish(training, stopped)
 
     def _name(self) -> str:
-        """What the folder of the run is called, behind the time."""
+        """The name of the run's folder, without the time."""
         cell, task = self.config.cell_title.lower(), self.task.name.rpartition(":")[2].lower()
         return cell if "vocab" in self.task.RULES else f"{task}-{cell}"
 
@@ -254,7 +255,7 @@ class _Job:
             return stop()
 
     def _with_commands(self, told: str) -> str:
-        """What a run that diverged says, with the commands that follow its advice."""
+        """The message of a run that diverged, with the commands that follow its advice."""
         from micrornn.divergence import safe_lr
 
         run, rate = shell_word(str(self.folder.path)), f"--lr {safe_lr(self.config):.2g}"

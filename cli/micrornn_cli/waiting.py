@@ -11,20 +11,20 @@ from micrornn.folders import cache_trouble
 from micrornn.printable import cells, cut
 from micrornn_cli import console
 
-PATIENCE = 1.0  # seconds that need no explanation
-PLAIN_SECONDS = 10.0  # between two lines where there is no terminal to write over the last one
+PATIENCE = 1.0  # seconds before progress is shown
+PLAIN_SECONDS = 10.0  # between two lines of progress where there is no terminal
 
 
 class _Line:
-    """The one line of a terminal that progress writes over. All do so here, so that nobody's remains are left: two who
-    did it by themselves once gave `rnnning: 8 %`."""
+    """The line of a terminal that shows progress and is written over. All progress is written here, so that nothing of
+    an older message is left: two writers at once gave `rnnning: 8 %`."""
 
     def __init__(self) -> None:
         self.width = 0
         self.elsewhere: Callable[[str], None] | None = None  # takes what is said while a live display has the terminal
 
     def write(self, words: str) -> None:
-        """Show this in the place of what stands there."""
+        """Show this in place of what the line shows."""
         err = console.err
         if self.elsewhere is not None:
             self.elsewhere(words)
@@ -36,7 +36,7 @@ class _Line:
         self.width = cells(words)
 
     def clear(self) -> None:
-        """Leave nothing, and stand at the beginning of the line. With blanks: not every terminal knows how to erase."""
+        """Empty the line and go to its beginning. Blanks are written, because not every terminal can erase."""
         err = console.err
         if self.elsewhere is not None:
             self.elsewhere("")
@@ -58,37 +58,46 @@ def compiling(quiet: bool = False) -> Iterator[None]:
     from micrornn import kernels
 
     kernels.require_numba()
+    err, said, under_way = console.err, set[str](), list[str]()  # a kernel has others compiled that it calls
+
+    def started(function: Any) -> None:
+        package, _, name = function.__module__.rpartition(".")
+        name = name[: -len("_0123456789ab")] if package == "micrornn_made" else name  # without its hash
+        ours, trouble = package.startswith("micrornn"), cache_trouble()
+        often = "perhaps each time anew" if trouble else "once per machine"
+        what = f"compiling the kernels for this processor, {often}"
+        if trouble and not said:
+            line.clear()
+            err.print(trouble, markup=False)
+        if err.is_terminal:
+            under_way.append(what + (f": {name}" if ours else ""))
+            line.write(under_way[-1])
+        elif not said:
+            err.print(f"{what}: up to half a minute")
+        if not err.is_terminal and ours and name not in said:
+            err.print(f"  {name}", style="dim")
+        said.add(name)
+
+    def ended() -> None:
+        if under_way:
+            under_way.pop()
+            line.write(under_way[-1]) if under_way else line.clear()
+
+    with heard(started, ended):
+        yield
+
+
+@contextmanager
+def heard(started: Callable[[Any], None], ended: Callable[[], None]) -> Iterator[None]:
+    """A block in which these are called when Numba begins to compile a function and when it is done with it."""
     from numba.core import event
 
-    err = console.err
-
     class Listener(event.Listener):
-        def __init__(self) -> None:
-            self.said: set[str] = set()
-            self.under_way: list[str] = []  # a kernel that is compiled has others compiled that it calls
-
         def on_start(self, happening: Any) -> None:
-            package, _, name = happening.data["dispatcher"].py_func.__module__.rpartition(".")
-            name = name[: -len("_0123456789ab")] if package == "micrornn_made" else name  # without its hash
-            ours, trouble = package.startswith("micrornn"), cache_trouble()
-            often = "perhaps each time anew" if trouble else "once per machine"
-            what = f"compiling the kernels for this processor, {often}"
-            if trouble and not self.said:
-                line.clear()
-                err.print(trouble, markup=False)
-            if err.is_terminal:
-                self.under_way.append(what + (f": {name}" if ours else ""))
-                line.write(self.under_way[-1])
-            elif not self.said:
-                err.print(f"{what}: up to half a minute")
-            if not err.is_terminal and ours and name not in self.said:
-                err.print(f"  {name}", style="dim")
-            self.said.add(name)
+            started(happening.data["dispatcher"].py_func)
 
         def on_end(self, happening: Any) -> None:
-            if self.under_way:
-                self.under_way.pop()
-                line.write(self.under_way[-1]) if self.under_way else line.clear()
+            ended()
 
     with event.install_listener("numba:compile", Listener()):
         yield
@@ -96,7 +105,7 @@ def compiling(quiet: bool = False) -> Iterator[None]:
 
 @contextmanager
 def progress(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """A callback (done, total) that shows how far it is, once that takes longer than a moment."""
+    """A callback (done, total) that shows progress, once the work has taken a second."""
     err = console.err
     shown = time.monotonic()
     pause = PATIENCE if err.is_terminal else PLAIN_SECONDS

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import click
 
 from micrornn.errors import counted
 from micrornn_cli import console
+from micrornn_cli.waiting import heard
 
 
 @click.command(short_help="Compile the kernels now, once for this machine.")
@@ -57,7 +56,7 @@ def _work(everything: bool, quiet: bool) -> list[str]:
         BarColumn(bar_width=20), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn(),
         TextColumn("{task.description}"), console=err, transient=True, disable=quiet or not err.is_terminal,
     )  # fmt: skip
-    with bar, _heard(compiled, bar):
+    with bar, _listed(compiled, bar):
         task = bar.add_task("", total=len(todo))
         for job in todo:
             before = len(compiled)
@@ -69,37 +68,29 @@ def _work(everything: bool, quiet: bool) -> list[str]:
     return compiled
 
 
-@contextmanager
-def _heard(compiled: list[str], bar: Any) -> Iterator[None]:
+def _listed(compiled: list[str], bar: Any) -> Any:
     """A block in which the names of kernels are listed and shown as they are compiled."""
-    from numba.core import event
-
     under_way = list[str]()  # a kernel, the helper that it calls, the helper's helper
 
     def show() -> None:
         for task in bar.task_ids:
             bar.update(task, description=f"compiling {under_way[-1]}")
 
-    class Listener(event.Listener):
-        def on_start(self, happening: Any) -> None:
-            function = happening.data["dispatcher"].py_func
-            package, _, module = function.__module__.rpartition(".")
-            if package == "micrornn.kernels.cpu" and function.__name__.isidentifier():
-                under_way.append(f"{module}.{function.__name__}")
-                compiled.append(under_way[-1])
-            elif under_way:  # a part of Numba's own, or a nameless one: it is said whom it is for
-                under_way.append(under_way[-1])
-            else:
-                under_way.append(function.__name__)
+    def started(function: Any) -> None:
+        package, _, module = function.__module__.rpartition(".")
+        if package == "micrornn.kernels.cpu" and function.__name__.isidentifier():
+            under_way.append(f"{module}.{function.__name__}")
+            compiled.append(under_way[-1])
+        else:  # for a function of Numba's own, or one without a name, the kernel that needs it is shown
+            under_way.append(under_way[-1] if under_way else function.__name__)
+        show()
+
+    def ended() -> None:
+        under_way.pop()
+        if under_way:
             show()
 
-        def on_end(self, happening: Any) -> None:
-            under_way.pop()
-            if under_way:
-                show()
-
-    with event.install_listener("numba:compile", Listener()):
-        yield
+    return heard(started, ended)
 
 
 def _facts(compiled: list[str], seconds: float) -> dict[str, Any]:
