@@ -9,7 +9,7 @@ import pytest
 
 from micrornn.data.dates import falls_at, is_date
 from micrornn.data.rows import BadRows
-from micrornn.data.table import Table, delimiter_of, number, read_table
+from micrornn.data.table import Form, Table, delimiter_of, read_table
 from micrornn.errors import ConfigError, DataError
 
 
@@ -17,7 +17,8 @@ def table(folder: Path, *texts: str | bytes, skip: bool = False, **options: obje
     paths = [folder / f"t{n}.csv" for n in range(1, len(texts) + 1)]
     for path, text in zip(paths, texts):
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_table(paths, BadRows(skip), **options)  # type: ignore[arg-type]
+    form = Form(**{name: options.pop(name) for name in Form._fields if name in options})  # type: ignore[arg-type]
+    return read_table(paths, BadRows(skip), form=form, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -97,14 +98,14 @@ def test_files_of_different_columns_and_unknown_delimiters_are_refused(tmp_path:
 
 def test_bad_rows_are_counted_and_missing_numbers_replaced(tmp_path: Path) -> None:
     text = "d,a,b\n1,2,x\n2,,y\n3,4\n4,many,z\n5,6,z\n"
-    found = table(tmp_path, text, skip=True)
-    values, kept = found.numbers([1], "previous")
+    found = table(tmp_path, text, skip=True, absent="previous")
+    values, kept = found.numbers([1])
     assert values[:, 0].tolist() == [2, 2, 6] and [found.where[n][1] for n in kept] == [2, 3, 6]
     told = found.bad.told()["left out"]
     assert told.startswith("2; ") and "t1.csv:4: 2 cells" in told and "t1.csv:5: a is 'many'" in told
-    assert table(tmp_path, text, skip=True).numbers([1], "skip")[0][:, 0].tolist() == [2, 6]
+    assert table(tmp_path, text, skip=True, absent="skip").numbers([1])[0][:, 0].tolist() == [2, 6]
     with pytest.raises(DataError, match=r"t1.csv:2: a is missing .NA., and there is no row before it"):
-        table(tmp_path, "d,a\n1,NA\n2,3\n").numbers([1], "previous")
+        table(tmp_path, "d,a\n1,NA\n2,3\n", absent="previous").numbers([1])
 
 
 @pytest.mark.parametrize(
@@ -132,4 +133,4 @@ def test_what_is_a_date_and_a_number() -> None:
         False,
         False,
     ]
-    assert number("-01") == -1 and number("N/A") is None and number("9.990", missing=["9.99"]) is None
+    assert Form().number("-01") == -1 and Form().number("N/A") is Form(missing=["9.99"]).number("9.990") is None

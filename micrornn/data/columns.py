@@ -20,7 +20,7 @@ from micrornn.config import Config, setting
 from micrornn.data.dates import falls_at, is_date
 from micrornn.data.files import shown
 from micrornn.data.rows import BadRows, skip_bad_rows
-from micrornn.data.table import Table, delimiter_of, kind_of, read_table, records, row_of
+from micrornn.data.table import Form, Table, delimiter_of, read_table, records
 from micrornn.errors import DataError, counted, listed, named, quoted
 from micrornn.schema import Rule, check_table
 
@@ -102,7 +102,7 @@ def read_columns(paths: Sequence[Path], config: TableSettings, target: str, inpu
     """
     table = read_table(
         paths, BadRows(config.skip_bad_rows), delimiter=delimiter_of(config.delimiter), comment=config.comment,
-        header=config.header, encoding=config.encoding, decimal=config.decimal, missing=_missing(config),
+        header=config.header, encoding=config.encoding, form=_form(config),
     )  # fmt: skip
     when = _time(table, config.time)
     chosen = _find_all(table, target, "target") if target else [_only(table, when)]
@@ -111,7 +111,7 @@ def read_columns(paths: Sequence[Path], config: TableSettings, target: str, inpu
     for column in chosen:
         if column == when:
             raise DataError(f"{table.name(column)} tells the time of a row; it is no number to learn from")
-    values, kept = table.numbers(chosen, config.missing)
+    values, kept = table.numbers(chosen)
     if not len(values):
         raise DataError(f"{named(shown(paths[0]))} holds no row that can be used")
     where, times = [table.where[n] for n in kept], [table.cells[n][when] if when >= 0 else "" for n in kept]
@@ -132,8 +132,9 @@ def read_columns(paths: Sequence[Path], config: TableSettings, target: str, inpu
     )
 
 
-def _missing(config: TableSettings) -> list[str]:
-    return [text.strip() for text in config.missing_value.split(",") if text.strip()]
+def _form(config: TableSettings) -> Form:
+    missing = [text.strip() for text in config.missing_value.split(",") if text.strip()]
+    return Form(config.decimal, missing, config.missing)
 
 
 def _find_all(table: Table, wanted: str, setting: str) -> list[int]:
@@ -153,7 +154,7 @@ def _time(table: Table, wanted: str) -> int:
 def _only(table: Table, when: int) -> int:
     """The only column of numbers, of which the first row tells; DataError where another may be meant."""
     rest = [n for n in range(table.width) if n != when]
-    found = [n for n in rest if table.kind(table.cells[0][n]) != "text"]
+    found = [n for n in rest if table.form.kind(table.cells[0][n]) != "text"]
     doubtful = [n for n in rest if n not in found and any(map(str.isdigit, table.cells[0][n]))]
     if len(found) == 1 and not doubtful:
         return found[0]
@@ -184,7 +185,7 @@ def row_reader(chosen: Chosen, config: TableSettings, require: Callable[[np.ndar
 
     require(values)    what is wrong with them; "" if nothing is
     """
-    missing, delimiter = _missing(config), delimiter_of(config.delimiter)
+    form, delimiter = _form(config), delimiter_of(config.delimiter)
 
     def read(lines: Iterable[str], where: str) -> Iterator[tuple[int, Row]]:
         source = ((n, text.rstrip("\r\n")) for n, text in enumerate(lines, 1))
@@ -205,7 +206,7 @@ def row_reader(chosen: Chosen, config: TableSettings, require: Callable[[np.ndar
             if max(places) >= len(cells):
                 raise DataError(f"{where}:{line}: {counted(len(cells), 'cell')}, wanted {max(places) + 1} or more")
             try:
-                row = row_of([cells[n] for n in places], chosen.names, config.missing, before, config.decimal, missing)
+                row = form.row([cells[n] for n in places], chosen.names, before)
             except ValueError as error:
                 raise DataError(f"{where}:{line}: {error}") from None
             if row is not None:
@@ -226,7 +227,7 @@ def _places(cells: list[str], chosen: Chosen, config: TableSettings, where: str)
     """Where the columns stand in a file whose first row is this, and whether that row names them."""
     if config.header and all(name in cells for name in chosen.names):
         return [cells.index(name) for name in chosen.names], True
-    kinds = [kind_of(cell, config.decimal, _missing(config)) for cell in cells]
+    kinds = [*map(_form(config).kind, cells)]
     dated = any(is_date(cell) for cell in cells)
     named_here = config.header and "text" in kinds and "number" not in kinds and not dated
     if named_here and (missing := _not_named(cells, chosen)):

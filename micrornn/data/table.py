@@ -3,9 +3,7 @@
 records         the rows of a table's lines: (line, cells)
 read_table      a file, or several of the same form, as a Table
 Table           the rows, their names, and where they stand
-number          a cell as a number; None where it is missing
-row_of          the cells of a row as numbers
-kind_of         what a cell is: number, missing or text
+Form            how numbers stand in cells: a cell as a number, a row as numbers
 
 A column is chosen by its name, or by its position from 1. Where the first row names fewer columns than the rows hold,
 no name can be trusted, and the position alone will do. What is wrong is told with file and line.
@@ -19,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -82,58 +81,58 @@ def _separator(source: Sequence[tuple[int, str]], comment: str, where: str, deci
     return found
 
 
-def number(cell: str, decimal: str = ".", missing: Sequence[str] = ()) -> float | None:
-    """A cell as a number; None where nothing is there, or one of the numbers or words in `missing`, which stand for
-    that. ValueError where it is something else, or not finite."""
-    if cell.lower() in MISSING or cell in missing:
-        return None
-    text = cell
-    if decimal != ".":
-        if "." in text:
-            raise ValueError
-        text = text.replace(decimal, ".")
-    if "_" in text:  # which Python would allow
-        raise ValueError
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError
-    return None if any(_same(value, other) for other in missing) else value
-
-
-def kind_of(cell: str, decimal: str = ".", missing: Sequence[str] = ()) -> str:
-    """What a cell is: number, missing or text."""
-    try:
-        return "missing" if number(cell, decimal, missing) is None else "number"
-    except ValueError:
-        return "text"
-
-
 class Missing(ValueError):
     """A number that is not there."""
 
 
-def row_of(cells: Sequence[str], names: Sequence[str], missing: str, before: Sequence[float] | None, decimal: str = ".",
-           words: Sequence[str] = ()) -> list[float] | None:  # fmt: skip
-    """The numbers in the cells of a row, whose columns have these names; None where one is missing and such rows are to
-    be left out. Missing, ValueError: what is wrong.
+class Form(NamedTuple):
+    """How numbers stand in cells.
 
-    missing    what becomes of a missing number: error, skip, or previous: that of the row before stands in
-    words      what else says that one is missing
+    decimal    what stands before the decimals
+    missing    numbers or words that say that nothing is there, besides MISSING
+    absent     what becomes of a row in which a number is missing: an error that names it, skip, or previous: that of
+               the row before stands in
     """
-    row = []
-    for n, (cell, name) in enumerate(zip(cells, names)):
-        try:
-            value = number(cell, decimal, words)
-        except ValueError:
-            raise ValueError(f"{name} is {quoted(cell)}, wanted a number") from None
-        if value is None and missing == "previous" and before is not None:
-            value = before[n]
-        if value is None and missing == "skip":
+
+    decimal: str = "."
+    missing: Sequence[str] = ()
+    absent: str = "error"
+
+    def number(self, cell: str) -> float | None:
+        """A cell as a number; None where nothing is there. ValueError where it is something else, or not finite."""
+        if cell.lower() in MISSING or cell in self.missing:
             return None
-        if value is None:
-            raise Missing(f"{name} is missing" + (f" ({cell})" if cell else ""))
-        row.append(value)
-    return row
+        if "_" in cell or ("." in cell and self.decimal != "."):  # Python would allow both
+            raise ValueError
+        value = float(cell.replace(self.decimal, "."))
+        if not math.isfinite(value):
+            raise ValueError
+        return None if any(_same(value, other) for other in self.missing) else value
+
+    def kind(self, cell: str) -> str:
+        """What a cell is: number, missing or text."""
+        try:
+            return "missing" if self.number(cell) is None else "number"
+        except ValueError:
+            return "text"
+
+    def row(self, cells: Sequence[str], names: Sequence[str], before: Sequence[float] | None) -> list[float] | None:
+        """The numbers in the cells of a row, whose columns have these names; None where one is missing and such rows
+        are to be left out. Missing, ValueError: what is wrong."""
+        row = []
+        for n, (cell, name) in enumerate(zip(cells, names)):
+            try:
+                value = self.number(cell)
+            except ValueError:
+                raise ValueError(f"{name} is {quoted(cell)}, wanted a number") from None
+            if value is None and self.absent == "previous" and before is not None:
+                value = before[n]
+            if value is None and self.absent == "skip":
+                return None
+            if value is None:
+                raise Missing(f"{name} is missing" + (f" ({cell})" if cell else ""))
+            row.append(value)
+        return row
 
 
 def _same(value: float, other: str) -> bool:
@@ -151,16 +150,16 @@ class Table:
     cells    the cells of each row, all of the same number
     names    of the columns, as the first row has them; empty where it names none, or not all
     header   the first row's line and cells where it is one, whether they can be trusted or not
+    form     how numbers stand in the cells
     bad      rows that are not as the others, or whose numbers are none
     """
 
     bad: BadRows
+    form: Form
     where: list[tuple[Path, int]] = field(default_factory=list)
     cells: list[list[str]] = field(default_factory=list)
     names: tuple[str, ...] = ()
     header: tuple[str, list[str]] | None = None
-    decimal: str = "."
-    missing: tuple[str, ...] = ()
 
     @property
     def width(self) -> int:
@@ -168,9 +167,6 @@ class Table:
 
     def name(self, column: int) -> str:
         return self.names[column] if self.names else f"column {column + 1}"
-
-    def kind(self, cell: str) -> str:
-        return kind_of(cell, self.decimal, self.missing)
 
     def find(self, wanted: str, setting: str) -> int:
         """The index of the column that a name or a position from 1 means. DataError says which there are."""
@@ -194,26 +190,22 @@ class Table:
         there = listed(f"{n} {name}" for n, name in enumerate(self.names, 1)) or f"1 to {self.width}: {example[:80]}"
         raise DataError(f"`{setting}`: there is no column {quoted(wanted)}; the table has {there}")
 
-    def numbers(self, columns: Sequence[int], missing: str = "error") -> tuple[np.ndarray, np.ndarray]:
-        """(rows, len(columns)) float64, and which rows of the table they are, (rows,).
-
-        missing    what becomes of a row in which one of them is missing: an error that names it, skip, or previous: the
-                   number before it stands in
-        """
+    def numbers(self, columns: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """(rows, len(columns)) float64, and which rows of the table they are, (rows,)."""
         values: list[list[float]] = []
         kept = []
         names = [self.name(column) for column in columns]
         for n, cells in enumerate(self.cells):
             before = values[-1] if values else None
             try:
-                row = row_of([cells[column] for column in columns], names, missing, before, self.decimal, self.missing)
+                row = self.form.row([cells[column] for column in columns], names, before)
             except Missing as error:
                 hint = "; `missing=skip` leaves such rows out, `missing=previous` takes the number before"
-                if missing == "previous":
+                if self.form.absent == "previous":
                     hint = ", and there is no row before it whose number could stand in"
                 self.bad.add(*self.where[n], f"{error}{hint}")
             except ValueError as error:
-                hint = " (a decimal comma? `decimal=,`)" if self.decimal == "." and "," in str(error) else ""
+                hint = " (a decimal comma? `decimal=,`)" if self.form.decimal == "." and "," in str(error) else ""
                 self.bad.add(*self.where[n], f"{error}{hint}")
             else:
                 if row is not None:
@@ -223,19 +215,21 @@ class Table:
 
 
 def read_table(paths: Sequence[Path], bad: BadRows, *, delimiter: str = "auto", comment: str = "#", header: bool = True,
-               encoding: str = "utf-8", decimal: str = ".", missing: Sequence[str] = ()) -> Table:  # fmt: skip
+               encoding: str = "utf-8", form: Form = Form()) -> Table:  # fmt: skip  # noqa: B008
     """The rows of all files, one after the other.
 
     header    whether the first row of a file may name the columns; it does where none of its cells is a number or a
               date. False: it is a row as all others
     """
-    table = Table(bad, decimal=decimal, missing=tuple(missing))
+    table = Table(bad, form)
     for path in paths:
         source, where = list(lines(path, encoding)), named(shown(path))
-        separator = delimiter if delimiter != "auto" else _separator(source[: 4 * LOOKED_AT], comment, where, decimal)
+        separator = (
+            delimiter if delimiter != "auto" else _separator(source[: 4 * LOOKED_AT], comment, where, form.decimal)
+        )
         rows = list(records(source, separator, comment, where))
         names: tuple[str, ...] = ()
-        if header and rows and not any(table.kind(cell) == "number" or is_date(cell) for cell in rows[0][1]):
+        if header and rows and not any(form.kind(cell) == "number" or is_date(cell) for cell in rows[0][1]):
             line, cells = rows.pop(0)
             table.header, names = table.header or (f"{where}:{line}", cells), tuple(cells)
         if not rows:
