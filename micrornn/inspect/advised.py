@@ -14,13 +14,12 @@ import numpy as np
 
 from micrornn.errors import counted
 from micrornn.inspect.advice import STAGES, Chosen, Measured, choose_steps, plain_gradients, scaled_lr, times
-from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict
+from micrornn.inspect.measure import COOLED, Array, Axis, Measure, Number, Verdict
 from micrornn.inspect.words import percent
 
 SATURATED = 0.9  # of the most tokens per second
 NEAR = 1.1  # a time within 10 % of the least is as good: other things weigh more
 WIDE = 4  # the best batch_size is unsure if the noise scale's uncertainty moves it by more than this factor
-COOLED = 0.5  # less of the learning rate: the noise scale is of another temperature (McCandlish et al., appendix C)
 # Times of the same update, quartile to quartile: told from the first on, and from the second on nothing follows.
 BUSY, TOO_BUSY = 0.3, 1.0
 STARTS = {"token": "for a run from the start, give FILES."}  # by what a time step holds; else:

@@ -88,6 +88,10 @@ def blown_up(words: str, **numbers: float) -> Verdict:
 # one and the same model on other parts of its data.
 AT_LEAST = 0.02
 
+# With less of the learning rate left than this, a run comes to rest where its gradient, or the truncated one, is 0, and
+# noise is what remains: its noise scale is of another temperature (McCandlish et al. 2018, appendix C).
+COOLED = 0.5
+
 
 @dataclass(frozen=True)
 class Learned:

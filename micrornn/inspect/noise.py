@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from micrornn.errors import ConfigError, counted
-from micrornn.inspect.measure import Array, Axis, Measure, Number, Verdict, blown_up
+from micrornn.inspect.measure import COOLED, Array, Axis, Measure, Number, Verdict, blown_up
 from micrornn.inspect.noise_scale import Estimate, estimate
 from micrornn.inspect.panels import Curve, Lines, Mark, Panel, Rows
 from micrornn.inspect.recorded import record
@@ -46,9 +46,6 @@ if TYPE_CHECKING:
 
 # Noisy: more than 9 parts of 10 of the squared norm of a batch's gradient.
 MOSTLY = 0.9
-
-# With less of the learning rate left than this, a run is near where its gradient is 0, and noise is what remains.
-COOLED = 0.5
 
 # From fewer lanes, or fewer blocks of windows to leave out in turn, the spread of an estimate cannot be told.
 LEAST_LANES, LEAST_BLOCKS, BLOCKS = 16, 4, 16

@@ -104,7 +104,8 @@ def blown(tape: Tape, loss: Tensor, dloss: Any = None, limit: float | None = Non
     def fine(x: np.ndarray) -> np.ndarray:
         return np.isfinite(x) if limit is None else np.abs(x) <= limit
 
-    times = _times(tape)
+    # the (T, B) that arrays with a time axis begin with, as far as recurrent ops tell
+    times = {r.saved["x"].shape[:2] for r in tape.records if is_sequence(r)}
     for row in tape.records:
         if is_sequence(row):
             at = _inside(row, _values_of(row), fine, backward=False)
@@ -116,11 +117,6 @@ def blown(tape: Tape, loss: Tensor, dloss: Any = None, limit: float | None = Non
                 t = _first_time(bad, times) if row.t is None else row.t
                 return Blown("value", row.op.name, _layer(row), t, "output", float(output[bad][0]), _operands(row))
     return _first_gradient(tape, [(loss, dloss), *more], fine, times)
-
-
-def _times(tape: Tape) -> set[tuple[int, ...]]:
-    """The (T, B) that arrays with a time axis begin with, as far as recurrent ops tell."""
-    return {r.saved["x"].shape[:2] for r in tape.records if is_sequence(r)}
 
 
 def _first_gradient(tape: Tape, outputs: Sequence[tuple[Tensor, Any]], fine: Fine,

@@ -42,7 +42,7 @@ from micrornn.inspect.window import Window, piece_of
 from micrornn.inspect.words import percent
 from micrornn.tasks.material import Sizes
 
-WAYS = ("windows", "back")
+WAYS = {"windows": "windows of K, as in training", "back": "each loss sees K time steps back"}
 PIECE = 16  # lanes of a piece of text, at most
 # `back` takes T / 2 backward passes, so it reads one lane of so many.
 OF_LANES = 8
@@ -203,15 +203,12 @@ def _share(model: Any, text: Sequence[Window], num_steps: int) -> float:
     return math.sqrt(off / full) if full else math.nan
 
 
-TOLD = {"windows": "windows of K, as in training", "back": "each loss sees K time steps back"}
-
-
 def panels(measure: Measure) -> list[Panel]:
     """Bias against K, the cosine, and a table; nothing where there was no gradient to compare with."""
     if not measure.numbers:
         return []
     k, limit = np.array(measure.axes["K"].places), measure["bound"]
-    ways = [TOLD[way] for way in measure.axes["way"].places]
+    ways = [WAYS[way] for way in measure.axes["way"].places]
     marks = marked(measure, k)
     biases = curves(ways, k, *(positive(measure[name]) for name in ("bias", "low", "high")))
     if np.isfinite(limit).any():

@@ -10,11 +10,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from micrornn.errors import counted
+from micrornn.inspect.advice import least_steps
 from micrornn.inspect.bias import Bias
-from micrornn.inspect.measure import Number, Verdict, blown_up
+from micrornn.inspect.measure import COOLED, Number, Verdict, blown_up
 from micrornn.inspect.words import percent
 
 # Biases. A step along g + d instead of g, || d || <= e || g ||, makes at least 1 - e^2 of the progress of the right one
@@ -22,7 +21,6 @@ from micrornn.inspect.words import percent
 # also what `micrornn advise` bears unless told otherwise.
 TOLERABLE, SMALL = 0.1, 0.05
 LARGE = 0.25  # what is cut off the gradient of one lane: 7 to 15 % are usual for natural text and 30 to 50 time steps
-COOLED = 0.5  # of the learning rate: with less of it left, training comes to rest where the truncated gradient is 0
 ADVISE = "Which num_steps that speaks for, beside what time steps cost, `micrornn advise` says."
 
 
@@ -48,9 +46,7 @@ class Found:
 
     def below(self, bias: Bias, limit: float) -> float:
         """The K from which on the bias is at most `limit`; NaN if there is none up to T / 2."""
-        above = np.flatnonzero(~(bias.value <= limit))
-        at = int(above[-1]) + 1 if above.size else 0
-        return self.ks[at] if at < len(self.ks) else math.nan
+        return least_steps(self.ks, bias.value, limit) or math.nan
 
 
 def numbers_of(found: Found) -> dict[str, Number]:
