@@ -93,11 +93,14 @@ MASKED = {
 
 
 @pytest.mark.parametrize("masks", MASKED)
-@pytest.mark.parametrize("backprop", ["rtrl", "snap1", "uoro", "2,4"])
-def test_the_masks_of_dropout_are_data(backprop: str, masks: str) -> None:
+@pytest.mark.parametrize(
+    "backprop, cell",
+    [("rtrl", "lstm"), ("snap1", "lstm_peephole"), ("snap1", "gru"), ("uoro", "lstm"), ("2,4", "lstm")],
+)
+def test_the_masks_of_dropout_are_data(backprop: str, cell: str, masks: str) -> None:
     """The same derivative with the same numbers dropped: lane by lane, time steps as lanes, and in pieces."""
     steps = 1 if backprop == "uoro" else 2
-    config = config_of(backprop, "lstm", num_layers=2, num_steps=steps, hidden_size=4, **MASKED[masks])
+    config = config_of(backprop, cell, num_layers=2, num_steps=steps, hidden_size=4, **MASKED[masks])
     model = model_of(config)
     found = np.array(gradients(way_of(config, model, FEW), FEW // steps))
     if backprop in ("rtrl", "2,4"):

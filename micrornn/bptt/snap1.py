@@ -16,8 +16,8 @@ layers above, and all that an embedding does at later ones. J moves on at each t
 time steps of a batch are gone over at once but for J, as so many lanes. It costs K passes over n numbers for each time
 step and lane, and keeps K n numbers a lane, K the kinds of state.
 
-Where units read one another within a time step (gru_before), no kernel can be derived, a sequence is no single op, or
-recurrent dropout makes two of each state, J is held with its zeros and costs what `rtrl` costs.
+Where units read one another within a time step (gru_before), no kernel can be derived, or a sequence is no single op, J
+is held with its zeros and costs what `rtrl` costs. With recurrent dropout W_hh reads keep h_{t-1}, not h_{t-1}.
 
 Menick, Elsen, Evci, Osindero, Simonyan, Graves, A Practical Sparse Approximation for Real Time Recurrent Learning,
 2020, arXiv:2006.07232.
@@ -53,8 +53,7 @@ class SnAp1(RTRL):
 
     def prepare(self) -> None:
         rnn = self.model.rnn
-        whole = rnn.granularity == "sequence" and len(rnn.directions) == 1 and not rnn.recurrent_dropout
-        self.compact = rnn.cell.derivable and whole
+        self.compact = rnn.cell.derivable and rnn.granularity == "sequence" and len(rnn.directions) == 1
         super().prepare()
         if not self.compact:
             self.pattern = pattern(self.model)[:, self.of]
@@ -184,7 +183,8 @@ class Group:
 
 def _groups(cell: Cell, record: Record, steps: int) -> list[Group]:
     """Of all parameters of a layer, from the record of one time step of T B lanes."""
-    names = ("x", "gates", "hidden", *cell.states)
+    keep = f"{cell.states[0]}_keep"  # of recurrent dropout
+    names = ("x", "gates", "hidden", *cell.states, keep)
     saved, program = {name: device.host(record.saved[name]) for name in names if name in record.saved}, cell.program
     before, after = ([saved[name][at] for name in cell.states] for at in (0, 1))
     hidden = saved["hidden"][0] if "hidden" in saved else None
@@ -201,8 +201,8 @@ def _groups(cell: Cell, record: Record, steps: int) -> list[Group]:
     if cell.recurrent:
         units = np.arange(after[0].shape[1])
         own = device.host(record.saved["weights"][1]).reshape(len(cell.gates), len(units), len(units))[:, units, units]
-        tied[:, 0] += (from_h * own[:, None]).sum(axis=1)
-    x, h, one = saved["x"][0], before[0], np.ones((len(after[0]), 1), after[0].dtype)
+        tied[:, 0] += (from_h * own[:, None]).sum(axis=1) * saved.get(keep, [1])[0]
+    x, h, one = saved["x"][0], before[0] * saved.get(keep, [1])[0], np.ones((len(after[0]), 1), after[0].dtype)
     d, size, acts = x.shape[1], h.shape[1], acting(cell)
     by_x = {"weight_ih": slice(0, d), "bias_ih": slice(-1, None)}
     by_h = {"weight_hh": slice(0, size), "bias_hh": slice(-1, None)}
