@@ -22,7 +22,7 @@ block on each multiprocessor, and a grid of no more blocks than that is resident
 
     plan, Plan                          which way a sequence goes, and with what grid
     launch                              kernel 2 of a plan
-    rows, rows_back, counts, message    time steps, masks, clipping: for the cells
+    rows, counts, message               time steps, masks, clipping: for the cells
     hold, stage, products, meet         device functions of kernel 2
     variant, set_of                     its sizes; which weights a thread holds
 """
@@ -104,19 +104,13 @@ def variant(slices: int, units: int, threads: int, vectors: int) -> tuple[int, i
 
 @device
 def rows(step, seq_len, turn):
-    """(t, prev, cur) of the step-th time step in the order of the forward pass."""
+    """(t, prev, cur) of the step-th time step in the order of the forward pass. The way back begins at the last of them
+    and ends at step -1, of which there is but a message; t + turn is the step that came before it there."""
     t = step if turn > 0 else seq_len - 1 - step
     return t, t if turn > 0 else t + 1, t + 1 if turn > 0 else t
 
 
-@device
-def rows_back(step, seq_len, turn):
-    """(t, cur) of the step-th time step on the way back; t + turn is the one before it there."""
-    cur = seq_len - step if turn > 0 else step
-    return cur - 1 if turn > 0 else cur, cur
-
-
-rows_of, rows_back_of = rows.py_func, rows_back.py_func  # the same for the host
+rows_of = rows.py_func  # the same for the host
 
 
 @device

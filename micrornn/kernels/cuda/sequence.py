@@ -12,7 +12,7 @@ from types import ModuleType
 from micrornn.kernels.cuda.array import empty, zeros
 from micrornn.kernels.cuda.jit import cache_dir, over
 from micrornn.kernels.cuda.product import matmul
-from micrornn.kernels.cuda.recurrent import Plan, launch, plan, rows_back_of, rows_of
+from micrornn.kernels.cuda.recurrent import Plan, launch, plan, rows_of
 from micrornn.kernels.cuda.reduce import sum as sum_of
 from micrornn.kernels.cuda.write import source
 from micrornn.kernels.module import module_of
@@ -69,7 +69,7 @@ def cell_sequence_vjp(
         totals = empty((batch_size, size), dtype)
         for step in range(seq_len + 1):
             if program.recurrent and step > 0:
-                matmul(totals, cotangents[-1][rows_back_of(step, seq_len, turn)[0] + turn], weight_hh)
+                matmul(totals, cotangents[-1][rows_of(seq_len - step, seq_len, turn)[0]], weight_hh)
             kernels.step_back[over(totals.size)](*arrays, totals.flat, *rest, step)
     for n, dvector in enumerate(dvectors):
         sum_of(dvector.reshape(1, size), by_lane[0][n].reshape(1, batch_size, size), False)

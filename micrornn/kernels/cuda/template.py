@@ -18,7 +18,7 @@ from micrornn.kernels.cuda.instructions import this_thread, together
 from micrornn.kernels.cuda.jit import SIM, cuda, device, kernel
 from micrornn.kernels.cuda.maths import ONE, ZERO, exp, log, power, sigmoid, sign_of, sqrt, tanh
 from micrornn.kernels.cuda.recurrent import (
-    THREADS, WEIGHTS, counts, hold, meet, message, products, rows, rows_back, set_of, stage, variant,
+    THREADS, WEIGHTS, counts, hold, meet, message, products, rows, set_of, stage, variant,
 )
 
 
@@ -67,7 +67,7 @@ $sums_step
 @kernel
 def step_back($back_arrays, totals, mask, turn, clip, seq_len, lanes, size, step):
     """The product with weights is in totals (lanes, size)."""
-    t, cur = rows_back(step, seq_len, turn)
+    t, _, cur = rows(seq_len - 1 - step, seq_len, turn)
     for n in range(cuda.grid(1), lanes * size, cuda.gridsize(1)):
         b, j = n // size, n % size
         total = d$h.dtype.type(0)
@@ -144,7 +144,7 @@ def backward(slices, units, threads):
         gate, unit = set_of(thread // slices, units, first_unit, size)
         hold(held, weight, gate * size * size + unit, 1, size, size - unit, slices, size)
         for step in range(begin, end):
-            t, cur = rows_back(step, seq_len, turn)
+            t, _, cur = rows(seq_len - 1 - step, seq_len, turn)
             for first in range(low, high, chunk):
                 count = min(chunk, high - first)
                 if step > 0:
