@@ -15,7 +15,7 @@ from functools import cache
 from numba import float32
 
 from micrornn.kernels.cuda.instructions import this_thread, together
-from micrornn.kernels.cuda.jit import SIM, cuda, device, kernel
+from micrornn.kernels.cuda.jit import cuda, device, kernel
 from micrornn.kernels.cuda.maths import ONE, ZERO, exp, log, power, sigmoid, sign_of, sqrt, tanh
 from micrornn.kernels.cuda.recurrent import (
     THREADS, WEIGHTS, counts, hold, meet, message, products, rows, set_of, stage, variant,
