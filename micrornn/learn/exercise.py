@@ -83,16 +83,16 @@ def compare(what: str, got: Any, expected: Any, tolerance: float = 1e-5,
     found = _numbers(got)
     if found is None:
         raise Wrong(f"{what}: got {quoted(got)}, expected {kind}")
+    if same(found, wanted, tolerance):
+        return
     known = [f"; {words}" for words, numbers in (mistakes or {}).items() if agree(got, numbers)]
     looks = known[0] if known else of_array(found, wanted, tolerance)
     if found.shape != wanted.shape:
         shape = f"an array of shape {found.shape}" if found.ndim else f"the number {found:.6g}"
         raise Wrong(f"{what}: got {shape}, expected {kind}{looks}")
-    right = near(found, wanted, tolerance)
-    if not right.all():
-        at = tuple(int(n) for n in np.argwhere(~right)[0])
-        place = f" at {list(at)}" if at else ""
-        raise Wrong(f"{what}{place}: got {found[at]:.6g}, expected {wanted[at]:.6g}{looks}")
+    at = tuple(int(n) for n in np.argwhere(~near(found, wanted, tolerance))[0])
+    place = f" at {list(at)}" if at else ""
+    raise Wrong(f"{what}{place}: got {found[at]:.6g}, expected {wanted[at]:.6g}{looks}")
 
 
 def compare_each(what: str, names: Sequence[str], got: Any, expected: Sequence[Any]) -> None:
@@ -100,10 +100,8 @@ def compare_each(what: str, names: Sequence[str], got: Any, expected: Sequence[A
     from the right ones in another order, or one place off."""
     if got is None:
         raise Wrong(f"{what}: got None, expected {counted(len(expected), 'value')}; {NONE}")
-    if isinstance(got, np.ndarray) and got.ndim > 1:
-        raise Wrong(
-            f"{what}: got an array of shape {got.shape}, expected {counted(len(expected), 'value')}: {', '.join(names)}"
-        )
+    if isinstance(got, np.ndarray) and got.ndim > 1 and len(got) != len(expected):
+        raise Wrong(f"{what}: got an array of shape {got.shape}, expected {', '.join(names)}")
     parts = several(what, got)
     looks = of_list([_numbers(part) for part in parts], expected, names)
     if len(parts) != len(expected):
@@ -120,9 +118,12 @@ def several(what: str, got: Any, count: int | None = None, noun: str = "value") 
     expected = "a list or a tuple" if count is None else counted(count, noun)
     if got is None:
         raise Wrong(f"{what}: got None, expected {expected}; {NONE}")
-    if isinstance(got, str | dict) or not hasattr(got, "__iter__"):
-        raise Wrong(f"{what}: got {quoted(got)}, expected {expected}")
-    parts = list(islice(got, 10_000))
+    try:
+        if isinstance(got, str | dict):
+            raise TypeError
+        parts = list(islice(iter(got), 10_000))
+    except TypeError:
+        raise Wrong(f"{what}: got {quoted(got)}, expected {expected}") from None
     if count is not None and len(parts) != count:
         raise Wrong(f"{what}: got {counted(len(parts), noun)}, expected {count}")
     return parts
