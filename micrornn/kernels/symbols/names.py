@@ -29,7 +29,8 @@ class Names:
 
     def __init__(self, p: Program):
         gates, states = range(len(p.gates)), range(len(p.states))
-        self.used = {*TAKEN, *(f"{d}{state}_rows" for state in p.states for d in ("", "d"))}
+        self.used = {*TAKEN, *(f"b_{gate}" for gate in p.gates), *(f"times_{k}" for k in range(len(p.gates)))}
+        self.used |= {f"{d}{state}_rows" for state in p.states for d in ("", "d")}
         self.leaves: dict[Symbol, str] = {}
         for s, state in enumerate(p.states):
             self.leaves |= {leaf("prev", s): self._own(f"{state}_prev"), leaf("cur", s): self._own(f"{state}_t")}
