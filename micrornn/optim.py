@@ -23,18 +23,9 @@ from micrornn.errors import ConfigError, OptionError, counted, instead, quoted
 from micrornn.parameters import Flat, flat_of
 
 __all__ = [
-    "OPTIMIZERS",
-    "SCHEDULES",
-    "SGD",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Momentum",
-    "Optimizer",
-    "RMSprop",
-    "Schedule",
+    "OPTIMIZERS", "SCHEDULES", "SGD", "Adagrad", "Adam", "AdamW", "Momentum", "Optimizer", "RMSprop", "Schedule",
     "global_norm",
-]
+]  # fmt: skip
 
 # The range of each option of an optimizer and each number of a schedule, by its name: in words, and as a check.
 _Range = tuple[str, Callable[[float], bool]]

@@ -24,18 +24,9 @@ from micrornn.initializers import Initializer, glorot, identity, normal, orthogo
 from micrornn.tape import Tensor
 
 __all__ = [
-    "Flat",
-    "Initializer",
-    "Module",
-    "Parameter",
-    "flat_of",
-    "glorot",
-    "identity",
-    "normal",
-    "orthogonal",
-    "uniform",
-    "zeros",
-]
+    "Flat", "Initializer", "Module", "Parameter", "flat_of", "glorot", "identity", "normal", "orthogonal",
+    "uniform", "zeros",
+]  # fmt: skip
 
 
 class Parameter(Tensor):

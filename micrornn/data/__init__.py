@@ -32,32 +32,10 @@ from micrornn.data.tokens import Tokens, default_cache_dir, read_tokens, tokeniz
 from micrornn.data.vocab import UNITS, Decoder, Encoder, Kind, Vocab
 
 __all__ = [
-    "UNITS",
-    "ByLength",
-    "Decoder",
-    "Encoded",
-    "Encoder",
-    "Kind",
-    "Lanes",
-    "LineLanes",
-    "Padded",
-    "Tokens",
-    "Vocab",
-    "default_cache_dir",
-    "encode_files",
-    "find",
-    "is_utf8",
-    "layout",
-    "located",
-    "pad",
-    "read_bytes",
-    "read_chunks",
-    "read_tokens",
-    "split",
-    "stdlib_sources",
-    "tokenize",
-    "validation_layout",
-]
+    "UNITS", "ByLength", "Decoder", "Encoded", "Encoder", "Kind", "Lanes", "LineLanes", "Padded", "Tokens",
+    "Vocab", "default_cache_dir", "encode_files", "find", "is_utf8", "layout", "located", "pad", "read_bytes",
+    "read_chunks", "read_tokens", "split", "stdlib_sources", "tokenize", "validation_layout",
+]  # fmt: skip
 
 
 def __dir__() -> list[str]:

@@ -107,15 +107,8 @@ class Tokens:
         return f"Tokens({len(self):,} of {self.vocab!r}, {shown(self.path) if self.path else 'in memory'})"
 
 
-def tokenize(
-    paths: Sequence[Path],
-    kind: str,
-    cache_dir: Path | None = None,
-    max_size: int | None = None,
-    min_count: int = 1,
-    progress: Progress | None = None,
-    encoding: str = "utf-8",
-) -> Tokens:
+def tokenize(paths: Sequence[Path], kind: str, cache_dir: Path | None = None, max_size: int | None = None,
+             min_count: int = 1, progress: Progress | None = None, encoding: str = "utf-8") -> Tokens:  # fmt: skip
     """Return the tokens of the text in `paths`, encoded now or by an earlier call.
 
     The text is streamed twice: once to count, once to encode. `progress(done_bytes, total_bytes)` hears of

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,16 +16,6 @@ from micrornn import device
 from micrornn.data.sequences import Padded
 from micrornn.tape import no_tape
 from micrornn.tasks.task import Confusion, Metric, State, Task
-
-
-class Found(NamedTuple):
-    """Of a batch, arrays of one shape: the numbers of the right classes, of those that were found, and which of both
-    count; and the last state."""
-
-    right: np.ndarray
-    found: np.ndarray
-    mask: np.ndarray
-    last: State
 
 
 class Classifying(Task):
@@ -38,15 +28,17 @@ class Classifying(Task):
     metrics: ClassVar[Sequence[Metric]] = (Metric("loss", "nats"), Metric("accuracy", "", "higher"))
     labels: Sequence[str] = ()
 
-    def found(self, model: Any, inputs: Any, targets: np.ndarray, state: State | None = None) -> Found:
-        """What a network makes of a batch."""
+    def found(self, model: Any, inputs: Any, targets: np.ndarray,
+              state: State | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray, State]:  # fmt: skip
+        """(right, found, mask, last state) of a batch, arrays of one shape: the numbers of the right classes, of those
+        that a network finds, and which of both count."""
         with no_tape():
             outputs, last = model(inputs, state)
         logits = device.host(outputs.data)
         found = logits.argmax(axis=-1) if logits.shape[-1] > 1 else (logits[..., 0] > 0).astype(int)
         per_step = isinstance(inputs, Padded) and inputs.mask.shape == found.shape
         mask = inputs.mask if per_step else np.ones(found.shape, bool)
-        return Found(np.reshape(targets, found.shape).astype(int), found, mask, last)
+        return np.reshape(targets, found.shape).astype(int), found, mask, last
 
     def scores(self, model: Any, inputs: Any, targets: Any, state: State | None) -> Mapping[str, tuple[float, float]]:
         right, found, mask, _ = self.found(model, inputs, targets, state)

@@ -12,19 +12,8 @@ from typing import Any
 import numpy as np
 
 from micrornn.config import Config
-from micrornn.data import (
-    UNITS,
-    LineLanes,
-    Tokens,
-    Vocab,
-    layout,
-    read_tokens,
-    split,
-    stdlib_sources,
-    tokenize,
-    validation_layout,
-)
-from micrornn.data.files import find_validation
+from micrornn.data import UNITS, LineLanes, Tokens, Vocab, layout, read_tokens, split, tokenize, validation_layout
+from micrornn.data.files import find_validation, stdlib_sources
 from micrornn.data.text import Ids, contains
 from micrornn.data.tokens import entropy_of
 from micrornn.errors import ConfigError, DataError, counted, some
