@@ -187,17 +187,13 @@ class Past:
         record, steps = self.pieces[-1].layers[n].record, len(self)
         op, saved, k = record.op, record.saved, kernels.of(self.model.flat.data)
         assert isinstance(op, SequenceOp)
-        dstates = []
+        most, dstates = 1 + max(piece.stop - piece.start for piece in self.pieces), []
         for name, drow in zip(op.cell.states, dlast):
-            drows = k.empty((steps + 1, *saved[name].shape[1:]), saved[name].dtype)
-            if name == op.cell.states[0]:
-                drows[0] = 0
-                drows[1:] = 0 if dy is None else dy
-                if drow is not None:
-                    k.accumulate(drows[-1], drow)
-            else:
-                drows[-1] = 0 if drow is None else drow
+            drows = k.empty((most, *saved[name].shape[1:]), saved[name].dtype)  # of one piece after the other
+            drows[0] = 0 if drow is None else drow
             dstates.append(drows)
+        if dy is not None:
+            k.accumulate(dstates[0][0], dy[-1])
         dgates = k.empty((steps, *saved["gates"].shape[1:]), saved["gates"].dtype)
         dhidden = k.empty(dgates.shape, dgates.dtype) if op.cell.program.sided else dgates
         dx = k.empty((steps, *saved["x"].shape[1:]), saved["x"].dtype) if record.needs[0] else None
@@ -207,8 +203,13 @@ class Past:
             if gone:
                 later = {name: saved[name][gone:] for name in ("gates", "hidden", *op.cell.states) if name in saved}
                 saved = saved | later
-            more = slice(part.start, part.stop + 1)
-            dvectors = op.cell_back(k, saved, dgates[part], dhidden[part], [drows[more] for drows in dstates])
+            count = part.stop - part.start
+            for drows in dstates:  # the piece behind it has left there what crosses the border
+                drows[count] = drows[0]
+            dstates[0][:count] = 0
+            if dy is not None:
+                dstates[0][not part.start : count] = dy[max(0, part.start - 1) : part.stop - 1]
+            dvectors = op.cell_back(k, saved, dgates[part], dhidden[part], [drows[: count + 1] for drows in dstates])
             for name, dvector in zip(op.cell.vectors, dvectors):
                 k.accumulate(into[name], dvector)
             if dx is not None:
