@@ -268,6 +268,11 @@ class Config:
         return cls(**{name: check(fields[name], value, f"{where}: {name}") for name, value in values.items()})
 
 
+def may_change(diverged: bool) -> tuple[str, ...]:
+    """The settings that a resumed run may change, the limits first. There are more if the run diverged."""
+    return changeable("limit") + changeable("where", "seen", *(["mends"] if diverged else []))
+
+
 def rate(config: Config, factor: float) -> float:
     """The learning rate of an update at which the schedule has this factor."""
     return config.lr * factor

@@ -22,7 +22,7 @@ from micrornn import bptt, device, kernels
 from micrornn.calls import checked
 from micrornn.cells import fingerprint
 from micrornn.checkpoint import RunFolder
-from micrornn.config import Config, changeable, paced
+from micrornn.config import Config, changeable, may_change, paced
 from micrornn.divergence import Divergence, advice, in_validation
 from micrornn.errors import CheckpointError, ConfigError, DivergedError, counted, quoted
 from micrornn.initial import initialize
@@ -229,7 +229,7 @@ class Training:
     def restore(self, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], diverged: bool = False,
                 where: str = "the checkpoint") -> None:  # fmt: skip
         """Continue from a snapshot. CheckpointError if it is of another model or another text, or if a setting differs
-        that must stay the same in a run (see `may_change`)."""
+        that must stay the same in a run (config.may_change)."""
         meta = check_meta(meta, where)
         if meta["task"] != self.task.name:
             raise CheckpointError(f"{where} is of the task {meta['task']}, not of {self.task.name}")
@@ -305,11 +305,6 @@ class Training:
     def gave_up(self) -> bool:
         """Whether `patience` ends the run: too many validations in a row without a new best."""
         return 0 < self.config.patience <= self.stale
-
-
-def may_change(diverged: bool) -> tuple[str, ...]:
-    """The settings that a resumed run may change, the limits first. There are more if the run diverged."""
-    return LIMITS + changeable("where", "seen", *(["mends"] if diverged else []))
 
 
 def last_update(config: Config, per_epoch: int | None) -> int | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from micrornn.config import changeable
+from micrornn.config import changeable, may_change
 from micrornn.errors import CheckpointError, ConfigError, DataError, DivergedError, named, quoted, told_at
 from micrornn.printable import shell_word
 from micrornn_cli import console
@@ -152,7 +152,7 @@ class _Job:
     def change_limits(self, given: dict[str, Any]) -> None:
         """Change the settings that a resumed run may change: how long it goes on, and where. All others must stay, or
         it would be another run."""
-        from micrornn.train import LIMITS, may_change
+        from micrornn.train import LIMITS
 
         changed = {name: value for name, value in given.items() if value is not None}
         free = may_change(self.folder.has_diverged)
