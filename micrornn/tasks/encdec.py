@@ -64,7 +64,7 @@ class EncoderDecoder(Network):
                 "odd; make it even"
             )
         dtype, units = np.dtype(config.dtype).type, config.hidden_size
-        seeds = self.begin(config, source_size, target_size, seeds=7)
+        seeds = self.begin(EncoderDecoder, config, source_size, target_size, seeds=7)
         self.source_embedding, source = embedded(source_size, config.embedding_size, config, seeds[0])
         self.target_embedding, target = embedded(target_size, config.embedding_size, config, seeds[1])
         each = units // 2 if config.bidirectional else units

@@ -43,7 +43,7 @@ class LanguageModel(Network):
                 "`bidirectional`: a language model that also reads backward has seen the token it is to predict; "
                 "leave the flag out"
             )
-        self.vocab_size, seeds = vocab_size, self.begin(config, vocab_size, seeds=4)
+        self.vocab_size, seeds = vocab_size, self.begin(LanguageModel, config, vocab_size, seeds=4)
         self.embedding, width = embedded(vocab_size, config.embedding_size, config, seeds[0])
         self.input_dropout = Dropout(config.input_dropout, seed=seeds[0], mask=config.dropout_mask)
         self.rnn = recurrent(config, width, seeds[1])

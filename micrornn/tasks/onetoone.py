@@ -47,7 +47,7 @@ class FeedForward(Network):
     rnn = None  # no recurrent layers
 
     def __init__(self, config: OneToOneSettings, input_size: int, output_size: int):
-        seeds = self.begin(config, input_size, output_size, seeds=config.num_layers + 2)
+        seeds = self.begin(FeedForward, config, input_size, output_size, seeds=config.num_layers + 2)
         dtype = np.dtype(config.dtype).type
         widths = [input_size] + [config.hidden_size] * config.num_layers
         self.hidden = [Linear(a, b, seed=s, dtype=dtype) for a, b, s in zip(widths, widths[1:], seeds)]

@@ -77,9 +77,9 @@ class Network(Module):
     dropout: Dropout
     input_dropout: Dropout | None = None
 
-    def begin(self, config: Any, *sizes: Any, seeds: int, **options: Any) -> list[int]:
-        """So many random seeds for its layers. sizes, options: what makes it besides the settings."""
-        self.config, self._made = config, (sizes, options)
+    def begin(self, kind: type, config: Any, *sizes: Any, seeds: int, **options: Any) -> list[int]:
+        """So many random seeds for its layers. kind(config, *sizes, **options) makes it again."""
+        self.config, self._made = config, (kind, sizes, options)
         return [int(seed) for seed in np.random.SeedSequence(config.seed).generate_state(seeds)]
 
     def end(self) -> None:
@@ -89,8 +89,7 @@ class Network(Module):
 
     def copy(self, **settings: Any) -> Self:
         """The same network with other settings, such as dtype="float64" or granularity="primitive"."""
-        kind: Any = type(self)
-        sizes, options = self._made
+        kind, sizes, options = self._made
         other: Self = kind(dataclasses.replace(self.config, **settings), *sizes, **options)
         other.flat.data[...] = device.host(self.flat.data)
         return other
@@ -239,7 +238,7 @@ class Features(Network):
         if read not in READS:
             raise ConfigError(f"there is no read-out {read!r}{instead(read, READS)}")
         self.loss_of, self.read_out, self.activation = loss_of, read, activation
-        seeds = self.begin(config, input_size, output_size, loss_of, read, seeds=5, embedding=embedding,
+        seeds = self.begin(Features, config, input_size, output_size, loss_of, read, seeds=5, embedding=embedding,
                            input_dropout=input_dropout, activation=activation)  # fmt: skip
         self.embedding: Embedding | OneHot | None = None
         if embedding:
