@@ -313,6 +313,15 @@ def test_pages_are_there_and_end_in_their_exercises() -> None:
         assert f"micrornn learn check {number} answers.py" in text
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.file)
+def test_what_is_shown_can_be_pasted(page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = CliRunner().invoke(cli, ["learn", "show", str(page.number)]).stdout
+    code = re.findall(r"^```\w+\n(.*?)^```$", page.path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert len(code) > 5 and all(f"\n{block}" in shown for block in code)
+    assert "```" not in shown and page.title in shown
+
+
 def test_commands(answers: Path) -> None:
     def run(*words: str):
         return CliRunner().invoke(cli, ["learn", *words])
@@ -320,8 +329,9 @@ def test_commands(answers: Path) -> None:
     listed = run()
     assert listed.exit_code == 0 and all(page.title in listed.stdout for page in PAGES)
     assert len(json.loads(run("--json").stdout)["pages"]) == 6
-    shown = run("show", "3")
-    assert shown.exit_code == 0 and "unrolling" in shown.stdout and "```" not in shown.stdout
+    for words, example in (("show", "show 1"), ("check", "check 1 answers.py"), ("check 2", "check 1 answers.py")):
+        done = run(*words.split())
+        assert done.exit_code == 2 and f"For example: micrornn learn {example}" in done.stderr
     done = run("check", "6", str(answers))
     assert done.exit_code == 0 and "3 of 3 right" in done.stdout
     with pytest.raises(ConfigError, match="there are 1 to 6"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from micrornn_cli import console
 from micrornn_cli.arguments import PATH, Group
 from micrornn_cli.exits import Exit
 from micrornn_cli.options import AS_JSON
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)  # a block of code: its language, and the code
 
 
 def _pages() -> list[str]:
@@ -62,18 +65,42 @@ def _list(as_json: bool) -> None:
     out.print(Text(f"Check your answers:  {program} learn check 1 FILE.py"), soft_wrap=True)
 
 
-@learn.command(short_help="Print a page in the terminal.")
+class _WithExample(click.Command):
+    """Whoever leaves an argument out is shown the example."""
+
+    def __init__(self, *given: Any, example: str, **options: Any):
+        super().__init__(*given, **options)
+        self.example = example
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(context, args)
+        except click.MissingParameter as error:
+            error.message = f"For example: {console.program()} learn {self.example}"
+            raise
+
+
+@learn.command(cls=_WithExample, example="show 1", short_help="Print a page in the terminal.")
 @click.argument("number")
 def show(number: str) -> None:
     """Print page NUMBER in the terminal."""
     from rich.markdown import Markdown
+    from rich.syntax import Syntax
 
     from micrornn.learn import find
 
-    console.out.print(Markdown(find(number).path.read_text("utf-8"), hyperlinks=False, code_theme="ansi_dark"))
+    out, parts = console.out, FENCE.split(find(number).path.read_text("utf-8"))
+    for prose, language, code in zip(parts[::3], [*parts[1::3], ""], [*parts[2::3], ""]):
+        if prose.strip():
+            out.print(Markdown(prose, hyperlinks=False))
+        if code:  # neither broken nor indented, so that it can be pasted
+            out.print()
+            out.print(Syntax(code, language, theme="ansi_dark").highlight(code), soft_wrap=True)
 
 
-@learn.command(short_help="Check your answers to the exercises of a page.")
+@learn.command(
+    cls=_WithExample, example="check 1 answers.py", short_help="Check your answers to the exercises of a page."
+)
 @click.argument("number")
 @click.argument("file", type=PATH, metavar="FILE.py")
 @AS_JSON
