@@ -76,8 +76,8 @@ class _WithExample(click.Command):
         try:
             return super().parse_args(context, args)
         except click.MissingParameter as error:
-            error.message = f"For example: {console.program()} learn {self.example}"
-            raise
+            message = f"For example: {console.program()} learn {self.example}"
+            raise click.MissingParameter(message, context, error.param) from None
 
 
 @learn.command(cls=_WithExample, example="show 1", short_help="Print a page in the terminal.")

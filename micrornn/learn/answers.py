@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import ast
 import copy
+import re
 import sys
 import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 from micrornn.errors import DataError, named, quoted
 from micrornn.learn.exercise import Exercise, Page, Wrong
@@ -77,14 +81,36 @@ class _Answers:
             return value
 
         def call(*arguments: Any) -> Any:
-            return _within(self, lambda: value(*copy.deepcopy(arguments)), self.lines.get(name))
+            return _within(
+                self, lambda: value(*copy.deepcopy(arguments)), self.lines.get(name), _given(value, arguments)
+            )
 
         return call
 
 
-def _within(answers: _Answers, run: Any, line: int | None = None) -> Any:
+def _given(function: Any, arguments: tuple[Any, ...]) -> str:
+    """What a function was called with: shapes of arrays, and values. Empty where it takes something else."""
+    try:
+        names = signature(function).bind(*arguments).arguments
+    except (TypeError, ValueError):
+        return ""
+    told = [
+        f"{name} of shape {value.shape}" if isinstance(value, np.ndarray) else f"{name} = {quoted(value)}"
+        for name, value in names.items()
+        if not callable(value)
+    ]
+    return f"; it was given {', '.join(told)}" if told else ""
+
+
+def _plainly(said: str) -> str:
+    """NumPy's words for a matrix product of shapes that do not fit, in words of this course."""
+    unfit = re.search(r"matmul: Input operand 1 has a mismatch in .*\(size (\d+) is different from (\d+)\)", said)
+    return f"in a @ b, a has {unfit[2]} columns and b has {unfit[1]} rows, not as many" if unfit else said
+
+
+def _within(answers: _Answers, run: Any, line: int | None = None, given: str = "") -> Any:
     """What `run` gives. Whatever the reader's code raises becomes Wrong, with the last line of the file that was run,
-    else with `line`."""
+    else with `line`, and with what it was given."""
     try:
         return run()
     except Wrong:
@@ -97,12 +123,12 @@ def _within(answers: _Answers, run: Any, line: int | None = None) -> Any:
             said = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split())
         except Exception:  # an exception of the reader's own may not even be printed
             said = ""
-        what = f"{type(error).__name__}: {said[:300]}" if said else type(error).__name__
+        what = f"{type(error).__name__}: {_plainly(said)[:300]}" if said else type(error).__name__
         last = syntax or (lines[-1] if lines else line)
         because = (
             of_none(answers.tree, last) if "NoneType" in said and isinstance(error, TypeError | AttributeError) else ""
         )
-        raise Wrong(f"{answers.at(last)}: {what}{because}") from None
+        raise Wrong(f"{answers.at(last)}: {what}{because}{given}") from None
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn.learn.exercise import Page, compare, compare_each, slopes
+from micrornn.learn.exercise import Page, compare, compare_each, hinting, slopes
 
 PAGE = Page(
     2, "2-arrays", "Arrays, and the way back through their shapes",
@@ -33,7 +33,13 @@ def linear_back(answer: Any) -> str:
         x, w, dy = rng.normal(size=(batch, size)), rng.normal(size=(out, size)), rng.normal(size=(batch, out))
         truth = slopes(lambda x, w, dy=dy: np.sum(dy * (x @ w.T)), [x, w])
         what = f"x {x.shape}, w {w.shape}, dy {dy.shape}"
-        compare_each(f"linear_back of {what}", ("dx", "dw"), answer(x, w, dy), truth)
+        unfit = {  # of a product with what is turned over and need not be, or the other way round
+            f"a has {out} columns and b has {size} rows": f"dx is {x.shape}: {dy.shape} times ({out}, {size}) gives it",
+            "in a @ b": f"dx is {x.shape}, dw is {w.shape}: a product of which shapes gives that?",
+        }
+        with hinting(unfit):
+            got = answer(x, w, dy)
+        compare_each(f"linear_back of {what}", ("dx", "dw"), got, truth)
     return "dx and dw agree with finite differences for three sizes"
 
 
@@ -46,6 +52,7 @@ def center_back(answer: Any) -> str:
         (right,) = slopes(lambda x, dy=dy: np.sum(dy * (x - x.mean(axis=0))), [rng.normal(size=shape)])
         mistakes = {
             "the direct way is right, the one through the mean is missing": dy,
+            "y is x less the mean, so the way through the mean has a minus": dy + dy.mean(axis=0),
             "each column has a mean of its own": dy - dy.mean(),
             "in the mean, each x counts as one part of n": dy - dy.sum(axis=0),
             "through the mean, an x moves every y of its column, not its own alone": dy - dy / len(dy),

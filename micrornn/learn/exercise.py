@@ -3,6 +3,7 @@
 Page          its number, title, and file; `exercise` is a decorator for the check of one of its exercises
 Exercise      the name that the reader's file must define, what it is, and the check
 Wrong         what a check raises: in a line, what was got and what was expected
+hinting       adds a hint to what is wrong
 compare       numbers that were got against those expected;  compare_each  each part of what was returned
 several       unpacks what was returned;  agree  whether it is this number or array
 slopes        a gradient by central differences: the truth that most answers are compared with
@@ -13,7 +14,8 @@ line says which one it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -32,6 +34,16 @@ Check = Callable[[Any], str]
 
 class Wrong(Exception):
     """An answer that is not right; the message says in one line what was got and what was expected."""
+
+
+@contextmanager
+def hinting(hints: Mapping[str, str]) -> Iterator[None]:
+    """A Wrong with such words in it ends in their hint; that of "" is for any Wrong."""
+    try:
+        yield
+    except Wrong as wrong:
+        found = [f"; {hint}" for words, hint in hints.items() if hint and words in str(wrong)]
+        raise Wrong("".join([str(wrong), *found[:1]])) from None
 
 
 @dataclass(frozen=True)

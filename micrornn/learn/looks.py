@@ -62,7 +62,7 @@ def of_list(found: Sequence[np.ndarray | None], wanted: Sequence[Any], names: Se
     count = len(wanted)
     if agree(found, wanted) or (count == 1 and len(found) == 1):
         return ""
-    if agree(found[::-1], wanted):
+    if count > 2 and agree(found[::-1], wanted):
         return f"; these are the right values, from the last to the first: {names[0]} comes first"
     if len(found) == count + 1 and agree(found[1:], wanted):
         return "; without the first of them it is right"

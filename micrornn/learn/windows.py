@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from micrornn.learn.exercise import Page, compare, compare_each, several, slopes
+from micrornn.errors import counted
+from micrornn.learn.exercise import Page, Wrong, agree, compare, compare_each, hinting, several, slopes
 
 PAGE = Page(
     4, "4-windows", "Batch and windows",
@@ -25,10 +27,18 @@ def lanes(answer: Any) -> str:
             for t in range(length):
                 right[t, b] = ids[b * length + t]
         mistakes = {
-            "these are neighbours side by side; a lane is one piece of the text": ids[: right.size].reshape(right.shape)
+            "these are neighbours side by side; a lane is one piece of the text": ids[: right.size].reshape(
+                right.shape
+            ),
+            "the rest was dropped at the front; it is dropped at the end": ids[-right.size :].reshape(right.T.shape).T,
         }
         what = f"lanes({count} ids from 100 on, batch_size={batch_size})"
-        compare(what, answer(ids, batch_size), right, mistakes=mistakes)
+        whole = (
+            f"{count} ids are {batch_size} lanes of {length}, and a rest of {count - right.size} to be dropped first"
+        )
+        with hinting({"cannot reshape": whole}):
+            got = answer(ids, batch_size)
+        compare(what, got, right, mistakes=mistakes)
     return "four texts, with and without a rest"
 
 
@@ -42,9 +52,34 @@ def windows(answer: Any) -> str:
             if start + num_steps + 1 <= length:
                 right.append((array[start : start + num_steps], array[start + 1 : start + num_steps + 1]))
         what = f"windows(array of shape {array.shape}, num_steps={num_steps})"
-        for n, (one, both) in enumerate(zip(several(what, answer(array, num_steps), len(right), "window"), right)):
-            compare_each(f"window {n} of {what}", ("inputs", "targets"), one, both)
+        found = several(what, answer(array, num_steps))
+        with hinting({"": _looks(found, array, num_steps, len(right))}):
+            if len(found) != len(right):
+                raise Wrong(f"{what}: got {counted(len(found), 'window')}, expected {len(right)}")
+            for n, (one, both) in enumerate(zip(found, right)):
+                compare_each(f"window {n} of {what}", ("inputs", "targets"), one, both)
     return "four lengths; targets are one time step ahead, and nothing is used twice"
+
+
+def _looks(found: list[Any], array: np.ndarray, num_steps: int, count: int) -> str:
+    """What windows that are not right look like, of which there should be `count`; or nothing."""
+    try:
+        pairs = [(one, other, len(one), len(other)) for one, other in found]
+    except (TypeError, ValueError):  # no pairs of arrays
+        return ""
+    if num_steps > 1 and len(pairs) > 1 and agree(pairs[1][0], array[1 : num_steps + 1]):
+        return f"they overlap: window 1 begins at time step 1, not where window 0 ended, at {num_steps}"
+    if pairs and num_steps > 1 and agree(pairs[0][1], array[num_steps : 2 * num_steps]):
+        return f"the targets are {num_steps} time steps later than the inputs, a whole window; they are 1 later"
+    for n, (_, _, inputs, targets) in enumerate(pairs):
+        if (inputs, targets) != (num_steps, num_steps):
+            return (
+                f"window {n} has {counted(inputs, 'input')} and {counted(targets, 'target')}, not {num_steps} of each"
+            )
+    if len(pairs) < count:
+        last = count * num_steps
+        return f"{count} fit: the last one has its inputs up to time step {last - 1}, its targets up to {last}"
+    return ""
 
 
 @PAGE.exercise
@@ -58,18 +93,22 @@ def truncated(answer: Any) -> str:
             "this is the gradient of the whole sequence: nothing was cut": _cut(xs, u, len(xs)),
             "this comes of windows that each start from a state of 0; the state goes on": _cut(xs, u, num_steps, 0.0),
             "L is the sum of all states, not their mean": right / len(xs),
+            "L is the sum of all states; this comes of the last state of each window alone": _cut(
+                xs, u, num_steps, loss=lambda states: states[-1]
+            ),
         }
         what = f"truncated({xs}, {u}, num_steps={num_steps})"
         compare(what, answer(xs, u, num_steps), right, mistakes=mistakes)
     return "whole, and cut into windows of 3, 2 and 1: as finite differences with the carried state held"
 
 
-def _cut(xs: list[float], u: float, num_steps: int, carried: float = 1.0) -> float:
-    """dL/du, window by window; each starts from `carried` times the state that the one before it ended with."""
+def _cut(xs: list[float], u: float, num_steps: int, carried: float = 1.0, loss: Callable[..., float] = sum) -> float:
+    """dL/du, window by window, of L = loss(its states); each starts from `carried` times the state that the one before
+    it ended with."""
     total, h = 0.0, 0.0
     for start in range(0, len(xs), num_steps):
         window = xs[start : start + num_steps]
-        total += float(slopes(lambda v, window=window, h=h: sum(_run(window, v, h)), [u])[0])
+        total += float(slopes(lambda v, window=window, h=h: loss(_run(window, v, h)), [u])[0])
         h = carried * _run(window, u, h)[-1]
     return total
 
