@@ -3,6 +3,7 @@ line; the pages are there. (Their code is run by test_docs.py.)"""
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 
 from micrornn.errors import ConfigError, DataError
 from micrornn.learn import PAGES, check, find
+from micrornn.learn.names import lines_of
 from micrornn_cli.main import cli
 
 RIGHT = """
@@ -338,6 +340,14 @@ def test_what_is_shown_can_be_pasted(page, monkeypatch: pytest.MonkeyPatch) -> N
     code = re.findall(r"^```\w+\n(.*?)^```$", page.path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert len(code) > 5 and all(f"\n{block}" in shown for block in code)
     assert "```" not in shown and page.title in shown
+
+
+def test_pages_leave_the_names_of_the_exercises_alone() -> None:
+    """So that a page may be pasted into the file of the answers."""
+    asked = {exercise.name for page in PAGES for exercise in page.exercises}
+    for page in PAGES:
+        code = re.findall(r"^```python\n(.*?)^```$", page.path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+        assert not asked & set(lines_of(ast.parse("".join(code)))), page.file
 
 
 def test_commands(answers: Path) -> None:
