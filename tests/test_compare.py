@@ -31,6 +31,7 @@ def test_a_comparison_from_first_to_last(micrornn: Micrornn) -> None:
     )
     assert "4 runs to train, one after the other" in err and "window2, seed 1: 30 updates, validation loss" in err
     assert Path("c.svg").stat().st_size and "Loss over updates" in Path("c.html").read_text()
+    assert re.search(r"^setting +us a step +seconds to loss 0\.\d+$", out, re.MULTILINE)
     code, out, _ = micrornn("compare", "show", "c", "--json")
     told = json.loads(out)
     assert told["what"] == "compare" and {row["state"] for row in told["runs"].values()} == {"done"}
@@ -48,7 +49,7 @@ def test_a_comparison_from_first_to_last(micrornn: Micrornn) -> None:
 
 def test_it_tells_what_each_setting_costs(micrornn: Micrornn) -> None:
     code, out, err = micrornn("compare", "echo", *SMALL[:2], *SMALL[4:], "--batch-size", "1,4", "--tokens", 1200,
-                              "--seeds", 1, "--num-steps", 10, "--json")  # fmt: skip
+                              "--out", "t", "--seeds", 1, "--num-steps", 10, "--json")  # fmt: skip
     assert code == 0, err
     told = json.loads(out)
     assert told["numbers"]["tokens"]["value"] == 1200 and told["varied"] == ["batch_size"]
@@ -56,6 +57,8 @@ def test_it_tells_what_each_setting_costs(micrornn: Micrornn) -> None:
     assert np.isfinite(told["arrays"]["seconds_to_target"]["values"]).all() and "cost" in {
         v["kind"] for v in told["verdicts"]
     }
+    out = micrornn("compare", "show", "t")[1]
+    assert "Loss over steps" in out and "Loss over tokens" not in out
 
 
 def test_a_window_of_two_beside_a_recurrence(micrornn: Micrornn) -> None:

@@ -59,20 +59,26 @@ def test_settings_are_told_as_they_are_typed() -> None:
     assert told({"cell": "rnn"}) == "rnn" and told({"lr": 0.001, "tied": False}) == "lr 0.001, tied false"
 
 
-def made(losses: dict[str, list[float]], baseline: float | None = None) -> Summary:
-    """A summary of runs that ended with these losses, one for each seed; inf: it failed."""
+def made(
+    losses: dict[str, list[float]],
+    baseline: float | None = None,
+    read: dict[str, int] | None = None,
+    early: dict[str, list[float]] | None = None,
+) -> Summary:
+    """A summary of runs that ended with these losses, one for each seed; inf: it failed. read: tokens of an update,
+    100 of those not named; early: the losses halfway, where not 9."""
     variants = tuple(Variant(name, {"cell": name}, 10, 0.0, 5, 1000) for name in losses)
     compared = Plan(
         "text", (), Config().to_dict(), ("cell",), variants, tuple(range(len(next(iter(losses.values()))))), True,
         "token", "nats", (), None if baseline is None else ("by frequency alone", baseline),
     )  # fmt: skip
     runs = []
-    for ends in losses.values():
-        row = []
-        for end in ends:
+    for name, ends in losses.items():
+        row, tokens = [], (read or {}).get(name, 100)
+        for half, end in zip((early or {}).get(name, [9.0] * len(ends)), ends, strict=True):
             rows = [
-                {"update": n, "tokens": 100 * n, "seconds": 0.1 * n, "loss": 9.0, "tokens_per_second": 1000.0,
-                 "val_loss": None if n % 5 else (9.0 if n < 10 or not np.isfinite(end) else end)}
+                {"update": n, "tokens": tokens * n, "seconds": 0.1 * n, "loss": 9.0, "tokens_per_second": 1000.0,
+                 "val_loss": None if n % 5 else (half if n < 10 or not np.isfinite(end) else end)}
                 for n in range(1, 11)
             ]  # fmt: skip
             row.append(of_rows(rows, Outcome("done") if np.isfinite(end) else Outcome("failed", "it blew up")))
@@ -123,7 +129,11 @@ NEGATIVE = {"a": [-1.5, -1.49, -1.48], "b": [-0.9, -0.91, -0.92]}
         ({"a": [1.0] * 3, "b": [1.0] * 3, "c": [2.0, 2.1, 2.0]}, None,
          {"alike": "^a and b have the same losses, to the", "apart": "^a and b have the .* They are better than c"}),
         ({"a": [1.0], "b": [2.0]}, None, {"unsure": "of one seed"}),
-        ({"a": [1.0, 1.2, 1.1], "b": [1.1, 1.1, 1.2]}, None, {"unsure": "cannot be told from b .*on these 3 seeds"}),
+        ({"a": [1.0, 1.2, 1.1], "b": [1.1, 1.1, 1.2]}, None, {"unsure": r"cannot be told from b: with 3 seeds that "
+         r"vary as these do, only a difference of 0\.287 or more could be told, and this one is 0\.0333\.$"}),
+        ({"a": [0.02, 0.03], "b": [0.3, 0.6], "c": [0.1, 0.5]}, 0.693,
+         {"unsure": r"from c or b: .* only differences of \d.* and \d.* or more could be told, and these are 0\.275 "
+                    r"and 0\.425\. And .* are more than all there is to learn, from 0\.693 \(by freq.*\) to 0:"}),
         ({"a": [1.0, 1.0, 1.0], "b": [1.0, 1.0, 1.0 + 1e-9]}, None, {"unsure": "cannot be told"}),
         ({"a": [1.0, 1.1, 1.2], "b": [1.0, inf, 1.0]}, None,
          {"failed": "b failed in 1 of 3 runs: it blew up", "unsure": "^a has .* 1.1 nats, but alone: the others"}),
@@ -145,6 +155,35 @@ def test_words_say_no_more_than_is_known(losses: Any, baseline: float | None, wa
     assert ("apart" in words) == ("apart" in wanted), words
     for kind, what in wanted.items():
         assert re.search(what, words[kind]), words
+
+
+AHEAD, BEHIND = [0.4, 0.41, 0.42], [0.6, 0.61, 0.62]
+
+
+@pytest.mark.parametrize(
+    "early, tokens, after",
+    [
+        (AHEAD, 200, r"After 1,000 tokens each, it is the same: long \(0\.41\) is better than short \(0\.5\)\.$"),
+        (BEHIND, 200, r"each, it is the other way round: long \(0\.61\) is worse than short \(0\.5\)\.$"),
+        ([0.4, 0.6, 0.5], 200, r"each, long \(0\.5\) cannot be told from short \(0\.5\)\.$"),
+        (AHEAD, 300, "After 1,000 tokens each, not all of them had been validated, so what holds of as many is not k"),
+        (AHEAD, 101, None),
+    ],
+)
+def test_who_has_read_more_is_told_and_what_holds_after_as_many(early: Any, tokens: int, after: str | None) -> None:
+    losses = {"long": [0.1, 0.11, 0.12], "short": [0.5, 0.51, 0.49]}
+    summary = made(losses, None, {"long": tokens}, {"long": early})
+    verdict = verdicts(summary)[0]
+    assert verdict.kind == "apart" and "It is better than short" in verdict.words
+    if after is None:
+        assert "amounts" not in verdict.words
+        return
+    more = f"But they have read different amounts: {10 * tokens:,} tokens with long and 1,000 tokens with short. "
+    assert more in verdict.words and re.search(after, verdict.words), verdict.words
+    assert f"`tokens={10 * tokens}`" in verdict.advice
+    assert "amounts" not in said(dataclasses.replace(summary, over=5))["unsure"], "while runs are under way"
+    words = said(made({name: row[:1] for name, row in losses.items()}, None, {"long": 200}, {"long": [0.4]}))["unsure"]
+    assert words.endswith("After 1,000 tokens each, long has the lowest loss, 0.4.")
 
 
 def test_what_is_not_over_is_not_told_apart() -> None:

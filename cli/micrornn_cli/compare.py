@@ -33,7 +33,8 @@ from micrornn_cli.varying import SETTINGS, Several, varied_settings
               help="Each run reads N tokens (time steps).  [as --num-updates and so on say; without any, 1,000 "
               "updates of the first setting's size]")  # fmt: skip
 @click.option("--target", type=Finite(hint="Here it is a loss; that of the task is --set target=..."), metavar="LOSS",
-              help="Tell when each reaches this loss.  [the highest that all reach]")  # fmt: skip
+              help="Tell when each reaches this loss.  [the highest mean loss of a setting that has learned "
+              "something]")  # fmt: skip
 @click.option("--search", type=click.IntRange(2, 1000), metavar="N",
               help="Draw N settings at random from what is varied (--vary lr:1e-4..1e-1:log), and drop the worse "
               "half at each rung.")  # fmt: skip

@@ -63,7 +63,7 @@ def measure(summary: Summary, runs: Sequence[Sequence[Run]], name: str) -> Measu
     arrays = {
         "loss": Array(np.array([row.losses for row in rows]), ("setting", "seed"), unit, f"lowest {kind} loss"),
         "equal": Array(np.array([row.equal for row in rows]), ("setting", "seed"), unit,
-                       "the same at as many tokens as all runs have read"),
+                       f"the same at as many {token}s as all runs have read"),
         "seconds_to_target": Array(np.array([row.reached for row in rows]), ("setting", "seed"), "s",
                                    "of training, until the loss target was reached"),
         "token_seconds": Array(np.array([row.token_seconds for row in rows]), ("setting",), "s", f"of one {token}"),
@@ -87,9 +87,10 @@ def measure(summary: Summary, runs: Sequence[Sequence[Run]], name: str) -> Measu
             if not x.size:
                 continue
             axes[f"{axis}_{n}"] = Axis.of(x.tolist())
+            over = f"{token}s" if axis == "tokens" else axis
             for part, values in (("mean", mean), ("low", low), ("high", high)):
                 arrays[f"curve_{axis}_{part}_{n}"] = Array(
-                    values, (f"{axis}_{n}",), unit, f"{part} loss of {row.name} over {axis}"
+                    values, (f"{axis}_{n}",), unit, f"{part} loss of {row.name} over {over}"
                 )
         if row.changes is not None:
             axes[f"back_{n}"] = Axis.of(range(len(row.changes)), "time steps")

@@ -31,6 +31,7 @@ class Row:
     first           the mean over seeds of the loss at the first validation
     losses          the lowest validation loss of each seed; NaN where it is not known, infinite where the run failed
     equal           the same at as many tokens as all runs have read
+    tokens          that it has read, the mean over seeds; 0 where it has none
     times           seconds of one token, of each seed; NaN where there is none yet
     reached         seconds to the target, of each seed; NaN where it was not reached
     changes         how far back its network looks (reach.py); None where that was not measured
@@ -41,6 +42,7 @@ class Row:
     losses: np.ndarray
     first: float
     equal: np.ndarray
+    tokens: float
     times: np.ndarray
     updates: float
     reached: np.ndarray
@@ -69,14 +71,13 @@ class Row:
 class Summary:
     """rows: the best first, those that failed last, those without a loss behind them; of a search, those first that
     trained longest, for only losses of the same rung can be compared. target: the loss whose time is told. shared: the
-    tokens that all runs have read; even: whether they all have read just so many. over: how many of the `runs` are at
-    their end. held_out: whether losses are of data that nothing learned from."""
+    tokens that all runs have read. over: how many of the `runs` are at their end. held_out: whether losses are of data
+    that nothing learned from."""
 
     plan: Plan
     rows: tuple[Row, ...]
     target: float
     shared: float
-    even: bool
     over: int
     runs: int
     held_out: bool
@@ -86,17 +87,19 @@ class Summary:
         both = _both(one, two)
         return pair(*both, self.level) if both[0].size else None
 
+    def equal_pair(self, one: Row, two: Row) -> Pair:
+        """The same of their losses at as many tokens as all runs have read; all of them must have one."""
+        return pair(*_both(one, two, "equal"), self.equal_level)
+
     @cached_property
     def level(self) -> float:
         """At which a pair is told apart, so that all pairs together err in 5 %: whichever is looked at, and the best is
-        looked at because it is best. By Holm (1979): those that are surely apart need no part of the 5 % any more."""
-        rows = [row for row in self.rows if row.known.size]
-        pairs = [_both(one, two) for n, one in enumerate(rows) for two in rows[:n]]
-        found = [p_of_pair(*both) for both in pairs if both[0].size]
-        for n, p in enumerate(sorted(found)):
-            if p > LEVEL / (len(found) - n):
-                return LEVEL / (len(found) - n)
-        return LEVEL
+        looked at because it is best."""
+        return _level(self.rows, "losses")
+
+    @cached_property
+    def equal_level(self) -> float:
+        return _level(self.rows, "equal")
 
     @property
     def best(self) -> Row | None:
@@ -114,16 +117,27 @@ def _learned(losses: Any, baseline: float) -> Any:
     return losses < baseline - LEARNED * abs(baseline)
 
 
-def _both(one: Row, two: Row) -> tuple[Any, Any]:
+def _both(one: Row, two: Row, which: str = "losses") -> tuple[Any, Any]:
     """The losses of the seeds that both have."""
-    both = np.isfinite(one.losses) & np.isfinite(two.losses)
-    return one.losses[both], two.losses[both]
+    first, second = getattr(one, which), getattr(two, which)
+    both = np.isfinite(first) & np.isfinite(second)
+    return first[both], second[both]
+
+
+def _level(rows: Sequence[Row], which: str) -> float:
+    """By Holm (1979): pairs that are surely apart need no part of the 5 % any more."""
+    pairs = [_both(one, two, which) for n, one in enumerate(rows) for two in rows[:n]]
+    found = [p_of_pair(*both) for both in pairs if both[0].size]
+    for n, p in enumerate(sorted(found)):
+        if p > LEVEL / (len(found) - n):
+            return LEVEL / (len(found) - n)
+    return LEVEL
 
 
 def summarize(plan: Plan, runs: Sequence[Sequence[Run]], target: float | None = None,
               changes: Sequence[np.ndarray | None] = ()) -> Summary:  # fmt: skip
     """runs: [variant][seed]. target: the loss to be reached; None: the highest mean loss of those that learned
-    anything, so that each of these reaches it. changes: of each variant (reach.py)."""
+    anything, so that each of these reaches it, though not with every seed. changes: of each variant (reach.py)."""
     ends = [float(run.tokens[-1]) for row in runs for run in row if run.tokens.size and run.outcome.state != "failed"]
     shared = min(ends, default=0.0)
     means = [float(np.mean(best)) for row in runs if (best := _finite([run.best() for run in row])).size]
@@ -139,8 +153,7 @@ def summarize(plan: Plan, runs: Sequence[Sequence[Run]], target: float | None = 
     states = [run.outcome.state for row in runs for run in row]
     over = sum(state in ("done", "failed", "dropped") for state in states)
     held_out = all(run.held_out for row in runs for run in row if run.losses.size)
-    even = max(ends, default=0.0) <= EVEN * shared
-    return Summary(plan, tuple(rows), target, shared, even, over, len(states), held_out)
+    return Summary(plan, tuple(rows), target, shared, over, len(states), held_out)
 
 
 def _finite(values: Any) -> np.ndarray:
@@ -155,6 +168,7 @@ def _row(number: int, name: str, runs: Sequence[Run], shared: float, target: flo
         np.array([run.best() for run in runs], float),
         float(np.mean([run.losses[0] for run in runs if run.losses.size] or [math.nan])),
         np.array([run.best(EVEN * shared) for run in runs], float),
+        float(np.mean([run.tokens[-1] for run in runs if run.tokens.size] or [0.0])),
         np.array([run.token_seconds for run in runs], float),
         float(np.mean(last or [0.0])),
         np.array([run.reached(target, run.seconds) for run in runs], float),

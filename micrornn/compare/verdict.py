@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from micrornn.compare.reach import furthest
 from micrornn.compare.statistics import Pair
-from micrornn.compare.summary import LEARNED, Row, Summary, one
+from micrornn.compare.summary import EVEN, LEARNED, Row, Summary, one
 from micrornn.config import is_window
 from micrornn.errors import counted
 from micrornn.inspect.measure import Verdict
@@ -32,7 +33,11 @@ def verdicts(summary: Summary) -> tuple[Verdict, ...]:
         return (Verdict("unsure", words), *_failed(summary))
     if summary.plan.rungs:
         return (*_found(summary, summary.best), *_failed(summary))
-    return (*_best(summary, summary.best), *_learned(summary), *_cost(summary), *_failed(summary))
+    first, *others = _best(summary, summary.best)
+    if (amounts := _amounts(summary, summary.best)) is not None:
+        words, advice = amounts
+        first = replace(first, words=f"{first.words} {words}", advice=f"{first.advice} {advice}".strip())
+    return (first, *others, *_learned(summary), *_cost(summary), *_failed(summary))
 
 
 def _best(summary: Summary, best: Row) -> Iterator[Verdict]:
@@ -71,17 +76,71 @@ def _apart(summary: Summary, pairs: Sequence[tuple[Row, Pair]], same: Sequence[s
         yield Verdict("alike", f"{_named(same)} have the same losses, to the last digit." if told else head)
     unsure = [(row, found) for row, found in pairs if not found.apart and not found.same]
     if unsure:
-        rows = [f"{row.name} ({number(found.mean)}; {number(found.smallest)})" for row, found in unsure]
         start = _were(same, "It", "They") if told or len(same) > 1 else f"{head} But it"
+        each, these = _were(unsure, "a difference", "differences"), _were(unsure, "this one is", "these are")
         words = (
-            f"{start} cannot be told from {_named(rows, 'or')}. In brackets: how much lower it is, and from which "
-            f"difference on these {counted(numbers['seeds'], 'seed')} would tell the two apart."
+            f"{start} cannot be told from {_named([row.name for row, _ in unsure], 'or')}: with "
+            f"{counted(numbers['seeds'], 'seed')} that vary as these do, only {each} of "
+            f"{_named([number(found.smallest) for _, found in unsure])} or more could be told, and {these} "
+            f"{_named([number(found.mean) for _, found in unsure])}."
         )
+        more, hopeless = f"`seeds={max(5, 2 * numbers['seeds'])}`", _hopeless(summary, [found for _, found in unsure])
+        advice = f"Look closer, with more seeds ({more}) or longer training; or let costs decide."
         yield Verdict(
-            "unsure", words, {"smallest": min(found.smallest for _, found in unsure)},
-            f"Look closer, with more seeds (`seeds={max(5, 2 * numbers['seeds'])}`) or longer training; or let costs "
-            "decide.",
+            "unsure", words + hopeless, {"smallest": min(found.smallest for _, found in unsure)},
+            f"Take more seeds: {more}." if hopeless else advice,
         )  # fmt: skip
+
+
+def _hopeless(summary: Summary, unsure: Sequence[Pair]) -> str:
+    """Where what these seeds could tell is more than anybody can learn: from what takes no network down to 0."""
+    name, lowest = summary.plan.baseline or ("", 0.0)
+    beyond = [number(found.smallest) for found in unsure if found.smallest > lowest]
+    if lowest <= 0 or not beyond or any(row.mean < 0 for row in summary.rows):  # losses below 0 have no such end
+        return ""
+    return (
+        f" And {_named(beyond)} {_were(beyond, 'is', 'are')} more than all there is to learn, from {number(lowest)} "
+        f"({name}) to 0: so few seeds could not have told."
+    )
+
+
+def _amounts(summary: Summary, best: Row) -> tuple[str, str] | None:
+    """Where settings have read different amounts of data: who read how many, what holds of as many, and what to do so
+    that all read as many. None where they have read the same, or are not at their end."""
+    rows = [row for row in summary.rows if math.isfinite(row.mean)]
+    rows.sort(key=lambda row: -row.tokens)
+    if len(rows) < 2 or summary.over < summary.runs or rows[0].tokens <= EVEN * rows[-1].tokens:
+        return None
+    unit = f"{one(summary.plan.unit)}s"
+    told = [f"{row.tokens:,.0f} {unit} with {row.name}" for row in rows]
+    told = told if len(told) <= MOST_NAMED else [told[0], told[-1]]
+    words = f"But they have read different amounts: {'' if len(told) == len(rows) else 'from '}"
+    words += f"{_named(told) if len(told) == len(rows) else ' to '.join(told)}. "
+    words += _at_equal(summary, best, [row for row in summary.rows if row is not best and math.isfinite(row.mean)])
+    return words, f"To compare after as many {unit} each: `tokens={rows[0].tokens:.0f}` in place of other limits."
+
+
+def _at_equal(summary: Summary, best: Row, others: Sequence[Row]) -> str:
+    """How the best stands beside each other setting after as many tokens as all have read."""
+    unit = f"{one(summary.plan.unit)}s"
+    start = f"After {summary.shared:,.0f} {unit} each"
+    if not all(np.isfinite(row.equal).all() for row in (best, *others)):
+        return f"{start}, not all of them had been validated, so what holds of as many is not known."
+    if len(summary.plan.seeds) < 2:
+        first = min((best, *others), key=lambda row: row.equal[0])
+        return f"{start}, {first.name} has the lowest loss, {number(first.equal[0])}."
+    kinds: dict[str, list[str]] = {"is better than": [], "is worse than": [], "cannot be told from": []}
+    for row in others:
+        equal = summary.equal_pair(row, best)
+        how = ("is worse than" if equal.mean < 0 else "is better than") if equal.apart else "cannot be told from"
+        kinds[how].append(f"{row.name} ({number(float(row.equal.mean()))})")
+    parts = [
+        f"{how} {_named(rows, 'or' if how.startswith('cannot') else 'and')}" for how, rows in kinds.items() if rows
+    ]
+    all_apart = all((found := summary.pair(row, best)) is not None and found.apart for row in others)
+    how = " it is the other way round:" if len(kinds["is worse than"]) == len(others) else ""
+    how = " it is the same:" if all_apart and len(kinds["is better than"]) == len(others) else how
+    return f"{start},{how} {best.name} ({number(float(best.equal.mean()))}) {_named(parts)}."
 
 
 def _told(summary: Summary, row: Row, found: Pair) -> tuple[str, bool]:
@@ -212,7 +271,7 @@ def _back(steps: int) -> str:
 
 
 def _cost(summary: Summary) -> Iterator[Verdict]:
-    """Time to the same loss, and the loss at equal tokens, where settings differ in that."""
+    """Time of a token and to the same loss, where settings differ in that."""
     rows = [row for row in summary.rows if math.isfinite(row.mean) and math.isfinite(row.token_seconds)]
     if len(rows) < 2:
         return
@@ -235,14 +294,6 @@ def _cost(summary: Summary) -> Iterator[Verdict]:
     never = [row.name for row in rows if not np.isfinite(row.reached).any()]
     if never:
         words.append(f"{_named(never)} did not reach {number(summary.target)}.")
-    if not summary.even and summary.over == summary.runs:
-        equal = [(row, float(np.mean(row.equal))) for row in rows if np.isfinite(row.equal).all()]
-        if len(equal) > 1:
-            first = min(equal, key=lambda pair: pair[1])
-            words.append(
-                f"After {summary.shared:,.0f} {unit}s, as many as all have read, {first[0].name} has the lowest loss, "
-                f"{number(first[1])}."
-            )
     if words:
         yield Verdict("cost", " ".join(words), {"target": summary.target})
 

@@ -74,8 +74,11 @@ def _tables(measure: Measure) -> list[Panel]:
         ),
         Rows(
             "Cost",
-            ["setting", f"us a {token}", f"s to {number(target)}", *([f"loss at {tokens:,.0f}"] if uneven else [])],
-            cost, note=f"Time of updates alone, without validation. us a {token}: in the quickest tenth of them.",
+            ["setting", f"us a {token}", f"seconds to loss {number(target)}",
+             *[f"loss at {tokens:,.0f} {token}s"] * uneven],
+            cost, note=f"Time of updates alone, without validation. us a {token}: microseconds, in the quickest tenth "
+            f"of them. seconds to loss {number(target)}: until a validation had it, the mean over seeds; in brackets, "
+            "where not every seed came so far: how many did.",
         ),
     ]  # fmt: skip
 
@@ -118,9 +121,8 @@ def _curves(measure: Measure) -> list[Panel]:
         if curves:
             values = np.concatenate([curve.y for curve in curves])
             log = bool(values.min() > 0 and values.max() > 20 * values.min())
-            found.append(
-                Lines(f"Loss over {axis}", label, unit or "loss", curves, log_y=log, note=(band + more).strip())
-            )
+            title = f"Loss over {label if axis == 'tokens' else axis}"
+            found.append(Lines(title, label, unit or "loss", curves, log_y=log, note=(band + more).strip()))
     return found
 
 
