@@ -216,6 +216,11 @@ def test_a_linear_recurrence_has_its_known_half_life():
     assert found["decay"] == pytest.approx([0.9], rel=1e-6)
     assert found["half_life"] == pytest.approx([np.log(0.5) / np.log(0.9)], rel=1e-6)
     assert found["reach"] == [44]  # 0.9^43 > 0.01 > 0.9^44
+    drawn = {panel.title: panel for panel in flow_panels(found)}
+    assert "Above 1" not in drawn["How far back the last loss reaches"].note
+    assert drawn["Saturated and dead"].columns[1] == "value" and "a: what" in drawn["Saturated and dead"].note
+    found["left"][0, 3] = 1.5
+    assert "Above 1 it has grown" in next(iter(flow_panels(found))).note
 
 
 @pytest.fixture(scope="module")

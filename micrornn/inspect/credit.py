@@ -149,10 +149,10 @@ def _judge(profile: np.ndarray, num_steps: int,
     kept, unit = share(profile, num_steps) if num_steps else 1.0, "time steps"
     numbers = {
         "half_life": Number(
-            float(half_life(factor)), unit, f"the gradient halves so often (fit over lags 0 to {last})"
+            float(half_life(factor)), unit, f"in which a line through its logarithm over lags 0 to {last} halves"
         ),
         "decay": Number(factor, "per time step", "what is left of the gradient one time step further back"),
-        "faded": Number(math.nan if far is None else far, unit, "so far back 1 % of the gradient is left"),
+        "faded": Number(math.nan if far is None else far, unit, "so far back less than 1 % of the gradient is left"),
         "near": Number(near, unit, "99 % of the sum over all lags that were seen lies within so many"),
     }
     if num_steps:

@@ -3,7 +3,7 @@
 lag_profile     the mean over losses of a matrix of credit, for each lag
 decay, fitted   what is left of it one time step further back
 half_life       the same in time steps
-reach           where 1 % is left
+reach           where less than 1 % is left, or another share
 fading          how it fades, in words
 growing         where it explodes
 share           how much of it windows of num_steps keep
@@ -19,7 +19,7 @@ from micrornn.inspect.recorded import mean_of
 from micrornn.inspect.words import percent, steps
 
 LEFT = 0.01  # the gradient has faded when so much of it is left
-
+HARDLY = 0.7  # it hardly fades if so much of it is left at the end
 
 FEW = 5  # lags at least that a half-life is fitted over
 
@@ -51,9 +51,9 @@ def decay(profile: np.ndarray, last: int) -> float:
     return float(np.exp(np.median((logs[second] - logs[first]) / (lags[second] - lags[first]))))
 
 
-def reach(profile: np.ndarray) -> int | None:
-    """The first lag at which 1 % of the gradient of lag 0 is left; None if none is that far back."""
-    faded = np.flatnonzero(profile < LEFT * profile[0])
+def reach(profile: np.ndarray, left: float = LEFT) -> int | None:
+    """The first lag at which less than `left` of the gradient of lag 0 is left; None if none is that far back."""
+    faded = np.flatnonzero(profile < left * profile[0])
     return int(faded[0]) if len(faded) else None
 
 
@@ -79,19 +79,21 @@ def half_life(factor: np.ndarray | float) -> np.ndarray:
 
 
 def fading(profile: np.ndarray) -> str:
-    """How a gradient fades over lags, in words that go on from "The gradient": with its half-life where there is
-    one, and what is left at the end of what was seen."""
-    factor, _ = fitted(profile)
-    half, far, last = float(half_life(factor)), reach(profile), len(profile) - 1
+    """How a gradient fades over lags, in words that go on from "The gradient": where less than half of it is left, and
+    less than 1 %, or else how much at the end of what was seen. These are read off the profile itself, and no rate is
+    told: few profiles halve again and again in the same time."""
+    half, far, last = reach(profile, 0.5), reach(profile), len(profile) - 1
     left = profile[-1] / profile[0]
+    if half is not None and half == far:
+        return f"falls below 1 % of its size {steps(far)} back"
     ending = f"and {percent(left)} of it is left {steps(last)} back"
     if far is not None:
-        ending = f"and 1 % of it is left {steps(far)} back"
+        ending = f"and below 1 % {steps(far)} back"
     elif left > 1.005:  # what is more than all of it is not left of it
         ending = f"and is {left:.3g} times as large {steps(last)} back"
-    if not half <= 2 * len(profile):  # so long a half-life cannot be told from none
-        return f"hardly fades, {ending}"
-    return f"halves every {steps(half)}, {ending}" if half >= 0.1 else f"is gone at once, {ending}"
+    if half is not None:
+        return f"falls below half of its size {steps(half)} back, {ending}"
+    return f"{'stays above half of its size' if left < HARDLY else 'hardly fades'}, {ending}"
 
 
 def growing(profile: np.ndarray) -> tuple[int, float] | None:

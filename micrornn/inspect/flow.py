@@ -44,7 +44,7 @@ from micrornn.inspect.recorded import (
     states,
 )
 from micrornn.inspect.register import Measuring
-from micrornn.inspect.saturated import forgets, shares_of
+from micrornn.inspect.saturated import KEEPS, forgets, shares_of
 from micrornn.inspect.window import Window, one_by_one
 from micrornn.inspect.words import of_gradient, percent
 from micrornn.runs import Progress
@@ -52,7 +52,7 @@ from micrornn.runs import Progress
 if TYPE_CHECKING:
     from micrornn.inspect.subject import Subject
 
-# A unit is dead if its value changes by less than this part of itself over all that was read.
+# A unit is dead if its value changes by no more than this part of itself over all that was read.
 STILL = 1e-3
 
 MOST_UNITS = 128  # units of a layer in the heat map: the first, which are as good as any others
@@ -97,7 +97,7 @@ def flow(model: Any, windows: Sequence[Window], progress: Progress | None = None
         "dx": Array(mean["dx"], time, unit, "norm of dL/dx_t, x_t what the layer reads"),
         "units": Array(mean["units"], ("layer", "t", "unit"), unit, "|dL/dh_t| of a unit, mean over lanes"),
         "dh_last": Array(mean["dh_last"], lag, unit, f"norm of dL/dh_t, {alone}"),
-        "left": Array(left, lag, "", f"share that is left of dL/d{memory}_t, {alone}"),
+        "left": Array(left, lag, "", f"norm of dL/d{memory}_t relative to lag 0, {alone}"),
         "low": Array(mean["low"], (*gate, "t"), "", "share of values saturated at the lower end"),
         "high": Array(mean["high"], (*gate, "t"), "", "share of values saturated at the upper end"),
         "forgets": Array(mean["forgets"], ("layer",), "per time step", "1 - f (1 - z), mean; NaN: no such gate"),
@@ -170,11 +170,12 @@ def _reach(left: np.ndarray) -> float:
 
 
 def _left(profile: np.ndarray) -> np.ndarray:
-    """A profile over lags as shares of its first number; NaN where that is 0 or not finite."""
+    """A profile over lags relative to its first number; NaN where that is 0 or not finite."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return np.where(profile[0] > 0, profile / profile[0], np.nan)
 
 
+TIME = "time step (0: the start)"  # beside an axis that counts from the end
 WIDE = 30.0  # numbers that differ by more than this factor are drawn on a logarithmic axis
 
 
@@ -189,30 +190,35 @@ def _flow(measure: Measure) -> Iterator[Panel]:
     lags, memory = np.arange(measure["left"].shape[1]), "c" if "dc" in measure.arrays else "h"
     far = measure["reach"].max()
     last = measure.subject.get("last_loss", "the last time step's loss")
+    more = " Above 1 it has grown on its way back." if (measure["left"] > 1.005).any() else ""
+    if any(layer.endswith("_reverse") for layer in layers):
+        more += " A layer that reads backward ends at the first time step."
     yield Lines(
-        "How far back the last loss reaches", "time steps back", f"share left of dL/d{memory}_t",
+        "How far back the last loss reaches", "time steps back (0: the end)", f"norm of dL/d{memory}_t, 1 at the end",
         curves(layers, lags, positive(measure["left"])), log_y=True,
         marks=[Mark(float(far), "1 % left")] if np.isfinite(far) else [],
-        note=f"Gradient of {last} alone: what a time step is told of what comes later.",
+        note=f"Gradient of {last} alone: what a time step is told of what comes later.{more}",
     )  # fmt: skip
     note = "All losses together. Each time step has a loss of its own, so this does not vanish."
     if measure.subject.get("whole"):
         note = "All losses together; none of them is at a time step of its own here."
     yield _by_layer("Gradient at every time step", f"norm of dL/d{memory}_t", layers, measure[f"d{memory}"], note)
+    single = len(gates) == 1  # then it is no gate, but what all of the cell goes through
     for layer, rows in zip(layers, measure["dgates"]):
-        yield _by_layer(f"Gradient into the gates of {layer}", "norm of dL/da_t", gates, rows)
+        into = "pre-activation" if single else "gates"
+        yield _by_layer(f"Gradient into the {into} of {layer}", "norm of dL/da_t", gates, rows)
     yield _by_layer("Gradient passed down", "norm of dL/dx_t", layers, measure["dx"])
     shown, there = measure["units"].shape[2], measure.subject.get("hidden_size", measure["units"].shape[2])
     which = "every unit" if shown == there else f"the first {shown} of {counted(there, 'unit')}"
     for layer, values in zip(layers, measure["units"]):
         yield Heat(
-            f"Gradient of {which} of {layer}", "time step", "unit", "|dL/dh_t|", measure.axes["t"].places,
+            f"Gradient of {which} of {layer}", TIME, "unit", "|dL/dh_t|", measure.axes["t"].places,
             measure.axes["unit"].places, positive(values.T), log=True, note="Mean over lanes and windows.",
         )  # fmt: skip
     low, high = measure["low"].mean(axis=2), measure["high"].mean(axis=2)
     yield Rows(
         "Saturated and dead",
-        ("layer", "gate", "low end", "high end", "never moves"),
+        ("layer", "value" if single else "gate", "low end", "high end", "never moves"),
         [
             (layer, gate, *(percent(share[n, m]) for share in (low, high, measure["dead_gates"])))
             for n, layer in enumerate(layers)
@@ -220,7 +226,9 @@ def _flow(measure: Measure) -> Iterator[Panel]:
         ]
         + [(layer, "h", "", "", percent(share)) for layer, share in zip(layers, measure["dead"])],
         note="Ends: a sigmoid below 0.1 and above 0.9, tanh below -0.95 and above 0.95; share of all values. "
-        "A forget gate at its high end keeps what it has, which is no fault.",
+        + (f"{gates[0]}: what the activation makes of a_t. " if single else "")
+        + ("A forget gate at its high end keeps what it has, which is no fault. " if KEEPS & set(gates) else "")
+        + f"Never moves: share of units whose values differ by {percent(STILL)} at most over all that was read.",
     )
 
 
@@ -235,7 +243,7 @@ def _over_training(measure: Measure) -> Iterator[Panel]:
     )  # fmt: skip
     for n, layer in enumerate(layers):
         yield Heat(
-            f"Gradient in {layer} over training", "update", "time step", f"norm of dL/d{memory}_t", updates,
+            f"Gradient in {layer} over training", "update", TIME, f"norm of dL/d{memory}_t", updates,
             measure.axes["t"].places, positive(values[:, n].T), log=True,
         )  # fmt: skip
     for n, layer in enumerate(layers):
@@ -251,7 +259,7 @@ def _by_layer(title: str, y_label: str, names: tuple[str, ...], rows: np.ndarray
     """rows (names, T): a curve each over time."""
     wide = _wide(rows) if wide is None else wide
     drawn = curves(names, np.arange(rows.shape[1]), positive(rows) if wide else rows)
-    return Lines(title, "time step", y_label, drawn, log_y=wide, note=note)
+    return Lines(title, TIME, y_label, drawn, log_y=wide, note=note)
 
 
 def _wide(values: np.ndarray) -> bool:

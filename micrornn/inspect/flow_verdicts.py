@@ -15,7 +15,7 @@ from micrornn.errors import counted
 from micrornn.inspect.carried import ALL, LEFT, LIMIT, Carried
 from micrornn.inspect.fading import GROWN, fading, growing
 from micrornn.inspect.measure import Learned, Measure, Verdict, blown_up
-from micrornn.inspect.saturated import no_good
+from micrornn.inspect.saturated import no_good, told
 from micrornn.inspect.words import number, percent, steps
 
 # Saturated: 9 of 10 values of a gate lie where its slope is small. That alone is no fault: the LSTM that learned best
@@ -97,7 +97,7 @@ def of_training(measure: Measure, lengths: Sequence[int] = ()) -> list[Verdict]:
     words = (
         f"{span} the norm of dL/dh_t at the middle time step went from {number(first)} to {number(last)}; at no time "
         f"did one time step stand out by more than {number(np.nanmax(peaks, initial=0))} times. At the end at most "
-        f"{percent(share)} of a gate's values are saturated."
+        f"{told(gates, share)}."
     )
     numbers = {"first": float(first), "last": float(last), "saturated": share}
     if len(updates) < 2:
@@ -213,7 +213,8 @@ def _healthy(measure: Measure, carried: Carried, share: float, last: str) -> Ver
     best = int(np.argmax(measure["reach"]))
     words = (
         f"The gradient of {last} {fading(measure['left'][best])} (in {measure.axes['layer'].places[best]}, where it "
-        f"reaches farthest). {carried.words} At most {percent(share)} of a gate's values are saturated"
+        f"reaches farthest). {carried.words} At most "
+        f"{told(measure.axes['gate'].places, share)}"
     )
     words += ", and it learns all the same." if share >= MOSTLY else "."
     numbers = {name: float(measure[name][best]) for name in ("reach", "half_life")}

@@ -2,6 +2,7 @@
 
 ends, saturation      where those begin; which share of a gate's values lies there
 shares_of, stuck_of   of every gate of a layer; the most of any gate in which that is no good
+told                  that in words
 forgets               which part of its state a time step forgets
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from micrornn.inspect.recorded import Layer, by_gate, gate_names, over_lanes
+from micrornn.inspect.words import percent
 
 # Where a gate counts as saturated. A sigmoid below 0.1 or above 0.9, as in Karpathy, Johnson, Fei-Fei (2015,
 # arXiv:1506.02078, section 4.2). tanh beyond 0.95, where its slope is less than a tenth of the largest.
@@ -48,6 +50,13 @@ def no_good(gates: Sequence[str], low: np.ndarray, high: np.ndarray) -> np.ndarr
     open does not count, for that is how a state is kept."""
     share: np.ndarray = low + np.where([gate in KEEPS for gate in gates], 0, high)
     return share
+
+
+def told(gates: Sequence[str], share: float) -> str:
+    """The largest share of `no_good` in words, with what it counts."""
+    of, keeps = "a gate's values" if len(gates) > 1 else "all values", [gate for gate in gates if gate in KEEPS]
+    but = f"; of {' and '.join(keeps)} the low end alone" if keeps else ""
+    return f"{percent(share)} of {of} are saturated (both ends together{but})"
 
 
 def stuck_of(layer: Layer) -> float:
