@@ -36,7 +36,8 @@ def verdicts(summary: Summary) -> tuple[Verdict, ...]:
     first, *others = _best(summary, summary.best)
     if (amounts := _amounts(summary, summary.best)) is not None:
         words, advice = amounts
-        first = replace(first, words=f"{first.words} {words}", advice=f"{first.advice} {advice}".strip())
+        start = "Besides," if first.kind == "unsure" else "But"
+        first = replace(first, words=f"{first.words} {start} {words}", advice=f"{first.advice} {advice}".strip())
     return (first, *others, *_learned(summary), *_cost(summary), *_failed(summary))
 
 
@@ -114,7 +115,7 @@ def _amounts(summary: Summary, best: Row) -> tuple[str, str] | None:
     unit = f"{one(summary.plan.unit)}s"
     told = [f"{row.tokens:,.0f} {unit} with {row.name}" for row in rows]
     told = told if len(told) <= MOST_NAMED else [told[0], told[-1]]
-    words = f"But they have read different amounts: {'' if len(told) == len(rows) else 'from '}"
+    words = f"they have read different amounts: {'' if len(told) == len(rows) else 'from '}"
     words += f"{_named(told) if len(told) == len(rows) else ' to '.join(told)}. "
     words += _at_equal(summary, best, [row for row in summary.rows if row is not best and math.isfinite(row.mean)])
     return words, f"To compare after as many {unit} each: `tokens={rows[0].tokens:.0f}` in place of other limits."
@@ -124,11 +125,15 @@ def _at_equal(summary: Summary, best: Row, others: Sequence[Row]) -> str:
     """How the best stands beside each other setting after as many tokens as all have read."""
     unit = f"{one(summary.plan.unit)}s"
     start = f"After {summary.shared:,.0f} {unit} each"
-    if not all(np.isfinite(row.equal).all() for row in (best, *others)):
-        return f"{start}, not all of them had been validated, so what holds of as many is not known."
+    late = [row.name for row in (best, *others) if not np.isfinite(row.equal).all()]
+    without = f"{_named(late)} had no validation by then" if late else ""
+    others = [row for row in others if row.name not in late]
+    if best.name in late or not others:
+        return f"How they stand after {summary.shared:,.0f} {unit} each is not known: {without}."
+    without = f"; {without}" if late else ""
     if len(summary.plan.seeds) < 2:
         first = min((best, *others), key=lambda row: row.equal[0])
-        return f"{start}, {first.name} has the lowest loss, {number(first.equal[0])}."
+        return f"{start}, {first.name} has the lowest loss, {number(first.equal[0])}{without}."
     kinds: dict[str, list[str]] = {"is better than": [], "is worse than": [], "cannot be told from": []}
     for row in others:
         equal = summary.equal_pair(row, best)
@@ -140,7 +145,7 @@ def _at_equal(summary: Summary, best: Row, others: Sequence[Row]) -> str:
     all_apart = all((found := summary.pair(row, best)) is not None and found.apart for row in others)
     how = " it is the other way round:" if len(kinds["is worse than"]) == len(others) else ""
     how = " it is the same:" if all_apart and len(kinds["is better than"]) == len(others) else how
-    return f"{start},{how} {best.name} ({number(float(best.equal.mean()))}) {_named(parts)}."
+    return f"{start},{how} {best.name} ({number(float(best.equal.mean()))}) {_named(parts)}{without}."
 
 
 def _told(summary: Summary, row: Row, found: Pair) -> tuple[str, bool]:
