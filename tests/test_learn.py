@@ -150,7 +150,7 @@ WRONG = [  # exercise, what comes behind the right answers, what the line says
      "in another order; expected dx, dw"),
     ("linear_back", "def linear_back(x, w, dy): return dy @ w.T, dy.T @ x",
      r"a has 2 columns and b has 3 rows, .* given x of shape \(4, 3\), w of .*; dx is .*: \(4, 2\) times \(2, 3\)"),
-    ("linear_back", "def linear_back(x, w, dy): return dy @ w, x @ dy", r"a has 3 .* b has 4 rows.*dw is \(2, 3\)"),
+    ("linear_back", "def linear_back(x, w, dy): return dy @ w, x.dot(dy)", r"a has 3 .* b has 4 rows.*dw is \(2, 3\)"),
     ("linear_back", "def linear_back(x, w, dy): return dy @ w", r"array of shape \(4, 3\), expected dx, dw"),
     ("gradients", "def gradients(w, x, b): return np.array(1.0)", r"got array\(1\.\), expected a list or a tuple"),
     ("center_back", "def center_back(dy): return dy", "the one through the mean is missing"),

@@ -104,8 +104,13 @@ def _given(function: Any, arguments: tuple[Any, ...]) -> str:
 
 def _plainly(said: str) -> str:
     """NumPy's words for a matrix product of shapes that do not fit, in words of this course."""
-    unfit = re.search(r"matmul: Input operand 1 has a mismatch in .*\(size (\d+) is different from (\d+)\)", said)
-    return f"in a @ b, a has {unfit[2]} columns and b has {unfit[1]} rows, not as many" if unfit else said
+    if unfit := re.search(r"matmul: Input operand 1 has a mismatch in .*\(size (\d+) is different from (\d+)\)", said):
+        columns, rows = unfit[2], unfit[1]
+    elif unfit := re.search(r"not aligned: (\d+) \(dim 1\) != (\d+) \(dim 0\)", said):  # np.dot
+        columns, rows = unfit[1], unfit[2]
+    else:
+        return said
+    return f"in a @ b, a has {columns} columns and b has {rows} rows, not as many"
 
 
 def _within(answers: _Answers, run: Any, line: int | None = None, given: str = "") -> Any:
