@@ -2,18 +2,22 @@
 
 uniform(bound), normal(std), glorot, orthogonal, identity, zeros
 starting(what, given)    an initializer that a caller gave, checked
+seed_of(what, seed)      the seed that a caller gave, checked; None: one that no layer had before
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from micrornn.arguments import whole
 from micrornn.errors import ConfigError, quoted
 
 Initializer = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+unseeded = itertools.count()  # layers that were made without a seed
 
 
 def zeros(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -58,3 +62,9 @@ def starting(what: str, given: Any) -> Initializer:
             f"{what} is a function of (rng, shape), such as micrornn.parameters.uniform(0.1), not {quoted(given)}"
         )
     return given
+
+
+def seed_of(what: str, seed: int | None) -> int:
+    """The seed that a caller gave, a whole number from 0 on. None: the n-th layer of a program without one has n, from
+    0 on. So no two of them start alike, and the program computes the same each time."""
+    return next(unseeded) if seed is None else whole(f"{what}: seed", seed, least=0)

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from micrornn import kernels
-from micrornn.arguments import choice, require_precision, sizes, whole
+from micrornn.arguments import choice, require_precision, sizes
 from micrornn.arguments import rate as share
 from micrornn.calls import checked
 from micrornn.cells import gru, lstm, rnn, rnn_relu
 from micrornn.dropmask import MASKS, drop, mix_key
 from micrornn.errors import ConfigError
-from micrornn.initializers import Initializer, normal, starting, uniform
+from micrornn.initializers import Initializer, normal, seed_of, starting, uniform
 from micrornn.ops import embedding, linear
 from micrornn.parameters import Module, Parameter
 from micrornn.recurrent import Recurrent
@@ -84,7 +84,8 @@ class RNN(Recurrent):
 
 
 class Linear(Module):
-    """y = x W^T + b. x (..., input_size) -> (..., output_size). Starts uniform in +-1/sqrt(input_size).
+    """y = x W^T + b. x (..., input_size) -> (..., output_size). Starts uniform in +-1/sqrt(input_size), by default with
+    a seed that no other layer has.
 
     >>> import numpy as np, micrornn as mr
     >>> mr.Linear(3, 2)(np.zeros((5, 4, 3))).shape
@@ -92,11 +93,11 @@ class Linear(Module):
     """
 
     @checked
-    def __init__(self, input_size: int, output_size: int, *, seed: int = 0, dtype: type = np.float32,
+    def __init__(self, input_size: int, output_size: int, *, seed: int | None = None, dtype: type = np.float32,
                  initializer: Initializer | None = None):  # fmt: skip
         sizes("Linear", input_size=input_size, output_size=output_size)
         require_precision("Linear", dtype)
-        rng = np.random.default_rng(whole("Linear: seed", seed, least=0))
+        rng = np.random.default_rng(seed_of("Linear", seed))
         start = starting("Linear: initializer", initializer or uniform(input_size**-0.5))
         self.weight = Parameter(start(rng, (output_size, input_size)), dtype)
         self.bias = Parameter(uniform(input_size**-0.5)(rng, (output_size,)), dtype)
@@ -115,11 +116,11 @@ class Embedding(Module):
     """
 
     @checked
-    def __init__(self, vocab_size: int, size: int, *, seed: int = 0, dtype: type = np.float32,
+    def __init__(self, vocab_size: int, size: int, *, seed: int | None = None, dtype: type = np.float32,
                  initializer: Initializer | None = None):  # fmt: skip
         sizes("Embedding", vocab_size=vocab_size, size=size)
         require_precision("Embedding", dtype)
-        rng = np.random.default_rng(whole("Embedding: seed", seed, least=0))
+        rng = np.random.default_rng(seed_of("Embedding", seed))
         start = starting("Embedding: initializer", initializer or normal(1.0))
         self.weight = Parameter(start(rng, (vocab_size, size)), dtype)
 
@@ -165,9 +166,9 @@ class Dropout(Module):
     """
 
     @checked
-    def __init__(self, rate: float, *, seed: int = 0, mask: str = "step"):
+    def __init__(self, rate: float, *, seed: int | None = None, mask: str = "step"):
         choice("Dropout: mask", mask, MASKS)
-        self.rate, self.seed, self.mask = share("Dropout: rate", rate), whole("Dropout: seed", seed), mask
+        self.rate, self.seed, self.mask = share("Dropout: rate", rate), seed_of("Dropout", seed), mask
         self.key: int | None = None
         self.calls, self.start = 0, 0
 

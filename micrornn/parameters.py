@@ -293,8 +293,9 @@ def _require_free(parameters: Mapping[str, Parameter], but: Flat | None = None) 
         for name, parameter in parameters.items():
             if views.get(id(parameter)) is parameter.data:
                 raise ConfigError(
-                    f"parameter {name} lies in a Flat already, which would lose it; use that one (of a language model "
-                    "model.flat), and move a model to a device before its Flat is made"
+                    f"parameter {name} lies in a Flat already, such as an optimizer's, which would lose it; train the "
+                    "module as a whole, or use that Flat (of a language model model.flat), and move a model to a"
+                    " device before its Flat is made"
                 )
 
 

@@ -8,19 +8,20 @@ One recurrence, three granularities, the same numbers:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from micrornn import device, kernels
-from micrornn.arguments import choice, flag, numbers, rate, real, require_precision, short, sizes, whole, wholes
+from micrornn.arguments import choice, flag, numbers, rate, real, require_precision, short, sizes, wholes
 from micrornn.calls import checked
 from micrornn.cells import BOTH_SIDES, Cell, State, Weights, bias_with_forget, declared, find_cell, take_step
 from micrornn.dropmask import MASKS, drop, drop_mask, mix_key
 from micrornn.errors import ConfigError, ShapeError, counted, instead
-from micrornn.initializers import Initializer, starting, zeros
+from micrornn.initializers import Initializer, seed_of, starting, zeros
 from micrornn.ops import clip_message, concatenate, mask_message, reshape, stack, where
 from micrornn.ops.linear import Instead
 from micrornn.ops.masks import take_mask
@@ -50,6 +51,7 @@ class Recurrent(Module):
     forget_bias        None: as the other biases. A number: where bias_ih of a forget gate f starts
     initializers       {"weight_ih": ..., "weight_hh": ..., "bias": ...} in the place of the cell's own
     clip_message       limit of each number passed back from a time step to the one before it; 0: none
+    seed               of the first weights and of dropout; by default one that no other layer has (initializers.py)
 
     Parameters are named as in PyTorch: weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, ..._l0_reverse, ...
 
@@ -64,7 +66,7 @@ class Recurrent(Module):
                  dropout_mask: str = "step", granularity: str = "sequence", learn_initial: bool = False,
                  forget_bias: float | None = None,
                  initializers: dict[str, Initializer] | None = None, clip_message: float = 0.0,
-                 seed: int = 0, dtype: type = np.float32):  # fmt: skip
+                 seed: int | None = None, dtype: type = np.float32):  # fmt: skip
         what = type(self).__name__
         sizes(what, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         choice(f"{what}: granularity", granularity, GRANULARITIES)
@@ -76,7 +78,7 @@ class Recurrent(Module):
         if not isinstance(cell, (str, Cell)):
             raise ConfigError(f"{what}: a cell is a name, such as 'lstm', or a Cell, not {short(cell)}")
         require_precision(what, dtype)
-        whole(f"{what}: seed", seed, least=0)
+        seed = seed_of(what, seed)
         bidirectional = flag(f"{what}: bidirectional", bidirectional)
         forget_bias = None if forget_bias is None else real(f"{what}: forget_bias", forget_bias)
         self.cell = find_cell(cell) if isinstance(cell, str) else declared(cell)
@@ -271,10 +273,19 @@ class Recurrent(Module):
         return mask
 
 
+class Scopes(dict[str, np.ndarray]):
+    """Scope -> array. Who asks for another is told which there are."""
+
+    def __missing__(self, scope: str) -> NoReturn:
+        raise KeyError(f"there is no {scope!r}; there are {', '.join(self)}")
+
+
 def state_gradients(tape: Tape) -> dict[str, np.ndarray]:
     """dL/dh_t of each recurrent layer on a tape, as the last way back over it has left them: scope -> (seq_len,
     batch_size, hidden_size). Total derivatives, through all later time steps and the layers above. A layer that walks
-    from the last step to the first ends in `_reverse`. ConfigError where no layer went over its whole sequence at once.
+    from the last step to the first ends in `_reverse`. Scopes are lstm_l0, lstm_l1 and so on; where one comes again, of
+    another layer or of another call, it ends in `.2`, `.3` and so on, in the order of the calls. ConfigError where no
+    layer went over its whole sequence at once.
 
     >>> import numpy as np, micrornn as mr
     >>> rnn = mr.GRU(1, 4)
@@ -284,11 +295,13 @@ def state_gradients(tape: Tape) -> dict[str, np.ndarray]:
     >>> mr.state_gradients(tape)["gru_l0"].shape
     (6, 2, 4)
     """
-    found = {}
+    found, times = Scopes(), Counter[str]()
     for record in tape.records:
         if isinstance(record.saved, dict) and "dh" in record.saved:
             reverse, rows = record.saved["reverse"], device.host(record.saved["dh"])
-            found[record.scope] = rows[:-1] if reverse else rows[1:]
+            times[record.scope] += 1
+            again = f".{times[record.scope]}" if times[record.scope] > 1 else ""
+            found[record.scope + again] = rows[:-1] if reverse else rows[1:]
     if not found:
         raise ConfigError("there is no gradient of a state on this tape: go backward first, with granularity sequence")
     return found

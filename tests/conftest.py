@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,6 +74,12 @@ def table(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 Micrornn = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers without a seed start as in a program of their own, whichever tests came before."""
+    monkeypatch.setattr("micrornn.initializers.unseeded", itertools.count())
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from micrornn import tasks
 from micrornn.cells import CELLS
 from micrornn.errors import ConfigError
 from micrornn.initial import NAMES, parse_initializer
+from micrornn.layers import Embedding, Linear
 from micrornn.parameters import glorot, identity, normal, orthogonal, uniform, zeros
 from micrornn.recurrent import Recurrent
 from micrornn.train import Training
@@ -125,7 +127,7 @@ def test_defaults_and_seeds(cell: str) -> None:
 
 
 def test_forget_bias_opens_the_forget_gate_alone() -> None:
-    plain, opened = Recurrent("lstm", D, H), Recurrent("lstm", D, H, forget_bias=1.5)
+    plain, opened = Recurrent("lstm", D, H, seed=0), Recurrent("lstm", D, H, forget_bias=1.5, seed=0)
     for name, value in (("bias_ih_l0", 1.5), ("bias_hh_l0", 0.0)):
         bias, before = opened.weights[name].data, plain.weights[name].data
         assert (bias[H : 2 * H] == value).all()
@@ -133,6 +135,19 @@ def test_forget_bias_opens_the_forget_gate_alone() -> None:
     assert all(
         (a.data == b.data).all()
         for a, b in zip(
-            Recurrent("gru", D, H, forget_bias=1.5).weights.values(), Recurrent("gru", D, H).weights.values()
+            Recurrent("gru", D, H, forget_bias=1.5, seed=0).weights.values(),
+            Recurrent("gru", D, H, seed=0).weights.values(),
         )
     )
+
+
+def test_layers_without_a_seed_start_differently_and_a_program_always_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    def program() -> list[np.ndarray]:
+        monkeypatch.setattr("micrornn.initializers.unseeded", itertools.count())
+        made = [Linear(3, 3), Linear(3, 3), Embedding(3, 3), Embedding(3, 3)]
+        weights = [layer.weight.data for layer in made]
+        return weights + [Recurrent("gru", 3, 3).weights["weight_hh_l0"].data for _ in range(2)]
+
+    first, again = program(), program()
+    assert all(np.array_equal(one, other) for one, other in zip(first, again))
+    assert all((one != other).any() for one, other in itertools.combinations(first, 2) if one.shape == other.shape)

@@ -87,7 +87,7 @@ def test_a_cell_of_such_ops_has_kernels(ops: tuple[Elementwise, Elementwise]) ->
     rng, found = np.random.default_rng(2), []
     x, dy = rng.normal(size=(4, 2, 3)), rng.normal(size=(4, 2, 5))
     for granularity in ("primitive", "sequence"):
-        net = Recurrent(Soft(), 3, 5, granularity=granularity, dtype=np.float64)
+        net = Recurrent(Soft(), 3, 5, granularity=granularity, dtype=np.float64, seed=0)
         with kernels.use("reference"), Tape() as tape:
             y, _ = net(x)
             found.append([y.data, *tape.cotangents([*net.weights.values()], [y], [dy])])

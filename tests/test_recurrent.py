@@ -14,8 +14,9 @@ from kernel_rows import VARIED
 
 from micrornn.errors import ConfigError, ShapeError
 from micrornn.layers import Dropout
+from micrornn.ops import mean
 from micrornn.parameters import orthogonal, zeros
-from micrornn.recurrent import GRANULARITIES, Recurrent, last_valid
+from micrornn.recurrent import GRANULARITIES, Recurrent, last_valid, state_gradients
 from micrornn.tape import Tape, Tensor
 
 T, B, D, H = 5, 3, 4, 6
@@ -66,7 +67,7 @@ def test_granularities_agree(cell: str, num_layers: int, bidirectional: bool, dt
         for granularity in GRANULARITIES:
             model = Recurrent(
                 cell, D, H, num_layers, bidirectional, 0.3, granularity=granularity, dtype=dtype,
-                learn_initial=True, clip_message=clip, initializers={"weight_hh": orthogonal},
+                learn_initial=True, clip_message=clip, initializers={"weight_hh": orthogonal}, seed=0,
             )  # fmt: skip
             model.dropout_key = 7
             results.append(everything(model, 3, dtype, given_state, **where))
@@ -85,7 +86,7 @@ def test_granularities_agree_at_any_size(data: st.DataObject) -> None:
     where = {"lengths": data.draw(lanes, label="lengths")}
     results = [
         everything(
-            Recurrent(cell, inputs, hidden, 2, way, granularity=granularity, dtype=np.float64),
+            Recurrent(cell, inputs, hidden, 2, way, granularity=granularity, dtype=np.float64, seed=0),
             5, np.float64, seq_len=seq_len, batch_size=batch_size, **where,
         )
         for granularity in GRANULARITIES
@@ -103,7 +104,7 @@ def test_granularities_agree_at_any_size(data: st.DataObject) -> None:
 def test_masked_steps_do_not_exist(cell: str, reverse: bool, granularity: str) -> None:
     """Exactly, not nearly: the state is carried over bit by bit, no gradient reaches a masked input."""
     rng = np.random.default_rng(2)
-    model = Recurrent(cell, D, H, bidirectional=reverse, granularity=granularity)
+    model = Recurrent(cell, D, H, bidirectional=reverse, granularity=granularity, seed=0)
     mask = rng.random((T, B)) < 0.5
     mask[:, 1] = False  # a lane in which nothing counts
     mask[:, 2] = True
@@ -134,7 +135,7 @@ def test_what_is_masked_is_never_looked_at(cell: str, granularity: str, table: s
     found = []
     for there in (0.3, np.nan, -np.inf):
         rng = np.random.default_rng(5)
-        model = Recurrent(cell, D, H, 2, True, granularity=granularity)
+        model = Recurrent(cell, D, H, 2, True, granularity=granularity, seed=0)
         mask = rng.random((T, B)) < 0.6
         mask[:, 2] = False
         x = Tensor(rng.normal(size=(T, B, D)), True, "x", np.float32)
@@ -159,7 +160,7 @@ def test_what_is_masked_is_never_looked_at(cell: str, granularity: str, table: s
 def test_lengths_are_runs_of_each_lane_alone(cell: str, granularity: str) -> None:
     """A padded batch gives what each sequence gives by itself; both directions."""
     rng, lengths = np.random.default_rng(4), [3, 5, 1]
-    model = Recurrent(cell, D, H, 2, True, granularity=granularity, dtype=np.float64)
+    model = Recurrent(cell, D, H, 2, True, granularity=granularity, dtype=np.float64, seed=0)
     x = rng.normal(size=(T, B, D))
     y, last = model(Tensor(x), lengths=lengths)
     for lane, length in enumerate(lengths):
@@ -170,7 +171,7 @@ def test_lengths_are_runs_of_each_lane_alone(cell: str, granularity: str) -> Non
 
 
 def test_arrays_and_lists_do_where_tensors_are_meant() -> None:
-    model = Recurrent("lstm", D, H)
+    model = Recurrent("lstm", D, H, seed=0)
     x, zero = np.ones((T, B, D)), np.zeros((1, B, H))
     mask = np.arange(T)[:, None] < [5, 2, 3]
     y, _ = model(Tensor(x, dtype=np.float32), lengths=[5, 2, 3])
@@ -199,7 +200,7 @@ def test_two_windows_with_carried_state_are_one(
     cell: str, granularity: str, cut: int, lengths: list[int], seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
-    model = Recurrent(cell, D, H, 2, granularity=granularity, dtype=np.float64)
+    model = Recurrent(cell, D, H, 2, granularity=granularity, dtype=np.float64, seed=0)
     x, mask = Tensor(rng.normal(size=(8, B, D))), np.arange(8)[:, None] < np.array(lengths)
     first = states(model, B, rng, np.float64)
     y, last = model(x, first, mask=mask)
@@ -211,7 +212,7 @@ def test_two_windows_with_carried_state_are_one(
 
 
 def test_learned_initial_state_is_one_row_for_all_lanes() -> None:
-    model = Recurrent("lstm", D, H, 2, learn_initial=True, dtype=np.float64)
+    model = Recurrent("lstm", D, H, 2, learn_initial=True, dtype=np.float64, seed=0)
     h_0, c_0 = (model.weights[name] for name in ("h_0", "c_0"))
     assert h_0.shape == c_0.shape == (2, 1, H) and not h_0.data.any()
     h_0.data[...], c_0.data[...] = 0.3, -0.2
@@ -262,3 +263,16 @@ def test_mistakes_are_named(mistake: Callable[[], Any], named: Sequence[str]) ->
     with pytest.raises((ShapeError, ConfigError)) as caught:
         mistake()
     assert all(word in str(caught.value) for word in named), str(caught.value)
+
+
+def test_gradients_of_states_are_those_of_every_layer_and_call() -> None:
+    one, two = Recurrent("gru", D, H), Recurrent("gru", H, H + 1)
+    with Tape() as tape:
+        y, _ = two(one(Tensor(OK))[0])
+        loss = mean(two(one(Tensor(OK[:2]))[0])[0]) + mean(y)
+    tape.backward(loss)
+    found = state_gradients(tape)
+    assert [array.shape for array in found.values()] == [(T, B, H), (T, B, H + 1), (2, B, H), (2, B, H + 1)]
+    assert [*found] == ["gru_l0", "gru_l0.2", "gru_l0.3", "gru_l0.4"]
+    with pytest.raises(KeyError, match="there are gru_l0, gru_l0"):
+        found["lstm_l0"]
