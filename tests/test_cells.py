@@ -130,6 +130,10 @@ def test_from_the_step_to_the_derivative() -> None:
     assert ("c_t = v1 + v2", "dv1 = dc_t, dv2 = dc_t") in told.rules
     assert dict(told.rules)["o = sigmoid(a_o)"] == "da_o = do * o * (1 - o)"
     assert dict(told.backward)["da_f"] == "dc * c_prev * f * (1 - f)"
+    assert told.onward[1] == "dh_prev = W_hh^T (da_i, da_f, da_g, da_o)"
+    assert told.onward[-1] == "one step back: dh_t += dh_prev, dc_t = dc_prev"
+    assert "dh_prev += W_hh^T (dh_r, dh_z, dh_n)" in explain(CELLS["gru"]).onward  # z h_prev goes straight there
+    assert not any("W_hh" in line for line in explain(CELLS["mingru"]).onward)
     assert told.kept["i"] == "after sigmoid" and told.again == ("tanh_c",)
     assert (told.counts["functions forward"], told.counts["functions backward"]) == (5, 1)
 
@@ -143,7 +147,7 @@ def test_a_cell_fits_a_terminal_of_80_columns(name: str, monkeypatch: pytest.Mon
     assert all(len(line) <= 80 for line in lines) and {
         f"  {line}" for line in explain(CELLS[name]).step.splitlines()
     } <= {*lines}
-    words = ("The step", "Forward", "The way back, op by op", "Backward", "Kept", "Cost")
+    words = ("The step", "Forward", "The way back, op by op", "Backward", "On from there", "Kept", "Cost")
     assert [word for word in words if f"\n{word} " in done.output] == [*words]
 
 

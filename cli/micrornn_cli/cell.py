@@ -99,7 +99,8 @@ def _show(name: str, told: Explanation) -> None:
         out.print(Text(f"  {what:<{wide}}  {value}"))
     head("The step", told.where)
     out.print(Text("\n".join("  " + line for line in told.step.splitlines())))
-    head("Products", "for all units at once")
+    rows = "" if " " not in told.declared["gates"] else ", H rows of W and b for each gate in turn"
+    head("Products", f"for all units at once{rows}")
     for line in told.pre:
         out.print(Text(f"  {line}"))
     head("Forward", "one unit, one time step")
@@ -110,6 +111,9 @@ def _show(name: str, told: Explanation) -> None:
         out.print(Text(f"  {left:<{wide}}   {right}"))
     head("Backward", "the same put together, as the kernel computes it")
     formulas(told.backward)
+    head("On from there", "for all units at once; sums over time steps and lanes")
+    for line in told.onward:
+        out.print(Text(f"  {line}"))
     head("Kept", "from the way forward for the way back")
     for what, why in told.kept.items():
         out.print(Text(f"  {what}  {why}"))

@@ -16,7 +16,7 @@ from micrornn.cells.derive import Reader, trace
 from micrornn.kernels.symbols.names import Names
 from micrornn.kernels.symbols.program import Program, merged
 from micrornn.kernels.symbols.source import Formulas
-from micrornn.kernels.symbols.symbol import FUNCTIONS, Symbol, apply, leaf, walk
+from micrornn.kernels.symbols.symbol import FUNCTIONS, ZERO, Symbol, apply, leaf, walk
 
 SIZE = 4  # bytes of a float32
 
@@ -30,6 +30,7 @@ class Explanation:
     pre                 what the products compute for all units at once
     forward, backward   (name, formula) of one unit, as the kernels have them
     rules               (forward, what goes back), op by op, from the last to the first
+    onward              how these go on to the input, the step before and the weights: products for all units at once
     kept                {name: what it is}: what the way forward leaves for the way back
     again               what the way back computes again
     counts              operations and bytes of one unit in one time step
@@ -43,6 +44,7 @@ class Explanation:
     forward: tuple[tuple[str, str], ...]
     rules: tuple[tuple[str, str], ...]
     backward: tuple[tuple[str, str], ...]
+    onward: tuple[str, ...]
     kept: dict[str, str]
     again: tuple[str, ...]
     counts: dict[str, int]
@@ -67,7 +69,7 @@ def explain(cell: Cell) -> Explanation:
     again = tuple(back.names[s] for s in walk(p.backward) if s.op in FUNCTIONS and s in back.names)
     return Explanation(
         inspect.getdoc(type(cell)) or "", source.rstrip(), f"{Path(code.co_filename).name}:{code.co_firstlineno}",
-        declared, _pre(p, names), _pairs(forward), _rules(cell), _pairs(lines),
+        declared, _pre(p, names), _pairs(forward), _rules(cell), _pairs(lines), _onward(p, names),
         _kept(p, names), again, _counts(p),
     )  # fmt: skip
 
@@ -88,6 +90,33 @@ def _pre(p: Program, names: Names) -> tuple[str, ...]:
     if p.sided:
         return f"{all_of('x')} = {from_x}", f"{all_of('h')} = {from_h}"
     return (f"{all_of('a')} = {from_x}" + (f" + {from_h}" if p.recurrent else ""),)
+
+
+def _onward(p: Program, names: Names) -> tuple[str, ...]:
+    def all_of(side: str) -> str:
+        parts = ", ".join(f"d{names.pre(side, k)}" for k in range(len(p.gates)))
+        return f"({parts})" if len(p.gates) > 1 else parts
+
+    straight = [s for s, part in enumerate(p.dprev) if part is not ZERO]  # it has come without weights
+    from_x, from_h, prev = all_of("x" if p.sided else "a"), all_of("h" if p.sided else "a"), names.prev(0)
+    lines = [("dx_t", f"= W_ih^T {from_x}")]
+    if p.recurrent:
+        lines.append((f"d{prev}", f"{'+=' if 0 in straight else '='} W_hh^T {from_h}"))
+    lines.append(("dW_ih", f"= sum of {from_x} x_t^T"))
+    if p.recurrent:
+        lines.append(("dW_hh", f"= sum of {from_h} {prev}^T"))
+    lines.append(("db_ih", f"= {'db_hh = ' if p.recurrent and not p.sided else ''}sum of {from_x}"))
+    if p.sided:
+        lines.append(("db_hh", f"= sum of {from_h}"))
+    wide = max(len(left) for left, _ in lines)
+    told = [f"{left:<{wide}} {right}" for left, right in lines]
+    if names.vectors:
+        told.append(", ".join(f"d{vector}" for vector in names.vectors) + ": summed as well")
+    passed = sorted({*straight, *([0] if p.recurrent else [])})
+    if passed:  # h is read by others as well; whatever else there is, by its own layer alone
+        back = ", ".join(f"d{names.now(s)} {'=' if s else '+='} d{names.prev(s)}" for s in passed)
+        told.append(f"one step back: {back}")
+    return tuple(told)
 
 
 def _named(symbol: Symbol, text: Formulas) -> str:

@@ -4,7 +4,7 @@ from micrornn.tape import Tensor
 
 
 class GRU(Cell):
-    """r, z = sigmoid(W_ih x_t + b_ih + W_hh h_prev + b_hh);
+    """r, z = sigmoid, each of its own rows of W_ih x_t + b_ih + W_hh h_prev + b_hh;
     n = tanh(W_in x_t + b_in + r (W_hn h_prev + b_hn));  h_t = (1 - z) n + z h_prev.
 
     Cho et al. 2014; the reset gate stands behind the product, as in cuDNN and PyTorch.

@@ -4,7 +4,8 @@ from micrornn.tape import Tensor
 
 
 class LSTM(Cell):
-    """i, f, o = sigmoid and g = tanh of W_ih x_t + b_ih + W_hh h_prev + b_hh;
+    """i, f, o = sigmoid and g = tanh, each of its own rows of
+    W_ih x_t + b_ih + W_hh h_prev + b_hh;
     c_t = f c_prev + i g;  h_t = o tanh(c_t).
 
     Hochreiter and Schmidhuber 1997; the forget gate is from Gers, Schmidhuber, Cummins 2000.
