@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from micrornn.errors import DataError, named, quoted
+from micrornn.errors import DataError, counted, named, quoted
 from micrornn.learn.exercise import Exercise, Page, Wrong
 from micrornn.learn.names import lines_of, missing, of_none
 
@@ -110,7 +110,7 @@ def _plainly(said: str) -> str:
         columns, rows = unfit[1], unfit[2]
     else:
         return said
-    return f"in a @ b, a has {columns} columns and b has {rows} rows, not as many"
+    return f"in a @ b, a has {counted(int(columns), 'column')} and b has {counted(int(rows), 'row')}, not as many"
 
 
 def _within(answers: _Answers, run: Any, line: int | None = None, given: str = "") -> Any:

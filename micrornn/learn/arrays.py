@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from micrornn.errors import counted
 from micrornn.learn.exercise import Page, compare, compare_each, hinting, slopes
 
 PAGE = Page(
@@ -33,8 +34,9 @@ def linear_back(answer: Any) -> str:
         x, w, dy = rng.normal(size=(batch, size)), rng.normal(size=(out, size)), rng.normal(size=(batch, out))
         truth = slopes(lambda x, w, dy=dy: np.sum(dy * (x @ w.T)), [x, w])
         what = f"x {x.shape}, w {w.shape}, dy {dy.shape}"
+        turned = f"a has {counted(out, 'column')} and b has {counted(size, 'row')}"
         unfit = {  # of a product with what is turned over and need not be, or the other way round
-            f"a has {out} columns and b has {size} rows": f"dx is {x.shape}: {dy.shape} times ({out}, {size}) gives it",
+            turned: f"dx is {x.shape}: {dy.shape} times ({out}, {size}) gives it",
             "in a @ b": f"dx is {x.shape}, dw is {w.shape}: a product of which shapes gives that?",
         }
         with hinting(unfit):

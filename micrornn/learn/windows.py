@@ -33,9 +33,8 @@ def lanes(answer: Any) -> str:
             "the rest was dropped at the front; it is dropped at the end": ids[-right.size :].reshape(right.T.shape).T,
         }
         what = f"lanes({count} ids from 100 on, batch_size={batch_size})"
-        whole = (
-            f"{count} ids are {batch_size} lanes of {length}, and a rest of {count - right.size} to be dropped first"
-        )
+        lanes, rest = counted(batch_size, "lane"), count - right.size
+        whole = f"{count} ids are {lanes} of {length}, and a rest of {rest} to be dropped first"
         with hinting({"cannot reshape": whole}):
             got = answer(ids, batch_size)
         compare(what, got, right, mistakes=mistakes)
@@ -70,7 +69,9 @@ def _looks(found: list[Any], array: np.ndarray, num_steps: int, count: int) -> s
     if num_steps > 1 and len(pairs) > 1 and agree(pairs[1][0], array[1 : num_steps + 1]):
         return f"they overlap: window 1 begins at time step 1, not where window 0 ended, at {num_steps}"
     if pairs and num_steps > 1 and agree(pairs[0][1], array[num_steps : 2 * num_steps]):
-        return f"the targets are {num_steps} time steps later than the inputs, a whole window; they are 1 later"
+        return (
+            f"the targets are {counted(num_steps, 'time step')} later than the inputs, a whole window; they are 1 later"
+        )
     for n, (_, _, inputs, targets) in enumerate(pairs):
         if (inputs, targets) != (num_steps, num_steps):
             return (
