@@ -60,7 +60,9 @@ def fork(path: str) -> int:
         with open(f"{path}.err", "w") as err, open(os.devnull, "w") as out:
             os.dup2(err.fileno(), 2), os.dup2(out.fileno(), 1)
         from micrornn_cli.main import main
+        from micrornn_cli.start import _heard
 
+        sys.unraisablehook = _heard  # as where the command begins
         arguments = ["train", "--resume", path] if os.path.exists(f"{path}/config.toml") else [*START, path]
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         begun = True
