@@ -23,6 +23,8 @@ def start() -> Any:
             sys.unraisablehook = _heard
             signal.signal(signal.SIGINT, python)
         main()
+    except KeyboardInterrupt:  # the command was at its end
+        sys.exit(128 + signal.SIGINT)
     finally:
         if python is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.SIG_DFL)

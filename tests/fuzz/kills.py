@@ -69,6 +69,8 @@ def fork(path: str) -> int:
         main(arguments)
     except SystemExit as end:
         code = int(end.code or 0)
+    except KeyboardInterrupt:  # as where the command begins
+        code = 130
     except BaseException:
         if begun:
             traceback.print_exc()
