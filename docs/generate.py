@@ -175,7 +175,7 @@ def house() -> list[str]:
                 if inside.name == "__init__.py" and depth > 1:
                     depth, shown = depth - 1, inside.parent.name + "/"
                 sentence = re.split(r"(?<=[.?!])\s", " ".join(said.split("\n\n")[0].split()))[0]
-                lines.append(f"{'  ' * depth + shown:<22}{sentence}")
+                lines.append(f"{'  ' * depth + shown + ' ':<22}{sentence}")
     return lines
 
 

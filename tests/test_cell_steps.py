@@ -74,8 +74,13 @@ class Nuisance(Cell):
         return t * n + (1.0 - t) * h + tanh(size) * w.ONE, size
 
 
-def test_no_name_in_a_cell_is_taken_for_another() -> None:
-    cell = Nuisance()
+class Annoyance(Nuisance):
+    name, gates = "annoyance", ("dh", "range", "all_ONE")
+
+
+@pytest.mark.parametrize("kind", [Nuisance, Annoyance])
+def test_no_name_in_a_cell_is_taken_for_another(kind: type[Cell]) -> None:
+    cell = kind()
     names, rng = Names(cell.program), np.random.default_rng(5)
     of_leaves = [name for one, name in names.leaves.items() if one.args[0] not in ("slot", "hidden")]
     found = [*of_leaves, *(names.kept(k) for k in range(3)), *(name for name, _ in names.back)]

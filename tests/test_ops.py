@@ -276,3 +276,11 @@ def test_mixed_precisions_are_refused() -> None:
     """A product of float32 and float64 would read the bytes of one as the other."""
     with pytest.raises(ConfigError, match=r"linear.*float32, float64, float64"):
         ops.linear(Tensor(np.ones((2, 3), np.float32)), *blank((4, 3), (4,)))
+
+
+@pytest.mark.parametrize("kind", ["int8", "int16", "int32", "int64"])
+def test_an_id_below_0_is_refused_in_every_precision(kind: str) -> None:
+    rows = np.zeros((70_000, 1), np.float32)  # more than int8 and int16 can name
+    with pytest.raises(ShapeError, match=r"indices lie in -1\.\.2"):
+        ops.embedding(rows, ids=np.array([2, -1], kind))
+    assert ops.embedding(rows, ids=np.array([2, 100], kind)).shape == (2, 1)

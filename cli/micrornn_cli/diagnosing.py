@@ -32,7 +32,7 @@ def diagnosed(found: Sequence[tuple[Measure, Sequence[Panel]]], subject: Subject
         (name, ", ".join(dict.fromkeys(said[name])) if name in said else "not taken", _see(name, run)) for name in names
     ]
     left = [name for name in names if name not in said]
-    note = f"Not taken, for they take longer (--all takes them): {', '.join(left)}." if left else ""
+    note = f"Not taken: {', '.join(left)}. Those that take longer are taken with --all." if left else ""
     return measure, [Rows("Measures", ("measure", "says", "to see it"), rows, note)]
 
 

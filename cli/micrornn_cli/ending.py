@@ -49,7 +49,7 @@ def _score(training: Training) -> None:
     if score is not None and training.chooses is not None:
         words = f"Best {training.chooses.name} [bold green]{score:.4g}[/], with a validation loss of {best:.4g}"
     err.print()
-    words += f" {training.task.metrics[0].unit}{beside}."
+    words = f"{words} {training.task.metrics[0].unit}".rstrip() + f"{beside}."
     err.print(f"{counted(training.updates, 'update')} in {duration(training.seconds)}. {words}")
     if baseline is not None and best >= baseline[1]:
         err.print("It is no better yet than what takes no network.", style="yellow")

@@ -42,7 +42,7 @@ SIZE = click.IntRange(1, 10_000)
 @click.option("--batch-size", type=SIZE, default=2, show_default=True, help="Sequences side by side.")
 @click.option("--seq-len", type=SIZE, default=5, show_default=True, help="Time steps.")
 @click.option("--bidirectional", is_flag=True, help="A second set of weights reads from the last step to the first.")
-@click.option("--samples", type=SIZE, help="Compare only N numbers of each tensor.  [all; of a RUN: 8]")
+@click.option("--samples", type=SIZE, help="Compare only N numbers of each tensor.  [all; of a RUN or a task: 8]")
 @click.option("--projected", "project", is_flag=True,
               help="All tensors at once along one random direction: quick at any size.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights, inputs and samples.")
@@ -112,15 +112,20 @@ def _require_there(run: str) -> None:
         raise click.UsageError(f"there is no run {run}; did you mean {flags[near[0]]} {near[0]}?")
 
 
+def _possible(cell: str, granularities: tuple[str, ...]) -> list[str]:
+    """Those that the cell can be computed in. One that was asked for alone stays, and says why it cannot be."""
+    from micrornn.cells import find_cell
+
+    alone = len(granularities) == 1
+    return [one for one in granularities if alone or one != "sequence" or find_cell(cell).derivable]
+
+
 def _fresh(cells: tuple[str, ...], granularities: tuple[str, ...],
            sizes: dict[str, Any]) -> Iterator[NetworkCheck]:  # fmt: skip
-    from micrornn.cells import find_cell
     from micrornn.checks import check_cell
 
     for cell in cells:
-        for granularity in granularities:
-            if granularity == "sequence" and len(granularities) > 1 and not find_cell(cell).derivable:
-                continue
+        for granularity in _possible(cell, granularities):
             yield check_cell(cell, granularity, **sizes)
 
 
@@ -136,7 +141,7 @@ def _trained(run: str, granularities: tuple[str, ...], sizes: dict[str, Any]) ->
     inputs, targets, reason = window(meta, vocab.size, sizes["seq_len"], sizes["batch_size"], seed)
     if reason:
         console.err.print(f"checking on random tokens: {flags(reason)}", style="dim", soft_wrap=True, markup=False)
-    for granularity in granularities:
+    for granularity in _possible(model.config.cell, granularities):
         yield check_model(model, granularity, inputs, targets, samples=samples, seed=seed)
 
 
@@ -157,5 +162,5 @@ def _on_a_batch(task: Any, model: Any, granularities: tuple[str, ...], sizes: di
     inputs, targets, _ = task.batches.next()
     rows = getattr(inputs, "values", inputs)  # of what is padded
     sizes["seq_len"] = len(rows[0]) if isinstance(rows, tuple) else len(rows)
-    for granularity in granularities:
+    for granularity in _possible(model.config.cell, granularities):
         yield check_model(model, granularity, inputs, targets, samples=sizes["samples"] or 8, seed=sizes["seed"])

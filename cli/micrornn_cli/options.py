@@ -1,4 +1,4 @@
-"""The flags of a training run, made from the table in micrornn/config.py, and which value of a setting counts:
+"""The flags of a training run, made from the table in micrornn/config.py, and which value of a setting counts.
 
 a file (--config)  <  the environment (MICRORNN_HIDDEN_SIZE=...)  <  a flag
 """

@@ -101,11 +101,9 @@ class Lines:
     """
 
     def __init__(self, name: str, where: str, encoding: str):
-        try:
-            codecs.lookup(encoding)
-        except LookupError:
-            raise ConfigError(f"--encoding: there is no encoding {encoding!r:.40}; try utf-8 or cp1252") from None
-        self.name, self.where, self.encoding = name, where, encoding
+        from micrornn.data.encodings import codec
+
+        self.name, self.where, self.encoding = name, where, codec(encoding)
         self.read: deque[str] = deque()
         self.waits = True
 

@@ -28,7 +28,7 @@ def announce(training: Training, num_files: int, own_files: bool, resumed: str |
         "backprop": "" if config.backprop == "window" else f"{config.backprop}: {WAYS[config.way.name].about}",
         "held out": _held_out(training),
         "baseline": "" if text or task.baseline is None else
-        f"{task.baseline[0]}: {measure('', task.baseline[1])} {task.metrics[0].unit}",
+        f"{task.baseline[0]}: {measure('', task.baseline[1])} {task.metrics[0].unit}".rstrip(),
         "ends": _end(training),
         "memory": "" if training.segment_steps >= config.num_steps else
         f"windows in segments of {counted(training.segment_steps, 'time step')}, each computed twice, so that an "

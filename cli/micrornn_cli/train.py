@@ -260,8 +260,8 @@ class _Job:
 
         run, rate = shell_word(str(self.folder.path)), f"--lr {safe_lr(self.config):.2g}"
         settings, (advice, *first) = shell_word(str(self.folder.path / "config.toml")), told.split("\n")
-        anew = f"micrornn train --config {settings} --init-from {run} {rate}"
-        words = f"{advice}: micrornn train --resume {run} {rate}, or, as a new run from its best weights, {anew}"
+        anew = f"{console.program()} train --config {settings} --init-from {run} {rate}"
+        words = f"{advice}: {self._again()} {rate}, or, as a new run from its best weights, {anew}"
         return "\n".join([words, *first])
 
     def _finish(self, training: Any, stopped: bool) -> None:

@@ -163,11 +163,12 @@ def _first_line(error: Exception) -> str:
 
 
 def _reached(backend: str, connect: Callable[..., Any], **how: Any) -> Any:
-    """A cluster that answers; ConfigError where none does."""
+    """A cluster that answers, or one of this machine that has started; ConfigError where there is none."""
     try:
         return connect(**how)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"`backend={quoted(backend)}`: no cluster answers there: {_first_line(error)}") from None
+        what = "no cluster answers there" if "address" in how else "no cluster could be started here"
+        raise ConfigError(f"`backend={quoted(backend)}`: {what}: {_first_line(error)}") from None
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ the same learning rate; they differ in how many examples an update averages over
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import numpy as np
@@ -51,7 +50,7 @@ def trajectory(seed: int = 0) -> Measure:
             wander = float(np.sqrt(((late - line) ** 2).sum(axis=1).mean()))
             numbers[f"wander_{batch}"] = Number(wander, "", "how far it is from a straight way in the last quarter")
     measure = Measure("trajectory", {"text": f"{EXAMPLES} made-up sequences", "seq_len": STEPS}, axes, arrays, numbers)
-    return dataclasses.replace(measure, verdicts=(_verdict(measure),))
+    return measure.judged(_verdict(measure))
 
 
 def examples(seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -126,7 +126,8 @@ def _at_equal(summary: Summary, best: Row, others: Sequence[Row]) -> str:
     unit = f"{one(summary.plan.unit)}s"
     start = f"After {summary.shared:,.0f} {unit} each"
     late = [row.name for row in (best, *others) if not np.isfinite(row.equal).all()]
-    without = f"{_named(late)} had no validation by then" if late else ""
+    known = "validation" if summary.held_out else "loss"
+    without = f"{_named(late)} had no {known} by then" if late else ""
     others = [row for row in others if row.name not in late]
     if best.name in late or not others:
         return f"How they stand after {summary.shared:,.0f} {unit} each is not known: {without}."
@@ -290,10 +291,10 @@ def _cost(summary: Summary) -> Iterator[Verdict]:
         )
     there = sorted((row for row in rows if np.isfinite(row.reached).all()), key=lambda row: float(row.reached.mean()))
     if len(there) > 1 and _slower(there[-1].reached, there[0].reached):
-        who = "With every seed the" if len(summary.plan.seeds) > 1 else "The"
+        who = " on average, of those that reach it with every seed," if len(summary.plan.seeds) > 1 else ""
         words.append(
-            f"{who} loss {number(summary.target)} is reached first by {there[0].name}, within "
-            f"{number(float(there[0].reached.mean()))} s of training on average; last by {there[-1].name}, within "
+            f"The loss {number(summary.target)} is reached first{who} by {there[0].name}, within "
+            f"{number(float(there[0].reached.mean()))} s of training; last by {there[-1].name}, within "
             f"{number(float(there[-1].reached.mean()))} s."
         )
     never = [row.name for row in rows if not np.isfinite(row.reached).any()]

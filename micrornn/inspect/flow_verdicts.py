@@ -124,7 +124,7 @@ def _nonfinite(layers: tuple[str, ...], dh: np.ndarray) -> Verdict | None:
     if not bad.any():
         return None
     layer, t = np.argwhere(bad)[-1]
-    where = f"{bad.sum()} of {counted(bad.size, 'time step')}"
+    where = f"{bad.any(axis=0).sum()} of {counted(bad.shape[1], 'time step')}"
     words = f"dL/dh_t is NaN or infinite at {where}, so in {layers[layer]} at {t}."
     return blown_up(words, t=int(t))
 

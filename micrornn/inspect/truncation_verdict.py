@@ -20,7 +20,9 @@ from micrornn.inspect.words import percent
 # (gradient descent with an error, Bertsekas and Tsitsiklis 2000): 99 % at 10 %. Above it a run is called biased. It is
 # also what `micrornn advise` bears unless told otherwise.
 TOLERABLE, SMALL = 0.1, 0.05
-LARGE = 0.25  # what is cut off the gradient of one lane: 7 to 15 % are usual for natural text and 30 to 50 time steps
+# What is cut off the gradient of one lane: 7 to 15 % are usual for natural text and 30 to 50 time steps. Also how large
+# a bias may be, by two standard errors up, and still be called little.
+LARGE = 0.25
 ADVISE = "Which num_steps that speaks for, beside what time steps cost, `micrornn advise` says."
 
 
@@ -131,7 +133,7 @@ def _by_bias(found: Found, plain: dict[str, float]) -> Verdict:
             )
             return Verdict("unsure", words, plain, f"Measure a checkpoint from before the rate fell. {ADVISE}")
         return Verdict("biased", f"{words} That is too much: {limit}.", plain, ADVISE)
-    if high > max(LARGE, TOLERABLE):
+    if own > TOLERABLE or high > LARGE:  # above the limit, and not told from 0; or it may be far above
         words += " This much text cannot tell whether that is much."
         return Verdict("unsure", words, plain, "Measure more of it, with `windows=16`.")
     return Verdict("healthy", f"{words} That is little: {limit}.", plain, ADVISE)

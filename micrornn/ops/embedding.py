@@ -49,6 +49,6 @@ def take_ids(name: str, ids: Any, size: int, mask: np.ndarray | None = None) -> 
     if mask is not None and mask.shape == ids.shape:
         ids = np.where(mask, ids, 0)
     unsigned = ids.view(ids.dtype.str.replace("i", "u"))  # what is below 0 is huge there
-    if ids.size and np.maximum.reduce(unsigned, axis=None) >= size:
+    if ids.size and np.maximum.reduce(unsigned, axis=None) >= min(size, np.iinfo(ids.dtype).max + 1):
         raise ShapeError(f"{name}: indices lie in {ids.min()}..{ids.max()}, wanted 0..{size - 1}")
     return np.array(ids, np.int32, order="C")

@@ -77,8 +77,8 @@ def _tables(measure: Measure) -> list[Panel]:
             ["setting", f"us a {token}", f"seconds to loss {number(target)}",
              *[f"loss at {tokens:,.0f} {token}s"] * uneven],
             cost, note=f"Time of updates alone, without validation. us a {token}: microseconds, in the quickest tenth "
-            f"of them. seconds to loss {number(target)}: until a validation had it, the mean over seeds; in brackets, "
-            "where not every seed came so far: how many did.",
+            f"of them. seconds to loss {number(target)}: until the loss was as low, by a straight line between two "
+            "that are known, the mean over seeds; in brackets, where not every seed came so far: how many did.",
         ),
     ]  # fmt: skip
 

@@ -161,8 +161,10 @@ class Series(Task):
         wrong = np.argwhere((np.abs(data.values) > LARGEST) | (self.config.log & (data.values <= 0)))
         if len(wrong):
             path, line = data.where[wrong[0][0]]
-            what = self._unfit(data.values[wrong[0][0]], data.chosen.names)
-            raise DataError(f"{path}:{line}: {what}; leave {'`log` out, or ' * self.config.log}such rows out")
+            values = data.values[wrong[0][0]]
+            helps = bool(self.config.log and (np.abs(values) <= LARGEST).all())
+            what = self._unfit(values, data.chosen.names)
+            raise DataError(f"{path}:{line}: {what}; leave {'`log` out, or ' * helps}such rows out")
 
     def _unfit(self, values: np.ndarray, names: Sequence[str] = ()) -> str:
         """What is wrong with a row; "" if nothing is."""

@@ -58,7 +58,7 @@ def _alone(out, rounds):
 @parallel
 def _together(out, rounds):
     for part in prange(out.size // 16):
-        _spin(out, part * 16, rounds)
+        _alone(out[part * 16 :], rounds)  # compiled, where a forked process walks over the parts in Python
 
 
 def fma_limit(threads: int = 1, seconds: float = 0.2) -> float:

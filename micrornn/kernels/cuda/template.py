@@ -39,11 +39,11 @@ def unit_back($back_arrays, total, mask, at, place, turn, step, seq_len, lanes, 
     at: the unit's place in the cotangents that are now complete; place: the lane's in the mask; lanes: the batch size.
     """
     after = turn * lanes * size  # how far away its state is
-    dh = d$h[at]
+    arriving = d$h[at]
     if step > 0:
 $message
-        dh += message(total, clip)
-        d$h[at] = dh
+        arriving += message(total, clip)
+        d$h[at] = arriving
     if step < seq_len:
         row = place * $count * size + j
         if counts(mask, place):

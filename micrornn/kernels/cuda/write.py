@@ -60,7 +60,7 @@ class Writer(Unit):
         return f"{self.states[s]}[at] = {self.names.now(s)} if counted else {self.names.prev(s)}"
 
     def arrived(self, s: int) -> str:
-        return f"d{self.states[s]}[at]" if s else "dh"
+        return f"d{self.states[s]}[at]" if s else "arriving"
 
     def send(self, s: int, message: str) -> str:
         if s:
@@ -81,7 +81,7 @@ class Writer(Unit):
         lines = [f"{self.place('dgates', k)} = ZERO" for k in range(len(self.p.gates))]
         lines += [f"{self.place('dhidden', k)} = ZERO" for k in range(len(self.p.gates))] if self.p.sided else []
         lines += [f"d{rows}[at - after] = message(d{rows}[at], clip)" for rows in self.states[1:]]
-        return lines + (["straight[at % (lanes * size)] = dh"] if self.straight else [])
+        return lines + (["straight[at % (lanes * size)] = arriving"] if self.straight else [])
 
     def take(self, biases: str, others: str, sums: list[str], size: str, j: str) -> list[str]:
         """What comes from the state: the sums over its units, with their bias. The biases on the side of x."""

@@ -14,7 +14,7 @@ TAKEN = frozenset(
         "min", "max", "abs", "size", "row", "j", "b", "t", "x", "at", "prev", "cur", "place", "mask", "gates", "hidden",
         "dgates", "dhidden", "bias", "bias_ih", "bias_hh", "low", "high", "part", "parts", "ONE", "ZERO", "two",
         "three", "rows", "after", "total", "lanes", "turn", "step", "seq_len", "clip",
-        "counts", "counted", "at_prev", "message", "unit", "dvectors", "straight",
+        "counts", "counted", "at_prev", "message", "unit", "dvectors", "straight", "arriving", "range",
     )
 )  # fmt: skip
 
@@ -22,6 +22,7 @@ TAKEN = frozenset(
 class Names:
     """A name for each number of a program, and no two alike whatever the cell calls its gates, states and vectors.
 
+    arrays               of each vector, all of it
     leaves               of each leaf
     slots, after, back   (name, formula) of what is kept of the pre-activations; of the states after; of the cotangents:
                          those of states after, pre-activations, states before if they are not 0, and vectors
@@ -29,8 +30,10 @@ class Names:
 
     def __init__(self, p: Program):
         gates, states = range(len(p.gates)), range(len(p.states))
-        self.used = {*TAKEN, *(f"b_{gate}" for gate in p.gates), *(f"times_{k}" for k in range(len(p.gates)))}
+        most = max(len(p.gates), len(p.vectors))
+        self.used = {*TAKEN, *(f"b_{gate}" for gate in p.gates), *(f"times_{k}" for k in range(most))}
         self.used |= {f"{d}{state}_rows" for state in p.states for d in ("", "d")}
+        self.arrays = [self._own(f"all_{vector}") for vector in p.vectors]
         self.leaves: dict[Symbol, str] = {}
         for s, state in enumerate(p.states):
             self.leaves |= {leaf("prev", s): self._own(f"{state}_prev"), leaf("cur", s): self._own(f"{state}_t")}

@@ -26,7 +26,7 @@ class Unit:
         self.names = Names(p)
         self.states = [f"{state}_rows" for state in p.states]
         self.both = ["gates", "hidden"] if p.sided else ["gates"]
-        self.vectors = [f"all_{name}" for name in self.names.vectors]
+        self.vectors = self.names.arrays
         self.straight = p.dprev[0] is not ZERO  # something comes to h_prev in another way than through weights
         self.forward_arrays = [*self.states, *self.both, *self.vectors]
         self.back_arrays = [
